@@ -1,0 +1,53 @@
+# Everything a newcomer runs. `make help` lists it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+DATA ?=
+PRESET ?= demo
+ARGS ?=
+
+UV = $(shell command -v uv || echo .uv/bin/uv)
+LOCK = $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.10 --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production, ARGS="--set key=value"
+	@.venv/bin/knet run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+.PHONY: test
+test: .venv/.dev ## Check style and types, run the whole test suite
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest $(ARGS)
+
+.PHONY: setup
+setup: .venv/.dev ## Set up .venv with the development tools
+
+.PHONY: format
+format: .venv/.dev ## Format the code and mend what ruff can mend
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+.PHONY: lock
+lock: .venv/.run ## Resolve requirements*.lock anew from pyproject.toml
+	$(LOCK) --upgrade --extra pipeline pyproject.toml -o requirements.lock
+	$(LOCK) --upgrade --extra pipeline --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --upgrade --universal requirements-uv.in -o requirements-uv.lock
+
+.PHONY: clean
+clean: ## Remove the environment and caches; runs/ and data/ stay
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+
+.venv/.run: requirements.lock pyproject.toml scripts/setup.sh
+	@scripts/setup.sh requirements.lock
+	@rm -f .venv/.dev
+	@touch $@
+
+# The development lock holds all of requirements.lock too, so both stamps are set.
+.venv/.dev: requirements-dev.lock requirements.lock pyproject.toml scripts/setup.sh
+	@scripts/setup.sh requirements-dev.lock
+	@touch .venv/.run $@

@@ -1,0 +1,1 @@
+"""The breast histopathology pipeline: configuration, graph, models, runners and command line."""

@@ -1,0 +1,1 @@
+"""Asking a served model over gRPC, and a development server to serve one."""
