@@ -1,4 +1,4 @@
-"""Packaging entry for tools that need a setup.py, such as Beam's --setup_file; all metadata is in pyproject.toml."""
+"""Packaging entry for tools that need one, such as Beam's --setup_file; metadata is in pyproject.toml."""
 
 from setuptools import setup
 

@@ -22,7 +22,9 @@ SPLITS: Final = ("train", "validation", "test")
 
 # Features of a transformed example.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
-PIXEL_MEAN: Final = "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example
+PIXEL_MEAN: Final = (
+    "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example
+)
 PIXEL_STD: Final = "pixel_std"  # float32 [3]: RGB standard deviations of the train split, likewise
 
 # The served model.

@@ -1,1 +1,5 @@
 """Curated data schemas."""
+
+from pathlib import Path
+
+BREAKHIS = Path(__file__).with_name("breakhis.pbtxt")

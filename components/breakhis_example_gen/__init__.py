@@ -1,0 +1,1 @@
+"""ExampleGen for a folder of BreaKHis images."""

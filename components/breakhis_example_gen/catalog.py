@@ -1,0 +1,185 @@
+"""Reads the BreaKHis folder layout: which images there are, and what their names say."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline import features
+from pipeline.errors import UserError
+
+SUBTYPES = {
+    "A": "adenosis",
+    "F": "fibroadenoma",
+    "PT": "phyllodes_tumor",
+    "TA": "tubular_adenoma",
+    "DC": "ductal_carcinoma",
+    "LC": "lobular_carcinoma",
+    "MC": "mucinous_carcinoma",
+    "PC": "papillary_carcinoma",
+}
+_CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}
+_NAME = re.compile(
+    r"SOB_(?P<letter>B|M)_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
+    r"-(?P<year>\d{2})-(?P<number>\d+)(?P<suffix>[A-Z]*)"
+    r"-(?P<magnification>40|100|200|400)-(?P<sequence>\d{3})\.png"
+)
+_GRAMMAR = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
+_IGNORED = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are passed over too
+_LISTED = 10  # problems named in one message
+
+
+@dataclass(frozen=True, order=True)
+class ImageFile:
+    """One image and what its name says."""
+
+    path: str  # below the data root, with forward slashes
+    label: str  # benign or malignant
+    subtype: str
+    patient: str  # the accession with its year, such as 14-22549: it may span several slides
+    slide: str  # such as 14-22549AB
+    magnification: str  # such as 100X
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The images of a data folder, and those left out on purpose."""
+
+    root: Path  # holds the folders benign and malignant
+    images: tuple[ImageFile, ...]  # sorted by path
+    left_out: tuple[ImageFile, ...] = ()  # second copies of a slide that stands under two subtypes
+
+
+def read_catalog(folder: Path, *, keep_duplicate_slides: bool = False) -> Catalog:
+    """Lists the images of a BreaKHis folder by their names alone; no image is opened.
+
+    Args:
+        folder: `BreaKHis_v1`, the folder that holds it, or one of the folders down to `breast`.
+        keep_duplicate_slides: keep the second copy of a slide filed under two subtypes (14-13412).
+
+    Raises:
+        UserError: the folder is missing or laid out otherwise, holds no image, or a file's name does not
+            follow the grammar or contradicts its folder.
+    """
+    root = _find_root(folder)
+    images, problems = [], []
+    for path in _walk(root):
+        try:
+            images.append(_parse(path))
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+    if problems:
+        raise UserError(_listing(f"{len(problems)} files in {root} are not BreaKHis images", problems))
+    if not images:
+        raise UserError(f"no images found in {root}: expected PNG files named {_GRAMMAR}")
+    images.sort()
+    if keep_duplicate_slides:
+        return Catalog(root=root, images=tuple(images))
+    kept, left_out = _without_duplicate_slides(images)
+    return Catalog(root=root, images=tuple(kept), left_out=tuple(left_out))
+
+
+def check_files(catalog: Catalog) -> str:
+    """Reads every file once, checks that it is a whole 8-bit RGB PNG, and returns a fingerprint of it all.
+
+    The fingerprint is the SHA-256, in hexadecimal, of all paths and contents: it changes with the data only.
+
+    Raises:
+        UserError: names the files that cannot be read, are truncated or are not 8-bit RGB PNGs.
+    """
+    digest, problems = hashlib.sha256(), []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda image: _check_file(catalog.root / image.path), catalog.images)
+        for image, (content, problem) in zip(catalog.images, results, strict=True):
+            digest.update(f"{image.path}\0{content}\n".encode())
+            if problem:
+                problems.append(f"{image.path}: {problem}")
+    if problems:
+        heading = f"{len(problems)} of {len(catalog.images)} images in {catalog.root} cannot be used"
+        raise UserError(_listing(heading, problems) + "\nreplace or remove them, then run again")
+    return digest.hexdigest()
+
+
+def _find_root(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"no such data folder: {folder}")
+    for below in ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast"):
+        root = folder / below
+        if any((root / name).is_dir() for name in features.CLASSES):
+            return root
+    raise UserError(
+        f"{folder} is not a BreaKHis folder: expected BreaKHis_v1/histology_slides/breast/"
+        "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
+    )
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for name in features.CLASSES:
+        for path in sorted((root / name).rglob("*")):
+            ignored = path.name in _IGNORED or any(p.startswith(".") for p in path.relative_to(root).parts)
+            if not ignored and not path.is_dir():
+                yield path.relative_to(root).as_posix()
+
+
+def _parse(path: str) -> ImageFile:
+    name = path.rpartition("/")[2]
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise ValueError(f"the name is outside the grammar {_GRAMMAR}")
+    part = match.groupdict()
+    patient = f"{part['year']}-{part['number']}"
+    image = ImageFile(
+        path=path,
+        label=_CLASS_OF_LETTER[part["letter"]],
+        subtype=SUBTYPES[part["code"]],
+        patient=patient,
+        slide=patient + part["suffix"],
+        magnification=part["magnification"] + "X",
+        sequence=int(part["sequence"]),
+    )
+    slide_folder = f"SOB_{part['letter']}_{part['code']}_{image.slide}"
+    expected = f"{image.label}/SOB/{image.subtype}/{slide_folder}/{image.magnification}/{name}"
+    if path != expected:
+        raise ValueError(f"by its name it belongs in {expected}")
+    return image
+
+
+def _without_duplicate_slides(
+    images: list[ImageFile],
+) -> tuple[list[ImageFile], list[ImageFile]]:
+    """Keeps, of a slide's images that are filed under several subtypes, those of the first by name."""
+    first: dict[tuple[str, str, int], str] = {}
+    kept: list[ImageFile] = []
+    left_out: list[ImageFile] = []
+    for image in images:  # sorted, so that the first subtype by name comes first
+        key = (image.slide, image.magnification, image.sequence)
+        (kept if first.setdefault(key, image.subtype) == image.subtype else left_out).append(image)
+    return kept, left_out
+
+
+def _check_file(path: Path) -> tuple[str, str | None]:
+    """The file's SHA-256, and what is wrong with it."""
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            mode = image.mode
+            image.verify()  # all chunks are there, and their checksums are right
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return "", f"not a readable PNG ({error})"
+    return hashlib.sha256(
+        content
+    ).hexdigest(), None if mode == "RGB" else f"not an 8-bit RGB image but {mode}"
+
+
+def _listing(heading: str, problems: list[str]) -> str:
+    more = [f"  and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+    return "\n".join([f"{heading}:", *(f"  {problem}" for problem in problems[:_LISTED]), *more])

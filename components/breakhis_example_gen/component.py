@@ -1,0 +1,63 @@
+"""The component's interface."""
+
+from __future__ import annotations
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.breakhis_example_gen import executor
+
+
+class BreakHisExampleGenSpec(types.ComponentSpec):
+    """One output, from parameters alone."""
+
+    PARAMETERS = {  # noqa: RUF012 (TFX's form)
+        "data_folder": ExecutionParameter(type=str),
+        "fingerprint": ExecutionParameter(type=str),
+        "test_share": ExecutionParameter(type=float),
+        "validation_share": ExecutionParameter(type=float),
+        "keep_duplicate_slides": ExecutionParameter(type=int),
+        "seed": ExecutionParameter(type=int),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}  # noqa: RUF012
+    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+
+
+class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
+    """Ingests a BreaKHis folder into train, validation and test examples that share no patient."""
+
+    SPEC_CLASS = BreakHisExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        data_folder: str,
+        fingerprint: str,
+        test_share: float,
+        validation_share: float,
+        keep_duplicate_slides: bool,
+        seed: int,
+    ) -> None:
+        """Makes the node.
+
+        Args:
+            data_folder: as `catalog.read_catalog` takes it.
+            fingerprint: of the folder's content (`catalog.check_files`), so that the cache sees new data.
+            test_share: of all patients, class by class.
+            validation_share: of the patients that are not for test.
+            keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
+            seed: of the assignment of patients to splits.
+        """
+        spec = BreakHisExampleGenSpec(
+            data_folder=data_folder,
+            fingerprint=fingerprint,
+            test_share=test_share,
+            validation_share=validation_share,
+            keep_duplicate_slides=int(keep_duplicate_slides),
+            seed=seed,
+            examples=types.Channel(type=standard_artifacts.Examples),
+        )
+        super().__init__(spec=spec)

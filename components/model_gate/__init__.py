@@ -1,0 +1,1 @@
+"""Blesses the chosen model if it is good enough on test patients."""

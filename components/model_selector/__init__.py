@@ -1,0 +1,1 @@
+"""Chooses the best candidate on validation patients."""

@@ -1,0 +1,64 @@
+"""The component's interface, made from the list of candidates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.model_selector import executor
+
+
+class ModelSelector(base_component.BaseComponent):
+    """Chooses the candidate that is best on validation patients.
+
+    Kubeflow takes one artifact a channel, so each candidate has inputs of its own name.
+    """
+
+    SPEC_CLASS = types.ComponentSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        models: Mapping[Any, types.BaseChannel],
+        evaluations: Mapping[Any, types.BaseChannel],
+        metric: str,
+    ) -> None:
+        """Makes the node.
+
+        Args:
+            models: each candidate's Trainer output.
+            evaluations: each candidate's Evaluator output.
+            metric: as `pipeline.evaluation.metrics` names it; larger is better.
+        """
+        inputs = {f"model_{name}": model for name, model in models.items()}
+        inputs |= {f"evaluation_{name}": evaluation for name, evaluation in evaluations.items()}
+        spec_class = type(
+            "ModelSelectorSpec",
+            (types.ComponentSpec,),
+            {
+                "PARAMETERS": {
+                    "candidates": ExecutionParameter(type=str),
+                    "metric": ExecutionParameter(type=str),
+                },
+                "INPUTS": {name: ChannelParameter(type=channel.type) for name, channel in inputs.items()},
+                "OUTPUTS": {
+                    "model": ChannelParameter(type=standard_artifacts.Model),
+                    "decision": ChannelParameter(type=standard_artifacts.JsonValue),
+                },
+            },
+        )
+        spec = spec_class(
+            candidates=json.dumps(list(models)),
+            metric=metric,
+            model=types.Channel(type=standard_artifacts.Model),
+            decision=types.Channel(type=standard_artifacts.JsonValue),
+            **inputs,
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""Proves that the chosen model answers over gRPC before it is pushed."""

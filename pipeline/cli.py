@@ -1,0 +1,227 @@
+"""The command line. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline import features
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config import Config
+    from pipeline.preflight import Data
+    from pipeline.run_record import RunRecord
+
+_PRESETS = ("demo", "paper", "production")  # of pipeline.config, which takes longer to import than --help may
+
+
+def main() -> None:
+    """Runs a command; a user's mistake ends with one message and exit code 2."""
+    try:
+        cli()
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        click.echo(
+            f"error: this command needs {error.name}: install the pipeline extra, "
+            "pip install 'breakhis-knet[pipeline]'",
+            err=True,
+        )
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="breakhis-knet")
+def cli() -> None:
+    """Train, judge, push and ask breast histopathology models."""
+
+
+def _configured(command: click.decorators.FC) -> click.decorators.FC:
+    """The options by which every command finds its configuration."""
+    for option in (
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+        click.option(
+            "--config", "file", type=click.Path(path_type=Path), help="A YAML file instead of a preset."
+        ),
+        click.option("--preset", type=click.Choice(_PRESETS), default="demo", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def _load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
+    from pipeline.config import load_config
+
+    return load_config(file or preset, overrides)
+
+
+@cli.command()
+@_configured
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="A BreaKHis_v1 folder. Default: synthetic images."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say.")
+def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool) -> None:
+    """Run the whole pipeline, push the winner, serve it and ask it once."""
+    from pipeline.runners.screen import quiet_console
+
+    if data:
+        overrides = (*overrides, f"data.folder={json.dumps(str(data))}")
+    config = _load(preset, file, overrides)
+    with quiet_console(config.output / "run.log", verbose=verbose) as console:
+        from pipeline.preflight import prepare_data
+
+        checked = prepare_data(config)
+        _print_data(console, checked)
+        console.print("starting TensorFlow and TFX")
+        from pipeline.evaluation.report import write_report
+        from pipeline.runners.local import Workspace, run_pipeline
+
+        record = run_pipeline(config, checked, console=console)
+        workspace = Workspace(config.output)
+        report = write_report(record, workspace.reports / record.run_id)
+        _print_outcome(console, record)
+        if record.pushed_version:
+            _print_prediction(console, workspace.served, checked.example)
+        console.print(f"report: {report}", soft_wrap=True)
+        console.print(f"log:    {workspace.log}", soft_wrap=True)
+    if record.error:
+        if record.user_error:
+            raise UserError(record.error)
+        click.echo(f"error: {record.error}\nthe log above has the traceback", err=True)
+        sys.exit(1)
+
+
+def _print_data(console: Console, data: Data) -> None:
+    kind = "synthetic images" if data.synthetic else "images"
+    console.print(f"data: {data.folder} ({kind})", soft_wrap=True)
+    for split in features.SPLITS:
+        console.print(f"  {split:<10} {data.patients[split]:4} patients {data.images[split]:6} images")
+    if data.left_out:
+        console.print(
+            f"  left out: {data.left_out} images, second copies of a slide filed under two subtypes"
+        )
+
+
+def _print_outcome(console: Console, record: RunRecord) -> None:
+    from rich.table import Table
+
+    from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
+
+    table = Table(title="synthetic data: not about tissue" if record.data.synthetic else None)
+    for title in SUMMARY_HEADER:
+        table.add_column(title.replace("_", " "), justify="left" if title == "candidate" else "right")
+    for row in summary_rows(record):
+        table.add_row(*row)
+    console.print(table)
+    if record.refusals:
+        console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
+    elif record.pushed_version:
+        console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
+
+
+def _print_prediction(console: Console, served: Path, image: Path) -> None:
+    from serving.client import Client
+    from serving.dev_server import DevServer
+
+    with DevServer(served, port=0) as server, Client(server.address) as client:
+        (prediction,) = client.predict_files([image])
+        console.print(
+            f"asked the development server about {image.name}: {prediction.label} "
+            f"(malignant {prediction.score:.3f}), by version {prediction.model_version}",
+            soft_wrap=True,
+        )
+
+
+@cli.command("sample-data")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--patients", default=24, show_default=True)
+@click.option("--images-per-magnification", default=1, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def sample_data(folder: Path, patients: int, images_per_magnification: int, seed: int) -> None:
+    """Draw synthetic images in the BreaKHis layout into FOLDER."""
+    from pipeline.sample_data import write_sample_data
+
+    root = write_sample_data(
+        folder, patients=patients, images_per_magnification=images_per_magnification, seed=seed
+    )
+    click.echo(f"synthetic images: {root}")
+
+
+@cli.command("compile")
+@_configured
+@click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
+@click.option("-v", "--verbose", is_flag=True, help="Show what TFX has to say.")
+def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, verbose: bool) -> None:
+    """Compile the graph for Kubeflow Pipelines."""
+    from pipeline.runners.screen import quiet_console
+
+    config = _load(preset, file, overrides)
+    if output.suffix != ".yaml":
+        raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
+    with quiet_console(config.output / "run.log", verbose=verbose):
+        from pipeline.runners.kubeflow import compile_pipeline
+
+        compile_pipeline(config, output.absolute())
+    click.echo(f"compiled: {output}")
+
+
+@cli.command()
+@click.argument(
+    "models", type=click.Path(path_type=Path), default=Path(f"runs/demo/serving/{features.MODEL_NAME}")
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8500, show_default=True)
+def serve(models: Path, host: str, port: int) -> None:
+    """Serve the newest version in the folder MODELS over gRPC (a development server, not TF Serving)."""
+    from serving.dev_server import DevServer
+
+    with DevServer(models, host=host, port=port) as server:
+        click.echo(f"development server: {features.MODEL_NAME} version {server.version} on {server.address}")
+        click.echo("stop it with Ctrl-C")
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            click.echo("stopped")
+
+
+@cli.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--server", default="localhost:8500", show_default=True, metavar="HOST:PORT")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def predict(images: tuple[Path, ...], server: str, as_json: bool) -> None:
+    """Ask a served model about image files."""
+    from dataclasses import asdict
+
+    from serving.client import Client
+
+    with Client(server) as client:
+        predictions = client.predict_files(images)
+    for path, prediction in zip(images, predictions, strict=True):
+        if as_json:
+            click.echo(json.dumps({"image": str(path), **asdict(prediction)}))
+        else:
+            click.echo(f"{path}: {prediction.label} (malignant {prediction.score:.3f})")
+
+
+@cli.group()
+def config() -> None:
+    """Look at configurations."""
+
+
+@config.command("show")
+@_configured
+def config_show(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print a configuration in full, defaults and overrides included."""
+    from pipeline.config import dump_config
+
+    click.echo(dump_config(_load(preset, file, overrides)), nl=False)

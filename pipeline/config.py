@@ -1,0 +1,280 @@
+"""The typed configuration tree: every field, its unit and its allowed range.
+
+Defaults are the paper's values (Dsouza & Ansari, 2022). `load_config` reads a preset or a YAML file.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UserError
+
+PRESETS = ("demo", "paper", "production")
+
+BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152"]
+# Names of pipeline.evaluation.metrics.METRICS that are better when larger.
+MetricName = Literal[
+    "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "precision", "recall", "specificity", "f1"
+]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    """A part of the tree: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SampleConfig(_Section):
+    """The embedded synthetic images, used when no data folder is given."""
+
+    patients: int = Field(24, ge=12, le=200)
+    images_per_magnification: int = Field(1, ge=1, le=20)
+
+
+class DataConfig(_Section):
+    """Where the images are, and how patients are divided."""
+
+    folder: Path | None = None  # a BreaKHis_v1 folder; none means the synthetic sample data
+    sample: SampleConfig = SampleConfig()
+    test_share: Share = 0.10  # of all patients, class by class
+    validation_share: Share = 0.20  # of the patients that are not for test
+    keep_duplicate_slides: bool = (
+        False  # slide 14-13412 stands under two subtypes; by default one copy is kept
+    )
+
+
+class ImageConfig(_Section):
+    """What Transform makes of an image."""
+
+    size: int = Field(227, ge=32, le=1024)  # pixels per side, bilinear
+    # image: per-image global contrast normalisation; backbone: the scaling its ImageNet weights were trained
+    # with; dataset: mean and deviation of the training images
+    normalisation: Literal["image", "backbone", "dataset"] = "image"
+
+
+class CandidateConfig(_Section):
+    """One backbone of the comparison."""
+
+    weights: str = (
+        "imagenet"  # imagenet (downloaded by Keras once), none, or the path of a no-top weights file
+    )
+    alpha: float | None = Field(None, gt=0, le=2)  # width multiplier, MobileNet only
+
+
+class HeadConfig(_Section):
+    """What stands on the backbone: a CNN branch beside an LSTM branch, concatenated and classified."""
+
+    lstm_units: int = Field(128, ge=1)
+    dense_units: int = Field(256, ge=1)  # of each of the two fully connected layers
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class TrainingConfig(_Section):
+    """How a candidate is trained."""
+
+    epochs: int = Field(200, ge=1)  # at most; early stopping usually ends sooner
+    early_stopping_patience: int = Field(10, ge=1)  # epochs without a better validation loss
+    batch_size: int = Field(500, ge=1)  # images
+    learning_rate: float = Field(0.001, gt=0, le=10)  # used where tuning is off
+    momentum: float = Field(0.9, ge=0, lt=1)  # likewise
+    learning_rate_decay: float = Field(0.95, gt=0, le=1)  # per epoch, the paper's eq (2)
+    fine_tune: Literal["all", "head"] = "all"  # which layers learn
+    batch_norm_momentum: float = Field(0.99, gt=0, lt=1)  # of the backbone; lower for few steps from scratch
+    augmentation: tuple[Literal["original", "flip_horizontal", "flip_vertical"], ...] = Field(
+        ("original", "flip_horizontal", "flip_vertical"), min_length=1
+    )
+
+
+class RangeConfig(_Section):
+    """An interval to search."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RangeConfig:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        return self
+
+
+class LearningRateRange(RangeConfig):
+    """Learning rates, searched on a log scale."""
+
+    low: float = Field(1e-4, gt=0)
+    high: float = Field(1e-1, le=10)
+
+
+class MomentumRange(RangeConfig):
+    """Momenta, searched on a linear scale."""
+
+    low: float = Field(0.5, ge=0)
+    high: float = Field(0.99, lt=1)
+
+
+class TuningConfig(_Section):
+    """The search for learning rate and momentum; its result serves every candidate."""
+
+    backbone: BackboneName = "mobilenet"  # the one that is searched with; must be a candidate
+    trials: int = Field(10, ge=1)
+    epochs: int = Field(10, ge=1)  # per trial
+    learning_rate: LearningRateRange = LearningRateRange()
+    momentum: MomentumRange = MomentumRange()
+
+
+class SelectionConfig(_Section):
+    """How the winner is chosen, on validation patients only."""
+
+    metric: MetricName = "balanced_accuracy"
+
+
+class GateConfig(_Section):
+    """What the winner must reach on test patients to be pushed; empty lets every model pass."""
+
+    minimum: dict[MetricName, Annotated[float, Field(ge=0, le=1)]] = {
+        "balanced_accuracy": 0.75,
+        "recall": 0.85,
+    }
+
+
+class BeamConfig(_Section):
+    """How Beam runs inside the components."""
+
+    workers: int = Field(1, ge=1)  # processes on this machine
+    args: tuple[str, ...] = ()  # any further Beam flags
+
+
+class KubeflowConfig(_Section):
+    """Where the compiled graph runs."""
+
+    image: str = "breakhis-knet:latest"
+    pipeline_root: str = "minio://mlpipeline/knet"
+    data_folder: str = "/data/BreaKHis_v1"  # as the containers see it
+    schema_file: str = "/app/schemas/breakhis.pbtxt"  # likewise
+
+
+class Config(_Section):
+    """The whole experiment.
+
+    Example:
+        load_config("paper", ["training.epochs=75", "candidates.vgg16.weights=none"])
+    """
+
+    name: str = Field("knet", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    output: Path = Path("runs/knet")  # everything a run writes
+    data: DataConfig = DataConfig()
+    image: ImageConfig = ImageConfig()
+    candidates: dict[BackboneName, CandidateConfig] = Field(
+        {name: CandidateConfig() for name in typing.get_args(BackboneName)}, min_length=1
+    )
+    head: HeadConfig = HeadConfig()
+    training: TrainingConfig = TrainingConfig()
+    tuning: TuningConfig | None = TuningConfig()  # none trains with the values of `training`
+    selection: SelectionConfig = SelectionConfig()
+    gate: GateConfig = GateConfig()
+    beam: BeamConfig = BeamConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.tuning and self.tuning.backbone not in self.candidates:
+            raise ValueError(f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates")
+        for name, candidate in self.candidates.items():
+            if candidate.alpha is not None and name != "mobilenet":
+                raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")
+        return self
+
+
+def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """Reads a preset by name, or a YAML file, and applies `key.path=value` overrides.
+
+    Raises:
+        UserError: the file cannot be read, or a field is unknown or out of range; the text names the
+            field's path and what is allowed.
+    """
+    tree = _read_yaml(source)
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(source: str | Path) -> dict[str, Any]:
+    if source in PRESETS:
+        text = (resources.files("pipeline") / "configs" / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"cannot read configuration {source}: {error.strerror}; name a YAML file or one of the "
+                f"presets {', '.join(PRESETS)}"
+            ) from None
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"configuration {source} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise UserError(
+            f"configuration {source} must hold fields (`name: value`), not a {type(tree).__name__}"
+        )
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set {override}: write it as key.path=value, such as training.epochs=75")
+    *parents, last = path.split(".")
+    for name in parents:
+        child = tree.setdefault(name, {})
+        if not isinstance(child, dict):
+            child = tree[name] = {}
+        tree = child
+    try:
+        tree[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not valid YAML") from None
+
+
+def _explain(error: ValidationError, source: str | Path) -> str:
+    lines = [f"configuration {source}:"]
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        if problem["type"] == "extra_forbidden":
+            allowed = ", ".join(_fields_at(problem["loc"][:-1]))
+            lines.append(f"  {path}: no such field; allowed here: {allowed}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            prefix = f"{path}: " if path else ""
+            lines.append(f"  {prefix}{message}, not {problem['input']!r}" if path else f"  {message}")
+    return "\n".join(lines)
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The fields of the section at a path of the tree."""
+    section: Any = Config
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[str(part)].annotation
+        else:  # a dict of sections: its values
+            section = typing.get_args(section)[1]
+        if isinstance(section, types.UnionType) or typing.get_origin(section) is typing.Union:
+            section = next(a for a in typing.get_args(section) if a is not type(None))
+    return sorted(section.model_fields)

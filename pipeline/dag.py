@@ -1,0 +1,213 @@
+"""The graph. Runners only run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from components.breakhis_example_gen.component import BreakHisExampleGen
+from components.data_gate.component import DataGate
+from components.model_gate.component import ModelGate
+from components.model_selector.component import ModelSelector
+from components.serving_validator.component import ServingValidator
+from pipeline.candidate import Candidate
+from pipeline.config import Config
+from pipeline.digest import code_digest, file_digest
+from pipeline.evaluation.metrics import eval_config
+
+
+def create_pipeline(
+    config: Config,
+    *,
+    data_folder: str,
+    fingerprint: str,
+    synthetic_data: bool,
+    schema_file: str,
+    schema_digest: str,
+    pipeline_root: str,
+    push_folder: str,
+    beam_args: Sequence[str] = (),
+    metadata_connection: Any = None,
+) -> tfx.dsl.Pipeline:
+    """Builds the graph, for any runner.
+
+    Args:
+        config: the experiment.
+        data_folder: the BreaKHis folder, as the machine that runs the nodes sees it.
+        fingerprint: of its content.
+        synthetic_data: whether the images are the synthetic samples; models and reports then say so.
+        schema_file: the curated schema, likewise.
+        schema_digest: of its content.
+        pipeline_root: where artifacts are written.
+        push_folder: where TF Serving looks for versions of the model.
+        beam_args: flags of every Beam pipeline.
+        metadata_connection: of the MLMD store; none where the runner has its own.
+    """
+    example_gen = _stamped(
+        BreakHisExampleGen(
+            data_folder=data_folder,
+            fingerprint=fingerprint,
+            test_share=config.data.test_share,
+            validation_share=config.data.validation_share,
+            keep_duplicate_slides=config.data.keep_duplicate_slides,
+            seed=config.seed,
+        ),
+        "components.breakhis_example_gen.executor",
+    )
+    examples = example_gen.outputs["examples"]
+    import_schema = _stamped(tfx.components.ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
+    schema = import_schema.outputs["schema"]
+    statistics_gen = _stamped(tfx.components.StatisticsGen(examples=examples, schema=schema))
+    example_validator = _stamped(
+        tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    )
+    data_gate = _stamped(
+        DataGate(anomalies=example_validator.outputs["anomalies"]), "components.data_gate.executor"
+    )
+    transform = _stamped(
+        tfx.components.Transform(
+            examples=examples,
+            schema=schema,
+            preprocessing_fn="pipeline.preprocessing.preprocessing_fn",
+            custom_config={"image_size": config.image.size},
+            disable_statistics=True,  # they would be of serialised pixels
+        ),
+        "pipeline.preprocessing",
+    )
+    # Nothing below starts before the data are found good.
+    transform.add_upstream_node(data_gate)
+
+    candidates = {
+        name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
+    }
+    tuner = _tuner(config, candidates, transform)
+    trainers = {name: _trainer(candidate, transform, tuner) for name, candidate in candidates.items()}
+    models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
+    evaluators = {name: _evaluator(name, model, examples, schema) for name, model in models.items()}
+    selector = _stamped(
+        ModelSelector(
+            models=models,
+            evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
+            metric=config.selection.metric,
+        ),
+        "components.model_selector.executor",
+    )
+    gate = _stamped(
+        ModelGate(decision=selector.outputs["decision"], minimum=config.gate.minimum),
+        "components.model_gate.executor",
+    )
+    validator = _stamped(
+        ServingValidator(
+            model=selector.outputs["model"], blessing=gate.outputs["blessing"], examples=examples
+        ),
+        "components.serving_validator.executor",
+    )
+    pusher = _stamped(
+        tfx.components.Pusher(
+            model=selector.outputs["model"],
+            model_blessing=gate.outputs["blessing"],
+            infra_blessing=validator.outputs["infra_blessing"],
+            push_destination=tfx.proto.PushDestination(
+                filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_folder)
+            ),
+        )
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=pipeline_root,
+        components=[
+            example_gen,
+            import_schema,
+            statistics_gen,
+            example_validator,
+            data_gate,
+            transform,
+            *([tuner] if tuner else []),
+            *trainers.values(),
+            *evaluators.values(),
+            selector,
+            gate,
+            validator,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata_connection,
+        beam_pipeline_args=list(beam_args),
+    )
+
+
+def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> Any:
+    """The search for learning rate and momentum, or None where the configuration has none."""
+    if config.tuning is None:
+        return None
+    candidate = candidates[config.tuning.backbone]
+    return _stamped(
+        tfx.components.Tuner(
+            tuner_fn="pipeline.tuning.tuner_fn",
+            custom_config={
+                "candidate": candidate.model_dump_json(),
+                "tuning": config.tuning.model_dump_json(),
+            },
+            **_training_inputs(transform),
+        ),
+        "pipeline.tuning",
+        weights=_weights_digest(candidate),
+    )
+
+
+def _trainer(candidate: Candidate, transform: Any, tuner: Any) -> Any:
+    return _stamped(
+        tfx.components.Trainer(
+            run_fn="pipeline.training.run_fn",
+            hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+            custom_config={"candidate": candidate.model_dump_json()},
+            **_training_inputs(transform),
+        ).with_id(f"Trainer-{candidate.name}"),
+        "pipeline.training",
+        weights=_weights_digest(candidate),
+    )
+
+
+def _training_inputs(transform: Any) -> dict[str, Any]:
+    """What Tuner and Trainer take alike; both see train and validation patients only."""
+    return {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": tfx.proto.TrainArgs(splits=["train"]),
+        "eval_args": tfx.proto.EvalArgs(splits=["validation"]),
+    }
+
+
+def _evaluator(name: str, model: Any, examples: Any, schema: Any) -> Any:
+    return _stamped(
+        tfx.components.Evaluator(
+            examples=examples,
+            example_splits=["validation", "test"],
+            model=model,
+            schema=schema,
+            eval_config=eval_config(),
+        ).with_id(f"Evaluator-{name}"),
+        "pipeline.evaluation.metrics",
+    )
+
+
+def _stamped(node: BaseComponent, module: str = "pipeline.features", **digests: str) -> Any:
+    """Puts a digest of the node's code, and of files it reads, into its execution properties.
+
+    TFX's cache key sees neither, and would answer from before an edit. Nodes without code of ours are
+    stamped too, with the library versions that every code digest holds.
+    """
+    digests["code"] = code_digest(module)
+    for name, digest in digests.items():
+        node.spec.exec_properties[f"{name}_digest"] = digest
+    return node
+
+
+def _weights_digest(candidate: Candidate) -> str:
+    """Of the weights file; `imagenet` and `none` are names of something that does not change."""
+    weights = candidate.settings.weights
+    return weights if weights in ("imagenet", "none") else file_digest(Path(weights))

@@ -1,0 +1,1 @@
+"""Metrics, rules and the run report."""

@@ -1,0 +1,31 @@
+"""The run report: one self-contained page and its figures as JSON, made from the run's record."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from pipeline import features
+from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
+from pipeline.run_record import RunRecord
+
+
+def write_report(record: RunRecord, folder: Path) -> Path:
+    """Writes `report.html` and `report.json` into a folder, and returns the page's path.
+
+    A failed run has a report too, with what it came to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(
+        (resources.files("pipeline.evaluation") / "report.html").read_text(encoding="utf-8")
+    )
+    page = folder / "report.html"
+    page.write_text(
+        template.render(run=record, header=SUMMARY_HEADER, rows=summary_rows(record), splits=features.SPLITS),
+        encoding="utf-8",
+    )
+    (folder / "report.json").write_text(record.to_json(), encoding="utf-8")
+    return page

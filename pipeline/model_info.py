@@ -1,0 +1,43 @@
+"""What a SavedModel says about itself: a small JSON file in its `assets.extra`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_FILE = Path("assets.extra") / "knet.json"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """How a model came to be."""
+
+    candidate: str
+    weights: str  # what it started from: imagenet, none, or a file's name
+    classes: tuple[str, ...]
+    image_size: int  # pixels per side
+    parameters: int
+    train_images: int
+    validation_images: int
+    epochs: int  # that were run
+    learning_rate: float
+    momentum: float
+    seconds: float  # that the Trainer took
+    device: str  # such as CPU or GPU x 2
+    seed: int
+    synthetic_data: bool  # trained on the synthetic sample images: says nothing about tissue
+
+
+def write_model_info(folder: Path, info: ModelInfo) -> None:
+    """Writes it into a SavedModel's folder."""
+    (folder / _FILE).parent.mkdir(parents=True, exist_ok=True)
+    (folder / _FILE).write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
+
+
+def read_model_info(folder: Path) -> ModelInfo:
+    """Reads it from a SavedModel's folder, or from a TFX Model artifact's."""
+    if (folder / "Format-Serving").is_dir():
+        folder = folder / "Format-Serving"
+    tree = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return ModelInfo(**{**tree, "classes": tuple(tree["classes"])})

@@ -1,0 +1,27 @@
+"""From an image file's bytes to pixels: one function for training data and serving, so that they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def decode_images(encoded: Any, *, size: int) -> Any:
+    """Decodes and resizes images.
+
+    Args:
+        encoded: string [batch], PNG or JPEG bytes of any size.
+        size: pixels per side of the result; bilinear, the aspect is not kept (as in the paper).
+
+    Returns:
+        uint8 [batch, size, size, 3], RGB.
+    """
+    return tf.map_fn(lambda one: _decode(one, size), encoded, fn_output_signature=tf.uint8)
+
+
+def _decode(encoded: Any, size: int) -> Any:
+    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    pixels = tf.ensure_shape(pixels, [None, None, 3])
+    resized = tf.image.resize(pixels, [size, size], method="bilinear")
+    return tf.ensure_shape(tf.cast(tf.round(resized), tf.uint8), [size, size, 3])

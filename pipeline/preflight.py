@@ -1,0 +1,68 @@
+"""Checks everything a run needs before it starts, so that nothing is half done when something is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.breakhis_example_gen.catalog import check_files, read_catalog
+from components.breakhis_example_gen.splits import split_patients
+from pipeline import features
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.sample_data import is_synthetic, write_sample_data
+
+
+@dataclass(frozen=True)
+class Data:
+    """The checked data of a run."""
+
+    folder: Path
+    fingerprint: str
+    synthetic: bool
+    patients: dict[str, int]  # by split
+    images: dict[str, int]  # by split
+    example: Path  # one test image
+    left_out: int  # second copies of slides filed under two subtypes
+
+
+def prepare_data(config: Config) -> Data:
+    """Checks weights, images and splits; writes the synthetic sample images first where no folder is given.
+
+    Raises:
+        UserError: something is missing or unusable; the text names it.
+    """
+    for name, candidate in config.candidates.items():
+        if candidate.weights not in ("imagenet", "none") and not Path(candidate.weights).is_file():
+            raise UserError(
+                f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
+                "top, imagenet or none"
+            )
+    folder = config.data.folder or write_sample_data(
+        config.output / "sample-data",
+        patients=config.data.sample.patients,
+        images_per_magnification=config.data.sample.images_per_magnification,
+        seed=config.seed,
+    )
+    folder = folder.resolve()
+    catalog = read_catalog(folder, keep_duplicate_slides=config.data.keep_duplicate_slides)
+    splits = split_patients(
+        catalog.images,
+        test_share=config.data.test_share,
+        validation_share=config.data.validation_share,
+        seed=config.seed,
+    )
+    patients = Counter(splits.values())
+    images = Counter(splits[image.patient] for image in catalog.images)
+    return Data(
+        folder=folder,
+        fingerprint=check_files(catalog),
+        synthetic=is_synthetic(folder),
+        patients={split: patients[split] for split in features.SPLITS},
+        images={split: images[split] for split in features.SPLITS},
+        example=next(
+            catalog.root / image.path for image in catalog.images if splits[image.patient] == "test"
+        ),
+        left_out=len(catalog.left_out),
+    )

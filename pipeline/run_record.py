@@ -1,0 +1,62 @@
+"""What is remembered of a run, finished or failed: the source of the report and of the run registry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.model_info import ModelInfo
+from pipeline.preflight import Data
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """How one node fared."""
+
+    node: str
+    state: str  # done, cached or failed
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """One candidate and how it did."""
+
+    info: ModelInfo
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by split; empty before evaluation
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of the graph."""
+
+    run_id: str
+    name: str
+    started: str  # ISO 8601, UTC
+    data: Data
+    config: str  # as YAML
+    nodes: tuple[NodeRecord, ...]
+    candidates: dict[str, CandidateRecord]
+    metric: str  # that chose the winner
+    winner: str | None = None
+    refusals: tuple[str, ...] = ()  # why the gate held the winner back
+    pushed_version: str | None = None
+    pushed_folder: str | None = None
+    error: str | None = None  # why the run failed
+    user_error: bool = False  # whether the user can mend it
+
+    def to_json(self) -> str:
+        """Readable JSON; an undefined metric is null."""
+        return json.dumps(_plain(asdict(self)), indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """Replaces what JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -1,0 +1,1 @@
+"""Runs the one graph: on this machine, or compiled for Kubeflow."""

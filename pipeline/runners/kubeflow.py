@@ -1,0 +1,38 @@
+"""Compiles the graph for Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx.v1.orchestration.experimental import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+
+import schemas
+from pipeline.config import Config
+from pipeline.dag import create_pipeline
+from pipeline.digest import file_digest
+from pipeline.runners.beam_args import beam_args
+
+
+def compile_pipeline(config: Config, output: Path) -> None:
+    """Writes the graph as a Kubeflow Pipelines spec, schema version 2.1.0.
+
+    Args:
+        config: the experiment; its `kubeflow` section names image, pipeline root and data folder.
+        output: a `.yaml` file.
+    """
+    pipeline = create_pipeline(
+        config,
+        data_folder=config.kubeflow.data_folder,
+        fingerprint="",
+        synthetic_data=False,
+        schema_file=config.kubeflow.schema_file,
+        schema_digest=file_digest(schemas.BREAKHIS),
+        pipeline_root=config.kubeflow.pipeline_root,
+        push_folder=f"{config.kubeflow.pipeline_root}/serving",
+        beam_args=beam_args(config.beam),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    runner_config = KubeflowV2DagRunnerConfig(use_pipeline_spec_2_1=True, default_image=config.kubeflow.image)
+    KubeflowV2DagRunner(runner_config, output_dir=str(output.parent), output_filename=output.name).run(
+        pipeline
+    )

@@ -1,0 +1,45 @@
+"""Reads from MLMD what an execution of a node gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+_OUTPUT_EVENTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
+
+
+@dataclass(frozen=True)
+class OutputArtifact:
+    """Where an artifact lies, and the properties its executor gave it."""
+
+    uri: Path
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How an execution ended and what it put out, by output name."""
+
+    cached: bool
+    outputs: dict[str, OutputArtifact]
+
+
+def read_execution(connection: pb.ConnectionConfig, execution_id: int) -> Execution:
+    """Looks an execution up; cached ones have the outputs of the execution they stand for."""
+    store = mlmd.MetadataStore(connection)
+    (execution,) = store.get_executions_by_id([execution_id])
+    events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type in _OUTPUT_EVENTS]
+    artifacts = {a.id: a for a in store.get_artifacts_by_id([event.artifact_id for event in events])}
+    outputs = {event.path.steps[0].key: _output(artifacts[event.artifact_id]) for event in events}
+    return Execution(cached=execution.last_known_state == pb.Execution.CACHED, outputs=outputs)
+
+
+def _output(artifact: pb.Artifact) -> OutputArtifact:
+    properties = {
+        name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()
+    }
+    return OutputArtifact(uri=Path(artifact.uri), properties=properties)

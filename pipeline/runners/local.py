@@ -1,0 +1,224 @@
+"""Runs the graph on this machine: TFX's BeamDagRunner over a SQLite MLMD."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.console import Console
+from tfx import v1 as tfx
+from tfx.orchestration import metadata
+from tfx.orchestration.beam import beam_dag_runner
+from tfx.orchestration.portable import launcher
+
+import schemas
+from pipeline import features
+from pipeline.config import Config, dump_config
+from pipeline.dag import create_pipeline
+from pipeline.digest import file_digest
+from pipeline.errors import UserError
+from pipeline.model_info import read_model_info
+from pipeline.preflight import Data
+from pipeline.registry import RunRegistry
+from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
+from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
+from pipeline.runners.lineage import Execution, read_execution
+from pipeline.runners.screen import NodeDisplay
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a configuration's runs keep their things."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """TFX's pipeline root."""
+        return self.root / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        """The MLMD database."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def served(self) -> Path:
+        """The folder that TF Serving watches; it holds a folder a version."""
+        return self.root / "serving" / features.MODEL_NAME
+
+    @property
+    def registry(self) -> Path:
+        """The run registry."""
+        return self.root / "registry"
+
+    @property
+    def reports(self) -> Path:
+        """A folder a run."""
+        return self.root / "reports"
+
+    @property
+    def log(self) -> Path:
+        """What the libraries have to say."""
+        return self.root / "run.log"
+
+
+def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
+    """Runs every node, keeps a record of the run in the registry, and returns it.
+
+    A failed run is recorded too; its `error` says why.
+    """
+    workspace = Workspace(config.output.resolve())
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    # Beam and absl both read the process's own arguments as theirs.
+    sys.argv[1:] = []
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # read by child processes; this one has imported TensorFlow
+    use_fn_api_runner_by_default()
+    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    pipeline = create_pipeline(
+        config,
+        data_folder=str(data.folder),
+        fingerprint=data.fingerprint,
+        synthetic_data=data.synthetic,
+        schema_file=str(schemas.BREAKHIS),
+        schema_digest=file_digest(schemas.BREAKHIS),
+        pipeline_root=str(workspace.artifacts),
+        push_folder=str(workspace.served),
+        beam_args=beam_args(config.beam),
+        metadata_connection=connection,
+    )
+    started = datetime.now(timezone.utc)
+    with NodeDisplay(console, [node.id for node in pipeline.components]) as display:
+        monitor = _Monitor(display)
+        _run(pipeline, monitor)
+    record = RunRecord(
+        run_id=started.strftime("%Y%m%d-%H%M%S"),
+        name=config.name,
+        started=started.isoformat(timespec="seconds"),
+        data=data,
+        config=dump_config(config),
+        nodes=tuple(monitor.nodes),
+        metric=config.selection.metric,
+        **_failure(monitor),
+        **_results(monitor.executions),
+    )
+    RunRegistry(workspace.registry).record(record)
+    return record
+
+
+class _Monitor:
+    """Sees each node start and end."""
+
+    def __init__(self, display: NodeDisplay) -> None:
+        self.display = display
+        self.nodes: list[NodeRecord] = []
+        self.executions: dict[str, Execution] = {}
+        self.failure: tuple[str, Exception] | None = None
+
+    def started(self, node: str) -> None:
+        self.display.started(node)
+
+    def succeeded(self, node: str, execution: Execution) -> None:
+        self.executions[node] = execution
+        self._ended(node, "cached" if execution.cached else "done")
+
+    def failed(self, node: str, error: Exception) -> None:
+        self.failure = node, error
+        self._ended(node, "failed")
+
+    def _ended(self, node: str, state: str) -> None:
+        self.nodes.append(NodeRecord(node, state, round(self.display.ended(node, state), 1)))
+
+
+class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
+    """Hooks TFX's execution of a node, which is private there: here alone.
+
+    Beam pickles and copies it, so the monitor hangs on the class. FnApiRunner runs it in this process.
+    """
+
+    monitor: ClassVar[_Monitor]
+
+    def _run_node(self) -> None:
+        monitor = type(self).monitor
+        monitor.started(self._node_id)
+        try:
+            execution = launcher.Launcher(
+                pipeline_node=self._pipeline_node,
+                mlmd_connection=metadata.Metadata(self._mlmd_connection_config),
+                pipeline_info=self._pipeline_info,
+                pipeline_runtime_spec=self._pipeline_runtime_spec,
+                executor_spec=self._executor_spec,
+                custom_driver_spec=self._custom_driver_spec,
+            ).launch()
+        except Exception as error:
+            monitor.failed(self._node_id, error)
+            raise
+        monitor.succeeded(self._node_id, read_execution(self._mlmd_connection_config, execution.execution_id))
+
+
+class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
+    _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
+
+
+def _run(pipeline: tfx.dsl.Pipeline, monitor: _Monitor) -> None:
+    """Runs the graph; a node's failure is left with the monitor."""
+    _MonitoredNode.monitor = monitor
+    try:
+        _MonitoredRunner().run(pipeline)
+    except Exception:
+        if monitor.failure is None:  # not a node's failure, but ours or TFX's
+            raise
+
+
+def _failure(monitor: _Monitor) -> dict[str, Any]:
+    """The record's fields on what went wrong."""
+    if monitor.failure is None:
+        return {}
+    node, error = monitor.failure
+    message = _user_message(error)
+    return {
+        "error": f"{node}: {message or f'{type(error).__name__}: {error}'}",
+        "user_error": message is not None,
+    }
+
+
+def _user_message(error: Exception) -> str | None:
+    """The text of the UserError that an error is; Beam's workers hand theirs on as text only."""
+    if isinstance(error, UserError):
+        return str(error)
+    match = re.search(
+        rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|$)", str(error), re.M
+    )
+    return match and match[1]
+
+
+def _results(executions: dict[str, Execution]) -> dict[str, Any]:
+    """The record's fields that come from the nodes' outputs, as far as the run came."""
+    decision = _read_json(executions, "ModelSelector", "decision") or {"winner": None, "candidates": {}}
+    gate = _read_json(executions, "ModelGate", "blessing", "gate.json") or {"reasons": []}
+    candidates = {}
+    for node, execution in executions.items():
+        if node.startswith("Trainer-"):
+            info = read_model_info(execution.outputs["model"].uri)
+            metrics = decision["candidates"].get(info.candidate, {})
+            candidates[info.candidate] = CandidateRecord(info, metrics)
+    pushed = executions["Pusher"].outputs["pushed_model"].properties if "Pusher" in executions else {}
+    return {
+        "candidates": candidates,
+        "winner": decision["winner"],
+        "refusals": tuple(gate["reasons"]),
+        "pushed_version": pushed.get("pushed_version"),
+        "pushed_folder": pushed.get("pushed_destination"),
+    }
+
+
+def _read_json(executions: dict[str, Execution], node: str, output: str, name: str = "") -> Any:
+    if node not in executions:
+        return None
+    return json.loads((executions[node].outputs[output].uri / name).read_text(encoding="utf-8"))

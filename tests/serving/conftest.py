@@ -1,0 +1,70 @@
+"""A tiny model with the signature of the real one, and a development server that serves it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pipeline import features
+from serving.dev_server import DevServer
+
+
+class TinyModel(tf.Module):
+    """Calls an image malignant by its mean brightness; keeps a variable as real models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.white = tf.Variable(255.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=features.SERVING_INPUT)])
+    def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classify PNG or JPEG bytes."""
+        score = tf.map_fn(self._brightness, image, fn_output_signature=tf.float32)
+        probabilities = tf.stack([1 - score, score], axis=1)
+        return {
+            features.PROBABILITIES: probabilities,
+            features.PREDICTED_LABEL: tf.gather(features.CLASSES, tf.argmax(probabilities, axis=1)),
+            features.SCORE: score,
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([2], tf.float32, name="x")])
+    def double(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Double two numbers: a signature of another type and shape."""
+        return {"y": 2 * x}
+
+    def _brightness(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(tf.io.decode_png(image, channels=3), tf.float32)) / self.white
+
+
+@pytest.fixture(scope="session")
+def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Push a model: version 7, and beside it an older, an unfinished and a stray folder."""
+    base = tmp_path_factory.mktemp("knet")
+    model = TinyModel()
+    signatures = {features.SERVING_SIGNATURE: model.serve, "double": model.double}
+    tf.saved_model.save(model, str(base / "7"), signatures=signatures)
+    (base / "10" / "variables").mkdir(parents=True)
+    for other in ("6", "temporary"):
+        (base / other).mkdir()
+        (base / other / "saved_model.pb").write_bytes(b"loading this fails")
+    return base
+
+
+@pytest.fixture(scope="session")
+def server(base_path: Path) -> Iterator[DevServer]:
+    """Run a development server on a free port."""
+    with DevServer(base_path, port=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int], bytes]:
+    """Make the bytes of an 8 by 8 grey PNG of one brightness, 0 to 255."""
+
+    def make(brightness: int) -> bytes:
+        pixels = tf.fill([8, 8, 3], tf.constant(brightness, tf.uint8))
+        encoded: bytes = tf.io.encode_png(pixels).numpy()
+        return encoded
+
+    return make

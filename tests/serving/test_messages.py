@@ -1,0 +1,88 @@
+"""Our messages are the official ones on the wire, and live beside them in one process."""
+
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from google.protobuf.descriptor import Descriptor
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
+
+from serving import messages
+
+PAIRS = [
+    (messages.TensorProto, tensor_pb2.TensorProto),
+    (messages.TensorShapeProto, tensor_shape_pb2.TensorShapeProto),
+    (messages.ModelSpec, model_pb2.ModelSpec),
+    (messages.PredictRequest, predict_pb2.PredictRequest),
+    (messages.PredictResponse, predict_pb2.PredictResponse),
+]
+
+
+def fields(message: Descriptor) -> dict[str, tuple[Any, ...]]:
+    """Everything that bears on the wire, of a message and those nested in it."""
+    found = {
+        field.full_name: (
+            field.number,
+            field.type,
+            field.label,
+            field.message_type and field.message_type.full_name,
+            field.enum_type and field.enum_type.full_name,
+            field.containing_oneof and field.containing_oneof.name,
+        )
+        for field in message.fields
+    }
+    for nested in message.nested_types:
+        found |= fields(nested)
+    return found
+
+
+@pytest.mark.parametrize(("ours", "official"), PAIRS, ids=[ours.DESCRIPTOR.name for ours, _ in PAIRS])
+def test_fields_agree(ours: Any, official: Any) -> None:
+    assert ours.DESCRIPTOR.full_name == official.DESCRIPTOR.full_name
+    assert fields(ours.DESCRIPTOR).items() <= fields(official.DESCRIPTOR).items()
+
+
+def test_data_types_agree() -> None:
+    ours, official = (
+        {(value.name, value.number) for value in message.DESCRIPTOR.fields_by_name["dtype"].enum_type.values}
+        for message in (messages.TensorProto, tensor_pb2.TensorProto)
+    )
+    assert ours <= official
+
+
+def test_request_reads_as_the_official_one() -> None:
+    ours = messages.PredictRequest(
+        model_spec={"name": "knet", "version": {"value": 3}, "signature_name": "serving_default"},
+        inputs={
+            "image": messages.TensorProto(
+                dtype="DT_STRING", tensor_shape={"dim": [{"size": 2}]}, string_val=[b"\x89PNG", b""]
+            )
+        },
+        output_filter=["score"],
+    )
+    official = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
+    assert official.model_spec.version.value == 3
+    assert tf.make_ndarray(official.inputs["image"]).tolist() == [b"\x89PNG", b""]
+    assert official == predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name="knet", version={"value": 3}, signature_name="serving_default"),
+        inputs={"image": tf.make_tensor_proto([b"\x89PNG", b""])},
+        output_filter=["score"],
+    )
+    assert official.SerializeToString(deterministic=True) == ours.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.5, -2.5], [2.0], [b"benign", b"malignant"], [1, 2, 3], [True, False]],
+    ids=["bytes", "one", "strings", "integers", "booleans"],
+)
+def test_response_survives_the_round_trip(values: list[Any]) -> None:
+    official = predict_pb2.PredictResponse(
+        model_spec=model_pb2.ModelSpec(name="knet", version={"value": 2**40}),
+        outputs={"y": tf.make_tensor_proto(values)},
+    )
+    ours = messages.PredictResponse.FromString(official.SerializeToString())
+    assert ours.model_spec.version.value == 2**40
+    back = predict_pb2.PredictResponse.FromString(ours.SerializeToString())
+    assert back == official
