@@ -38,6 +38,11 @@ lock: .venv/.run ## Resolve requirements*.lock anew from pyproject.toml
 	$(LOCK) --upgrade --extra pipeline --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --upgrade --universal requirements-uv.in -o requirements-uv.lock
 
+.PHONY: proto
+proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
+	$(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc \
+		-I. --include_imports --descriptor_set_out=serving/messages.binpb serving/predict.proto
+
 .PHONY: clean
 clean: ## Remove the environment and caches; runs/ and data/ stay
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build *.egg-info

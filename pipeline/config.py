@@ -149,7 +149,7 @@ class BeamConfig(_Section):
     """How Beam runs inside the components."""
 
     workers: int = Field(1, ge=1)  # processes on this machine
-    args: tuple[str, ...] = ()  # any further Beam flags
+    args: tuple[str, ...] = ()  # further Beam flags; with a --runner among them, they replace the local ones
 
 
 class KubeflowConfig(_Section):

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from pipeline.run_record import CandidateRecord, RunRecord
 
-SUMMARY_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+_SPLITS = {"validation": "val", "test": "test"}
+_METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "roc_auc": "AUC"}
 SUMMARY_HEADER = (
     "candidate",
     "weights",
     "images",
     "parameters",
-    *(f"{split} {metric}" for split in ("validation", "test") for metric in SUMMARY_METRICS),
+    *(f"{split} {metric}" for split in _SPLITS.values() for metric in _METRICS.values()),
     "seconds",
-    "winner",
+    "",
 )
 
 
@@ -27,9 +28,7 @@ def summary_rows(record: RunRecord) -> list[Sequence[str]]:
 def _row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[str]:
     info = candidate.info
     metrics = [
-        _figure(candidate.metrics.get(split, {}).get(metric))
-        for split in ("validation", "test")
-        for metric in SUMMARY_METRICS
+        _figure(candidate.metrics.get(split, {}).get(metric)) for split in _SPLITS for metric in _METRICS
     ]
     return (
         name,

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from pipeline import features
+from pipeline.errors import UserError
 from pipeline.models.backbones import BACKBONES
 from pipeline.models.global_contrast_normalization import GlobalContrastNormalization
 from pipeline.models.raster_tokens import RasterTokens
@@ -47,13 +48,15 @@ def build_hybrid_model(
         fine_tune: `all`, or `head` to leave the backbone as it is.
         batch_norm_momentum: of the backbone's batch normalisations.
 
+    Raises:
+        UserError: the weights file does not fit the backbone.
+
     Returns:
         A model from [batch, size, size, 3] RGB in 0..255 to probabilities [batch, 2], benign first.
     """
     entry = BACKBONES[backbone]
     pixels = keras.Input((size, size, 3), name="pixels")
-    extra = {} if alpha is None else {"alpha": alpha}
-    body = entry.build(include_top=False, weights=weights, input_shape=(size, size, 3), **extra)
+    body = _build_body(backbone, size=size, weights=weights, alpha=alpha)
     body.trainable = fine_tune == "all"
     _set_batch_norm_momentum(body, batch_norm_momentum)
     scaled = {
@@ -75,6 +78,21 @@ def build_hybrid_model(
     joined = layers.Dense(dense_units, activation="relu", name="head_dense")(joined)
     probabilities = layers.Dense(len(features.CLASSES), activation="softmax", name="probabilities")(joined)
     return keras.Model(pixels, probabilities, name=f"knet_{backbone}")
+
+
+def _build_body(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:
+    extra = {} if alpha is None else {"alpha": alpha}
+    try:
+        return BACKBONES[backbone].build(
+            include_top=False, weights=weights, input_shape=(size, size, 3), **extra
+        )
+    except (ValueError, OSError) as error:
+        if weights in (None, "imagenet"):
+            raise
+        raise UserError(
+            f"candidates.{backbone}.weights: {weights} does not fit {backbone} without top"
+            f"{'' if alpha is None else f' with alpha {alpha:g}'} ({error})"
+        ) from error
 
 
 def _set_batch_norm_momentum(body: Any, momentum: float) -> None:

@@ -1,0 +1,361 @@
+"""Draws synthetic H&E-like images in the BreaKHis layout, so that everything runs without the data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from components.breakhis_example_gen.catalog import SUBTYPES
+from pipeline import features
+from pipeline.errors import UserError
+
+MARKER: Final = "SYNTHETIC.json"  # in BreaKHis_v1: says that the images are drawn, and with what parameters
+
+_FOLDER = "BreaKHis_v1"
+_CODES = {"benign": ("A", "F", "PT", "TA"), "malignant": ("DC", "LC", "MC", "PC")}
+_FIRST_ACCESSION = 90001
+# The radius of a benign nucleus by magnification, in pixels of an image 700 pixels wide. It is the unit of
+# length of everything else that is drawn.
+_NUCLEUS_RADIUS = {40: 3.4, 100: 6.5, 200: 12.0, 400: 22.0}
+_REFERENCE_WIDTH = 700
+# Absorbance per unit of stain in red, green and blue (Ruifrok & Johnston 2001).
+_HAEMATOXYLIN = (0.65, 0.70, 0.29)
+_EOSIN = (0.07, 0.99, 0.11)
+_OVERSAMPLING = 2  # for smooth edges
+
+_README = """\
+# Synthetic images, not BreaKHis
+
+The images in this folder are synthetic. A program, `pipeline/sample_data.py`, drew them from a seed and a few
+parameters; they show neither tissue nor patients, and none of them comes from BreaKHis. Only the layout and the
+file names are those of BreaKHis; the accession numbers are made up.
+
+They serve to try out the pipeline. Numbers computed from them say nothing about medicine.
+
+Seed and parameters (`{marker}` holds the same):
+
+{parameters}
+"""
+
+Field = NDArray[np.float32]  # one value a pixel, [height, width]
+Numbers = NDArray[np.float64]
+
+
+def write_sample_data(
+    folder: Path,
+    *,
+    patients: int = 24,
+    images_per_magnification: int = 1,
+    width: int = 700,
+    height: int = 460,
+    seed: int = 0,
+) -> Path:
+    """Writes synthetic images below `folder`, laid out and named as BreaKHis is.
+
+    The same arguments always give the same bytes. Benign and malignant patients alternate; the first of each
+    class has two slides, the others one. What was written with the same arguments before is left as it is.
+
+    Args:
+        folder: receives `BreaKHis_v1`; made if missing.
+        patients: accessions, 8 (one for each subtype) or more.
+        images_per_magnification: of each slide, 1 to 999.
+        width: of an image, in pixels, 32 or more.
+        height: of an image, in pixels, 32 or more.
+        seed: 0 or more.
+
+    Returns:
+        The path of `BreaKHis_v1`.
+
+    Raises:
+        UserError: an argument is out of range, the folder cannot be written, or its `BreaKHis_v1` is not what
+            these arguments would give.
+    """
+    _check("patients", patients, at_least=len(SUBTYPES))
+    _check("images per magnification", images_per_magnification, at_least=1, at_most=999)
+    _check("width", width, at_least=32)
+    _check("height", height, at_least=32)
+    _check("seed", seed, at_least=0)
+    parameters = {
+        "patients": patients,
+        "images_per_magnification": images_per_magnification,
+        "width": width,
+        "height": height,
+        "seed": seed,
+    }
+    marker = json.dumps({"synthetic": True, **parameters}, indent=2) + "\n"
+    root = folder / _FOLDER
+    if root.exists():
+        if (root / MARKER).is_file() and (root / MARKER).read_bytes() == marker.encode():
+            return root
+        raise UserError(
+            f"{root} exists and does not hold the synthetic images of these parameters; "
+            "choose another folder, or move this one away"
+        )
+    listing = "\n".join(f"- {name}: {value}" for name, value in parameters.items())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+            unfinished = Path(temporary) / _FOLDER
+            _write_images(unfinished, _slides(patients), images_per_magnification, (width, height), seed)
+            (unfinished / "README.md").write_text(_README.format(marker=MARKER, parameters=listing), "utf-8")
+            (unfinished / MARKER).write_bytes(marker.encode())
+            unfinished.rename(root)
+    except OSError as error:
+        raise UserError(f"cannot write synthetic images to {folder}: {error}") from error
+    return root
+
+
+def is_synthetic(data_root: Path) -> bool:
+    """Whether a data folder holds images that `write_sample_data` drew.
+
+    Args:
+        data_root: `BreaKHis_v1`, the folder that holds it, or one of the folders down to `breast`.
+    """
+    root = data_root.resolve()
+    return any((place / MARKER).is_file() for place in (root, root / _FOLDER, *root.parents[:2]))
+
+
+def _check(name: str, value: int, *, at_least: int, at_most: int | None = None) -> None:
+    if value < at_least or (at_most is not None and value > at_most):
+        bounds = f"at least {at_least}" if at_most is None else f"{at_least} to {at_most}"
+        raise UserError(f"synthetic images: {name} must be {bounds}, not {value}")
+
+
+# Which images there are.
+
+
+class _Slide(NamedTuple):
+    patient: int  # counted from 0
+    number: int  # within the patient, counted from 0
+    label: str
+    code: str  # of the subtype
+    name: str  # such as 14-90001AB
+
+    def path(self, magnification: int, sequence: int) -> str:
+        """Of an image, below BreaKHis_v1."""
+        kind = f"SOB_{self.label[0].upper()}_{self.code}"
+        return (
+            f"histology_slides/breast/{self.label}/SOB/{SUBTYPES[self.code]}/{kind}_{self.name}/"
+            f"{magnification}X/{kind}-{self.name}-{magnification}-{sequence:03}.png"
+        )
+
+
+def _slides(patients: int) -> Iterator[_Slide]:
+    for patient in range(patients):
+        rank, label = patient // len(features.CLASSES), features.CLASSES[patient % len(features.CLASSES)]
+        code = _CODES[label][rank % len(_CODES[label])]
+        for number, suffix in enumerate(("AB", "CD") if rank == 0 else ("",)):
+            yield _Slide(patient, number, label, code, f"14-{_FIRST_ACCESSION + patient}{suffix}")
+
+
+def _write_images(
+    root: Path, slides: Iterator[_Slide], images_per_magnification: int, size: tuple[int, int], seed: int
+) -> None:
+    def write(slide: _Slide, magnification: int, sequence: int) -> None:
+        path = root / slide.path(magnification, sequence)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stain = _stain(np.random.default_rng([seed, slide.patient]))
+        rng = np.random.default_rng([seed, slide.patient, slide.number, magnification, sequence])
+        image = _draw(rng, stain, size, label=slide.label, magnification=magnification)
+        image.save(path, compress_level=4)
+
+    images = [
+        (slide, magnification, 1 + index)
+        for slide in slides
+        for magnification in _NUCLEUS_RADIUS
+        for index in range(images_per_magnification)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(write, *zip(*images, strict=True)))
+
+
+# How an image is drawn.
+
+
+class _Stain(NamedTuple):
+    """How a patient's slides are stained: it differs more than the classes' mean colours do."""
+
+    haematoxylin: Numbers  # absorbance in red, green and blue, [3]
+    eosin: Numbers  # likewise
+    light: Numbers  # of the lamp, 0 to 255, [3]
+
+
+def _stain(rng: np.random.Generator) -> _Stain:
+    return _Stain(
+        haematoxylin=(_HAEMATOXYLIN + rng.normal(0, 0.04, 3)) * rng.uniform(0.8, 1.25),
+        eosin=(_EOSIN + rng.normal(0, 0.04, 3)).clip(0) * rng.uniform(0.65, 1.35),
+        light=rng.uniform(228, 250) + rng.normal(0, 3, 3),
+    )
+
+
+class _Blobs(NamedTuple):
+    """Closed wavy outlines, every one stretched along an angle; lengths in pixels."""
+
+    centres: Numbers  # x, y: [n, 2]
+    radii: Numbers  # [n]
+    stretch: Numbers  # length by breadth, [n]
+    angles: Numbers  # of the length, radians, [n]
+    waves: Numbers  # amplitude by the radius, [n]
+    phases: Numbers  # of two, three and five waves to the round, radians, [n, 3]
+
+    def outlines(self, points: int) -> Numbers:
+        """x, y of points on each outline: [n, points, 2]."""
+        turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
+        waves = np.cos(turn[:, None, None] * (2, 3, 5) + self.phases).mean(axis=-1).T
+        radii = self.radii[:, None] * (1 + self.waves[:, None] * waves)
+        along = radii * np.cos(turn) * np.sqrt(self.stretch)[:, None]
+        across = radii * np.sin(turn) / np.sqrt(self.stretch)[:, None]
+        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
+        return self.centres[:, None] + np.stack([along * cos - across * sin, along * sin + across * cos], -1)
+
+
+class _Tissue(NamedTuple):
+    """What distinguishes the classes."""
+
+    nuclei: _Blobs
+    shades: Numbers  # haematoxylin in each nucleus, 1 is full, [n]
+    lumina: _Blobs
+    cytoplasm: Field  # where epithelial cells lie, 0 to 1
+
+
+def _draw(
+    rng: np.random.Generator, stain: _Stain, size: tuple[int, int], *, label: str, magnification: int
+) -> Image.Image:
+    """An RGB image of `size`, width and height in pixels."""
+    unit = _NUCLEUS_RADIUS[magnification] * size[0] / _REFERENCE_WIDTH
+    fibres, direction = _fibres(rng, unit, size)
+    tissue = (_benign if label == "benign" else _malignant)(rng, unit, size)
+    spindles = _spindles(rng, unit, size, direction)
+    stroma = 1 - tissue.cytoplasm
+    empty = _fill(tissue.lumina, np.ones(len(tissue.lumina.radii)), size, blur=0.25 * unit)
+    clefts = _ramp(_noise(rng, 9 * unit, size) + 0.5 * _noise(rng, 3 * unit, size), rng.uniform(1.6, 2.2), 0.15)
+    solid = 1 - np.maximum(empty, clefts * stroma)
+
+    nuclei = _fill(tissue.nuclei, tissue.shades, size, blur=0.12 * unit)
+    nuclei = np.maximum(nuclei, stroma * _fill(spindles, np.full(len(spindles.radii), 0.75), size, blur=0.12 * unit))
+    chromatin = 0.8 + 0.12 * _noise(rng, 0.4 * unit, size)
+    mottle = 1 + 0.12 * _noise(rng, 0.8 * unit, size)
+    haematoxylin = solid * (0.1 * mottle + 0.2 * tissue.cytoplasm * mottle) + 1.25 * (1 - empty) * nuclei * chromatin
+    eosin = solid * (0.3 * tissue.cytoplasm * mottle + stroma * (0.32 + 0.14 * fibres)) * (1 - 0.5 * nuclei)
+    absorbance = haematoxylin[..., None] * stain.haematoxylin.astype(np.float32)
+    absorbance += eosin.clip(0)[..., None] * stain.eosin.astype(np.float32)
+    return Image.fromarray((stain.light.clip(0, 255).astype(np.float32) * np.exp(-absorbance)).astype(np.uint8))
+
+
+def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
+    """Round glands: small, even nuclei in two rows round a white lumen."""
+    centres = _scatter(rng, rng.uniform(20, 25) * unit, size, jitter=0.16)
+    glands = _blobs(rng, centres, rng.uniform(3, 7.5, len(centres)) * unit, stretch=1.3, waves=0.12)
+    rows = []
+    for distance, spacing, radius, stretch in ((1.6, 2.3, 0.95, 1.25), (3.7, 3.4, 0.7, 1.8)):
+        for index in range(len(centres)):
+            gland = _Blobs(*(field[index : index + 1] for field in glands))
+            ring = gland._replace(radii=gland.radii + distance * unit)
+            points = ring.outlines(int(2 * np.pi * ring.radii[0] / (spacing * unit)))[0]
+            points += rng.normal(0, 0.12 * unit, points.shape)
+            outwards = points - gland.centres
+            angles = np.arctan2(outwards[:, 1], outwards[:, 0]) + (np.pi / 2 if distance > 2 else 0)
+            radii = radius * unit * rng.normal(1, 0.07, len(points))
+            rows.append(_blobs(rng, points, radii, stretch=stretch, waves=0.06, angles=angles))
+    nuclei = _Blobs(*map(np.concatenate, zip(*rows, strict=True)))
+    walls = glands._replace(radii=glands.radii + 4.5 * unit)
+    return _Tissue(
+        nuclei=nuclei,
+        shades=rng.normal(0.72, 0.06, len(nuclei.radii)),
+        lumina=glands,
+        cytoplasm=_fill(walls, np.ones(len(centres)), size, blur=0.5 * unit),
+    )
+
+
+def _malignant(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
+    """Crowded nests: large, dark nuclei of uneven size and outline, few narrow lumina."""
+    field = _noise(rng, 14 * unit, size) + 0.3 * _noise(rng, 4 * unit, size)
+    cytoplasm = _ramp(field, float(np.quantile(field, rng.uniform(0.3, 0.5))), 0.25)
+    centres = _scatter(rng, 3.1 * unit, size, jitter=0.4)
+    column, row = (centres.astype(int).clip(0, np.array(size) - 1)).T
+    centres = centres[cytoplasm[row, column] > 0.5]
+    radii = 1.35 * unit * rng.lognormal(0, 0.22, len(centres))
+    slits = _scatter(rng, 22 * unit, size, jitter=0.4)
+    return _Tissue(
+        nuclei=_blobs(rng, centres, radii, stretch=1.35, waves=0.3),
+        shades=rng.normal(0.95, 0.14, len(centres)),
+        lumina=_blobs(rng, slits, rng.uniform(0.8, 3, len(slits)) * unit, stretch=2.2, waves=0.5),
+        cytoplasm=cytoplasm,
+    )
+
+
+def _spindles(rng: np.random.Generator, unit: float, size: tuple[int, int], direction: float) -> _Blobs:
+    """The thin nuclei of the stroma, along its fibres."""
+    centres = _scatter(rng, rng.uniform(5, 8) * unit, size, jitter=0.45)
+    angles = rng.normal(direction, 0.35, len(centres))
+    return _blobs(rng, centres, rng.uniform(0.5, 0.8, len(centres)) * unit, stretch=3.2, waves=0.1, angles=angles)
+
+
+def _blobs(
+    rng: np.random.Generator,
+    centres: Numbers,
+    radii: Numbers,
+    *,
+    stretch: float,
+    waves: float,
+    angles: Numbers | None = None,
+) -> _Blobs:
+    """Blobs that differ a little from each other; stretch and waves are means."""
+    count = len(centres)
+    return _Blobs(
+        centres=centres,
+        radii=radii,
+        stretch=1 + (stretch - 1) * rng.uniform(0.5, 1.5, count),
+        angles=rng.uniform(0, np.pi, count) if angles is None else angles,
+        waves=waves * rng.uniform(0.5, 1.5, count),
+        phases=rng.uniform(0, 2 * np.pi, (count, 3)),
+    )
+
+
+def _scatter(rng: np.random.Generator, spacing: float, size: tuple[int, int], *, jitter: float) -> Numbers:
+    """x, y of points strewn evenly over the image and a little beyond; jitter by the spacing."""
+    columns, rows = (np.arange(-1, length / spacing + 1) for length in size)
+    grid = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2) + rng.uniform(0, 1, 2)
+    return (grid + rng.uniform(-jitter, jitter, grid.shape)) * spacing
+
+
+def _noise(rng: np.random.Generator, cell: float, size: tuple[int, int]) -> Field:
+    """Smooth noise of mean 0 and deviation near 1 that changes over `cell` pixels."""
+    columns, rows = (int(length / cell) + 2 for length in size)
+    grid = Image.fromarray(rng.normal(0, 1.3, (rows, columns)).astype(np.float32))
+    return np.asarray(grid.resize(size, Image.Resampling.BICUBIC, box=(0.5,0.5,columns-0.5,rows-0.5)))
+
+
+def _fibres(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> tuple[Field, float]:
+    """Wavy fibres of mean 0 and deviation near 1, and the direction in which they run, in radians."""
+    direction = rng.uniform(0, np.pi)
+    row, column = np.ogrid[: size[1], : size[0]]
+    across = column * np.sin(direction) - row * np.cos(direction)
+    across = across / unit + 2.5 * _noise(rng, 12 * unit, size) + 0.6 * _noise(rng, 4 * unit, size)
+    profile = np.convolve(rng.normal(0, 1, 4096), [0.4,0.6,0.4], "same")
+    return profile[(across*4).astype(int) % 4096].astype(np.float32), direction
+
+
+def _ramp(field: Field, threshold: float, softness: float) -> Field:
+    """0 below the threshold, 1 above it, with a soft step between."""
+    return 1 / (1 + np.exp(((threshold - field) / softness * 4).clip(-20, 20)))
+
+
+def _fill(blobs: _Blobs, shades: Numbers, size: tuple[int, int], *, blur: float) -> Field:
+    """The blobs painted with their shades, 0 to 1, over nothing; the edges blurred over `blur` pixels."""
+    canvas = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+    pen = ImageDraw.Draw(canvas)
+    outlines = (blobs.outlines(20) * _OVERSAMPLING).reshape(len(shades), -1).tolist()
+    for outline, shade in zip(outlines, (shades.clip(0, 1) * 255).astype(int).tolist(), strict=True):
+        pen.polygon(outline, fill=shade)
+    smooth = canvas.reduce(_OVERSAMPLING).filter(ImageFilter.GaussianBlur(blur))
+    return np.asarray(smooth, np.float32) / 255

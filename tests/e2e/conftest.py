@@ -1,0 +1,89 @@
+"""Runs the command line as a user does, with every outgoing connection refused and noted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+# Small enough for two cores: the images are 32 px, and one epoch is trained.
+_SMALL = (
+    "image.size=32",
+    "data.sample.patients=12",
+    "data.test_share=0.25",
+    "training.epochs=1",
+    "tuning.trials=2",
+    "tuning.epochs=1",
+    "gate.minimum={}",
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    output: Path
+    connections: list[str]  # addresses outside this machine that something tried to reach
+
+    def states(self) -> dict[str, str]:
+        """The state of each node, as the screen showed it."""
+        words = [line.split() for line in self.stdout.splitlines()]
+        return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in ("done", "cached", "failed")}
+
+
+@dataclass(frozen=True)
+class Knet:
+    """The command line with settings small enough for a test."""
+
+    output: Path
+    guard: Path
+    tree: Path = _REPOSITORY  # whose code runs
+    settings: Sequence[str] = field(default=_SMALL)
+
+    def run(self, *settings: str, data: Path | None = None) -> Finished:
+        """`knet run` in a process of its own."""
+        arguments = ["run", *(["--data", str(data)] if data else [])]
+        for setting in (f"output={self.output}", *self.settings, *settings):
+            arguments += ["--set", setting]
+        log = self.guard.with_name(f"{self.output.name}.connections")
+        log.write_text("", encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(self.tree),
+                "LD_PRELOAD": str(self.guard),
+                "CONNECT_LOG": str(log),
+            },
+            cwd=self.output.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Finished(
+            done.returncode, done.stdout, done.stderr, self.output, log.read_text("utf-8").splitlines()
+        )
+
+
+@pytest.fixture(scope="session")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled connection guard."""
+    library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
+    source = Path(__file__).with_name("connect_guard.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def make_knet(guard: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Knet]:
+    """Makes a `Knet` with an output folder of its own."""
+    return lambda **fields: Knet(output=tmp_path_factory.mktemp("knet") / "out", guard=guard, **fields)

@@ -1,0 +1,92 @@
+"""An edit of code, schema or weights reruns the nodes that it bears on, and no others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_TRAINING = {
+    "Trainer-mobilenet",
+    "Evaluator-mobilenet",
+    "ModelSelector",
+    "ModelGate",
+    "ServingValidator",
+    "Pusher",
+}
+
+
+class EditableRun:
+    """A copy of the product's code, and a run of it on one tiny candidate with a weights file."""
+
+    def __init__(self, make_knet: Callable[..., Any], folder: Path) -> None:
+        self.tree = folder / "tree"
+        for package in ("pipeline", "components", "schemas", "serving"):
+            shutil.copytree(_REPOSITORY / package, self.tree / package)
+        self.weights = folder / "mobilenet.weights.h5"
+        self.write_weights(seed=0)
+        self.knet = make_knet(tree=self.tree)
+        self.settings = (
+            f"candidates={{mobilenet: {{alpha: 0.25, weights: {self.weights}}}}}",
+            "tuning=null",
+        )
+        assert set(self.states().values()) == {"done"}
+
+    def write_weights(self, *, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        shape = (32, 32, 3)
+        body = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=shape)
+        body.save_weights(self.weights, overwrite=True)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.tree / file
+        text = path.read_text("utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), "utf-8")
+
+    def states(self) -> dict[str, str]:
+        finished = self.knet.run(*self.settings)
+        assert finished.code == 0, finished.stdout + finished.stderr
+        return finished.states()
+
+    def rerun(self) -> set[str]:
+        return {node for node, state in self.states().items() if state == "done"}
+
+
+@pytest.fixture(scope="module")
+def run(make_knet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> EditableRun:
+    return EditableRun(make_knet, tmp_path_factory.mktemp("editable"))
+
+
+def test_edited_weights_retrain(run: EditableRun) -> None:
+    run.write_weights(seed=1)
+    assert run.rerun() == _TRAINING
+
+
+def test_edited_preprocessing_transforms_and_retrains(run: EditableRun) -> None:
+    run.replace("pipeline/preprocessing.py", "tf.square(mean), 1.0)", "tf.square(mean), 4.0)")
+    assert run.rerun() == {"Transform", *_TRAINING}
+
+
+def test_edited_schema_revalidates_but_does_not_ingest_again(run: EditableRun) -> None:
+    run.replace("schemas/breakhis.pbtxt", 'name: "image/width"\n  type: INT', 'name: "image/width" type: INT')
+    rerun = run.rerun()
+    assert {"ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform"} <= rerun
+    assert "BreakHisExampleGen" not in rerun
+
+
+def test_data_against_the_schema_stop_the_run_before_transform(run: EditableRun) -> None:
+    run.replace("schemas/breakhis.pbtxt", '  value: "400X"\n', "")
+    finished = run.knet.run(*run.settings)
+    assert finished.code == 2
+    assert "magnification" in finished.stderr and "400X" in finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
+    assert finished.states()["DataGate"] == "failed"
+    assert "Transform" not in finished.states()

@@ -1,0 +1,152 @@
+"""The whole graph with all five candidates, run twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import ml_metadata as mlmd
+import numpy as np
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+
+import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
+from pipeline import features
+from pipeline.models.decode_image import decode_images
+from pipeline.registry import RunRegistry
+from serving.client import Client
+from serving.dev_server import DevServer
+
+pytestmark = pytest.mark.e2e
+
+CANDIDATES = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
+NODES = {
+    "BreakHisExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform",
+    "Tuner", *(f"Trainer-{name}" for name in CANDIDATES), *(f"Evaluator-{name}" for name in CANDIDATES),
+    "ModelSelector", "ModelGate", "ServingValidator", "Pusher",
+}  # fmt: skip
+
+
+class Runs:
+    """Two runs of the same configuration, and what MLMD held after each."""
+
+    def __init__(self, knet: Any) -> None:
+        self.output: Path = knet.output
+        self.first = knet.run()
+        self.first_artifacts = self.artifacts()
+        start = time.monotonic()
+        self.second = knet.run()
+        self.second_seconds = time.monotonic() - start
+
+    @property
+    def store(self) -> mlmd.MetadataStore:
+        config = metadata_store_pb2.ConnectionConfig()
+        config.sqlite.filename_uri = str(self.output / "metadata.sqlite")
+        return mlmd.MetadataStore(config)
+
+    def artifacts(self) -> Counter[str]:
+        return Counter(artifact.type for artifact in self.store.get_artifacts())
+
+    def uri(self, artifact_type: str, node: str) -> Path:
+        (uri,) = (
+            artifact.uri
+            for artifact in self.store.get_artifacts_by_type(artifact_type)
+            if f"/{node}/" in artifact.uri
+        )
+        return Path(uri)
+
+    def examples(self, split: str) -> Iterator[tf.train.Example]:
+        folder = self.uri("Examples", "BreakHisExampleGen") / f"Split-{split}"
+        records = tf.data.TFRecordDataset([str(f) for f in folder.iterdir()], compression_type="GZIP")
+        return (tf.train.Example.FromString(record) for record in records.as_numpy_iterator())
+
+    def texts(self, split: str, name: str) -> list[str]:
+        return [e.features.feature[name].bytes_list.value[0].decode() for e in self.examples(split)]
+
+
+@pytest.fixture(scope="module")
+def runs(make_knet: Callable[..., Any]) -> Runs:
+    return Runs(make_knet())
+
+
+def test_every_node_runs_once_and_succeeds(runs: Runs) -> None:
+    assert runs.first.code == 0, runs.first.stdout + runs.first.stderr
+    assert runs.first.states() == dict.fromkeys(NODES, "done")
+
+
+def test_second_run_is_answered_from_the_cache_within_a_minute(runs: Runs) -> None:
+    assert runs.second.code == 0, runs.second.stdout + runs.second.stderr
+    assert runs.second.states() == dict.fromkeys(NODES, "cached")
+    assert runs.second_seconds < 60
+
+
+def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -> None:
+    states = Counter(execution.last_known_state for execution in runs.store.get_executions())
+    pb = metadata_store_pb2.Execution
+    assert states == {pb.COMPLETE: len(NODES), pb.CACHED: len(NODES)}
+    assert runs.artifacts() == runs.first_artifacts
+    expected = {"Model": 6, "ModelRun": 5, "ModelEvaluation": 5, "PushedModel": 1, "Schema": 1, "Examples": 2}
+    assert {kind: runs.first_artifacts[kind] for kind in expected} == expected
+
+
+def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -> None:
+    patients = [set(runs.texts(split, features.PATIENT)) for split in features.SPLITS]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+    paths = [path for split in features.SPLITS for path in runs.texts(split, features.PATH)]
+    on_disk = (runs.output / "sample-data").rglob("*.png")
+    assert Counter(path.rpartition("/")[2] for path in paths) == Counter(path.name for path in on_disk)
+
+
+def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:
+    transformed = runs.uri("Examples", "Transform") / "Split-test"
+    records = tf.data.TFRecordDataset([str(f) for f in transformed.iterdir()], compression_type="GZIP")
+    example = tf.train.Example.FromString(next(iter(records)).numpy())
+    written = example.features.feature[features.PIXEL_MEAN].float_list.value
+    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("train")]
+    expected = decode_images(tf.constant(encoded), size=32).numpy().mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(written, expected, rtol=1e-4)
+
+
+def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) -> None:
+    production = RunRegistry(runs.output / "registry").production()
+    assert production is not None
+    model = keras.saving.load_model(
+        runs.uri("ModelRun", f"Trainer-{production.candidate}") / "model.keras", compile=False
+    )
+    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
+    with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
+        predictions = client.predict(encoded)
+    served = np.array([[p.probabilities[name] for name in features.CLASSES] for p in predictions])
+    own = model.predict(decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0)
+    np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(served, own, atol=1e-5)
+    assert {str(p.model_version) for p in predictions} == {production.version}
+
+
+def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Runs) -> None:
+    production = RunRegistry(runs.output / "registry").production()
+    assert production is not None
+    table = [line for line in runs.first.stdout.splitlines() if line.startswith("│")]
+    assert {line.split()[1] for line in table} == set(CANDIDATES)
+    assert [line.split()[1] for line in table if "winner" in line] == [production.candidate]
+    assert f"served version: {production.version}" in runs.first.stdout
+    assert "synthetic" in runs.first.stdout
+    named = next(line for line in runs.first.stdout.splitlines() if line.startswith("report: "))
+    assert "Synthetic data" in Path(named.removeprefix("report: ")).read_text("utf-8")
+
+
+def test_models_say_that_they_were_trained_on_synthetic_data(runs: Runs) -> None:
+    info = runs.output / "serving" / "knet"
+    (file,) = info.glob("*/assets.extra/knet.json")
+    assert json.loads(file.read_text("utf-8"))["synthetic_data"] is True
+
+
+def test_no_connection_leaves_the_machine(runs: Runs) -> None:
+    assert runs.first.connections == []
+    assert runs.second.connections == []

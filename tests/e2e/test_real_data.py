@@ -1,0 +1,27 @@
+"""Two small candidates on the 116 real images, one of them with ImageNet weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def test_real_images_give_a_pushed_model(make_knet: Callable[..., Any], shared_data: Path) -> None:
+    weights = shared_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    finished = make_knet().run(
+        f"candidates={{mobilenet: {{alpha: 0.25, weights: {weights}}}, resnet50: {{weights: none}}}}",
+        "image.normalisation=backbone",
+        data=shared_data / "breakhis_real",
+    )
+    assert finished.code == 0, finished.stdout + finished.stderr
+    assert set(finished.states().values()) == {"done"}
+    assert "served version: " in finished.stdout
+    assert "synthetic" not in finished.stdout
+    assert finished.connections == []
+    images = [int(line.split()[3]) for line in finished.stdout.splitlines() if " patients " in line]
+    assert sum(images) == 116
