@@ -4,10 +4,11 @@ SHELL := /bin/sh
 
 DATA ?=
 PRESET ?= demo
+LOCK_ARGS ?=
 ARGS ?=
 
 UV = $(shell command -v uv || echo .uv/bin/uv)
-LOCK = $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.10 --custom-compile-command "make lock"
+LOCK = $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.10 --custom-compile-command "make lock" $(LOCK_ARGS)
 
 .PHONY: help
 help: ## Show this list
@@ -33,10 +34,10 @@ format: .venv/.dev ## Format the code and mend what ruff can mend
 	.venv/bin/ruff check --fix .
 
 .PHONY: lock
-lock: .venv/.run ## Resolve requirements*.lock anew from pyproject.toml
-	$(LOCK) --upgrade --extra pipeline pyproject.toml -o requirements.lock
-	$(LOCK) --upgrade --extra pipeline --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-	$(LOCK) --upgrade --universal requirements-uv.in -o requirements-uv.lock
+lock: .venv/.run ## Bring requirements*.lock up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
+	$(LOCK) --extra pipeline pyproject.toml -o requirements.lock
+	$(LOCK) --extra pipeline --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --universal requirements-uv.in -o requirements-uv.lock
 
 .PHONY: proto
 proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
@@ -48,8 +49,7 @@ clean: ## Remove the environment and caches; runs/ and data/ stay
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
 
 .venv/.run: requirements.lock pyproject.toml scripts/setup.sh
-	@scripts/setup.sh requirements.lock
-	@rm -f .venv/.dev
+	@scripts/setup.sh $(if $(wildcard .venv/.dev),requirements-dev.lock,requirements.lock)
 	@touch $@
 
 # The development lock holds all of requirements.lock too, so both stamps are set.

@@ -1,0 +1,50 @@
+"""One image as a tf.train.Example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import tensorflow as tf
+
+from components.breakhis_example_gen.catalog import ImageFile
+from components.breakhis_example_gen.executor import to_example
+from pipeline import features
+from pipeline.errors import UserError
+
+IMAGE = ImageFile(
+    path="malignant/SOB/ductal_carcinoma/SOB_M_DC_14-22549AB/100X/SOB_M_DC-14-22549AB-100-003.png",
+    label="malignant",
+    subtype="ductal_carcinoma",
+    patient="14-22549",
+    slide="14-22549AB",
+    magnification="100X",
+    sequence=3,
+)
+
+
+def values(example: tf.train.Example) -> dict[str, list[int] | list[bytes] | list[float]]:
+    kinds = {name: feature.WhichOneof("kind") for name, feature in example.features.feature.items()}
+    return {name: list(getattr(example.features.feature[name], kind).value) for name, kind in kinds.items()}
+
+
+def test_all_features_and_their_types(png_of: Callable[..., bytes]) -> None:
+    content = png_of(size=(70, 46))
+    assert values(to_example(IMAGE, content=content, split="validation")) == {
+        features.IMAGE: [content],
+        features.LABEL: [1],
+        features.PATH: [IMAGE.path.encode()],
+        features.WIDTH: [70],
+        features.HEIGHT: [46],
+        features.PATIENT: [b"14-22549"],
+        features.SLIDE: [b"14-22549AB"],
+        features.SUBTYPE: [b"ductal_carcinoma"],
+        features.MAGNIFICATION: [b"100X"],
+        features.SPLIT: [b"validation"],
+    }
+
+
+@pytest.mark.parametrize("kept", [0, 20, -20])
+def test_a_truncated_image_is_named(png_of: Callable[..., bytes], kept: int) -> None:
+    with pytest.raises(UserError, match=rf"{IMAGE.path}: cannot be decoded"):
+        to_example(IMAGE, content=png_of(size=(70, 46))[:kept], split="train")

@@ -1,0 +1,116 @@
+"""Fixtures for the whole suite: the shared data, small BreaKHis folders and run records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from components.breakhis_example_gen.catalog import SUBTYPES
+from pipeline.model_info import ModelInfo
+from pipeline.preflight import Data
+from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
+
+_SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The test data beside the checkout; its README.md says what they are."""
+    if not _SHARED_DATA.is_dir():
+        pytest.skip(f"no test data: {_SHARED_DATA.resolve()} is missing")
+    return _SHARED_DATA.resolve()
+
+
+@pytest.fixture(scope="session")
+def png_of() -> Callable[..., bytes]:
+    """Makes the bytes of a small PNG: `png_of(mode="RGB", size=(8, 6), colour=...)`."""
+
+    def make(mode: str = "RGB", size: tuple[int, int] = (8, 6), colour: Any = 0) -> bytes:
+        buffer = io.BytesIO()
+        Image.new(mode, size, colour).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def breakhis(tmp_path: Path, png_of: Callable[..., bytes]) -> Callable[..., Path]:
+    """Writes images into a `BreaKHis_v1` where their names say they belong, and returns that folder."""
+    root = tmp_path / "BreaKHis_v1"
+
+    def write(*names: str, content: bytes | None = None) -> Path:
+        for name in names:
+            path = root / _place(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png_of() if content is None else content)
+        return root
+
+    return write
+
+
+def _place(name: str) -> str:
+    kind, year, slide, magnification, _ = name.split("-")
+    _, letter, code = kind.split("_")
+    label = {"B": "benign", "M": "malignant"}[letter]
+    folder = f"SOB/{SUBTYPES[code]}/{kind}_{year}-{slide}/{magnification}X"
+    return f"histology_slides/breast/{label}/{folder}/{name}"
+
+
+@pytest.fixture
+def make_record() -> Callable[..., RunRecord]:
+    """Makes the record of a run that pushed its winner, with some fields changed."""
+
+    def make(**changes: Any) -> RunRecord:
+        return replace(_finished_run(), **changes)
+
+    return make
+
+
+def _finished_run() -> RunRecord:
+    def candidate(name: str, accuracy: float) -> CandidateRecord:
+        metrics = {"accuracy": accuracy, "balanced_accuracy": 0.5, "roc_auc": 0.625}
+        info = ModelInfo(
+            candidate=name,
+            weights="imagenet",
+            classes=("benign", "malignant"),
+            image_size=64,
+            parameters=1234567,
+            train_images=40,
+            validation_images=12,
+            epochs=3,
+            learning_rate=0.01,
+            momentum=0.9,
+            seconds=61.4,
+            device="CPU",
+            seed=0,
+            synthetic_data=False,
+        )
+        return CandidateRecord(info, {"validation": metrics, "test": {**metrics, "roc_auc": 0.75}})
+
+    return RunRecord(
+        run_id="20240131-120000",
+        name="knet-demo",
+        started="2024-01-31T12:00:00+00:00",
+        data=Data(
+            folder=Path("/data/BreaKHis_v1"),
+            fingerprint="0123456789abcdef" * 4,
+            synthetic=False,
+            patients={"train": 14, "validation": 4, "test": 6},
+            images={"train": 60, "validation": 16, "test": 24},
+            example=Path("/data/BreaKHis_v1/x.png"),
+            left_out=0,
+        ),
+        config="name: knet-demo\n",
+        nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),
+        candidates={"mobilenet": candidate("mobilenet", 0.875), "vgg16": candidate("vgg16", 0.5)},
+        metric="accuracy",
+        winner="mobilenet",
+        pushed_version="1706702400",
+        pushed_folder="runs/demo/serving/knet/1706702400",
+    )

@@ -1,0 +1,119 @@
+"""Training is reproducible, stops early, decays its learning rate and refuses a diverged model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from pipeline.candidate import Candidate
+from pipeline.config import load_config
+from pipeline.errors import UserError
+from pipeline.model_info import read_model_info
+from pipeline.training import run_fn
+from pipeline.tuning import tuner_fn
+
+SIZE = 32
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def patterns(write_transformed: Callable[..., str]) -> tuple[str, str]:
+    """Files of train and validation images in which malignant is darker."""
+    labels = [index % 2 for index in range(COUNT)]
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256 - 128 * label, (SIZE, SIZE, 3), dtype="uint8") for label in labels]
+    pixels = np.stack(images)
+    return write_transformed(pixels, labels), write_transformed(pixels[:4], labels[:4])
+
+
+def candidate(*overrides: str, seed: int = 0) -> Candidate:
+    small = ("image.size=32", "training.batch_size=4", "training.epochs=2", f"seed={seed}")
+    return Candidate.of(load_config("demo", [*small, *overrides]), "mobilenet", synthetic_data=True)
+
+
+def fn_args(patterns: tuple[str, str], folder: Path, candidate: Candidate, **more: object) -> SimpleNamespace:
+    return SimpleNamespace(
+        train_files=[patterns[0]],
+        eval_files=[patterns[1]],
+        serving_model_dir=str(folder / "Format-Serving"),
+        model_run_dir=str(folder / "run"),
+        working_dir=str(folder / "work"),
+        custom_config={"candidate": candidate.model_dump_json(), **more.pop("custom_config", {})},  # type: ignore[dict-item]
+        hyperparameters=more.get("hyperparameters"),
+    )
+
+
+def trained_weights(patterns: tuple[str, str], folder: Path, candidate: Candidate) -> list[np.ndarray]:
+    run_fn(fn_args(patterns, folder, candidate))
+    return keras.saving.load_model(folder / "run" / "model.keras", compile=False).get_weights()
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_does_not(
+    patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    one = trained_weights(patterns, tmp_path / "one", candidate())
+    again = trained_weights(patterns, tmp_path / "again", candidate())
+    other = trained_weights(patterns, tmp_path / "other", candidate(seed=1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path: Path) -> None:
+    best = keras_tuner.HyperParameters()
+    best.Fixed("learning_rate", 0.02)
+    best.Fixed("momentum", 0.7)
+    run_fn(fn_args(patterns, tmp_path, candidate(), hyperparameters=best.get_config()))
+    info = read_model_info(tmp_path)
+    assert (info.learning_rate, info.momentum) == (0.02, 0.7)
+    assert (info.train_images, info.validation_images) == (COUNT, 4)
+    assert info.synthetic_data
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+
+
+def test_a_diverged_training_is_refused_with_the_remedy(patterns: tuple[str, str], tmp_path: Path) -> None:
+    wild = candidate("training.learning_rate=10", "training.momentum=0.999", "training.epochs=30")
+    with pytest.raises(UserError, match="lower training.learning_rate"):
+        run_fn(fn_args(patterns, tmp_path, wild))
+    assert not (tmp_path / "Format-Serving").exists()
+
+
+def test_learning_rate_decays_in_steps_of_one_epoch() -> None:
+    statistics = ([128.0] * 3, [64.0] * 3)
+    model = candidate().build(pixel_statistics=statistics, learning_rate=0.1, momentum=0.9, steps_per_epoch=5)
+    rates = []
+    for iteration in (0, 4, 5, 9, 10):
+        model.optimizer.iterations.assign(iteration)
+        rates.append(float(model.optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.095, 0.095, 0.09025], rtol=1e-6)
+
+
+def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:
+    # With next to no learning rate the validation loss hardly moves, and rises as the statistics drift.
+    still = candidate(
+        "training.epochs=30", "training.early_stopping_patience=1", "training.learning_rate=1e-12"
+    )
+    run_fn(fn_args(patterns, tmp_path, still))
+    assert read_model_info(tmp_path).epochs < 30
+
+
+def test_tuner_searches_within_the_configured_ranges(patterns: tuple[str, str], tmp_path: Path) -> None:
+    tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
+    assert tuning is not None
+    result = tuner_fn(
+        fn_args(patterns, tmp_path, candidate(), custom_config={"tuning": tuning.model_dump_json()})
+    )
+    result.tuner.search(**result.fit_kwargs)
+    trials = result.tuner.oracle.trials.values()
+    assert len(trials) == 2
+    for trial in trials:
+        values = trial.hyperparameters.values
+        assert tuning.learning_rate.low <= values["learning_rate"] <= tuning.learning_rate.high
+        assert tuning.momentum.low <= values["momentum"] <= tuning.momentum.high
+    best = result.tuner.get_best_hyperparameters()[0]
+    assert best.values == min(trials, key=lambda trial: trial.score).hyperparameters.values

@@ -1,0 +1,65 @@
+"""What is installed, and from what."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-uv.lock")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution, built from a copy of the tracked files."""
+    copy, dist = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+    tracked = subprocess.run(["git", "ls-files"], cwd=_REPOSITORY, check=True, capture_output=True, text=True)
+    for name in tracked.stdout.splitlines():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((_REPOSITORY / name).read_bytes())
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", dist, "sdist", "-d", dist]
+    subprocess.run(command, cwd=copy, check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    return dist
+
+
+def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"pipeline", "components", "schemas", "serving"}
+    data = {"pipeline/configs/demo.yaml", "pipeline/evaluation/report.html"}
+    assert data | {"schemas/breakhis.pbtxt", "serving/messages.binpb"} <= set(names)
+
+
+def test_source_distribution_is_one_file_as_beam_ships_it(built: Path) -> None:
+    assert len(list(built.glob("*.tar.gz"))) == 1
+
+
+def test_base_install_is_the_light_client(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith("/METADATA"))).decode()
+    base = re.findall(r"^Requires-Dist: ([a-z0-9-]+)[^;\n]*$", metadata, flags=re.M)
+    assert set(base) == {"click", "grpcio", "protobuf", "rich"}
+
+
+@pytest.mark.parametrize("lock", _LOCKS)
+def test_lock_pins_every_package_with_hashes_and_holds_no_address(lock: str) -> None:
+    text = (_REPOSITORY / lock).read_text("utf-8")
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]
+    assert blocks
+    assert all(re.match(r"[a-z0-9._-]+==\S+", block) and "--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"://|^--|@ file", text, flags=re.M)
+
+
+def test_development_lock_agrees_with_the_run_lock() -> None:
+    def pins(lock: str) -> set[str]:
+        return set(re.findall(r"^[a-z0-9._-]+==\S+", (_REPOSITORY / lock).read_text("utf-8"), flags=re.M))
+
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
