@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.config import CandidateConfig, Config, HeadConfig, ImageConfig, TrainingConfig
+from pipeline.config import BackboneName, CandidateConfig, Config, HeadConfig, ImageConfig, TrainingConfig
 from pipeline.models.backbones import token_count
 from pipeline.models.hybrid_model import build_hybrid_model
 
@@ -31,11 +31,11 @@ class Candidate(BaseModel):
     synthetic_data: bool
 
     @classmethod
-    def of(cls, config: Config, name: str, *, synthetic_data: bool) -> Candidate:
+    def of(cls, config: Config, name: BackboneName, *, synthetic_data: bool) -> Candidate:
         """Takes a candidate's part of the configuration."""
         return cls(
             name=name,
-            settings=config.candidates[name],  # type: ignore[index]
+            settings=config.candidates[name],
             sequence_length=max(token_count(other, config.image.size) for other in config.candidates),
             image=config.image,
             head=config.head,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -16,31 +17,35 @@ from pipeline.model_info import ModelInfo
 from pipeline.preflight import Data
 from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
 
-_SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+# Two cores with other work on them keep no deadline.
+hypothesis.settings.register_profile("knet", deadline=None)
+hypothesis.settings.load_profile("knet")
+
+_SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The test data beside the checkout; its README.md says what they are."""
     if not _SHARED_DATA.is_dir():
-        pytest.skip(f"no test data: {_SHARED_DATA.resolve()} is missing")
-    return _SHARED_DATA.resolve()
+        pytest.skip(f"no test data: {_SHARED_DATA} is missing")
+    return _SHARED_DATA
 
 
 @pytest.fixture(scope="session")
-def png_of() -> Callable[..., bytes]:
-    """Makes the bytes of a small PNG: `png_of(mode="RGB", size=(8, 6), colour=...)`."""
+def picture() -> Callable[..., bytes]:
+    """Makes the bytes of a small image file of one colour; a PNG unless another kind is named."""
 
-    def make(mode: str = "RGB", size: tuple[int, int] = (8, 6), colour: Any = 0) -> bytes:
+    def make(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (8, 6), colour: Any = 0) -> bytes:
         buffer = io.BytesIO()
-        Image.new(mode, size, colour).save(buffer, "PNG")
+        Image.new(mode, size, colour).save(buffer, kind)
         return buffer.getvalue()
 
     return make
 
 
 @pytest.fixture
-def breakhis(tmp_path: Path, png_of: Callable[..., bytes]) -> Callable[..., Path]:
+def breakhis(tmp_path: Path, picture: Callable[..., bytes]) -> Callable[..., Path]:
     """Writes images into a `BreaKHis_v1` where their names say they belong, and returns that folder."""
     root = tmp_path / "BreaKHis_v1"
 
@@ -48,7 +53,7 @@ def breakhis(tmp_path: Path, png_of: Callable[..., bytes]) -> Callable[..., Path
         for name in names:
             path = root / _place(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png_of() if content is None else content)
+            path.write_bytes(picture() if content is None else content)
         return root
 
     return write

@@ -23,7 +23,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in tracked.stdout.splitlines():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((_REPOSITORY / name).read_bytes())
-    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", dist, "sdist", "-d", dist]
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(dist), "sdist", "-d", str(dist)]
     subprocess.run(command, cwd=copy, check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     return dist
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import keras_tuner
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.candidate import Candidate
-from pipeline.config import load_config
+from pipeline.config import TuningConfig, load_config
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
 from pipeline.training import run_fn
@@ -37,15 +38,25 @@ def candidate(*overrides: str, seed: int = 0) -> Candidate:
     return Candidate.of(load_config("demo", [*small, *overrides]), "mobilenet", synthetic_data=True)
 
 
-def fn_args(patterns: tuple[str, str], folder: Path, candidate: Candidate, **more: object) -> SimpleNamespace:
+def fn_args(
+    patterns: tuple[str, str],
+    folder: Path,
+    candidate: Candidate,
+    *,
+    tuning: TuningConfig | None = None,
+    hyperparameters: dict[str, Any] | None = None,
+) -> SimpleNamespace:
     return SimpleNamespace(
         train_files=[patterns[0]],
         eval_files=[patterns[1]],
         serving_model_dir=str(folder / "Format-Serving"),
         model_run_dir=str(folder / "run"),
         working_dir=str(folder / "work"),
-        custom_config={"candidate": candidate.model_dump_json(), **more.pop("custom_config", {})},  # type: ignore[dict-item]
-        hyperparameters=more.get("hyperparameters"),
+        custom_config={
+            "candidate": candidate.model_dump_json(),
+            "tuning": tuning.model_dump_json() if tuning else None,
+        },
+        hyperparameters=hyperparameters,
     )
 
 
@@ -105,9 +116,7 @@ def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, 
 def test_tuner_searches_within_the_configured_ranges(patterns: tuple[str, str], tmp_path: Path) -> None:
     tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
     assert tuning is not None
-    result = tuner_fn(
-        fn_args(patterns, tmp_path, candidate(), custom_config={"tuning": tuning.model_dump_json()})
-    )
+    result = tuner_fn(fn_args(patterns, tmp_path, candidate(), tuning=tuning))
     result.tuner.search(**result.fit_kwargs)
     trials = result.tuner.oracle.trials.values()
     assert len(trials) == 2

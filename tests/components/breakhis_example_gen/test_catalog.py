@@ -20,6 +20,8 @@ from pipeline.errors import UserError
 BENIGN = "SOB_B_A-14-22549AB-40-001.png"
 MALIGNANT = "SOB_M_DC-14-2523-400-012.png"
 SLIDE_FOLDER = "histology_slides/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB"
+SEQUENCE_NUMBERS = "reported: two of the copies have other sequence numbers (200X 011 and 400X 015) and stay"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BREAST = "BreaKHis_v1/histology_slides/breast/"
 
 
@@ -112,6 +114,7 @@ def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
     assert len({image.slide for image in full.images}) == 81
 
 
+@pytest.mark.xfail(strict=True, reason=SEQUENCE_NUMBERS)
 def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplicates: Catalog) -> None:
     assert len(without_duplicates.images) == 7786
     assert {(image.slide, image.subtype) for image in without_duplicates.left_out} == {
@@ -120,6 +123,7 @@ def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplic
     assert len(without_duplicates.left_out) == 123
 
 
+@pytest.mark.xfail(strict=True, reason=SEQUENCE_NUMBERS)
 def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) -> None:
     kept = [image.subtype for image in without_duplicates.images if image.slide == "14-13412"]
     assert kept == ["ductal_carcinoma"] * 123
@@ -268,23 +272,21 @@ def test_real_images_are_whole(shared_data: Path) -> None:
     assert len(check_files(catalog)) == 64
 
 
-def wide_png() -> bytes:
-    """A PNG of 16 bits a channel, which Pillow cannot write and reads as 8-bit RGB."""
+def png_chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress(2 * (b"\0" + 12 * b"\x80")))
-    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+def png_header(*, bits: int) -> bytes:
+    """The begin of an RGB PNG of 2 by 2 pixels."""
+    return PNG_SIGNATURE + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, bits, 2, 0, 0, 0))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
 def test_an_image_that_is_not_8_bit_rgb_is_named(
-    breakhis: Callable[..., Path], png_of: Callable[..., bytes], mode: str
+    breakhis: Callable[..., Path], picture: Callable[..., bytes], mode: str
 ) -> None:
     breakhis(BENIGN)
-    root = breakhis(MALIGNANT, content=png_of(mode))
+    root = breakhis(MALIGNANT, content=picture(mode))
     with pytest.raises(UserError, match="1 of 2 images in .* cannot be used") as caught:
         check_files(read_catalog(root))
     assert f"{MALIGNANT}: not an 8-bit RGB image but {mode}" in str(caught.value)
@@ -292,15 +294,14 @@ def test_an_image_that_is_not_8_bit_rgb_is_named(
 
 @pytest.mark.xfail(strict=True, reason="reported: Pillow calls it RGB too")
 def test_a_16_bit_rgb_image_is_named(breakhis: Callable[..., Path]) -> None:
-    root = breakhis(BENIGN, content=wide_png())
+    pixels = png_chunk(b"IDAT", zlib.compress(2 * (b"\0" + 12 * b"\x80")))
+    root = breakhis(BENIGN, content=png_header(bits=16) + pixels + png_chunk(b"IEND"))
     with pytest.raises(UserError, match=f"{BENIGN}: not an 8-bit RGB image"):
         check_files(read_catalog(root))
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"not an image", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"\x89PNG\r\n\x1a\n"],
-    ids=["zero-byte", "text", "JPEG", "signature-only"],
+    "content", [b"", b"not an image", PNG_SIGNATURE], ids=["zero-byte", "text", "signature-only"]
 )
 def test_a_file_that_is_not_a_png_is_named(breakhis: Callable[..., Path], content: bytes) -> None:
     breakhis(BENIGN)
@@ -309,6 +310,12 @@ def test_a_file_that_is_not_a_png_is_named(breakhis: Callable[..., Path], conten
         check_files(read_catalog(root))
     assert f"{MALIGNANT}: not a readable PNG" in str(caught.value)
     assert BENIGN not in str(caught.value)
+
+
+def test_a_jpeg_named_png_is_named(breakhis: Callable[..., Path], picture: Callable[..., bytes]) -> None:
+    root = breakhis(BENIGN, content=picture(kind="JPEG"))
+    with pytest.raises(UserError, match=f"{BENIGN}: not a readable PNG"):
+        check_files(read_catalog(root))
 
 
 def test_a_dangling_link_is_named(breakhis: Callable[..., Path]) -> None:
@@ -320,10 +327,20 @@ def test_a_dangling_link_is_named(breakhis: Callable[..., Path]) -> None:
         check_files(read_catalog(root))
 
 
+@pytest.mark.xfail(strict=True, reason="reported: IndexError")
+def test_a_png_without_pixels_is_named(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN, content=png_header(bits=8) + png_chunk(b"IEND"))
+    with pytest.raises(UserError, match=f"{BENIGN}: not a readable PNG"):
+        check_files(read_catalog(root))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="reported: passes without its last 1 to 4 bytes, which stops Transform"
+)
 def test_a_png_cut_off_anywhere_is_noticed(
-    breakhis: Callable[..., Path], png_of: Callable[..., bytes]
+    breakhis: Callable[..., Path], picture: Callable[..., bytes]
 ) -> None:
-    whole = png_of()
+    whole = picture()
     for length in range(len(whole)):
         root = breakhis(f"SOB_B_A-14-22549AB-40-{length:03}.png", content=whole[:length])
     with pytest.raises(UserError, match=f"{len(whole)} of {len(whole)} images in .* cannot be used"):
@@ -334,10 +351,10 @@ def test_a_png_cut_off_anywhere_is_noticed(
 def test_a_damaged_png_is_refused_or_whole_but_never_crashes(
     position: int,
     value: int,
-    png_of: Callable[..., bytes],
+    picture: Callable[..., bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    content = bytearray(png_of())
+    content = bytearray(picture())
     content[position % len(content)] = value
     root = tmp_path_factory.getbasetemp()
     image = ImageFile("damaged.png", "benign", "adenosis", "14-1", "14-1", "40X", 1)
@@ -354,10 +371,10 @@ def test_the_fingerprint_is_the_same_every_time(breakhis: Callable[..., Path]) -
 
 
 def test_the_fingerprint_changes_with_a_content(
-    breakhis: Callable[..., Path], png_of: Callable[..., bytes]
+    breakhis: Callable[..., Path], picture: Callable[..., bytes]
 ) -> None:
     before = check_files(read_catalog(breakhis(BENIGN, MALIGNANT)))
-    assert check_files(read_catalog(breakhis(BENIGN, content=png_of(colour=(0, 0, 1))))) != before
+    assert check_files(read_catalog(breakhis(BENIGN, content=picture(colour=(0, 0, 1))))) != before
 
 
 def test_the_fingerprint_changes_with_a_name(breakhis: Callable[..., Path]) -> None:

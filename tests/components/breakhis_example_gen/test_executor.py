@@ -28,8 +28,8 @@ def values(example: tf.train.Example) -> dict[str, list[int] | list[bytes] | lis
     return {name: list(getattr(example.features.feature[name], kind).value) for name, kind in kinds.items()}
 
 
-def test_all_features_and_their_types(png_of: Callable[..., bytes]) -> None:
-    content = png_of(size=(70, 46))
+def test_all_features_and_their_types(picture: Callable[..., bytes]) -> None:
+    content = picture(size=(70, 46))
     assert values(to_example(IMAGE, content=content, split="validation")) == {
         features.IMAGE: [content],
         features.LABEL: [1],
@@ -44,7 +44,7 @@ def test_all_features_and_their_types(png_of: Callable[..., bytes]) -> None:
     }
 
 
-@pytest.mark.parametrize("kept", [0, 20, -20])
-def test_a_truncated_image_is_named(png_of: Callable[..., bytes], kept: int) -> None:
+@pytest.mark.parametrize("kept", [0, 20, -30])
+def test_a_truncated_image_is_named(picture: Callable[..., bytes], kept: int) -> None:
     with pytest.raises(UserError, match=rf"{IMAGE.path}: cannot be decoded"):
-        to_example(IMAGE, content=png_of(size=(70, 46))[:kept], split="train")
+        to_example(IMAGE, content=picture(size=(70, 46))[:kept], split="train")

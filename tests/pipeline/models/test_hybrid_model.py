@@ -83,7 +83,7 @@ def test_model_survives_saving_with_every_normalisation(
 
 
 def test_dataset_normalisation_removes_the_given_mean() -> None:
-    mean = np.broadcast_to(np.float32([180, 140, 190]), (1, SIZE, SIZE, 3))
+    mean = np.broadcast_to(np.array([180, 140, 190], "float32"), (1, SIZE, SIZE, 3))
     model = build(normalisation="dataset")
     scaled = keras.Model(model.input, model.layers[1].output)(mean)
     np.testing.assert_allclose(scaled, 0, atol=1e-4)
