@@ -2,6 +2,4 @@
 
 from typing import Final
 
-PROGRESS: Final = (
-    "knet.progress"  # DEBUG: within an epoch; INFO: a step done; WARNING: must stay on the screen
-)
+PROGRESS: Final = "knet.progress"  # DEBUG: within an epoch; INFO: an epoch done

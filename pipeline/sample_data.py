@@ -38,7 +38,7 @@ The images in this folder are synthetic. A program, `pipeline/sample_data.py`, d
 few parameters. They show neither tissue nor patients, and none of them comes from BreaKHis: only the layout
 and the form of the file names do. The accession numbers are made up.
 
-They serve to try out the pipeline. _Numbers computed from them say nothing about medicine.
+They serve to try out the pipeline. Numbers computed from them say nothing about medicine.
 
 Seed and parameters (`{marker}` holds the same):
 
@@ -262,9 +262,9 @@ def _draw(
 
 def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
     """Round glands: small, even nuclei in two rows round a white lumen."""
-    centres = _scatter(rng, rng.uniform(19, 27) * unit, size, jitter=0.2)
-    centres = centres[_at(centres, _noise(rng, 30 * unit, size)) > -0.6]
-    glands = _blobs(rng, centres, rng.uniform(2, 7.5, len(centres)) * unit, stretch=1.4, waves=0.15)
+    centres = _scatter(rng, rng.uniform(17, 26) * unit, size, jitter=0.2)
+    centres = centres[_at(centres, _noise(rng, 30 * unit, size)) > -1]
+    glands = _blobs(rng, centres, rng.uniform(3, 7.5, len(centres)) * unit, stretch=1.4, waves=0.15)
     inner = _ring(rng, glands, unit, distance=1.6, spacing=2.3, radius=0.95, stretch=1.25, lie=0)
     outer = _ring(rng, glands, unit, distance=3.7, spacing=3.4, radius=0.7, stretch=1.8, lie=np.pi / 2)
     nuclei = _Blobs(*map(np.concatenate, zip(inner, outer, strict=True)))
@@ -280,14 +280,14 @@ def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Ti
 def _malignant(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
     """Crowded nests: large, dark nuclei of uneven size and outline, few narrow lumina."""
     field = _noise(rng, 14 * unit, size) + 0.3 * _noise(rng, 4 * unit, size)
-    cytoplasm = _ramp(field, float(np.quantile(field, rng.uniform(0.35, 0.55))), softness=0.25)
+    cytoplasm = _ramp(field, float(np.quantile(field, rng.uniform(0.4, 0.6))), softness=0.25)
     centres = _scatter(rng, 3.1 * unit, size, jitter=0.4)
     centres = centres[_at(centres, cytoplasm) > 0.5]
-    radii = 1.3 * unit * rng.lognormal(0, 0.25, len(centres))
+    radii = 1.4 * unit * rng.lognormal(0, 0.25, len(centres))
     slits = _scatter(rng, 22 * unit, size, jitter=0.4)
     return _Tissue(
         nuclei=_blobs(rng, centres, radii, stretch=1.45, waves=0.2),
-        shades=rng.normal(0.85, 0.14, len(centres)),
+        shades=rng.normal(0.92, 0.12, len(centres)),
         lumina=_blobs(rng, slits, rng.uniform(0.8, 3, len(slits)) * unit, stretch=2.2, waves=0.5),
         cytoplasm=cytoplasm,
     )
@@ -319,7 +319,7 @@ def _ring(
 
 def _spindles(rng: np.random.Generator, unit: float, size: tuple[int, int], direction: float) -> _Blobs:
     """The thin nuclei of the stroma, along its fibres."""
-    centres = _scatter(rng, rng.uniform(4, 7) * unit, size, jitter=0.45)
+    centres = _scatter(rng, rng.uniform(3.8, 7) * unit, size, jitter=0.45)
     radii = rng.uniform(0.5, 0.8, len(centres)) * unit
     angles = rng.normal(direction, 0.35, len(centres))
     return _blobs(rng, centres, radii, stretch=3.2, waves=0.1, angles=angles)
@@ -354,7 +354,7 @@ def _blobs(
 
 def _scatter(rng: np.random.Generator, spacing: float, size: tuple[int, int], *, jitter: float) -> _Numbers:
     """x, y of points strewn evenly over the image and a little beyond; jitter by the spacing."""
-    columns, rows = (np.arange(-1, length / spacing + 1) for length in size)
+    columns, rows = (np.arange(-1, length / spacing + 2) for length in size)
     column, row = np.meshgrid(columns, rows)
     grid = np.stack([column + row % 2 / 2, row], -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, 2)
     return (grid + rng.uniform(-jitter, jitter, grid.shape)) * spacing
@@ -392,8 +392,10 @@ def _fill(blobs: _Blobs, shades: _Numbers, size: tuple[int, int], *, blur: float
     """The blobs painted with their shades, 0 to 1, over nothing; the edges blurred over `blur` pixels."""
     canvas = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
     pen = ImageDraw.Draw(canvas)
-    outlines = (blobs.outlines(20) * _OVERSAMPLING).reshape(len(shades), -1).tolist()
-    for outline, shade in zip(outlines, (shades.clip(0, 1) * 255).astype(int).tolist(), strict=True):
-        pen.polygon(outline, fill=shade)
+    corners = 20
+    outlines = (blobs.outlines(corners) * _OVERSAMPLING).reshape(-1, 2 * corners)
+    greys = (shades.clip(0, 1) * 255).astype(int)
+    for outline, grey in zip(outlines.tolist(), greys.tolist(), strict=True):
+        pen.polygon(outline, fill=grey)
     smooth = canvas.reduce(_OVERSAMPLING).filter(ImageFilter.GaussianBlur(blur))
     return np.asarray(smooth, np.float32) / 255

@@ -12,7 +12,6 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.model_gate.rules import violations
-from pipeline.progress import PROGRESS
 
 
 class Executor(base_executor.BaseExecutor):
@@ -38,4 +37,4 @@ class Executor(base_executor.BaseExecutor):
         record = {"model": winner, "blessed": not reasons, "reasons": reasons}
         (folder / "gate.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
         if reasons:
-            logging.getLogger(PROGRESS).warning("%s is refused: %s", winner, "; ".join(reasons))
+            logging.getLogger(__name__).warning("%s is refused: %s", winner, "; ".join(reasons))

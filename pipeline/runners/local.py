@@ -106,7 +106,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         nodes=tuple(monitor.nodes),
         metric=config.selection.metric,
         **_failure(monitor),
-        **_results(monitor.executions),
+        **_results(config, monitor.executions),
     )
     RunRegistry(workspace.registry).record(record)
     return record
@@ -198,16 +198,18 @@ def _user_message(error: Exception) -> str | None:
     return match and match[1]
 
 
-def _results(executions: dict[str, Execution]) -> dict[str, Any]:
+def _results(config: Config, executions: dict[str, Execution]) -> dict[str, Any]:
     """The record's fields that come from the nodes' outputs, as far as the run came."""
     decision = _read_json(executions, "ModelSelector", "decision") or {"winner": None, "candidates": {}}
     gate = _read_json(executions, "ModelGate", "blessing", "gate.json") or {"reasons": []}
-    candidates = {}
-    for node, execution in executions.items():
-        if node.startswith("Trainer-"):
-            info = read_model_info(execution.outputs["model"].uri)
-            metrics = decision["candidates"].get(info.candidate, {})
-            candidates[info.candidate] = CandidateRecord(info, metrics)
+    trainers = {name: executions.get(f"Trainer-{name}") for name in config.candidates}
+    candidates = {
+        name: CandidateRecord(
+            info=read_model_info(trainer.outputs["model"].uri), metrics=decision["candidates"].get(name, {})
+        )
+        for name, trainer in trainers.items()
+        if trainer is not None
+    }
     pushed = executions["Pusher"].outputs["pushed_model"].properties if "Pusher" in executions else {}
     return {
         "candidates": candidates,

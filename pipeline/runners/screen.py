@@ -112,7 +112,7 @@ class NodeDisplay(logging.Handler):
         text = record.getMessage()
         if self._running is not None:
             self._rows[self._running].text = text
-        if record.levelno >= logging.WARNING or not self._console.is_terminal:
+        if not self._console.is_terminal:
             self._console.print(f"{self._running or ''}: {text}", highlight=False, markup=False)
 
     def _table(self) -> Table:
