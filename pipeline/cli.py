@@ -74,9 +74,9 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
     """Run the whole pipeline, push the winner, serve it and ask it once."""
     from pipeline.runners.screen import quiet_console
 
-    if data:
-        overrides = (*overrides, f"data.folder={json.dumps(str(data))}")
     config = _load(preset, file, overrides)
+    if data:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"folder": data})})
     with quiet_console(config.output / "run.log", verbose=verbose) as console:
         from pipeline.preflight import prepare_data
 

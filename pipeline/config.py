@@ -226,6 +226,8 @@ def _read_yaml(source: str | Path) -> dict[str, Any]:
                 f"cannot read configuration {source}: {error.strerror}; name a YAML file or one of the "
                 f"presets {', '.join(PRESETS)}"
             ) from None
+        except UnicodeDecodeError:
+            raise UserError(f"configuration {source} is not a text file in UTF-8") from None
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -262,8 +264,9 @@ def _explain(error: ValidationError, source: str | Path) -> str:
             lines.append(f"  {path}: no such field; allowed here: {allowed}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            prefix = f"{path}: " if path else ""
-            lines.append(f"  {prefix}{message}, not {problem['input']!r}" if path else f"  {message}")
+            # Our own rules say themselves what they were given.
+            given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
+            lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
     return "\n".join(lines)
 
 

@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfx import v1 as tfx
+from tfx.components import (
+    Evaluator,
+    ExampleValidator,
+    Pusher,
+    StatisticsGen,
+    Trainer,
+    Transform,
+    Tuner,
+)
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
 
 from components.breakhis_example_gen.component import BreakHisExampleGen
 from components.data_gate.component import DataGate
@@ -32,7 +43,7 @@ def create_pipeline(
     push_folder: str,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
-) -> tfx.dsl.Pipeline:
+) -> Pipeline:
     """Builds the graph, for any runner.
 
     Args:
@@ -59,17 +70,17 @@ def create_pipeline(
         "components.breakhis_example_gen.executor",
     )
     examples = example_gen.outputs["examples"]
-    import_schema = _stamped(tfx.components.ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
+    import_schema = _stamped(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
     schema = import_schema.outputs["schema"]
-    statistics_gen = _stamped(tfx.components.StatisticsGen(examples=examples, schema=schema))
+    statistics_gen = _stamped(StatisticsGen(examples=examples, schema=schema))
     example_validator = _stamped(
-        tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+        ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     )
     data_gate = _stamped(
         DataGate(anomalies=example_validator.outputs["anomalies"]), "components.data_gate.executor"
     )
     transform = _stamped(
-        tfx.components.Transform(
+        Transform(
             examples=examples,
             schema=schema,
             preprocessing_fn="pipeline.preprocessing.preprocessing_fn",
@@ -107,16 +118,16 @@ def create_pipeline(
         "components.serving_validator.executor",
     )
     pusher = _stamped(
-        tfx.components.Pusher(
+        Pusher(
             model=selector.outputs["model"],
             model_blessing=gate.outputs["blessing"],
             infra_blessing=validator.outputs["infra_blessing"],
-            push_destination=tfx.proto.PushDestination(
-                filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_folder)
+            push_destination=pusher_pb2.PushDestination(
+                filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_folder)
             ),
         )
     )
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
         components=[
@@ -146,7 +157,7 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
         return None
     candidate = candidates[config.tuning.backbone]
     return _stamped(
-        tfx.components.Tuner(
+        Tuner(
             tuner_fn="pipeline.tuning.tuner_fn",
             custom_config={
                 "candidate": candidate.model_dump_json(),
@@ -161,7 +172,7 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
 
 def _trainer(candidate: Candidate, transform: Any, tuner: Any) -> Any:
     return _stamped(
-        tfx.components.Trainer(
+        Trainer(
             run_fn="pipeline.training.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"candidate": candidate.model_dump_json()},
@@ -177,14 +188,14 @@ def _training_inputs(transform: Any) -> dict[str, Any]:
     return {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=["train"]),
-        "eval_args": tfx.proto.EvalArgs(splits=["validation"]),
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
     }
 
 
 def _evaluator(name: str, model: Any, examples: Any, schema: Any) -> Any:
     return _stamped(
-        tfx.components.Evaluator(
+        Evaluator(
             examples=examples,
             example_splits=["validation", "test"],
             model=model,

@@ -26,7 +26,12 @@ def code_digest(module: str, *, root: Path = _ROOT) -> str:
     Args:
         module: dotted name, such as `pipeline.training`.
         root: the folder that holds our packages.
+
+    Raises:
+        ModuleNotFoundError: there is no such module of ours.
     """
+    if _source(module, root) is None:
+        raise ModuleNotFoundError(f"no module {module} below {root}", name=module)
     digest = hashlib.sha256()
     for path in sorted(_closure(module, root)):
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_digest(path)}\n".encode())

@@ -39,12 +39,7 @@ def prepare_data(config: Config) -> Data:
                 f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
                 "top, imagenet or none"
             )
-    folder = config.data.folder or write_sample_data(
-        config.output / "sample-data",
-        patients=config.data.sample.patients,
-        images_per_magnification=config.data.sample.images_per_magnification,
-        seed=config.seed,
-    )
+    folder = config.data.folder or _sample_data(config)
     folder = folder.resolve()
     catalog = read_catalog(folder, keep_duplicate_slides=config.data.keep_duplicate_slides)
     splits = split_patients(
@@ -65,4 +60,16 @@ def prepare_data(config: Config) -> Data:
             catalog.root / image.path for image in catalog.images if splits[image.patient] == "test"
         ),
         left_out=len(catalog.left_out),
+    )
+
+
+def _sample_data(config: Config) -> Path:
+    sample = config.data.sample
+    # A folder for each set of parameters, so that a run with others does not meet the images of these.
+    name = f"{sample.patients}-patients-{sample.images_per_magnification}-images-seed-{config.seed}"
+    return write_sample_data(
+        config.output / "sample-data" / name,
+        patients=sample.patients,
+        images_per_magnification=sample.images_per_magnification,
+        seed=config.seed,
     )

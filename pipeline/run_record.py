@@ -35,7 +35,7 @@ class RunRecord:
     name: str
     started: str  # ISO 8601, UTC
     data: Data
-    config: str  # as YAML
+    config: dict[str, Any]  # the whole tree
     nodes: tuple[NodeRecord, ...]
     candidates: dict[str, CandidateRecord]
     metric: str  # that chose the winner

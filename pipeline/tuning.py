@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import keras_tuner
-from tfx import v1 as tfx
+from tfx.components.tuner.component import TunerFnResult
 
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig
@@ -15,7 +15,7 @@ from pipeline.models.training_progress import TrainingProgress
 from pipeline.training import make_reproducible, steps_per_epoch
 
 
-def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
+def tuner_fn(fn_args: Any) -> TunerFnResult:
     """Bayesian search for the lowest validation loss.
 
     Args:
@@ -46,7 +46,7 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
         overwrite=True,
     )
     batch_size = candidate.training.batch_size
-    return tfx.components.TunerFnResult(
+    return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
             "x": train.training_batches(

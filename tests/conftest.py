@@ -111,7 +111,7 @@ def _finished_run() -> RunRecord:
             example=Path("/data/BreaKHis_v1/x.png"),
             left_out=0,
         ),
-        config="name: knet-demo\n",
+        config={"name": "knet-demo"},
         nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),
         candidates={"mobilenet": candidate("mobilenet", 0.875), "vgg16": candidate("vgg16", 0.5)},
         metric="accuracy",

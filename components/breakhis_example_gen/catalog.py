@@ -33,6 +33,7 @@ _NAME = re.compile(
     r"-(?P<magnification>40|100|200|400)-(?P<sequence>\d{3})\.png"
 )
 _GRAMMAR = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
 _IGNORED = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are passed over too
 _LISTED = 10  # problems named in one message
 
@@ -123,11 +124,13 @@ def _find_root(folder: Path) -> Path:
 
 
 def _walk(root: Path) -> Iterator[str]:
+    """Files below the class folders; links to folders are followed, which `rglob` would not do."""
     for name in features.CLASSES:
-        for path in sorted((root / name).rglob("*")):
-            ignored = path.name in _IGNORED or any(p.startswith(".") for p in path.relative_to(root).parts)
-            if not ignored and not path.is_dir():
-                yield path.relative_to(root).as_posix()
+        for folder, subfolders, files in os.walk(root / name, followlinks=True):
+            subfolders[:] = sorted(f for f in subfolders if not f.startswith("."))
+            for file in sorted(files):
+                if file not in _IGNORED and not file.startswith("."):
+                    yield (Path(folder) / file).relative_to(root).as_posix()
 
 
 def _parse(path: str) -> ImageFile:
@@ -156,13 +159,16 @@ def _parse(path: str) -> ImageFile:
 def _without_duplicate_slides(
     images: list[ImageFile],
 ) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Keeps, of a slide's images that are filed under several subtypes, those of the first by name."""
-    first: dict[tuple[str, str, int], str] = {}
+    """Keeps, of a slide that is filed under several subtypes of a class, the images of the first by name.
+
+    By slide, not by image: two of the copies of 14-13412 have other sequence numbers than their originals.
+    """
+    first: dict[tuple[str, str], str] = {}
     kept: list[ImageFile] = []
     left_out: list[ImageFile] = []
     for image in images:  # sorted, so that the first subtype by name comes first
-        key = (image.slide, image.magnification, image.sequence)
-        (kept if first.setdefault(key, image.subtype) == image.subtype else left_out).append(image)
+        subtype = first.setdefault((image.label, image.slide), image.subtype)
+        (kept if subtype == image.subtype else left_out).append(image)
     return kept, left_out
 
 
@@ -173,11 +179,15 @@ def _check_file(path: Path) -> tuple[str, str | None]:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             mode = image.mode
             image.verify()  # all chunks are there, and their checksums are right
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
         return "", f"not a readable PNG ({error})"
-    return hashlib.sha256(
-        content
-    ).hexdigest(), None if mode == "RGB" else f"not an 8-bit RGB image but {mode}"
+    bits = content[24]  # Pillow calls 16-bit RGB "RGB" too
+    problem = None
+    if not content.endswith(_PNG_END):
+        problem = "not a readable PNG (its end is missing)"
+    elif (mode, bits) != ("RGB", 8):
+        problem = f"not an 8-bit RGB image but {mode}, {bits} bits"
+    return hashlib.sha256(content).hexdigest(), problem
 
 
 def _listing(heading: str, problems: list[str]) -> str:

@@ -15,6 +15,8 @@ def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
     """
     lines = []
     for split, found in anomalies.items():
+        if found.data_missing:
+            lines.append(f"{split}: whole set: there are no examples")
         if found.HasField("dataset_anomaly_info"):
             lines.append(_line(split, "whole set", found.dataset_anomaly_info))
         for feature, info in sorted(found.anomaly_info.items()):

@@ -11,7 +11,7 @@ def violations(metrics: Mapping[str, float], *, minimum: Mapping[str, float]) ->
     An undefined metric (NaN) never satisfies a minimum.
     """
     return [
-        f"{name} on test is {metrics[name]:.3f}, below the minimum of {bound:.3f}"
+        f"{name} on test is {metrics[name]:.4g}, below the minimum of {bound:g}"
         for name, bound in minimum.items()
         if not metrics[name] >= bound
     ]

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+import yaml
 
 from pipeline import features
 from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
@@ -24,7 +25,13 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     )
     page = folder / "report.html"
     page.write_text(
-        template.render(run=record, header=SUMMARY_HEADER, rows=summary_rows(record), splits=features.SPLITS),
+        template.render(
+            run=record,
+            config=yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True),
+            header=SUMMARY_HEADER,
+            rows=summary_rows(record),
+            splits=features.SPLITS,
+        ),
         encoding="utf-8",
     )
     (folder / "report.json").write_text(record.to_json(), encoding="utf-8")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfx.v1.orchestration.experimental import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
 
 import schemas
 from pipeline.config import Config

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import Console
-from tfx import v1 as tfx
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher
 
 import schemas
 from pipeline import features
-from pipeline.config import Config, dump_config
+from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
@@ -80,7 +80,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     sys.argv[1:] = []
     os.environ["TF_USE_LEGACY_KERAS"] = "0"  # read by child processes; this one has imported TensorFlow
     use_fn_api_runner_by_default()
-    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     pipeline = create_pipeline(
         config,
         data_folder=str(data.folder),
@@ -98,11 +98,11 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         monitor = _Monitor(display)
         _run(pipeline, monitor)
     record = RunRecord(
-        run_id=started.strftime("%Y%m%d-%H%M%S"),
+        run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
         name=config.name,
         started=started.isoformat(timespec="seconds"),
         data=data,
-        config=dump_config(config),
+        config=config.model_dump(mode="json"),
         nodes=tuple(monitor.nodes),
         metric=config.selection.metric,
         **_failure(monitor),
@@ -166,7 +166,7 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
 
 
-def _run(pipeline: tfx.dsl.Pipeline, monitor: _Monitor) -> None:
+def _run(pipeline: Pipeline, monitor: _Monitor) -> None:
     """Runs the graph; a node's failure is left with the monitor."""
     _MonitoredNode.monitor = monitor
     try:

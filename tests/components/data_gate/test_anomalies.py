@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
 
 from components.data_gate.anomalies import describe
@@ -39,6 +38,5 @@ def test_an_anomaly_of_the_whole_set_comes_first() -> None:
     assert describe({"train": anomalies})[0] == "train: whole set: Low num examples: 3 < 5"
 
 
-@pytest.mark.xfail(strict=True, reason="reported: TFDV sets data_missing, and no other field")
 def test_an_empty_split_is_an_anomaly() -> None:
     assert len(describe({"test": Anomalies(data_missing=True)})) == 1

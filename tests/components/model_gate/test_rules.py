@@ -16,7 +16,7 @@ def test_a_minimum_that_is_reached_is_no_violation(value: float) -> None:
 
 def test_a_minimum_that_is_missed_is_said_in_figures() -> None:
     (line,) = violations({"accuracy": 0.5}, minimum={"accuracy": 0.75})
-    assert line == "accuracy on test is 0.500, below the minimum of 0.750"
+    assert line == "accuracy on test is 0.5, below the minimum of 0.75"
 
 
 @pytest.mark.parametrize("minimum", [0.0, 0.5])
