@@ -119,7 +119,7 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
 
     table = Table(title="synthetic data: not about tissue" if record.data.synthetic else None)
     for title in SUMMARY_HEADER:
-        table.add_column(title, justify="left" if title == "candidate" else "right")
+        table.add_column(title, overflow="fold", justify="left" if title == "candidate" else "right")
     for row in summary_rows(record):
         table.add_row(*row)
     console.print(table)

@@ -53,13 +53,15 @@ class TransformedSplit:
     def batches(self, *, batch_size: int) -> Any:
         """Batches of (float32 [batch, size, size, 3] in 0..255, int64 [batch]), in the files' order."""
         return (
-            self._records.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
+            self._records.apply(tf.data.experimental.assert_cardinality(self.count))
+            .map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
             .batch(batch_size)
             .prefetch(tf.data.AUTOTUNE)
         )
 
     def training_batches(self, *, batch_size: int, augmentation: Sequence[str], seed: int) -> Any:
         """The same, each image once for each kind of augmentation, shuffled anew in every epoch."""
+        total = self.count * len(augmentation)
         copies = tf.data.Dataset.range(len(augmentation))
         flips = [_FLIPS[kind] for kind in augmentation]
 
@@ -70,7 +72,8 @@ class TransformedSplit:
 
         return (
             self._records.flat_map(lambda record: copies.map(lambda copy: (record, copy)))
-            .shuffle(min(self.count * len(augmentation), _SHUFFLE_BUFFER), seed=seed)
+            .apply(tf.data.experimental.assert_cardinality(total))
+            .shuffle(min(total, _SHUFFLE_BUFFER), seed=seed)
             .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
             .batch(batch_size)
             .prefetch(tf.data.AUTOTUNE)

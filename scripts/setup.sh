@@ -10,7 +10,7 @@ find_uv() {
     if [ ! -x .uv/bin/uv ]; then
         echo "uv not found: installing it into .uv with pip" >&2
         # --target leaves the machine's own Python alone, and works where it is marked externally managed.
-        python3 -m pip install --quiet --require-hashes --target .uv -r requirements-uv.lock >&2 || {
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --require-hashes --target .uv -r requirements-uv.lock >&2 || {
             echo "error: pip could not install uv; install python3-pip, or uv itself, and try again" >&2
             exit 1
         }

@@ -31,7 +31,7 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
     `verbose` nothing is redirected.
     """
     if verbose:
-        yield _console(sys.stdout)
+        yield _console(sys.stdout, live=False)  # a live table would be torn by the chatter
         return
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
         try:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-            yield _console(own)
+            yield _console(own, live=own.isatty())
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -54,9 +54,10 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
                 os.close(descriptor)
 
 
-def _console(file: TextIO) -> Console:
+def _console(file: TextIO, *, live: bool) -> Console:
     # Where nobody's terminal sets a width, the table of candidates needs this much.
-    return Console(file=file, width=None if file.isatty() else 160, markup=False)
+    width = None if file.isatty() else 160
+    return Console(file=file, width=width, markup=False, force_terminal=live)
 
 
 @dataclass
@@ -83,7 +84,13 @@ class NodeDisplay(logging.Handler):
         self._console = console
         self._rows = {node: _Row() for node in nodes}
         self._running: str | None = None
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=False)
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            # Else what Python code prints would be shown here, and not go to the log file.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> NodeDisplay:
         logger = logging.getLogger(PROGRESS)
