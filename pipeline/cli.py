@@ -113,13 +113,17 @@ def _print_data(console: Console, data: Data) -> None:
 
 
 def _print_outcome(console: Console, record: RunRecord) -> None:
+    from rich import box
     from rich.table import Table
 
     from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
 
-    table = Table(title="synthetic data: not about tissue" if record.data.synthetic else None)
-    for title in SUMMARY_HEADER:
-        table.add_column(title, overflow="fold", justify="left" if title == "candidate" else "right")
+    title = "synthetic data: not about tissue" if record.data.synthetic else None
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for name in SUMMARY_HEADER:
+        is_text = name in ("candidate", "weights")
+        # Two lines a heading, so that the table fits a terminal of 110 columns.
+        table.add_column(name.replace(" ", "\n"), justify="left" if is_text else "right", overflow="fold")
     for row in summary_rows(record):
         table.add_row(*row)
     console.print(table)

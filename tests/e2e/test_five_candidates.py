@@ -132,9 +132,10 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
 def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Runs) -> None:
     production = RunRegistry(runs.output / "registry").production()
     assert production is not None
-    table = [line for line in runs.first.stdout.splitlines() if line.startswith("│")]
-    assert {line.split()[1] for line in table} == set(CANDIDATES)
-    assert [line.split()[1] for line in table if "winner" in line] == [production.candidate]
+    lines = [line.split() for line in runs.first.stdout.splitlines()]
+    table = [words for words in lines if words and words[0] in CANDIDATES]
+    assert [words[0] for words in table] == list(CANDIDATES)
+    assert [words[0] for words in table if words[-1] == "winner"] == [production.candidate]
     assert f"served version: {production.version}" in runs.first.stdout
     assert "synthetic" in runs.first.stdout
     named = next(line for line in runs.first.stdout.splitlines() if line.startswith("report: "))
