@@ -33,13 +33,18 @@ class Candidate(BaseModel):
     @classmethod
     def of(cls, config: Config, name: BackboneName, *, synthetic_data: bool) -> Candidate:
         """Takes a candidate's part of the configuration."""
+        training = config.training
+        if config.tuning:  # its results are used: these would only make the cache miss
+            paper = TrainingConfig()
+            unused = {"learning_rate": paper.learning_rate, "momentum": paper.momentum}
+            training = training.model_copy(update=unused)
         return cls(
             name=name,
             settings=config.candidates[name],
             sequence_length=max(token_count(other, config.image.size) for other in config.candidates),
             image=config.image,
             head=config.head,
-            training=config.training,
+            training=training,
             seed=config.seed,
             synthetic_data=synthetic_data,
         )
@@ -85,9 +90,10 @@ class Candidate(BaseModel):
         return model
 
     def callbacks(self) -> list[Any]:
-        """Early stopping on validation loss, with the best weights restored."""
+        """Early stopping on validation loss, with the best weights restored; on NaN at once."""
         return [
+            keras.callbacks.TerminateOnNaN(),
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=self.training.early_stopping_patience, restore_best_weights=True
-            )
+            ),
         ]

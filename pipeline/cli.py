@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +18,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.config import Config
-    from pipeline.preflight import Data
-    from pipeline.run_record import RunRecord
+    from pipeline.run_record import Data, RunRecord
 
 _PRESETS = ("demo", "paper", "production")  # of pipeline.config, which takes longer to import than --help may
 
 
 def main() -> None:
     """Runs a command; a user's mistake ends with one message and exit code 2."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, in this process and its children
     try:
         cli()
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "serving"):
+            raise
         click.echo(
             f"error: this command needs {error.name}: install the pipeline extra, "
             "pip install 'breakhis-knet[pipeline]'",
@@ -78,8 +81,9 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
     if data:
         config = config.model_copy(update={"data": config.data.model_copy(update={"folder": data})})
     with quiet_console(config.output / "run.log", verbose=verbose) as console:
-        from pipeline.preflight import prepare_data
+        from pipeline.preflight import check_weights, prepare_data
 
+        check_weights(config)
         checked = prepare_data(config)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
@@ -93,11 +97,12 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         if record.pushed_version:
             _print_prediction(console, workspace.served, checked.example)
         console.print(f"report: {report}", soft_wrap=True)
-        console.print(f"log:    {workspace.log}", soft_wrap=True)
+        if not verbose:
+            console.print(f"log:    {workspace.log}", soft_wrap=True)
     if record.error:
         if record.user_error:
             raise UserError(record.error)
-        click.echo(f"error: {record.error}\nthe log above has the traceback", err=True)
+        click.echo(f"error: {record.error}", err=True)
         sys.exit(1)
 
 
@@ -173,6 +178,9 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     if output.suffix != ".yaml":
         raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
     with quiet_console(config.output / "run.log", verbose=verbose):
+        from pipeline.preflight import check_weights
+
+        check_weights(config)
         from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, output.absolute())

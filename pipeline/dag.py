@@ -156,6 +156,8 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
     if config.tuning is None:
         return None
     candidate = candidates[config.tuning.backbone]
+    training = candidate.training.model_copy(update={"epochs": config.tuning.epochs})
+    candidate = candidate.model_copy(update={"training": training})
     return _stamped(
         Tuner(
             tuner_fn="pipeline.tuning.tuner_fn",

@@ -10,7 +10,17 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("pipeline", "components", "schemas", "serving")
 # What a node computes depends on these too.
-_LIBRARIES = ("tfx", "tensorflow", "keras", "keras-tuner", "apache-beam", "tensorflow-transform")
+_LIBRARIES = (
+    "apache-beam",
+    "keras",
+    "keras-tuner",
+    "tensorflow",
+    "tensorflow-data-validation",
+    "tensorflow-model-analysis",
+    "tensorflow-transform",
+    "tfx",
+    "tfx-bsl",
+)
 
 
 def file_digest(path: Path) -> str:
@@ -28,10 +38,10 @@ def code_digest(module: str, *, root: Path = _ROOT) -> str:
         root: the folder that holds our packages.
 
     Raises:
-        ModuleNotFoundError: there is no such module of ours.
+        ValueError: there is no such module of ours, or one of them imports relatively.
     """
     if _source(module, root) is None:
-        raise ModuleNotFoundError(f"no module {module} below {root}", name=module)
+        raise ValueError(f"no module {module} below {root}")
     digest = hashlib.sha256()
     for path in sorted(_closure(module, root)):
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_digest(path)}\n".encode())
@@ -56,7 +66,9 @@ def _imports(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise ValueError(f"{path} imports relatively, which its digest could not follow")
             # What is imported may itself be a module.
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return [name for name in names if name.partition(".")[0] in _OURS]

@@ -24,7 +24,7 @@ class ModelInfo:
     learning_rate: float
     momentum: float
     seconds: float  # that the Trainer took
-    device: str  # such as CPU or GPU x 2
+    device: str  # such as 1 x CPU
     seed: int
     synthetic_data: bool  # trained on the synthetic sample images: says nothing about tissue
 

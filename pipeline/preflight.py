@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.breakhis_example_gen.catalog import check_files, read_catalog
@@ -11,27 +10,15 @@ from components.breakhis_example_gen.splits import split_patients
 from pipeline import features
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.run_record import Data
 from pipeline.sample_data import is_synthetic, write_sample_data
 
 
-@dataclass(frozen=True)
-class Data:
-    """The checked data of a run."""
-
-    folder: Path
-    fingerprint: str
-    synthetic: bool
-    patients: dict[str, int]  # by split
-    images: dict[str, int]  # by split
-    example: Path  # one test image
-    left_out: int  # second copies of slides filed under two subtypes
-
-
-def prepare_data(config: Config) -> Data:
-    """Checks weights, images and splits; writes the synthetic sample images first where no folder is given.
+def check_weights(config: Config) -> None:
+    """Checks that the weights files are there.
 
     Raises:
-        UserError: something is missing or unusable; the text names it.
+        UserError: one is missing; the text names its field and path.
     """
     for name, candidate in config.candidates.items():
         if candidate.weights not in ("imagenet", "none") and not Path(candidate.weights).is_file():
@@ -39,9 +26,16 @@ def prepare_data(config: Config) -> Data:
                 f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
                 "top, imagenet or none"
             )
+
+
+def prepare_data(config: Config) -> Data:
+    """Checks images and splits; writes the synthetic sample images first where no folder is given.
+
+    Raises:
+        UserError: something is missing or unusable; the text names it.
+    """
     folder = config.data.folder or _sample_data(config)
-    folder = folder.resolve()
-    catalog = read_catalog(folder, keep_duplicate_slides=config.data.keep_duplicate_slides)
+    catalog = read_catalog(folder.resolve(), keep_duplicate_slides=config.data.keep_duplicate_slides)
     splits = split_patients(
         catalog.images,
         test_share=config.data.test_share,
@@ -51,9 +45,9 @@ def prepare_data(config: Config) -> Data:
     patients = Counter(splits.values())
     images = Counter(splits[image.patient] for image in catalog.images)
     return Data(
-        folder=folder,
+        folder=catalog.root,  # one spelling, however the folder was named: it is in the cache key
         fingerprint=check_files(catalog),
-        synthetic=is_synthetic(folder),
+        synthetic=is_synthetic(catalog.root),
         patients={split: patients[split] for split in features.SPLITS},
         images={split: images[split] for split in features.SPLITS},
         example=next(

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.model_info import ModelInfo
-from pipeline.preflight import Data
+
+
+@dataclass(frozen=True)
+class Data:
+    """The checked data of a run."""
+
+    folder: Path
+    fingerprint: str
+    synthetic: bool
+    patients: dict[str, int]  # by split
+    images: dict[str, int]  # by split
+    example: Path  # one test image
+    left_out: int  # second copies of slides filed under two subtypes
 
 
 @dataclass(frozen=True)

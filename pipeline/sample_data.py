@@ -84,6 +84,7 @@ def write_sample_data(
     _check("width", width, at_least=32)
     _check("height", height, at_least=32)
     _check("seed", seed, at_least=0)
+    images = _images(patients, images_per_magnification)
     parameters = {
         "patients": patients,
         "images_per_magnification": images_per_magnification,
@@ -94,10 +95,11 @@ def write_sample_data(
     marker = json.dumps({"synthetic": True, **parameters}, indent=2) + "\n"
     root = folder / _FOLDER
     if root.exists():
-        if (root / MARKER).is_file() and (root / MARKER).read_bytes() == marker.encode():
+        same = (root / MARKER).is_file() and (root / MARKER).read_bytes() == marker.encode()
+        if same and all((root / image.path).is_file() for image in images):
             return root
         raise UserError(
-            f"{root} exists and does not hold the synthetic images of these parameters; "
+            f"{root} exists and does not hold all the synthetic images of these parameters; "
             "choose another folder, or move this one away"
         )
     listing = "\n".join(f"- {name}: {value}" for name, value in parameters.items())
@@ -106,7 +108,7 @@ def write_sample_data(
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
             unfinished = Path(temporary) / _FOLDER
-            _write_images(unfinished, _images(patients, images_per_magnification), (width, height), seed)
+            _write_images(unfinished, images, (width, height), seed)
             (unfinished / "README.md").write_bytes(readme.encode())
             (unfinished / MARKER).write_bytes(marker.encode())
             unfinished.rename(root)

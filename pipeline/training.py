@@ -57,7 +57,7 @@ def run_fn(fn_args: Any) -> None:
         ],
         verbose=0,
     ).history
-    if not all(math.isfinite(loss) for loss in history["loss"] + history["val_loss"]):
+    if not all(math.isfinite(loss) for loss in history["loss"] + history.get("val_loss", [])):
         raise UserError(
             f"training {candidate.name}: the loss is not finite after {len(history['loss'])} epochs "
             f"with learning rate {learning_rate:g}; lower training.learning_rate or tuning.learning_rate.high"
@@ -85,7 +85,7 @@ def run_fn(fn_args: Any) -> None:
 
 
 def make_reproducible(seed: int) -> None:
-    """Starts from the seed: the same data and settings then give the same weights on the same machine."""
+    """Starts from the seed: the same records and settings then give the same weights on the same machine."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

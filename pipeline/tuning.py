@@ -19,7 +19,8 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     """Bayesian search for the lowest validation loss.
 
     Args:
-        fn_args: TFX's FnArgs; `custom_config` holds a `Candidate` and a `TuningConfig` as JSON.
+        fn_args: TFX's FnArgs; `custom_config` holds a `Candidate`, whose epochs are those of a trial, and a
+            `TuningConfig` as JSON.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     tuning = TuningConfig.model_validate_json(fn_args.custom_config["tuning"])
@@ -53,7 +54,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
                 batch_size=batch_size, augmentation=candidate.training.augmentation, seed=candidate.seed
             ),
             "validation_data": validation.batches(batch_size=batch_size),
-            "epochs": tuning.epochs,
+            "epochs": candidate.training.epochs,
             "callbacks": [*candidate.callbacks(), TrainingProgress()],
             "verbose": 0,
         },

@@ -14,6 +14,7 @@ from serving.prediction import Prediction
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _MESSAGE_BYTES = 64 * 1024 * 1024
+_THIS_MACHINE = ("localhost", "127.0.0.1")
 _BATCH = 32  # images in one request, so that a long list of files stays below _MESSAGE_BYTES
 
 
@@ -39,6 +40,8 @@ class Client:
             options=[
                 ("grpc.max_send_message_length", _MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+                # gRPC would send even calls to this machine through the web proxy that http_proxy names.
+                ("grpc.enable_http_proxy", int(target.partition(":")[0] not in _THIS_MACHINE)),
             ],
         )
         self._call = self._channel.unary_unary(

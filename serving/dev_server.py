@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
 
 from pipeline import features
 from pipeline.errors import UserError
+from serving.versions import newest_version
 
-_SAVED_MODEL = "saved_model.pb"  # written last, so a version folder without it is not ready
 _GRACE = 5.0  # seconds that running requests get when the server stops
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}  # tf.errors bear the same numbers
 _STATUS_CHARACTERS = 1024  # gRPC drops a reply whose status text is too long; TF Serving cuts there too
@@ -96,7 +96,7 @@ class _Model:
         self.version = int(folder.name)
         # Kept whole: its signatures do not keep the variables alive.
         self._loaded = tf.saved_model.load(str(folder))
-        saved_model = saved_model_pb2.SavedModel.FromString((folder / _SAVED_MODEL).read_bytes())
+        saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
         self.signature_defs = saved_model.meta_graphs[0].signature_def
 
     def spec(self, signature: str = "") -> model_pb2.ModelSpec:
@@ -213,11 +213,7 @@ def _inputs(
 def _newest_version(base_path: Path) -> Path:
     if not base_path.is_dir():
         raise UserError(f"{base_path} is not a folder: give the one that the pipeline pushes models to")
-    versions = [
-        folder
-        for folder in base_path.iterdir()
-        if folder.name.isdecimal() and (folder / _SAVED_MODEL).is_file()
-    ]
-    if not versions:
+    newest = newest_version(base_path)
+    if newest is None:
         raise UserError(f"{base_path} holds no model yet: run the pipeline until it pushes one there")
-    return max(versions, key=lambda folder: int(folder.name))
+    return newest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,13 @@ from pipeline.model_info import ModelInfo
 from pipeline.preflight import Data
 from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
 
+# Before anything imports TensorFlow.
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
+
 # Two cores with other work on them keep no deadline.
-hypothesis.settings.register_profile("knet", deadline=None)
+hypothesis.settings.register_profile(
+    "knet", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("knet")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

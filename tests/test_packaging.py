@@ -19,7 +19,13 @@ _LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-uv.lock")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the source distribution, built from a copy of the tracked files."""
     copy, dist = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
-    tracked = subprocess.run(["git", "ls-files"], cwd=_REPOSITORY, check=True, capture_output=True, text=True)
+    tracked = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files"],
+        cwd=_REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     for name in tracked.stdout.splitlines():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((_REPOSITORY / name).read_bytes())

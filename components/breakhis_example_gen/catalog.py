@@ -111,11 +111,12 @@ def check_files(catalog: Catalog) -> str:
 
 
 def _find_root(folder: Path) -> Path:
-    if not folder.is_dir():
+    # Not Path.is_dir, which fails below a folder that may not be read.
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise UserError(f"no such data folder: {folder}")
     for below in ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast"):
         root = folder / below
-        if any((root / name).is_dir() for name in features.CLASSES):
+        if any(os.path.isdir(root / name) for name in features.CLASSES):  # noqa: PTH112
             return root
     raise UserError(
         f"{folder} is not a BreaKHis folder: expected BreaKHis_v1/histology_slides/breast/"
@@ -126,11 +127,17 @@ def _find_root(folder: Path) -> Path:
 def _walk(root: Path) -> Iterator[str]:
     """Files below the class folders; links to folders are followed, which `rglob` would not do."""
     for name in features.CLASSES:
-        for folder, subfolders, files in os.walk(root / name, followlinks=True):
+        for folder, subfolders, files in os.walk(root / name, followlinks=True, onerror=_refuse):
             subfolders[:] = sorted(f for f in subfolders if not f.startswith("."))
             for file in sorted(files):
                 if file not in _IGNORED and not file.startswith("."):
                     yield (Path(folder) / file).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # there is no folder for this class; the splits ask for both
+    raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions")
 
 
 def _parse(path: str) -> ImageFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             for split in features.SPLITS:
                 images = [image for image in catalog.images if splits[image.patient] == split]
+                # On disk in an order of no meaning, as a training that shuffles in a window needs it.
+                random.Random(exec_properties["seed"]).shuffle(images)
                 _ = (
                     pipeline
                     | f"Images[{split}]" >> beam.Create(images)
-                    # Names are shuffled to the workers before they are read: contents are far larger.
+                    # Names go to the workers, and are read there: contents are far larger.
                     | f"Spread[{split}]" >> beam.Reshuffle()
                     | f"Read[{split}]" >> beam.Map(_reader(catalog.root, split))
                     | f"Write[{split}]"

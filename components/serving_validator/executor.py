@@ -41,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
                 artifact_utils.get_split_uri(input_dict["examples"], "test"), count=exec_properties["images"]
             )
             model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
-            _compare(_ask_served(Path(model), images), _ask_directly(model, images))
+            compare_answers(_ask_served(Path(model), images), _ask_directly(model, images))
         folder = Path(infra_blessing.uri)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ("INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED")).touch()
@@ -70,7 +70,8 @@ def _ask_directly(model: str, images: list[bytes]) -> list[list[float]]:
     return answer[features.PROBABILITIES].numpy().tolist()
 
 
-def _compare(served: list[list[float]], direct: list[list[float]]) -> None:
+def compare_answers(served: list[list[float]], direct: list[list[float]]) -> None:
+    """Raises ValueError unless the served probabilities sum to one and are the direct ones, within 1e-5."""
     for number, (one, other) in enumerate(zip(served, direct, strict=True)):
         if not abs(sum(one) - 1) < _TOLERANCE:
             raise ValueError(f"test image {number}: served probabilities {one} do not sum to one")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
-from pipeline.preflight import Data
 from pipeline.registry import RunRegistry
-from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
+from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.lineage import Execution, read_execution
+from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
 
 
@@ -78,7 +77,6 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     workspace.root.mkdir(parents=True, exist_ok=True)
     # Beam and absl both read the process's own arguments as theirs.
     sys.argv[1:] = []
-    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # read by child processes; this one has imported TensorFlow
     use_fn_api_runner_by_default()
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     pipeline = create_pipeline(
@@ -106,7 +104,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         nodes=tuple(monitor.nodes),
         metric=config.selection.metric,
         **_failure(monitor),
-        **_results(config, monitor.executions),
+        **_results(config, workspace.served, monitor.executions),
     )
     RunRegistry(workspace.registry).record(record)
     return record
@@ -198,7 +196,7 @@ def _user_message(error: Exception) -> str | None:
     return match and match[1]
 
 
-def _results(config: Config, executions: dict[str, Execution]) -> dict[str, Any]:
+def _results(config: Config, served: Path, executions: dict[str, Execution]) -> dict[str, Any]:
     """The record's fields that come from the nodes' outputs, as far as the run came."""
     decision = _read_json(executions, "ModelSelector", "decision") or {"winner": None, "candidates": {}}
     gate = _read_json(executions, "ModelGate", "blessing", "gate.json") or {"reasons": []}
@@ -210,14 +208,23 @@ def _results(config: Config, executions: dict[str, Execution]) -> dict[str, Any]
         for name, trainer in trainers.items()
         if trainer is not None
     }
-    pushed = executions["Pusher"].outputs["pushed_model"].properties if "Pusher" in executions else {}
+    version = _pushed_version(served, executions)
     return {
         "candidates": candidates,
         "winner": decision["winner"],
         "refusals": tuple(gate["reasons"]),
-        "pushed_version": pushed.get("pushed_version"),
-        "pushed_folder": pushed.get("pushed_destination"),
+        "pushed_version": version,
+        "pushed_folder": str(served / version) if version else None,
     }
+
+
+def _pushed_version(served: Path, executions: dict[str, Execution]) -> str | None:
+    """The version under which the winner is served, or None where it was refused or the run failed before."""
+    if "Pusher" not in executions:
+        return None
+    pushed = executions["Pusher"].outputs["pushed_model"]
+    version = pushed.properties.get("pushed_version")
+    return version and restore_pushed(served, version=version, archive=pushed.uri)
 
 
 def _read_json(executions: dict[str, Execution], node: str, output: str, name: str = "") -> Any:

@@ -56,10 +56,14 @@ class Knet:
             arguments += ["--set", setting]
         log = self.guard.with_name(f"{self.output.name}.connections")
         log.write_text("", encoding="utf-8")
+        # A proxy on this machine would hide where a connection goes.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        }
         done = subprocess.run(
             [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
             env={
-                **os.environ,
+                **environment,
                 "PYTHONPATH": str(self.tree),
                 "LD_PRELOAD": str(self.guard),
                 "CONNECT_LOG": str(log),
@@ -68,6 +72,7 @@ class Knet:
             capture_output=True,
             text=True,
             check=False,
+            timeout=1200,
         )
         return Finished(
             done.returncode, done.stdout, done.stderr, self.output, log.read_text("utf-8").splitlines()

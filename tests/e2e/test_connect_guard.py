@@ -9,7 +9,7 @@ from pathlib import Path
 
 CONNECT = """
 import socket
-for address in ("203.0.113.1", "127.0.0.1"):
+for address in ("203.0.113.1", "127.0.0.1", "localhost", "storage.example.org"):
     try:
         socket.create_connection((address, 9), timeout=5)
     except OSError as error:
@@ -17,9 +17,9 @@ for address in ("203.0.113.1", "127.0.0.1"):
 """
 
 
-def test_outside_connections_are_refused_and_noted(guard: Path, tmp_path: Path) -> None:
+def test_outside_connections_and_names_are_refused_and_noted(guard: Path, tmp_path: Path) -> None:
     log = tmp_path / "connections"
     environment = {**os.environ, "LD_PRELOAD": str(guard), "CONNECT_LOG": str(log)}
     done = subprocess.run([sys.executable, "-c", CONNECT], env=environment, capture_output=True, check=True)
     assert b"unreachable" in done.stdout
-    assert log.read_text("utf-8").split() == ["203.0.113.1"]
+    assert log.read_text("utf-8").split() == ["203.0.113.1", "storage.example.org"]

@@ -43,12 +43,23 @@ class Runs:
         start = time.monotonic()
         self.second = knet.run()
         self.second_seconds = time.monotonic() - start
+        self.after_two = self.artifacts()
+        self.served = self.versions()
+        self.refused = knet.run("gate.minimum={recall: 1, specificity: 1, roc_auc: 1, accuracy: 1}")
 
     @property
     def store(self) -> mlmd.MetadataStore:
         config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(self.output / "metadata.sqlite")
         return mlmd.MetadataStore(config)
+
+    def versions(self) -> list[str]:
+        return sorted(path.name for path in (self.output / "serving" / "knet").iterdir())
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The runs' figures, oldest first."""
+        files = sorted((self.output / "reports").glob("*/report.json"))
+        return [json.loads(file.read_text("utf-8")) for file in files]
 
     def artifacts(self) -> Counter[str]:
         return Counter(artifact.type for artifact in self.store.get_artifacts())
@@ -87,10 +98,11 @@ def test_second_run_is_answered_from_the_cache_within_a_minute(runs: Runs) -> No
 
 
 def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -> None:
-    states = Counter(execution.last_known_state for execution in runs.store.get_executions())
+    executions = sorted(runs.store.get_executions(), key=lambda execution: execution.id)[: 2 * len(NODES)]
     pb = metadata_store_pb2.Execution
+    states = Counter(execution.last_known_state for execution in executions)
     assert states == {pb.COMPLETE: len(NODES), pb.CACHED: len(NODES)}
-    assert runs.artifacts() == runs.first_artifacts
+    assert runs.after_two == runs.first_artifacts
     expected = {"Model": 6, "ModelRun": 5, "ModelEvaluation": 5, "PushedModel": 1, "Schema": 1, "Examples": 2}
     assert {kind: runs.first_artifacts[kind] for kind in expected} == expected
 
@@ -127,6 +139,47 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(served, own, atol=1e-5)
     assert {str(p.model_version) for p in predictions} == {production.version}
+
+
+def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
+    report = runs.reports()[0]
+    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
+    truth = np.array([e.features.feature[features.LABEL].int64_list.value[0] for e in runs.examples("test")])
+    with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
+        score = np.array([p.score for p in client.predict(encoded)])
+    malignant, benign = score[truth == 1], score[truth == 0]
+    expected = {
+        "images": len(truth),
+        "accuracy": np.mean((score > 0.5) == truth),
+        "recall": np.mean(malignant > 0.5),
+        "specificity": np.mean(benign <= 0.5),
+        "roc_auc": np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5),
+    }
+    figures = report["candidates"][report["winner"]]["metrics"]["test"]
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=2e-3)
+
+
+def test_every_candidate_trains_with_the_tuners_result(runs: Runs) -> None:
+    best = json.loads((runs.uri("HyperParameters", "Tuner") / "best_hyperparameters.txt").read_text("utf-8"))
+    for candidate in runs.reports()[0]["candidates"].values():
+        used = {name: candidate["info"][name] for name in ("learning_rate", "momentum")}
+        assert used == pytest.approx(best["values"])
+
+
+def test_written_examples_are_not_sorted_by_class(runs: Runs) -> None:
+    labels = [e.features.feature[features.LABEL].int64_list.value[0] for e in runs.examples("train")]
+    assert labels not in (sorted(labels), sorted(labels, reverse=True))
+
+
+def test_a_refused_winner_is_not_pushed_and_the_screen_says_why(runs: Runs) -> None:
+    assert runs.refused.code == 0, runs.refused.stdout + runs.refused.stderr
+    rerun = {node for node, state in runs.refused.states().items() if state == "done"}
+    assert rerun == {"ModelGate", "ServingValidator", "Pusher"}
+    (line,) = [line for line in runs.refused.stdout.splitlines() if line.startswith("not pushed: ")]
+    assert "below the minimum of 1" in line
+    assert runs.versions() == runs.served
+    production = RunRegistry(runs.output / "registry").production()
+    assert production is not None and [production.version] == runs.served
 
 
 def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Runs) -> None:

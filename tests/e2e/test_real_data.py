@@ -1,4 +1,4 @@
-"""Two small candidates on the 116 real images, one of them with ImageNet weights."""
+"""Two small candidates on the 116 real images, one of them with ImageNet weights, by two Beam processes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def test_real_images_give_a_pushed_model(make_knet: Callable[..., Any], shared_d
     finished = make_knet().run(
         f"candidates={{mobilenet: {{alpha: 0.25, weights: {weights}}}, resnet50: {{weights: none}}}}",
         "image.normalisation=backbone",
+        "beam.workers=2",
         data=shared_data / "breakhis_real",
     )
     assert finished.code == 0, finished.stdout + finished.stderr

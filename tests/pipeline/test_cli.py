@@ -247,7 +247,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finis
 def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
-    assert f"data: {data} (images)" in finished.stdout
+    assert f"data: {data}/histology_slides/breast (images)" in finished.stdout
 
 
 def test_good_data_are_counted_before_tensorflow_is_loaded(
@@ -257,8 +257,15 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[:4] == [
-        ["data:", str(data), "(images)"],
+        ["data:", f"{data}/histology_slides/breast", "(images)"],
         ["train", "2", "patients", "2", "images"],
         ["validation", "2", "patients", "2", "images"],
         ["test", "2", "patients", "2", "images"],
     ]
+
+
+def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
+    setting = f"candidates.vgg16.weights={tmp_path / 'missing.h5'}"
+    finished = knet_without(HEAVY, "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}")
+    assert finished.code == 2
+    assert "candidates.vgg16.weights: no such file" in finished.stderr

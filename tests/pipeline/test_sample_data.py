@@ -254,3 +254,10 @@ def test_classes_can_be_told_apart(accuracies: dict[str, float]) -> None:
 
 def test_mean_colour_does_not_settle_it(accuracies: dict[str, float]) -> None:
     assert accuracies["mean_colour"] <= 0.9
+
+
+def test_a_folder_that_has_lost_an_image_is_refused(tmp_path: Path) -> None:
+    root = write_sample_data(tmp_path, patients=8, width=64, height=42)
+    next(root.rglob("*.png")).unlink()
+    with pytest.raises(UserError, match="does not hold all the synthetic images"):
+        write_sample_data(tmp_path, patients=8, width=64, height=42)

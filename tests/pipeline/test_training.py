@@ -34,7 +34,7 @@ def patterns(write_transformed: Callable[..., str]) -> tuple[str, str]:
 
 
 def candidate(*overrides: str, seed: int = 0) -> Candidate:
-    small = ("image.size=32", "training.batch_size=4", "training.epochs=2", f"seed={seed}")
+    small = ("tuning=null", "image.size=32", "training.batch_size=4", "training.epochs=2", f"seed={seed}")
     return Candidate.of(load_config("demo", [*small, *overrides]), "mobilenet", synthetic_data=True)
 
 
@@ -87,8 +87,15 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
 
-def test_a_diverged_training_is_refused_with_the_remedy(patterns: tuple[str, str], tmp_path: Path) -> None:
-    wild = candidate("training.learning_rate=10", "training.momentum=0.999", "training.epochs=30")
+def test_a_diverged_training_is_refused_with_the_remedy(
+    patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Undefined(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.sum(y_pred, axis=-1) * float("nan")
+
+    monkeypatch.setattr(keras.losses, "SparseCategoricalCrossentropy", Undefined)
+    wild = candidate("training.epochs=30")
     with pytest.raises(UserError, match="lower training.learning_rate"):
         run_fn(fn_args(patterns, tmp_path, wild))
     assert not (tmp_path / "Format-Serving").exists()

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -386,3 +387,18 @@ def test_the_fingerprint_does_not_change_with_a_time(breakhis: Callable[..., Pat
     before = check_files(read_catalog(root))
     os.utime(root / SLIDE_FOLDER / "40X" / BENIGN, (1, 1))
     assert check_files(read_catalog(root)) == before
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_not_skipped(
+    breakhis: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, scan = breakhis(BENIGN, MALIGNANT), os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("40X"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match="cannot read the folder .*40X: Permission denied"):
+        read_catalog(root)

@@ -84,7 +84,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_wide_and_plain(
 @pytest.fixture
 def plain() -> Console:
     """No terminal."""
-    return Console(file=io.StringIO(), width=160)
+    return Console(file=io.StringIO(), width=160, force_terminal=False)
 
 
 @pytest.fixture
