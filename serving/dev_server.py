@@ -140,13 +140,13 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, model: _Model) -> None:
         self._model = model
 
-    def Predict(  # noqa: N802 - the stub's name
+    def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         with _status(context):
             return self._model.predict(request)
 
-    def GetModelMetadata(  # noqa: N802 - the stub's name
+    def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         with _status(context):
@@ -164,7 +164,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, model: _Model) -> None:
         self._model = model
 
-    def GetModelStatus(  # noqa: N802 - the stub's name
+    def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
         with _status(context):

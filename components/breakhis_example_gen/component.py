@@ -13,7 +13,7 @@ from components.breakhis_example_gen import executor
 class BreakHisExampleGenSpec(types.ComponentSpec):
     """One output, from parameters alone."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX's form)
+    PARAMETERS = {
         "data_folder": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
         "test_share": ExecutionParameter(type=float),
@@ -21,8 +21,8 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
     }
-    INPUTS: dict[str, ChannelParameter] = {}  # noqa: RUF012
-    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
 
 
 class BreakHisExampleGen(base_beam_component.BaseBeamComponent):

@@ -26,7 +26,7 @@ from pipeline.errors import UserError
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Catalog and split are made here; images are read inside the Beam workers."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

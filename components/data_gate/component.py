@@ -13,9 +13,9 @@ from components.data_gate import executor
 class DataGateSpec(types.ComponentSpec):
     """Anomalies in, a verdict out."""
 
-    PARAMETERS: dict[str, ExecutionParameter] = {}  # noqa: RUF012 (TFX's form)
-    INPUTS = {"anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies)}  # noqa: RUF012
-    OUTPUTS = {"verdict": ChannelParameter(type=standard_artifacts.JsonValue)}  # noqa: RUF012
+    PARAMETERS: dict[str, ExecutionParameter] = {}
+    INPUTS = {"anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies)}
+    OUTPUTS = {"verdict": ChannelParameter(type=standard_artifacts.JsonValue)}
 
 
 class DataGate(base_component.BaseComponent):

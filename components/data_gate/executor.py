@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 class Executor(base_executor.BaseExecutor):
     """Reads what ExampleValidator found."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

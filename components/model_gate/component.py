@@ -17,9 +17,9 @@ from components.model_gate import executor
 class ModelGateSpec(types.ComponentSpec):
     """A decision in, a blessing out."""
 
-    PARAMETERS = {"minimum": ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's form)
-    INPUTS = {"decision": ChannelParameter(type=standard_artifacts.JsonValue)}  # noqa: RUF012
-    OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.ModelBlessing)}  # noqa: RUF012
+    PARAMETERS = {"minimum": ExecutionParameter(type=str)}
+    INPUTS = {"decision": ChannelParameter(type=standard_artifacts.JsonValue)}
+    OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
 
 class ModelGate(base_component.BaseComponent):

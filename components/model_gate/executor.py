@@ -17,7 +17,7 @@ from components.model_gate.rules import violations
 class Executor(base_executor.BaseExecutor):
     """Reads the ModelSelector's decision."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

@@ -19,7 +19,7 @@ from pipeline.model_info import read_model_info
 class Executor(base_executor.BaseExecutor):
     """Inputs are named `model_<candidate>` and `evaluation_<candidate>`."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

@@ -13,13 +13,13 @@ from components.serving_validator import executor
 class ServingValidatorSpec(types.ComponentSpec):
     """A model, its blessing and examples in, an infra blessing out."""
 
-    PARAMETERS = {"images": ExecutionParameter(type=int)}  # noqa: RUF012 (TFX's form)
-    INPUTS = {  # noqa: RUF012
+    PARAMETERS = {"images": ExecutionParameter(type=int)}
+    INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
     }
-    OUTPUTS = {"infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}  # noqa: RUF012
+    OUTPUTS = {"infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
 
 
 class ServingValidator(base_component.BaseComponent):

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-5  # between a probability over gRPC and the same one from a dir
 class Executor(base_executor.BaseExecutor):
     """Runs the development server on a free port of this machine."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
