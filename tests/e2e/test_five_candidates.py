@@ -153,10 +153,12 @@ def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
         "accuracy": np.mean((score > 0.5) == truth),
         "recall": np.mean(malignant > 0.5),
         "specificity": np.mean(benign <= 0.5),
-        "roc_auc": np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5),
     }
     figures = report["candidates"][report["winner"]]["metrics"]["test"]
-    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=2e-3)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    # TFMA's AUC is over 10,000 thresholds: after one epoch many scores lie between two of them.
+    roc_auc = np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5)
+    assert figures["roc_auc"] == pytest.approx(roc_auc, abs=0.03)
 
 
 def test_every_candidate_trains_with_the_tuners_result(runs: Runs) -> None:
