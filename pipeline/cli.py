@@ -76,11 +76,13 @@ def _load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
 def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool) -> None:
     """Run the whole pipeline, push the winner, serve it and ask it once."""
     from pipeline.runners.screen import quiet_console
+    from pipeline.workspace import Workspace
 
     config = _load(preset, file, overrides)
     if data:
         config = config.model_copy(update={"data": config.data.model_copy(update={"folder": data})})
-    with quiet_console(config.output / "run.log", verbose=verbose) as console:
+    workspace = Workspace(config.output)
+    with quiet_console(workspace.log, verbose=verbose) as console:
         from pipeline.preflight import check_weights, prepare_data
 
         check_weights(config)
@@ -88,10 +90,9 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
         from pipeline.evaluation.report import write_report
-        from pipeline.runners.local import Workspace, run_pipeline
+        from pipeline.runners.local import run_pipeline
 
         record = run_pipeline(config, checked, console=console)
-        workspace = Workspace(config.output)
         report = write_report(record, workspace.reports / record.run_id)
         _print_outcome(console, record)
         if record.pushed_version:
@@ -173,11 +174,12 @@ def sample_data(folder: Path, patients: int, images_per_magnification: int, seed
 def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, verbose: bool) -> None:
     """Compile the graph for Kubeflow Pipelines."""
     from pipeline.runners.screen import quiet_console
+    from pipeline.workspace import Workspace
 
     config = _load(preset, file, overrides)
     if output.suffix != ".yaml":
         raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
-    with quiet_console(config.output / "run.log", verbose=verbose):
+    with quiet_console(Workspace(config.output).log, verbose=verbose):
         from pipeline.preflight import check_weights
 
         check_weights(config)

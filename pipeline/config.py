@@ -68,6 +68,11 @@ class CandidateConfig(_Section):
     )
     alpha: float | None = Field(None, gt=0, le=2)  # width multiplier, MobileNet only
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file, where `weights` is the path of one."""
+        return None if self.weights in ("imagenet", "none") else Path(self.weights)
+
 
 class HeadConfig(_Section):
     """What stands on the backbone: a CNN branch beside an LSTM branch, concatenated and classified."""

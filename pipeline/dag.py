@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tfx.components import (
@@ -222,5 +221,5 @@ def _stamped(node: BaseComponent, module: str = "pipeline.features", **digests: 
 
 def _weights_digest(candidate: Candidate) -> str:
     """Of the weights file; `imagenet` and `none` are names of something that does not change."""
-    weights = candidate.settings.weights
-    return weights if weights in ("imagenet", "none") else file_digest(Path(weights))
+    file = candidate.settings.weights_file
+    return file_digest(file) if file else candidate.settings.weights

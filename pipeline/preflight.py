@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run_record import Data
 from pipeline.sample_data import is_synthetic, write_sample_data
+from pipeline.workspace import Workspace
 
 
 def check_weights(config: Config) -> None:
@@ -21,7 +22,7 @@ def check_weights(config: Config) -> None:
         UserError: one is missing; the text names its field and path.
     """
     for name, candidate in config.candidates.items():
-        if candidate.weights not in ("imagenet", "none") and not Path(candidate.weights).is_file():
+        if candidate.weights_file and not candidate.weights_file.is_file():
             raise UserError(
                 f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
                 "top, imagenet or none"
@@ -62,7 +63,7 @@ def _sample_data(config: Config) -> Path:
     # A folder for each set of parameters, so that a run with others does not meet the images of these.
     name = f"{sample.patients}-patients-{sample.images_per_magnification}-images-seed-{config.seed}"
     return write_sample_data(
-        config.output / "sample-data" / name,
+        Workspace(config.output).sample_data / name,
         patients=sample.patients,
         images_per_magnification=sample.images_per_magnification,
         seed=config.seed,

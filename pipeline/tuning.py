@@ -28,10 +28,12 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
     validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
 
+    pixel_statistics = train.pixel_statistics()
+
     def build(trial: keras_tuner.HyperParameters) -> keras.Model:
         rate, momentum = tuning.learning_rate, tuning.momentum
         return candidate.build(
-            pixel_statistics=train.pixel_statistics(),
+            pixel_statistics=pixel_statistics,
             learning_rate=trial.Float("learning_rate", rate.low, rate.high, sampling="log"),
             momentum=trial.Float("momentum", momentum.low, momentum.high),
             steps_per_epoch=steps_per_epoch(train, candidate),

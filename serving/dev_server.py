@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 
 from pipeline import features
 from pipeline.errors import UserError
-from serving.versions import newest_version
+from serving.versions import SAVED_MODEL, newest_version
 
 _GRACE = 5.0  # seconds that running requests get when the server stops
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}  # tf.errors bear the same numbers
@@ -96,7 +96,7 @@ class _Model:
         self.version = int(folder.name)
         # Kept whole: its signatures do not keep the variables alive.
         self._loaded = tf.saved_model.load(str(folder))
-        saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+        saved_model = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
         self.signature_defs = saved_model.meta_graphs[0].signature_def
 
     def spec(self, signature: str = "") -> model_pb2.ModelSpec:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_SAVED_MODEL = "saved_model.pb"  # written last, so a version folder without it is not ready
+SAVED_MODEL = "saved_model.pb"  # written last, so a version folder without it is not ready
 
 
 def newest_version(base_path: Path) -> Path | None:
@@ -12,6 +12,6 @@ def newest_version(base_path: Path) -> Path | None:
     versions = [
         folder
         for folder in base_path.iterdir()
-        if folder.name.isdecimal() and (folder / _SAVED_MODEL).is_file()
+        if folder.name.isdecimal() and (folder / SAVED_MODEL).is_file()
     ]
     return max(versions, key=lambda folder: int(folder.name), default=None)

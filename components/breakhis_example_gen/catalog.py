@@ -34,6 +34,8 @@ _NAME = re.compile(
 )
 _GRAMMAR = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
+# What Pillow raises on a damaged or absurdly large file.
+UNREADABLE = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError)
 _IGNORED = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are passed over too
 _LISTED = 10  # problems named in one message
 
@@ -186,7 +188,7 @@ def _check_file(path: Path) -> tuple[str, str | None]:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             mode = image.mode
             image.verify()  # all chunks are there, and their checksums are right
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return "", f"not a readable PNG ({error})"
     bits = content[24]  # Pillow calls 16-bit RGB "RGB" too
     problem = None

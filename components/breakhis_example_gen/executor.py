@@ -17,7 +17,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.breakhis_example_gen.catalog import ImageFile, read_catalog
+from components.breakhis_example_gen.catalog import UNREADABLE, ImageFile, read_catalog
 from components.breakhis_example_gen.splits import split_patients
 from pipeline import features
 from pipeline.errors import UserError
@@ -82,7 +82,7 @@ def to_example(image: ImageFile, *, content: bytes, split: str) -> tf.train.Exam
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
             width, height = picture.size
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{image.path}: cannot be decoded ({error}); replace or remove the file") from None
     numbers = {
         features.LABEL: features.CLASSES.index(image.label),

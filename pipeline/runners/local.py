@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +16,6 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher
 
 import schemas
-from pipeline import features
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
@@ -29,43 +27,7 @@ from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Where a configuration's runs keep their things."""
-
-    root: Path
-
-    @property
-    def artifacts(self) -> Path:
-        """TFX's pipeline root."""
-        return self.root / "artifacts"
-
-    @property
-    def metadata(self) -> Path:
-        """The MLMD database."""
-        return self.root / "metadata.sqlite"
-
-    @property
-    def served(self) -> Path:
-        """The folder that TF Serving watches; it holds a folder a version."""
-        return self.root / "serving" / features.MODEL_NAME
-
-    @property
-    def registry(self) -> Path:
-        """The run registry."""
-        return self.root / "registry"
-
-    @property
-    def reports(self) -> Path:
-        """A folder a run."""
-        return self.root / "reports"
-
-    @property
-    def log(self) -> Path:
-        """What the libraries have to say."""
-        return self.root / "run.log"
+from pipeline.workspace import Workspace
 
 
 def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:

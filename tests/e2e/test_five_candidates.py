@@ -1,4 +1,4 @@
-"""The whole graph with all five candidates, run twice."""
+"""The whole graph with all five candidates: run, run again, and run with a gate that refuses the winner."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NODES = {
 
 
 class Runs:
-    """Two runs of the same configuration, and what MLMD held after each."""
+    """Two runs of the same configuration, what MLMD held after each, and a third that is refused."""
 
     def __init__(self, knet: Any) -> None:
         self.output: Path = knet.output

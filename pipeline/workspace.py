@@ -1,0 +1,50 @@
+"""Where a configuration's runs keep their things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import features
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders and files below a configuration's `output`."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """TFX's pipeline root."""
+        return self.root / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        """The MLMD database."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def served(self) -> Path:
+        """The folder that TF Serving watches; it holds a folder a version."""
+        return self.root / "serving" / features.MODEL_NAME
+
+    @property
+    def registry(self) -> Path:
+        """The run registry."""
+        return self.root / "registry"
+
+    @property
+    def reports(self) -> Path:
+        """A folder a run."""
+        return self.root / "reports"
+
+    @property
+    def log(self) -> Path:
+        """What the libraries have to say."""
+        return self.root / "run.log"
+
+    @property
+    def sample_data(self) -> Path:
+        """The synthetic images, a folder for each set of parameters."""
+        return self.root / "sample-data"
