@@ -400,4 +400,4 @@ def _fill(blobs: _Blobs, shades: _Numbers, size: tuple[int, int], *, blur: float
     for outline, grey in zip(outlines.tolist(), greys.tolist(), strict=True):
         pen.polygon(outline, fill=grey)
     smooth = canvas.reduce(_OVERSAMPLING).filter(ImageFilter.GaussianBlur(blur))
-    return np.asarray(smooth, np.float32) / 255
+    return np.asarray(smooth, np.float32) / np.float32(255)

@@ -3,21 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.internal import builder
 
 # A pool of its own, because the official messages bear the same names and may live in the same process.
 _POOL = descriptor_pool.DescriptorPool()
 _FILES = descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name("messages.binpb").read_bytes())
+_MESSAGES: dict[str, Any] = {}
 for _file in _FILES.file:
-    _POOL.AddSerializedFile(_file.SerializeToString())
+    # What protoc's own output calls, hence the one way that every release of protobuf has.
+    builder.BuildTopDescriptorsAndMessages(
+        _POOL.AddSerializedFile(_file.SerializeToString()), __name__, _MESSAGES
+    )
 
-# GetMessageClass came with protobuf 4.22, which dropped GetPrototype later.
-_get_class: Any = (
-    getattr(message_factory, "GetMessageClass", None) or message_factory.MessageFactory(_POOL).GetPrototype
-)
-
-TensorProto = _get_class(_POOL.FindMessageTypeByName("tensorflow.TensorProto"))
-TensorShapeProto = _get_class(_POOL.FindMessageTypeByName("tensorflow.TensorShapeProto"))
-ModelSpec = _get_class(_POOL.FindMessageTypeByName("tensorflow.serving.ModelSpec"))
-PredictRequest = _get_class(_POOL.FindMessageTypeByName("tensorflow.serving.PredictRequest"))
-PredictResponse = _get_class(_POOL.FindMessageTypeByName("tensorflow.serving.PredictResponse"))
+TensorProto = _MESSAGES["TensorProto"]
+TensorShapeProto = _MESSAGES["TensorShapeProto"]
+ModelSpec = _MESSAGES["ModelSpec"]
+PredictRequest = _MESSAGES["PredictRequest"]
+PredictResponse = _MESSAGES["PredictResponse"]
