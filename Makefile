@@ -4,15 +4,17 @@ SHELL := /bin/sh
 
 DATA ?=
 PRESET ?= demo
+STACK ?=
 LOCK_ARGS ?=
 ARGS ?=
 
 UV = $(shell command -v uv || echo .uv/bin/uv)
-LOCK = $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.10 --custom-compile-command "make lock" $(LOCK_ARGS)
+LOCK = $(UV) pip compile --quiet --generate-hashes --no-header $(LOCK_ARGS)
+SETUP_FILES = $(wildcard requirements/*.lock) pyproject.toml $(wildcard scripts/*.py)
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production, ARGS="--set key=value"
@@ -25,6 +27,10 @@ test: .venv/.dev ## Check style and types, run the whole test suite
 	.venv/bin/mypy
 	.venv/bin/python -m pytest $(ARGS)
 
+.PHONY: test-current
+test-current: .venv/.dev ## Run the suite on the current stack in a Debian 13 root, where this machine is too old for it
+	@scripts/test_current.sh
+
 .PHONY: setup
 setup: .venv/.dev ## Set up .venv with the development tools
 
@@ -34,10 +40,12 @@ format: .venv/.dev ## Format the code and mend what ruff can mend
 	.venv/bin/ruff check --fix .
 
 .PHONY: lock
-lock: .venv/.run ## Bring requirements*.lock up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
-	$(LOCK) --extra pipeline pyproject.toml -o requirements.lock
-	$(LOCK) --extra pipeline --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-	$(LOCK) --universal requirements-uv.in -o requirements-uv.lock
+lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
+	$(LOCK) --universal requirements/uv.in -o requirements/uv.lock
+	$(LOCK) --python-version 3.10 --extra pipeline pyproject.toml -o requirements/compat.lock
+	$(LOCK) --python-version 3.10 --extra pipeline --extra dev -c requirements/compat.lock pyproject.toml -o requirements/compat-dev.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline pyproject.toml -o requirements/current.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
 .PHONY: proto
 proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
@@ -45,14 +53,23 @@ proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
 		-I. --include_imports --descriptor_set_out=serving/messages.binpb serving/predict.proto
 
 .PHONY: clean
-clean: ## Remove the environment and caches; runs/ and data/ stay
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+clean: ## Remove the environments and caches; runs/ and data/ stay
+	rm -rf .venv .uv .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build *.egg-info
 
-.venv/.run: requirements.lock pyproject.toml scripts/setup.sh
-	@scripts/setup.sh $(if $(wildcard .venv/.dev),requirements-dev.lock,requirements.lock)
+# Another stack than the one that is set up: set up again.
+ifneq ($(STACK),)
+ifneq ($(STACK),$(shell cat .venv/.stack 2>/dev/null))
+.venv/.run .venv/.dev: again
+endif
+endif
+.PHONY: again
+again:
+
+.venv/.run: $(SETUP_FILES)
+	@STACK=$(STACK) python3 scripts/set_up.py $(if $(wildcard .venv/.dev),dev,run)
 	@touch $@
 
-# The development lock holds all of requirements.lock too, so both stamps are set.
-.venv/.dev: requirements-dev.lock requirements.lock pyproject.toml scripts/setup.sh
-	@scripts/setup.sh requirements-dev.lock
+# The development lock holds all of the other one too, so both stamps are set.
+.venv/.dev: $(SETUP_FILES)
+	@STACK=$(STACK) python3 scripts/set_up.py dev
 	@touch .venv/.run $@

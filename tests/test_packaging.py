@@ -10,9 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from stack import STACKS, Stack
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-uv.lock")
+_REQUIREMENTS = _REPOSITORY / "requirements"
+_LOCKS = ("compat", "compat-dev", "current", "current-dev", "uv")
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +59,21 @@ def test_base_install_is_the_light_client(built: Path) -> None:
 
 @pytest.mark.parametrize("lock", _LOCKS)
 def test_lock_pins_every_package_with_hashes_and_holds_no_address(lock: str) -> None:
-    text = (_REPOSITORY / lock).read_text("utf-8")
+    text = (_REQUIREMENTS / f"{lock}.lock").read_text("utf-8")
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]
     assert blocks
     assert all(re.match(r"[a-z0-9._-]+==\S+", block) and "--hash=sha256:" in block for block in blocks)
     assert not re.search(r"://|^--|@ file", text, flags=re.M)
 
 
-def test_development_lock_agrees_with_the_run_lock() -> None:
-    def pins(lock: str) -> set[str]:
-        return set(re.findall(r"^[a-z0-9._-]+==\S+", (_REPOSITORY / lock).read_text("utf-8"), flags=re.M))
+@pytest.mark.parametrize("stack", STACKS, ids=[stack.name for stack in STACKS])
+def test_stack_has_locks_that_agree(stack: Stack) -> None:
+    run, dev = pins(stack.name), pins(f"{stack.name}-dev")
+    assert run.items() <= dev.items()
+    assert run["tfx"].startswith(f"{stack.tfx}.")
 
-    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+def pins(lock: str) -> dict[str, str]:
+    """The version of every package in a lock file."""
+    text = (_REQUIREMENTS / f"{lock}.lock").read_text("utf-8")
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, flags=re.M))
