@@ -228,6 +228,33 @@ def predict(images: tuple[Path, ...], server: str, as_json: bool) -> None:
 
 
 @cli.group()
+def data() -> None:
+    """Get images, and look at what there is."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
+def download(folder: Path, accept_terms: bool) -> None:
+    """Fetch the official archive of BreaKHis into FOLDER and check it; a broken download goes on."""
+    from rich.console import Console
+
+    from pipeline.data import official_archive
+    from pipeline.data.download_archive import download_archive
+    from pipeline.data.progress_bar import progress_bar
+
+    with progress_bar(Console(stderr=True)) as progress:
+        archive = download_archive(
+            folder,
+            accept_terms=accept_terms,
+            progress=progress,
+            url=official_archive.URL,
+            names=official_archive.official_names(),
+        )
+    click.echo(f"checked: {archive}; its SHA-256 is in {archive}.sha256")
+
+
+@cli.group()
 def config() -> None:
     """Look at configurations."""
 

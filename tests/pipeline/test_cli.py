@@ -76,11 +76,13 @@ def test_help_comes_within_a_second() -> None:
 def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
-    for command in ("run", "compile", "serve", "predict", "config", "sample-data"):
+    for command in ("run", "compile", "serve", "predict", "config", "data", "sample-data"):
         assert f"  {command} " in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "compile", "serve", "predict", "sample-data", "config show"])
+@pytest.mark.parametrize(
+    "command", ["run", "compile", "serve", "predict", "sample-data", "config show", "data download"]
+)
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
     finished = knet(*command.split(), "--help")
     assert finished.code == 0
@@ -124,6 +126,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["run", "--set", "colour=red"], "colour: no such field"),
         (["compile", "--output", "pipeline.json"], "--output pipeline.json: Kubeflow takes a file that ends"),
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
+        (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
         (["predict"], "Missing argument 'IMAGES...'"),
         (["paint"], "No such command 'paint'"),
