@@ -80,7 +80,7 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
 
     config = _load(preset, file, overrides)
     if data:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"folder": data})})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": data})})
     workspace = Workspace(config.output)
     with quiet_console(workspace.log, verbose=verbose) as console:
         from pipeline.preflight import check_weights, prepare_data

@@ -35,12 +35,12 @@ def prepare_data(config: Config) -> Data:
     Raises:
         UserError: something is missing or unusable; the text names it.
     """
-    folder = config.data.folder or _sample_data(config)
+    folder = config.data.source or _sample_data(config)
     catalog = read_catalog(folder.resolve(), keep_duplicate_slides=config.data.keep_duplicate_slides)
     splits = split_patients(
         catalog.images,
-        test_share=config.data.test_share,
-        validation_share=config.data.validation_share,
+        test_share=config.data.split.test_share,
+        validation_share=config.data.split.validation_share,
         seed=config.seed,
     )
     patients = Counter(splits.values())

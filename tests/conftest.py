@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from components.breakhis_example_gen.catalog import SUBTYPES
+from components.breakhis_example_gen.breakhis_name import SUBTYPES
 from pipeline.model_info import ModelInfo
 from pipeline.preflight import Data
 from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord

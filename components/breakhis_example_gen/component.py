@@ -14,7 +14,7 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
     """One output, from parameters alone."""
 
     PARAMETERS = {
-        "data_folder": ExecutionParameter(type=str),
+        "data_source": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
         "test_share": ExecutionParameter(type=float),
         "validation_share": ExecutionParameter(type=float),
@@ -34,7 +34,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         *,
-        data_folder: str,
+        data_source: str,
         fingerprint: str,
         test_share: float,
         validation_share: float,
@@ -44,7 +44,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         """Makes the node.
 
         Args:
-            data_folder: as `catalog.read_catalog` takes it.
+            data_source: as `catalog.read_catalog` takes it.
             fingerprint: of the folder's content (`catalog.check_files`), so that the cache sees new data.
             test_share: of all patients, class by class.
             validation_share: of the patients that are not for test.
@@ -52,7 +52,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             seed: of the assignment of patients to splits.
         """
         spec = BreakHisExampleGenSpec(
-            data_folder=data_folder,
+            data_source=data_source,
             fingerprint=fingerprint,
             test_share=test_share,
             validation_share=validation_share,

@@ -17,7 +17,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.breakhis_example_gen.catalog import UNREADABLE, ImageFile, read_catalog
+from components.breakhis_example_gen.catalog import UNREADABLE, read_catalog
+from components.breakhis_example_gen.image_file import ImageFile
 from components.breakhis_example_gen.splits import split_patients
 from pipeline import features
 from pipeline.errors import UserError
@@ -34,7 +35,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Writes `Split-<name>/` folders of gzipped tf.train.Examples."""
         catalog = read_catalog(
-            Path(exec_properties["data_folder"]),
+            Path(exec_properties["data_source"]),
             keep_duplicate_slides=bool(exec_properties["keep_duplicate_slides"]),
         )
         splits = split_patients(
@@ -92,10 +93,8 @@ def to_example(image: ImageFile, *, content: bytes, split: str) -> tf.train.Exam
     texts = {
         features.PATH: image.path,
         features.PATIENT: image.patient,
-        features.SLIDE: image.slide,
-        features.SUBTYPE: image.subtype,
-        features.MAGNIFICATION: image.magnification,
         features.SPLIT: split,
+        **dict(image.columns),
     }
     example = tf.train.Example()
     feature = example.features.feature

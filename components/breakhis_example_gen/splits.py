@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from components.breakhis_example_gen.catalog import ImageFile
+from components.breakhis_example_gen.image_file import ImageFile
 from pipeline import features
 from pipeline.errors import UserError
 

@@ -30,15 +30,15 @@ def config_of(tmp_path: Path) -> Callable[..., Config]:
 
 
 def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Callable[..., Config]) -> None:
-    shares = ("data.test_share=0.17", "data.validation_share=0.4")
-    data = prepare_data(config_of(f"data.folder={samples}", *shares))
+    shares = ("data.split.test_share=0.17", "data.split.validation_share=0.4")
+    data = prepare_data(config_of(f"data.source={samples}", *shares))
     assert data.patients == {"train": 6, "validation": 4, "test": 2}
     assert sum(data.images.values()) == len(list(samples.rglob("*.png"))) == 56
     assert data.left_out == 0
 
 
 def test_the_example_is_of_a_test_patient(samples: Path, config_of: Callable[..., Config]) -> None:
-    config = config_of(f"data.folder={samples}")
+    config = config_of(f"data.source={samples}")
     catalog = read_catalog(samples)
     splits = split_patients(catalog.images, test_share=0.2, validation_share=0.2, seed=config.seed)
     patients = {catalog.root / image.path: image.patient for image in catalog.images}
@@ -46,18 +46,18 @@ def test_the_example_is_of_a_test_patient(samples: Path, config_of: Callable[...
 
 
 def test_drawn_images_are_called_synthetic(samples: Path, config_of: Callable[..., Config]) -> None:
-    assert prepare_data(config_of(f"data.folder={samples}")).synthetic
+    assert prepare_data(config_of(f"data.source={samples}")).synthetic
 
 
 @pytest.mark.parametrize("named", ["..", "histology_slides", "histology_slides/breast"])
 def test_drawn_images_are_called_synthetic_whichever_folder_is_named(
     samples: Path, config_of: Callable[..., Config], named: str
 ) -> None:
-    assert prepare_data(config_of(f"data.folder={samples / named}")).synthetic
+    assert prepare_data(config_of(f"data.source={samples / named}")).synthetic
 
 
 def test_real_images_are_not_called_synthetic(shared_data: Path, config_of: Callable[..., Config]) -> None:
-    data = prepare_data(config_of(f"data.folder={shared_data / 'breakhis_real'}"))
+    data = prepare_data(config_of(f"data.source={shared_data / 'breakhis_real'}"))
     assert not data.synthetic
     assert (sum(data.patients.values()), sum(data.images.values())) == (29, 116)
 
@@ -89,7 +89,7 @@ def test_one_folder_has_one_spelling_however_it_is_named(
     samples: Path, config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(samples.parent)
-    assert prepare_data(config_of(f"data.folder={name}")).folder == samples / "histology_slides/breast"
+    assert prepare_data(config_of(f"data.source={name}")).folder == samples / "histology_slides/breast"
 
 
 def test_images_left_out_are_counted(
@@ -98,8 +98,8 @@ def test_images_left_out_are_counted(
     names = [path.name for path in samples.rglob("*.png")]
     copies = [f"SOB_M_{code}-14-13412-40-001.png" for code in ("DC", "LC")]
     root = breakhis(*names, *copies)
-    assert prepare_data(config_of(f"data.folder={root}")).left_out == 1
-    kept = prepare_data(config_of(f"data.folder={root}", "data.keep_duplicate_slides=true"))
+    assert prepare_data(config_of(f"data.source={root}")).left_out == 1
+    kept = prepare_data(config_of(f"data.source={root}", "data.keep_duplicate_slides=true"))
     assert (kept.left_out, sum(kept.images.values())) == (0, len(names) + 2)
 
 
@@ -121,4 +121,4 @@ def test_an_unusable_image_stops_the_run(
     breakhis(*names)
     root = breakhis(names[0], content=b"")
     with pytest.raises(UserError, match=f"{names[0]}: not a readable PNG"):
-        prepare_data(config_of(f"data.folder={root}"))
+        prepare_data(config_of(f"data.source={root}"))

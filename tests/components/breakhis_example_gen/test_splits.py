@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from components.breakhis_example_gen.catalog import ImageFile
+from components.breakhis_example_gen.image_file import ImageFile
 from components.breakhis_example_gen.splits import split_patients
 from pipeline import features
 from pipeline.errors import UserError
@@ -24,7 +24,7 @@ seeds = st.integers(0, 2**31 - 1)
 
 def images_of(label: str, patient: str, *, slides: int = 1) -> Images:
     return [
-        ImageFile(f"{label}/{patient}{suffix}.png", label, "any", patient, patient + suffix, "40X", 1)
+        ImageFile(f"{label}/{patient}{suffix}.png", label, patient, (("slide", patient + suffix),))
         for suffix in "ABC"[:slides]
     ]
 
@@ -42,7 +42,7 @@ def images_of_patients(benign: int, malignant: int, *, slides: int = 1) -> Image
 def catalogs(draw: st.DrawFn) -> Images:
     patients = st.integers(3, 40)
     images = images_of_patients(draw(patients), draw(patients), slides=3)
-    return [image for image in images if image.slide.endswith("A") or draw(st.booleans())]
+    return [image for image in images if image.column("slide").endswith("A") or draw(st.booleans())]
 
 
 def counts_by_class(images: Images, splits: dict[str, str]) -> dict[str, Counter[str]]:
@@ -125,11 +125,8 @@ def all_images(shared_data: Path) -> Images:
             ImageFile(
                 row["path"],
                 row["label"],
-                row["subtype"],
                 row["accession"],
-                row["slide_id"],
-                row["magnification"],
-                0,
+                (("slide", row["slide_id"]), ("subtype", row["subtype"])),
             )
             for row in csv.DictReader(file)
         ]
@@ -147,7 +144,7 @@ def test_the_paper_s_shares_of_all_70_patients(all_images: Images) -> None:
 @given(seed=seeds)
 def test_no_slide_of_breakhis_is_in_two_splits(all_images: Images, seed: int) -> None:
     splits = split_patients(all_images, test_share=0.1, validation_share=0.2, seed=seed)
-    pairs = {(image.slide, splits[image.patient]) for image in all_images}
+    pairs = {(image.column("slide"), splits[image.patient]) for image in all_images}
     assert len(pairs) == 81
 
 
