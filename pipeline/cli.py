@@ -80,7 +80,7 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
 
     config = _load(preset, file, overrides)
     if data:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"folder": data})})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": data})})
     workspace = Workspace(config.output)
     with quiet_console(workspace.log, verbose=verbose) as console:
         from pipeline.preflight import check_weights, prepare_data
@@ -111,11 +111,15 @@ def _print_data(console: Console, data: Data) -> None:
     kind = "synthetic images" if data.synthetic else "images"
     console.print(f"data: {data.folder} ({kind})", soft_wrap=True)
     for split in features.SPLITS:
-        console.print(f"  {split:<10} {data.patients[split]:4} patients {data.images[split]:6} images")
+        patients, images = data.patients[split], data.images[split]
+        share = images / sum(data.images.values())
+        console.print(f"  {split:<10} {patients:4} patients {images:6} images {share:6.1%}")
     if data.left_out:
         console.print(
             f"  left out: {data.left_out} images, second copies of a slide filed under two subtypes"
         )
+    for note in data.split_notes:
+        console.print(f"  note: {note}", soft_wrap=True)
 
 
 def _print_outcome(console: Console, record: RunRecord) -> None:
@@ -180,9 +184,10 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     if output.suffix != ".yaml":
         raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
     with quiet_console(Workspace(config.output).log, verbose=verbose):
-        from pipeline.preflight import check_weights
+        from pipeline.preflight import check_split_file, check_weights
 
         check_weights(config)
+        check_split_file(config)
         from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, output.absolute())

@@ -33,7 +33,7 @@ from pipeline.evaluation.metrics import eval_config
 def create_pipeline(
     config: Config,
     *,
-    data_folder: str,
+    data_source: str,
     fingerprint: str,
     synthetic_data: bool,
     schema_file: str,
@@ -47,7 +47,7 @@ def create_pipeline(
 
     Args:
         config: the experiment.
-        data_folder: the BreaKHis folder, as the machine that runs the nodes sees it.
+        data_source: the BreaKHis folder, as the machine that runs the nodes sees it.
         fingerprint: of its content.
         synthetic_data: whether the images are the synthetic samples; models and reports then say so.
         schema_file: the curated schema, likewise.
@@ -59,14 +59,14 @@ def create_pipeline(
     """
     example_gen = _stamped(
         BreakHisExampleGen(
-            data_folder=data_folder,
+            data_source=data_source,
             fingerprint=fingerprint,
-            test_share=config.data.test_share,
-            validation_share=config.data.validation_share,
+            split=config.split_settings,
             keep_duplicate_slides=config.data.keep_duplicate_slides,
             seed=config.seed,
         ),
         "components.breakhis_example_gen.executor",
+        split_file=file_digest(config.data.split.file) if config.data.split.file else "",
     )
     examples = example_gen.outputs["examples"]
     import_schema = _stamped(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
@@ -97,7 +97,10 @@ def create_pipeline(
     tuner = _tuner(config, candidates, transform)
     trainers = {name: _trainer(candidate, transform, tuner) for name, candidate in candidates.items()}
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
-    evaluators = {name: _evaluator(name, model, examples, schema) for name, model in models.items()}
+    evaluators = {
+        name: _evaluator(name, model, examples, schema, slices=config.data.slices)
+        for name, model in models.items()
+    }
     selector = _stamped(
         ModelSelector(
             models=models,
@@ -194,14 +197,14 @@ def _training_inputs(transform: Any) -> dict[str, Any]:
     }
 
 
-def _evaluator(name: str, model: Any, examples: Any, schema: Any) -> Any:
+def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:
     return _stamped(
         Evaluator(
             examples=examples,
             example_splits=["validation", "test"],
             model=model,
             schema=schema,
-            eval_config=eval_config(),
+            eval_config=eval_config(slices=slices),
         ).with_id(f"Evaluator-{name}"),
         "pipeline.evaluation.metrics",
     )

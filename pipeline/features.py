@@ -12,11 +12,24 @@ LABEL: Final = "label"  # int64: index into CLASSES
 PATH: Final = "image/path"  # bytes: path below the data folder, with forward slashes
 WIDTH: Final = "image/width"  # int64, pixels
 HEIGHT: Final = "image/height"  # int64, pixels
-PATIENT: Final = "patient"  # bytes: accession with its year, such as 14-22549; never split between sets
-SLIDE: Final = "slide"  # bytes: such as 14-22549AB
-SUBTYPE: Final = "subtype"  # bytes: such as ductal_carcinoma
-MAGNIFICATION: Final = "magnification"  # bytes: 40X, 100X, 200X or 400X
+PATIENT: Final = "patient"  # bytes: the group that is never split between sets
 SPLIT: Final = "split"  # bytes: train, validation or test
+# Beside these, one bytes feature for each further column of the catalog; for BreaKHis slide (14-22549AB),
+# subtype (ductal_carcinoma), magnification (40X, 100X, 200X or 400X), year and sequence.
+
+# float32 scalars of the pixels, which TFDV can judge where it cannot judge images.
+IMAGE_SCALARS: Final = (
+    "image/mean_red",  # 0 to 255, likewise the others
+    "image/mean_green",
+    "image/mean_blue",
+    "image/std_red",
+    "image/std_green",
+    "image/std_blue",
+    "image/hematoxylin",  # mean optical density of the stain, decadic
+    "image/eosin",
+    "image/tissue_fraction",  # 0 to 1
+    "image/laplacian",  # variance of the Laplacian of the grey image: low where the image is blurred
+)
 
 SPLITS: Final = ("train", "validation", "test")
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from components.breakhis_example_gen.catalog import SUBTYPES
+from components.breakhis_example_gen.breakhis_name import SUBTYPES
 from pipeline import features
 from pipeline.errors import UserError
 

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from components.breakhis_example_gen.catalog import SUBTYPES
+from components.breakhis_example_gen.breakhis_name import SUBTYPES
 from pipeline.model_info import ModelInfo
 from pipeline.preflight import Data
 from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
@@ -116,6 +116,8 @@ def _finished_run() -> RunRecord:
             images={"train": 60, "validation": 16, "test": 24},
             example=Path("/data/BreaKHis_v1/x.png"),
             left_out=0,
+            split_sha256="fedcba9876543210" * 4,
+            split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),
         config={"name": "knet-demo"},
         nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),

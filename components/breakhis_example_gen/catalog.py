@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,44 +12,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from components.breakhis_example_gen.breakhis_name import GRAMMAR, parse
+from components.breakhis_example_gen.image_file import ImageFile
 from pipeline import features
 from pipeline.errors import UserError
 
-SUBTYPES = {
-    "A": "adenosis",
-    "F": "fibroadenoma",
-    "PT": "phyllodes_tumor",
-    "TA": "tubular_adenoma",
-    "DC": "ductal_carcinoma",
-    "LC": "lobular_carcinoma",
-    "MC": "mucinous_carcinoma",
-    "PC": "papillary_carcinoma",
-}
-_CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}
-_NAME = re.compile(
-    r"SOB_(?P<letter>B|M)_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
-    r"-(?P<year>\d{2})-(?P<number>\d+)(?P<suffix>[A-Z]*)"
-    r"-(?P<magnification>40|100|200|400)-(?P<sequence>\d{3})\.png"
-)
-_GRAMMAR = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
 # What Pillow raises on a damaged or absurdly large file.
 UNREADABLE = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError)
 _IGNORED = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are passed over too
 _LISTED = 10  # problems named in one message
-
-
-@dataclass(frozen=True, order=True)
-class ImageFile:
-    """One image and what its name says."""
-
-    path: str  # below the data root, with forward slashes
-    label: str  # benign or malignant
-    subtype: str
-    patient: str  # the accession with its year, such as 14-22549: it may span several slides
-    slide: str  # such as 14-22549AB
-    magnification: str  # such as 100X
-    sequence: int
 
 
 @dataclass(frozen=True)
@@ -77,13 +48,13 @@ def read_catalog(folder: Path, *, keep_duplicate_slides: bool = False) -> Catalo
     images, problems = [], []
     for path in _walk(root):
         try:
-            images.append(_parse(path))
+            images.append(parse(path))
         except ValueError as error:
             problems.append(f"{path}: {error}")
     if problems:
         raise UserError(_listing(f"{len(problems)} files in {root} are not BreaKHis images", problems))
     if not images:
-        raise UserError(f"no images found in {root}: expected PNG files named {_GRAMMAR}")
+        raise UserError(f"no images found in {root}: expected PNG files named {GRAMMAR}")
     images.sort()
     if keep_duplicate_slides:
         return Catalog(root=root, images=tuple(images))
@@ -142,29 +113,6 @@ def _refuse(error: OSError) -> None:
     raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions")
 
 
-def _parse(path: str) -> ImageFile:
-    name = path.rpartition("/")[2]
-    match = _NAME.fullmatch(name)
-    if not match:
-        raise ValueError(f"the name is outside the grammar {_GRAMMAR}")
-    part = match.groupdict()
-    patient = f"{part['year']}-{part['number']}"
-    image = ImageFile(
-        path=path,
-        label=_CLASS_OF_LETTER[part["letter"]],
-        subtype=SUBTYPES[part["code"]],
-        patient=patient,
-        slide=patient + part["suffix"],
-        magnification=part["magnification"] + "X",
-        sequence=int(part["sequence"]),
-    )
-    slide_folder = f"SOB_{part['letter']}_{part['code']}_{image.slide}"
-    expected = f"{image.label}/SOB/{image.subtype}/{slide_folder}/{image.magnification}/{name}"
-    if path != expected:
-        raise ValueError(f"by its name it belongs in {expected}")
-    return image
-
-
 def _without_duplicate_slides(
     images: list[ImageFile],
 ) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -176,8 +124,9 @@ def _without_duplicate_slides(
     kept: list[ImageFile] = []
     left_out: list[ImageFile] = []
     for image in images:  # sorted, so that the first subtype by name comes first
-        subtype = first.setdefault((image.label, image.slide), image.subtype)
-        (kept if subtype == image.subtype else left_out).append(image)
+        subtype = image.column("subtype")
+        kept_under = first.setdefault((image.label, image.column("slide")), subtype)
+        (kept if subtype == kept_under else left_out).append(image)
     return kept, left_out
 
 

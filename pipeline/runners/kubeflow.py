@@ -25,7 +25,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
     """
     pipeline = create_pipeline(
         config,
-        data_folder=config.kubeflow.data_folder,
+        data_source=config.kubeflow.data_source,
         fingerprint="",
         synthetic_data=False,
         schema_file=config.kubeflow.schema_file,

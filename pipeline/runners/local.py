@@ -43,7 +43,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     pipeline = create_pipeline(
         config,
-        data_folder=str(data.folder),
+        data_source=str(data.folder),
         fingerprint=data.fingerprint,
         synthetic_data=data.synthetic,
         schema_file=str(schemas.BREAKHIS),

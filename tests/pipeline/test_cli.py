@@ -261,10 +261,16 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[:4] == [
         ["data:", f"{data}/histology_slides/breast", "(images)"],
-        ["train", "2", "patients", "2", "images"],
-        ["validation", "2", "patients", "2", "images"],
-        ["test", "2", "patients", "2", "images"],
+        ["train", "2", "patients", "2", "images", "33.3%"],
+        ["validation", "2", "patients", "2", "images", "33.3%"],
+        ["test", "2", "patients", "2", "images", "33.3%"],
     ]
+
+
+def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT, "SOB_B_F-14-0B-40-001.png")
+    finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
+    assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
 
 
 def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:

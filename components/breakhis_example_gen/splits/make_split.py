@@ -30,7 +30,7 @@ def make_split(
     validation_share: float,
     folds: int | None = None,
     fold: int | None = None,
-    file: Path | None = None,
+    file: str | Path | None = None,
 ) -> Split:
     """Divides patients: by a file where there is one, else by folds where they are set, else by shares.
 
@@ -53,7 +53,7 @@ def make_split(
     order = patient_order(images, classes=classes, seed=seed)
     shares: _Made = {"validation_share": validation_share}
     if file is not None:
-        split = _by_file(images, order, file, validation_share, seed)
+        split = _by_file(images, order, Path(file), validation_share, seed)
     elif folds is not None and fold is not None:
         assignment = grouped_folds(order, folds=folds, fold=fold, validation_share=validation_share)
         made: _Made = {"by": "folds", "folds": folds, "fold": fold, **shares}

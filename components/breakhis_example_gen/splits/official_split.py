@@ -26,8 +26,8 @@ def official_split(
 
     Official folds go by slide, and put slides of one patient in both train and test: that patient is leaked.
     Here a patient is never split: all images of a leaked one are for test. So whatever the fold tests is
-    tested, nothing leaks, and there is less to train on than in the fold. Folds know no validation: it is taken
-    from train.
+    tested, nothing leaks, and there is less to train on than in the fold. Folds know no validation: it is
+    taken from train.
 
     Args:
         images: of the data.

@@ -35,7 +35,7 @@ class Split(BaseModel):
 
 
 def read_split(text: str, file: Path) -> Split:
-    """Reads the content of a split file back.
+    """Reads the content of a split file, a JSON object, back.
 
     Raises:
         UserError: the content is not a whole split file, or was changed since it was written; the text names
@@ -45,7 +45,7 @@ def read_split(text: str, file: Path) -> Split:
         fields = json.loads(text)
         stated = fields.pop("sha256", None)
         split = Split.model_validate(fields)
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
             error = ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")

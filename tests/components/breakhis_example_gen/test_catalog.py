@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.breakhis_example_gen.catalog import Catalog, ImageFile, check_files, read_catalog
+from components.breakhis_example_gen.catalog import Catalog, check_files, read_catalog
+from components.breakhis_example_gen.image_file import ImageFile
 from pipeline.errors import UserError
 
 BENIGN = "SOB_B_A-14-22549AB-40-001.png"
@@ -60,11 +61,14 @@ def test_every_image_is_read_as_the_manifest_has_it(
         ImageFile(
             path=path,
             label=row["label"],
-            subtype=row["subtype"],
             patient=row["accession"],
-            slide=row["slide_id"],
-            magnification=row["magnification"],
-            sequence=int(row["filename"][-7:-4]),
+            columns=(
+                ("slide", row["slide_id"]),
+                ("subtype", row["subtype"]),
+                ("magnification", row["magnification"]),
+                ("year", row["slide_id"][:2]),
+                ("sequence", row["filename"][-7:-4]),
+            ),
         )
         for path, row in manifest.items()
     }
@@ -75,6 +79,10 @@ def test_every_image_is_read_as_the_manifest_has_it(
 def test_images_are_sorted_by_path(full: Catalog) -> None:
     paths = [image.path for image in full.images]
     assert paths == sorted(paths)
+
+
+def of_image(image: ImageFile, name: str) -> str:
+    return image.label if name == "label" else image.column(name)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +106,11 @@ def test_images_are_sorted_by_path(full: Catalog) -> None:
     ],
 )
 def test_counts_are_those_of_the_data_set(full: Catalog, of: str, counts: dict[str, int]) -> None:
-    assert Counter(getattr(image, of) for image in full.images) == counts
+    assert Counter(of_image(image, of) for image in full.images) == counts
 
 
 def test_benign_and_malignant_at_each_magnification(full: Catalog) -> None:
-    benign = Counter(image.magnification for image in full.images if image.label == "benign")
+    benign = Counter(image.column("magnification") for image in full.images if image.label == "benign")
     assert benign == {"40X": 625, "100X": 644, "200X": 623, "400X": 588}
 
 
@@ -111,25 +119,29 @@ def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
     for image in full.images:
         patients[image.label].add(image.patient)
     assert {label: len(of) for label, of in patients.items()} == {"benign": 16, "malignant": 54}
-    assert len({image.slide for image in full.images}) == 81
+    assert len({image.column("slide") for image in full.images}) == 81
 
 
 def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplicates: Catalog) -> None:
     assert len(without_duplicates.images) == 7786
-    assert {(image.slide, image.subtype) for image in without_duplicates.left_out} == {
+    assert {(image.column("slide"), image.column("subtype")) for image in without_duplicates.left_out} == {
         ("14-13412", "lobular_carcinoma")
     }
     assert len(without_duplicates.left_out) == 123
 
 
 def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) -> None:
-    kept = [image.subtype for image in without_duplicates.images if image.slide == "14-13412"]
+    kept = [
+        image.column("subtype") for image in without_duplicates.images if image.column("slide") == "14-13412"
+    ]
     assert kept == ["ductal_carcinoma"] * 123
 
 
 def test_both_copies_of_the_slide_filed_twice_are_kept_on_demand(full: Catalog) -> None:
     assert full.left_out == ()
-    subtypes = Counter(image.subtype for image in full.images if image.slide == "14-13412")
+    subtypes = Counter(
+        image.column("subtype") for image in full.images if image.column("slide") == "14-13412"
+    )
     assert subtypes == {"ductal_carcinoma": 123, "lobular_carcinoma": 123}
 
 
@@ -349,7 +361,7 @@ def test_a_png_with_any_byte_changed_is_named(
     content = bytearray(picture(colour=(200, 80, 160)))
     content[position % (len(content) - len(png_chunk(b"IEND")))] ^= change
     root = tmp_path_factory.getbasetemp()
-    image = ImageFile("damaged.png", "benign", "adenosis", "14-1", "14-1", "40X", 1)
+    image = ImageFile("damaged.png", "benign", "14-1")
     (root / image.path).write_bytes(content)
     with pytest.raises(UserError, match="damaged.png: not"):
         check_files(Catalog(root, (image,)))

@@ -7,19 +7,16 @@ from collections.abc import Callable
 import pytest
 import tensorflow as tf
 
-from components.breakhis_example_gen.catalog import ImageFile
 from components.breakhis_example_gen.executor import to_example
+from components.breakhis_example_gen.image_file import ImageFile
 from pipeline import features
 from pipeline.errors import UserError
 
 IMAGE = ImageFile(
     path="malignant/SOB/ductal_carcinoma/SOB_M_DC_14-22549AB/100X/SOB_M_DC-14-22549AB-100-003.png",
     label="malignant",
-    subtype="ductal_carcinoma",
     patient="14-22549",
-    slide="14-22549AB",
-    magnification="100X",
-    sequence=3,
+    columns=(("slide", "14-22549AB"), ("magnification", "100X")),
 )
 
 
@@ -37,9 +34,8 @@ def test_all_features_and_their_types(picture: Callable[..., bytes]) -> None:
         features.WIDTH: [70],
         features.HEIGHT: [46],
         features.PATIENT: [b"14-22549"],
-        features.SLIDE: [b"14-22549AB"],
-        features.SUBTYPE: [b"ductal_carcinoma"],
-        features.MAGNIFICATION: [b"100X"],
+        "slide": [b"14-22549AB"],
+        "magnification": [b"100X"],
         features.SPLIT: [b"validation"],
     }
 
