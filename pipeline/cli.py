@@ -238,6 +238,32 @@ def data() -> None:
 
 
 @data.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@_configured
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Count what is in SOURCE, and show the split and the problems that a run would meet.
+
+    SOURCE is what `run --data` takes. Exit code 1 says that there are problems.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from pipeline.data.describe_data import describe_data
+    from pipeline.data.print_description import print_description
+
+    config = _load(preset, file, (*overrides, f"data.source={json.dumps(str(source))}"))
+    with Console(stderr=True).status("looking at names and files"):
+        description = describe_data(config)
+    if as_json:
+        click.echo(json.dumps(asdict(description), indent=2))
+    else:
+        print_description(description, console=Console(markup=False, highlight=False))
+    sys.exit(1 if description.problems else 0)
+
+
+@data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
 def download(folder: Path, accept_terms: bool) -> None:

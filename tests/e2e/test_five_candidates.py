@@ -17,6 +17,7 @@ import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 
 import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
+from components.breakhis_example_gen.splits.split import read_split
 from pipeline import features
 from pipeline.models.decode_image import decode_images
 from pipeline.registry import RunRegistry
@@ -113,6 +114,14 @@ def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -
     paths = [path for split in features.SPLITS for path in runs.texts(split, features.PATH)]
     on_disk = (runs.output / "sample-data").rglob("*.png")
     assert Counter(path.rpartition("/")[2] for path in paths) == Counter(path.name for path in on_disk)
+
+
+def test_frozen_split_is_that_of_the_examples_and_can_be_given_back(runs: Runs) -> None:
+    (file,) = (runs.output / "artifacts" / "BreakHisExampleGen" / "splits").glob("*/value")
+    split = read_split(file.read_text("utf-8"), file)
+    written = {patient: name for name in features.SPLITS for patient in runs.texts(name, features.PATIENT)}
+    assert split.assignment == written
+    assert runs.reports()[0]["data"]["split_sha256"] == split.sha256
 
 
 def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:

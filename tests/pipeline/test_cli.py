@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -81,7 +82,8 @@ def test_help_needs_none_of_the_libraries() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "compile", "serve", "predict", "sample-data", "config show", "data download"]
+    "command",
+    ["run", "compile", "serve", "predict", "sample-data", "config show", "data describe", "data download"],
 )
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
     finished = knet(*command.split(), "--help")
@@ -278,3 +280,33 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     finished = knet_without(HEAVY, "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}")
     assert finished.code == 2
     assert "candidates.vgg16.weights: no such file" in finished.stderr
+
+
+def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
+    for number, name in enumerate((*BENIGN, *MALIGNANT)):
+        data = breakhis(name, content=picture(size=(32, 32), colour=(number, 0, 0)))
+    finished = knet_without(HEAVY, "data", "describe", data)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert ["train", "2", "1", "1", "2", "2"] in [line.split() for line in finished.stdout.splitlines()]
+    assert finished.stdout.endswith("0 problems\n")
+    assert finished.seconds < 5
+
+
+def test_problems_of_data_give_exit_code_1(
+    breakhis: Callable[..., Path], knet: Callable[..., Finished]
+) -> None:
+    finished = knet("data", "describe", breakhis(*BENIGN, *MALIGNANT, content=b""), "--json")
+    assert finished.code == 1
+    assert len(json.loads(finished.stdout)["problems"]) == 6
+
+
+def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'tensorflow', 'tfx', 'keras', 'apache_beam'} & sys.modules.keys()"
+    )
+    command = [sys.executable, "-c", code, "data", "describe", str(shared_data / "breakhis_real"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["counts"]["images"] == 116

@@ -55,10 +55,15 @@ class FileServer:
         request.wfile.write(self.content[start:end])
 
 
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FileServer]]:
-    """Starts a server on this machine."""
+@pytest.fixture(autouse=True)
+def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps what is asked of this machine on it."""
     monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., FileServer]]:
+    """Starts a server on this machine."""
     servers = []
 
     def start(content: bytes, **settings: object) -> FileServer:
