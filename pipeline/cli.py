@@ -70,7 +70,9 @@ def _load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
 @cli.command()
 @_configured
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="A BreaKHis_v1 folder. Default: synthetic images."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say.")
 def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool) -> None:
@@ -86,7 +88,8 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         from pipeline.preflight import check_weights, prepare_data
 
         check_weights(config)
-        checked = prepare_data(config)
+        with console.status("reading the names") as status:
+            checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
         from pipeline.evaluation.report import write_report
@@ -95,8 +98,8 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         record = run_pipeline(config, checked, console=console)
         report = write_report(record, workspace.reports / record.run_id)
         _print_outcome(console, record)
-        if record.pushed_version:
-            _print_prediction(console, workspace.served, checked.example)
+        if record.pushed_version and record.examples:
+            _print_prediction(console, workspace.served, record.examples / "Split-test")
         console.print(f"report: {report}", soft_wrap=True)
         if not verbose:
             console.print(f"log:    {workspace.log}", soft_wrap=True)
@@ -109,7 +112,7 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
 
 def _print_data(console: Console, data: Data) -> None:
     kind = "synthetic images" if data.synthetic else "images"
-    console.print(f"data: {data.folder} ({kind})", soft_wrap=True)
+    console.print(f"data: {data.source} ({kind}, span {data.span})", soft_wrap=True)
     for split in features.SPLITS:
         patients, images = data.patients[split], data.images[split]
         share = images / sum(data.images.values())
@@ -143,14 +146,16 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
         console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
 
 
-def _print_prediction(console: Console, served: Path, image: Path) -> None:
+def _print_prediction(console: Console, served: Path, images: Path) -> None:
+    from pipeline.ingested_images import ingested_images
     from serving.client import Client
     from serving.dev_server import DevServer
 
     with DevServer(served, port=0) as server, Client(server.address) as client:
-        (prediction,) = client.predict_files([image])
+        ((path, image),) = ingested_images(images, count=1)
+        (prediction,) = client.predict([image])
         console.print(
-            f"asked the development server about {image.name}: {prediction.label} "
+            f"asked the development server about {path.rpartition('/')[2]}: {prediction.label} "
             f"(malignant {prediction.score:.3f}), by version {prediction.model_version}",
             soft_wrap=True,
         )

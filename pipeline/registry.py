@@ -22,6 +22,7 @@ class ProductionModel:
 
 class RunRegistry:
     """Run records in `runs/<run id>.json`; the one that pushed last is named in `production.json`.
+    `spans.json` lists the fingerprints of the data seen so far.
 
     Files are written whole or not at all.
     """
@@ -43,6 +44,18 @@ class RunRegistry:
             }
             _write_whole(self._root / "production.json", json.dumps(production, indent=2))
         return path
+
+    def span(self, fingerprint: str) -> int:
+        """The number, from 1, of some data among all that were seen here; notes new ones."""
+        path = self._root / "spans.json"
+        try:
+            seen = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            seen = []
+        if fingerprint not in seen:
+            seen.append(fingerprint)
+            _write_whole(path, json.dumps(seen, indent=2))
+        return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
         """The model pushed last, or None before the first push."""

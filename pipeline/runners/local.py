@@ -40,14 +40,17 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     # Beam and absl both read the process's own arguments as theirs.
     sys.argv[1:] = []
     use_fn_api_runner_by_default()
+    schema = _schema_file(config, data, workspace)
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     pipeline = create_pipeline(
         config,
-        data_source=str(data.folder),
+        data_source=str(data.source),
+        data_root=str(data.root or ""),
         fingerprint=data.fingerprint,
+        span=data.span,
         synthetic_data=data.synthetic,
-        schema_file=str(schemas.BREAKHIS),
-        schema_digest=file_digest(schemas.BREAKHIS),
+        schema_file=str(schema),
+        schema_digest=file_digest(schema),
         pipeline_root=str(workspace.artifacts),
         push_folder=str(workspace.served),
         beam_args=beam_args(config.beam),
@@ -70,6 +73,16 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     )
     RunRegistry(workspace.registry).record(record)
     return record
+
+
+def _schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
+    """The configured schema, or the bundled one; a manifest's columns are added to it."""
+    if config.data.schema_file:
+        return config.data.schema_file.resolve()
+    if data.root is None:
+        return schemas.BREAKHIS
+    workspace.schema.write_text(schemas.of_images(data.columns), encoding="utf-8")
+    return workspace.schema
 
 
 class _Monitor:
@@ -172,6 +185,8 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
     }
     version = _pushed_version(served, executions)
     return {
+        "ingest": _read_json(executions, "BreakHisExampleGen", "ingest"),
+        "examples": _uri(executions, "BreakHisExampleGen", "examples"),
         "candidates": candidates,
         "winner": decision["winner"],
         "refusals": tuple(gate["reasons"]),
@@ -187,6 +202,10 @@ def _pushed_version(served: Path, executions: dict[str, Execution]) -> str | Non
     pushed = executions["Pusher"].outputs["pushed_model"]
     version = pushed.properties.get("pushed_version")
     return version and restore_pushed(served, version=version, archive=pushed.uri)
+
+
+def _uri(executions: dict[str, Execution], node: str, output: str) -> Path | None:
+    return executions[node].outputs[output].uri if node in executions else None
 
 
 def _read_json(executions: dict[str, Execution], node: str, output: str, name: str = "") -> Any:

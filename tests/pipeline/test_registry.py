@@ -27,6 +27,16 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_spans_count_the_data_that_were_seen(registry: RunRegistry) -> None:
+    assert [registry.span(seen) for seen in ("a", "b", "a", "c", "b")] == [1, 2, 1, 3, 2]
+
+
+def test_spans_are_remembered(registry: RunRegistry, tmp_path: Path) -> None:
+    registry.span("a")
+    assert RunRegistry(tmp_path / "registry").span("b") == 2
+    assert RunRegistry(tmp_path / "another").span("b") == 1
+
+
 def test_before_the_first_run_there_is_no_production_model(registry: RunRegistry) -> None:
     assert registry.production() is None
 
