@@ -69,7 +69,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         max_share=config.data.max_bad_share,
         where=catalog.location,
     )
-    _check_slices(config, catalog)
+    check_slices(config, catalog)
     split = make_split(catalog.images, **config.split_settings)
     split_of = split.assignment
     images = Counter(split_of[image.patient] for image in catalog.images)
@@ -91,7 +91,12 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
     )
 
 
-def _check_slices(config: Config, catalog: Catalog) -> None:
+def check_slices(config: Config, catalog: Catalog) -> None:
+    """Checks that the data have the columns to slice evaluation by.
+
+    Raises:
+        UserError: one is missing; the text names it, and those that there are.
+    """
     unknown = [name for name in config.data.slices if name not in catalog.columns]
     if unknown:
         columns = ", ".join(catalog.columns) or "no further columns"

@@ -15,9 +15,9 @@ from components.breakhis_example_gen.quarantine import UnusableError, check_size
 MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
 MIN_SIDE: Final = 32  # pixels, the smallest that the models take
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _STORED_AS_THEY_ARE = ("PNG", "JPEG")  # what a served model can decode
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
+PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
 _BITS_PER_SAMPLE = 258  # the tag of TIFF
 _MODES = {
     "1": "black and white",
@@ -52,8 +52,8 @@ def examine(content: bytes) -> GoodImage:
         raise UnusableError("zero bytes")
     check_size(len(content))
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            _check_header(image, content)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_header(image, content)
             if image.format == "PNG":
                 _check_png(content)
             image.load()
@@ -70,8 +70,16 @@ def examine(content: bytes) -> GoodImage:
     return GoodImage(pixels, content if kind in _STORED_AS_THEY_ARE else _as_png(pixels))
 
 
-def _check_header(image: Any, content: bytes) -> None:
-    """Judges what stands before the pixels, so that nothing absurd is decoded."""
+def check_header(image: Any, content: bytes) -> None:
+    """Judges what stands before the pixels, so that nothing absurd is decoded.
+
+    Args:
+        image: as Pillow opened it.
+        content: the file, or its first 25 bytes at least.
+
+    Raises:
+        UnusableError: it is no 8-bit RGB image of a sensible size; the text says why.
+    """
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnusableError(f"decompression bomb: {width}x{height} is more than {MAX_PIXELS} pixels")
@@ -101,7 +109,7 @@ def _check_png(content: bytes) -> None:
     """Checks that all chunks are there and their checksums right, which loading does not."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.verify()
-    if not content.endswith(_PNG_END):
+    if not content.endswith(PNG_END):
         raise UnusableError("truncated or damaged (its end is missing)")
 
 

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from components.breakhis_example_gen.sources.folder import Folder
-
 from components.breakhis_example_gen.catalog import Catalog, read_catalog
 from components.breakhis_example_gen.image_file import ImageFile
+from components.breakhis_example_gen.sources.folder import Folder
 from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import features
 from pipeline.config import Config
 from pipeline.data.check_headers import check_headers
 from pipeline.data.find_copies import find_copies
 from pipeline.errors import UserError
+from pipeline.preflight import check_slices
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def describe_data(config: Config) -> Description:
     problems += file_problems
     split = None
     try:
+        check_slices(config, catalog)
         made = make_split(catalog.images, **config.split_settings)
     except UserError as error:
         problems.append(str(error))

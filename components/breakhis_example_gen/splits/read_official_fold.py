@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.breakhis_example_gen.breakhis_name import parse_name
+from components.breakhis_example_gen.listing import listing
 from pipeline.errors import UserError
 
 _SPLITS = ("train", "test")
-_LISTED = 10  # problems named in one message
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ def read_official_fold(text: str, file: Path) -> tuple[int, list[FoldRow]]:
             if row.name in rows:
                 raise ValueError(f"{row.name} stands in line {rows[row.name].line} too")
         except ValueError as error:
-            problems.append(f"  line {line}: {error}")
+            problems.append(f"line {line}: {error}")
             continue
         rows[row.name] = row
         numbers.add(number)
     if problems:
-        more = [f"  and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        raise UserError("\n".join([f"{file} is not an official fold:", *problems[:_LISTED], *more]))
+        raise UserError(listing(f"{file} is not an official fold", problems))
     if len(numbers) != 1:
         found = f"folds {', '.join(map(str, sorted(numbers)))}" if numbers else "no images"
         raise UserError(f"{file} holds {found}; give a file of one fold")

@@ -128,6 +128,13 @@ def test_other_images_are_described_by_their_manifest(tmp_path: Path, picture: A
     assert found.slices == {"stain": {"H&E": Counts(8, 8, None, {"clear": 4, "marked": 4})}}
 
 
+def test_a_slice_that_is_no_column_is_a_problem(samples: Path) -> None:
+    found = describe(samples, "data.slices=[subtype, stain]")
+    assert list(found.slices) == ["subtype"]
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith("data.slices: stain is not a column of ")
+
+
 def test_files_in_an_archive_are_said_not_to_be_opened(samples: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", samples.parent)
     found = describe(Path(archive))
