@@ -156,7 +156,7 @@ def _print_prediction(console: Console, served: Path, images: Path) -> None:
         (prediction,) = client.predict([image])
         console.print(
             f"asked the development server about {path.rpartition('/')[2]}: {prediction.label} "
-            f"(malignant {prediction.score:.3f}), by version {prediction.model_version}",
+            f"({prediction.positive_class} {prediction.score:.3f}), by version {prediction.model_version}",
             soft_wrap=True,
         )
 
@@ -234,7 +234,7 @@ def predict(images: tuple[Path, ...], server: str, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"image": str(path), **asdict(prediction)}))
         else:
-            click.echo(f"{path}: {prediction.label} (malignant {prediction.score:.3f})")
+            click.echo(f"{path}: {prediction.label} ({prediction.positive_class} {prediction.score:.3f})")
 
 
 @cli.group()

@@ -133,7 +133,13 @@ def test_what_was_quarantined_is_listed_with_its_reason(page_of: Callable[..., P
 
 
 def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page]) -> None:
-    ingest = {"images": {}, "quarantined": [], "left_out": [], "passed_over": [], "duplicates": []}
+    ingest: dict[str, object] = {
+        "images": {},
+        "quarantined": [],
+        "left_out": [],
+        "passed_over": [],
+        "duplicates": [],
+    }
     text = page_of(ingest=ingest).text
     assert "Images quarantined: 0." in text and "reason" not in text
 
