@@ -89,7 +89,7 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         checked = prepare_data(config)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
-        from pipeline.evaluation.report import write_report
+        from pipeline.evaluation.report import DATA_PAGE, write_report
         from pipeline.runners.local import run_pipeline
 
         record = run_pipeline(config, checked, console=console)
@@ -98,6 +98,8 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         if record.pushed_version:
             _print_prediction(console, workspace.served, checked.example)
         console.print(f"report: {report}", soft_wrap=True)
+        if (data_page := report.with_name(DATA_PAGE)).is_file():
+            console.print(f"data:   {data_page}", soft_wrap=True)
         if not verbose:
             console.print(f"log:    {workspace.log}", soft_wrap=True)
     if record.error:

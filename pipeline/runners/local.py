@@ -20,10 +20,12 @@ from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
+from pipeline.evaluation.report import DATA_PAGE
 from pipeline.model_info import read_model_info
 from pipeline.registry import RunRegistry
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
+from pipeline.runners.data_page import write_data_page
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
@@ -40,6 +42,8 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     # Beam and absl both read the process's own arguments as theirs.
     sys.argv[1:] = []
     use_fn_api_runner_by_default()
+    registry = RunRegistry(workspace.registry)
+    previous = registry.previous_statistics() if config.data_gate.drift else None
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     pipeline = create_pipeline(
         config,
@@ -50,6 +54,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         schema_digest=file_digest(schemas.BREAKHIS),
         pipeline_root=str(workspace.artifacts),
         push_folder=str(workspace.served),
+        previous_statistics=previous,
         beam_args=beam_args(config.beam),
         metadata_connection=connection,
     )
@@ -68,7 +73,19 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         **_failure(monitor),
         **_results(config, workspace.served, monitor.executions),
     )
-    RunRegistry(workspace.registry).record(record)
+    registry.record(record)
+    if "ExampleValidator" in monitor.executions:
+        write_data_page(
+            workspace.reports / record.run_id / DATA_PAGE,
+            monitor.executions,
+            record=record,
+            classes=config.data.classes,
+            previous=previous,
+        )
+    if record.error is None:
+        registry.keep_statistics(
+            monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id
+        )
     return record
 
 
