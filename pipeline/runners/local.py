@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
-from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
 import schemas
@@ -22,7 +22,7 @@ from pipeline.digest import file_digest
 from pipeline.errors import UserError
 from pipeline.evaluation.report import DATA_PAGE
 from pipeline.model_info import read_model_info
-from pipeline.registry import RunRegistry
+from pipeline.registry import KeptStatistics, RunRegistry
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.data_page import write_data_page
@@ -38,30 +38,10 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     A failed run is recorded too; its `error` says why.
     """
     workspace = Workspace(config.output.resolve())
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    # Beam and absl both read the process's own arguments as theirs.
-    sys.argv[1:] = []
-    use_fn_api_runner_by_default()
     registry = RunRegistry(workspace.registry)
     previous = registry.previous_statistics() if config.data_gate.drift else None
-    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
-    pipeline = create_pipeline(
-        config,
-        data_source=str(data.folder),
-        fingerprint=data.fingerprint,
-        synthetic_data=data.synthetic,
-        schema_file=str(schemas.BREAKHIS),
-        schema_digest=file_digest(schemas.BREAKHIS),
-        pipeline_root=str(workspace.artifacts),
-        push_folder=str(workspace.served),
-        previous_statistics=previous,
-        beam_args=beam_args(config.beam),
-        metadata_connection=connection,
-    )
     started = datetime.now(timezone.utc)
-    with NodeDisplay(console, [node.id for node in pipeline.components]) as display:
-        monitor = _Monitor(display)
-        _run(pipeline, monitor)
+    monitor = _run(_pipeline(config, data, workspace, previous), console)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
         name=config.name,
@@ -87,6 +67,40 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
             monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id
         )
     return record
+
+
+def count_data(config: Config, data: Data, *, console: Console) -> Path:
+    """Runs the nodes down to StatisticsGen, and returns the folder of the statistics.
+
+    They are answered from the cache where a run was on the same data, and a later run finds them there.
+
+    Raises:
+        UserError: a node failed in a way that the user can mend.
+        RuntimeError: it failed in another way.
+    """
+    workspace = Workspace(config.output.resolve())
+    monitor = _run(_pipeline(config, data, workspace, None), console, last="StatisticsGen")
+    failure = _failure(monitor)
+    if failure:
+        raise UserError(failure["error"]) if failure["user_error"] else RuntimeError(failure["error"])
+    return monitor.executions["StatisticsGen"].outputs["statistics"].uri
+
+
+def _pipeline(config: Config, data: Data, workspace: Workspace, previous: KeptStatistics | None) -> Pipeline:
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    return create_pipeline(
+        config,
+        data_source=str(data.folder),
+        fingerprint=data.fingerprint,
+        synthetic_data=data.synthetic,
+        schema_file=str(schemas.BREAKHIS),
+        schema_digest=file_digest(schemas.BREAKHIS),
+        pipeline_root=str(workspace.artifacts),
+        push_folder=str(workspace.served),
+        previous_statistics=previous,
+        beam_args=beam_args(config.beam),
+        metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),
+    )
 
 
 class _Monitor:
@@ -143,14 +157,20 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
 
 
-def _run(pipeline: Pipeline, monitor: _Monitor) -> None:
-    """Runs the graph; a node's failure is left with the monitor."""
-    _MonitoredNode.monitor = monitor
-    try:
-        _MonitoredRunner().run(pipeline)
-    except Exception:
-        if monitor.failure is None:  # not a node's failure, but ours or TFX's
-            raise
+def _run(pipeline: Pipeline, console: Console, *, last: str | None = None) -> _Monitor:
+    """Runs the graph, or what leads to a last node; a node's failure is left with the monitor."""
+    # Beam and absl both read the process's own arguments as theirs.
+    sys.argv[1:] = []
+    use_fn_api_runner_by_default()
+    nodes = [node.id for node in pipeline.components]
+    with NodeDisplay(console, nodes[: nodes.index(last) + 1] if last else nodes) as display:
+        _MonitoredNode.monitor = monitor = _Monitor(display)
+        try:
+            _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=[last]) if last else None)
+        except Exception:
+            if monitor.failure is None:  # not a node's failure, but ours or TFX's
+                raise
+    return monitor
 
 
 def _failure(monitor: _Monitor) -> dict[str, Any]:

@@ -31,6 +31,15 @@ def test_a_split_without_examples_lacks_every_class() -> None:
     assert len(findings) == 2
 
 
+def test_labels_that_were_taken_for_amounts_are_not_passed_over() -> None:
+    statistics = DatasetFeatureStatisticsList()
+    feature = statistics.datasets.add().features.add()
+    feature.path.step.append("label")
+    feature.num_stats.mean = 0.5
+    (finding,) = find_missing_classes({"test": statistics}, classes=CLASSES)
+    assert "is_categorical: true" in finding.details
+
+
 @given(st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=3))
 def test_exactly_the_missing_ones_are_found(labels: list[set[int]]) -> None:
     classes = ("a", "b", "c", "d")
