@@ -119,11 +119,15 @@ def _print_data(console: Console, data: Data) -> None:
     kind = "synthetic images" if data.synthetic else "images"
     console.print(f"data: {data.folder} ({kind})", soft_wrap=True)
     for split in features.SPLITS:
-        console.print(f"  {split:<10} {data.patients[split]:4} patients {data.images[split]:6} images")
+        patients, images = data.patients[split], data.images[split]
+        share = images / sum(data.images.values())
+        console.print(f"  {split:<10} {patients:4} patients {images:6} images {share:6.1%}")
     if data.left_out:
         console.print(
             f"  left out: {data.left_out} images, second copies of a slide filed under two subtypes"
         )
+    for note in data.split_notes:
+        console.print(f"  note: {note}", soft_wrap=True)
 
 
 def _print_outcome(console: Console, record: RunRecord) -> None:
@@ -188,9 +192,10 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     if output.suffix != ".yaml":
         raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
     with quiet_console(Workspace(config.output).log, verbose=verbose):
-        from pipeline.preflight import check_weights
+        from pipeline.preflight import check_split_file, check_weights
 
         check_weights(config)
+        check_split_file(config)
         from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, output.absolute())
@@ -350,6 +355,33 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     click.echo(f"written: {path}; use it with --set data.schema_file={path}")
+
+
+@cli.group()
+def data() -> None:
+    """Get images, and look at what there is."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
+def download(folder: Path, accept_terms: bool) -> None:
+    """Fetch the official archive of BreaKHis into FOLDER and check it; a broken download goes on."""
+    from rich.console import Console
+
+    from pipeline.data import official_archive
+    from pipeline.data.download_archive import download_archive
+    from pipeline.data.progress_bar import progress_bar
+
+    with progress_bar(Console(stderr=True)) as progress:
+        archive = download_archive(
+            folder,
+            accept_terms=accept_terms,
+            progress=progress,
+            url=official_archive.URL,
+            names=official_archive.official_names(),
+        )
+    click.echo(f"checked: {archive}; its SHA-256 is in {archive}.sha256")
 
 
 @cli.group()

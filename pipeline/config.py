@@ -46,15 +46,15 @@ class SplitConfig(_Section):
     test_share: Share = 0.10  # of all patients, class by class
     validation_share: Share = 0.20  # of the patients that are not for test
     folds: int | None = Field(None, ge=2, le=20)  # k-fold cross-validation instead of test_share
-    fold: int | None = Field(None, ge=1)  # which fold is the test split, from 1
-    file: Path | None = None  # a frozen split, or an official fold list, instead of all of these
+    fold: int | None = Field(None, ge=0)  # the one for test, from 0
+    file: Path | None = None  # the split of an earlier run, or an official fold (dsfold1.txt), instead
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitConfig:
         if (self.folds is None) != (self.fold is None):
-            raise ValueError("folds and fold go together, such as folds=5 and fold=1")
-        if self.folds is not None and self.fold is not None and self.fold > self.folds:
-            raise ValueError(f"fold {self.fold} is beyond the {self.folds} folds")
+            raise ValueError("folds and fold go together, such as folds=5 and fold=0")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is beyond the {self.folds} folds, which count from 0")
         if self.file is not None and self.folds is not None:
             raise ValueError("give either folds and fold, or a file")
         return self
@@ -238,6 +238,12 @@ class Config(_Section):
             if candidate.alpha is not None and name != "mobilenet":
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")
         return self
+
+    @property
+    def split_settings(self) -> dict[str, Any]:
+        """All that decides who is in which split, as `make_split` takes it and JSON can hold it."""
+        data = self.data.model_dump(mode="json", include={"classes", "slices"})
+        return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
 
 
 def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Config:

@@ -64,12 +64,12 @@ def create_pipeline(
         BreakHisExampleGen(
             data_source=data_source,
             fingerprint=fingerprint,
-            test_share=config.data.split.test_share,
-            validation_share=config.data.split.validation_share,
+            split=config.split_settings,
             keep_duplicate_slides=config.data.keep_duplicate_slides,
             seed=config.seed,
         ),
         "components.breakhis_example_gen.executor",
+        split_file=file_digest(config.data.split.file) if config.data.split.file else "",
     )
     examples = example_gen.outputs["examples"]
     import_schema = _stamped(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from components.breakhis_example_gen.catalog import check_files, read_catalog
-from components.breakhis_example_gen.splits import split_patients
+from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import features
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -29,6 +29,17 @@ def check_weights(config: Config) -> None:
             )
 
 
+def check_split_file(config: Config) -> None:
+    """Checks that the file which the split is taken from is there.
+
+    Raises:
+        UserError: it is missing; the text names its path.
+    """
+    file = config.data.split.file
+    if file and not file.is_file():
+        raise UserError(f"data.split.file: no such file: {file}; name a split file or an official fold")
+
+
 def prepare_data(config: Config) -> Data:
     """Checks images and splits; writes the synthetic sample images first where no folder is given.
 
@@ -37,24 +48,22 @@ def prepare_data(config: Config) -> Data:
     """
     folder = config.data.source or _sample_data(config)
     catalog = read_catalog(folder.resolve(), keep_duplicate_slides=config.data.keep_duplicate_slides)
-    splits = split_patients(
-        catalog.images,
-        test_share=config.data.split.test_share,
-        validation_share=config.data.split.validation_share,
-        seed=config.seed,
-    )
-    patients = Counter(splits.values())
-    images = Counter(splits[image.patient] for image in catalog.images)
+    split = make_split(catalog.images, **config.split_settings)
+    split_of = split.assignment
+    images = Counter(split_of[image.patient] for image in catalog.images)
+    patients = Counter(split_of[patient] for patient in {image.patient for image in catalog.images})
     return Data(
         folder=catalog.root,  # one spelling, however the folder was named: it is in the cache key
         fingerprint=check_files(catalog),
         synthetic=is_synthetic(catalog.root),
-        patients={split: patients[split] for split in features.SPLITS},
-        images={split: images[split] for split in features.SPLITS},
+        patients={name: patients[name] for name in features.SPLITS},
+        images={name: images[name] for name in features.SPLITS},
         example=next(
-            catalog.root / image.path for image in catalog.images if splits[image.patient] == "test"
+            catalog.root / image.path for image in catalog.images if split_of[image.patient] == "test"
         ),
         left_out=len(catalog.left_out),
+        split_notes=split.notes,
+        split_sha256=split.sha256,
     )
 
 

@@ -21,6 +21,8 @@ class Data:
     images: dict[str, int]  # by split
     example: Path  # one test image
     left_out: int  # second copies of slides filed under two subtypes
+    split_sha256: str  # of the frozen split
+    split_notes: tuple[str, ...] = ()  # such as slices that are not in every split
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ def _finished_run() -> RunRecord:
             images={"train": 60, "validation": 16, "test": 24},
             example=Path("/data/BreaKHis_v1/x.png"),
             left_out=0,
+            split_sha256="fedcba9876543210" * 4,
+            split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),
         config={"name": "knet-demo"},
         nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),

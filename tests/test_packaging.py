@@ -39,7 +39,11 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"pipeline", "components", "schemas", "serving"}
-    data = {"pipeline/configs/demo.yaml", "pipeline/evaluation/report.html"}
+    data = {
+        "pipeline/configs/demo.yaml",
+        "pipeline/data/breakhis_v1_names.txt.gz",
+        "pipeline/evaluation/report.html",
+    }
     assert data | {"schemas/breakhis.pbtxt", "serving/messages.binpb"} <= set(names)
 
 

@@ -30,28 +30,35 @@ _NAME = re.compile(
 
 
 def parse(path: str) -> ImageFile:
-    """What a path below the folder `breast` says of its image.
+    """What a path below the folder `breast` says.
 
-    Such a path is `benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png`. The patient is the accession with its year, 14-22549: it may span several slides.
+    Such as `benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png`.
 
     Raises:
         ValueError: the name does not follow the grammar, or contradicts its folder; the text says how.
     """
-    name = path.rpartition("/")[2]
+    image = parse_name(path.rpartition("/")[2])
+    if path != image.path:
+        raise ValueError(f"by its name it belongs in {image.path}")
+    return image
+
+
+def parse_name(name: str) -> ImageFile:
+    """What a file name says, with the path where it belongs.
+
+    The patient is the accession with its year, 14-22549: it may span several slides.
+
+    Raises:
+        ValueError: the name does not follow the grammar; the text says so.
+    """
     match = _NAME.fullmatch(name)
     if not match:
         raise ValueError(f"the name is outside the grammar {GRAMMAR}")
     part = match.groupdict()
     patient = f"{part['year']}-{part['number']}"
     slide = patient + part["suffix"]
-    label, subtype, magnification = (
-        _CLASS_OF_LETTER[part["letter"]],
-        SUBTYPES[part["code"]],
-        part["magnification"] + "X",
-    )
-    slide_folder = f"SOB_{part['letter']}_{part['code']}_{slide}"
-    expected = f"{label}/SOB/{subtype}/{slide_folder}/{magnification}/{name}"
-    if path != expected:
-        raise ValueError(f"by its name it belongs in {expected}")
+    label, subtype = _CLASS_OF_LETTER[part["letter"]], SUBTYPES[part["code"]]
+    magnification = part["magnification"] + "X"
+    path = f"{label}/SOB/{subtype}/SOB_{part['letter']}_{part['code']}_{slide}/{magnification}/{name}"
     values = (slide, subtype, magnification, part["year"], part["sequence"])
     return ImageFile(path, label, patient, tuple(zip(COLUMNS, values, strict=True)))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
@@ -11,18 +15,20 @@ from components.breakhis_example_gen import executor
 
 
 class BreakHisExampleGenSpec(types.ComponentSpec):
-    """One output, from parameters alone."""
+    """Outputs from parameters alone."""
 
     PARAMETERS = {
         "data_source": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
-        "test_share": ExecutionParameter(type=float),
-        "validation_share": ExecutionParameter(type=float),
+        "split": ExecutionParameter(type=str),
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
     }
     INPUTS: dict[str, ChannelParameter] = {}
-    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "splits": ChannelParameter(type=standard_artifacts.JsonValue),
+    }
 
 
 class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
@@ -36,8 +42,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         *,
         data_source: str,
         fingerprint: str,
-        test_share: float,
-        validation_share: float,
+        split: Mapping[str, Any],
         keep_duplicate_slides: bool,
         seed: int,
     ) -> None:
@@ -46,18 +51,17 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         Args:
             data_source: as `catalog.read_catalog` takes it.
             fingerprint: of the folder's content (`catalog.check_files`), so that the cache sees new data.
-            test_share: of all patients, class by class.
-            validation_share: of the patients that are not for test.
+            split: what `make_split` takes beside the images.
             keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
-            seed: of the assignment of patients to splits.
+            seed: of the order of records.
         """
         spec = BreakHisExampleGenSpec(
             data_source=data_source,
             fingerprint=fingerprint,
-            test_share=test_share,
-            validation_share=validation_share,
+            split=json.dumps(split),
             keep_duplicate_slides=int(keep_duplicate_slides),
             seed=seed,
             examples=types.Channel(type=standard_artifacts.Examples),
+            splits=types.Channel(type=standard_artifacts.JsonValue),
         )
         super().__init__(spec=spec)

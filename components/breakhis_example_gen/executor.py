@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.catalog import UNREADABLE, read_catalog
 from components.breakhis_example_gen.image_file import ImageFile
-from components.breakhis_example_gen.splits import split_patients
+from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import features
 from pipeline.errors import UserError
 
@@ -33,23 +34,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `Split-<name>/` folders of gzipped tf.train.Examples."""
+        """Writes `Split-<name>/` folders of gzipped tf.train.Examples, and the frozen split."""
         catalog = read_catalog(
             Path(exec_properties["data_source"]),
             keep_duplicate_slides=bool(exec_properties["keep_duplicate_slides"]),
         )
-        splits = split_patients(
-            catalog.images,
-            test_share=exec_properties["test_share"],
-            validation_share=exec_properties["validation_share"],
-            seed=exec_properties["seed"],
-        )
+        made = make_split(catalog.images, **json.loads(exec_properties["split"]))
+        artifact_utils.get_single_instance(output_dict["splits"]).value = made.frozen()
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         with self._make_beam_pipeline() as pipeline:
             for split in features.SPLITS:
-                images = [image for image in catalog.images if splits[image.patient] == split]
+                images = [image for image in catalog.images if made.assignment[image.patient] == split]
                 # On disk in an order of no meaning, as a training that shuffles in a window needs it.
                 random.Random(exec_properties["seed"]).shuffle(images)
                 _ = (

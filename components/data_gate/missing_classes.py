@@ -9,7 +9,6 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.data_gate.finding import Finding
 from pipeline import features
 
-
 _NOT_CATEGORICAL = "the schema must say int_domain { is_categorical: true } of it"
 
 
@@ -41,7 +40,7 @@ def _label_counts(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> di
     for dataset in statistics.datasets:
         for feature in dataset.features:
             if list(feature.path.step) == [features.LABEL]:
-                if not feature.HasField("string_stats"):
+                if feature.HasField("num_stats"):
                     return None
                 buckets = feature.string_stats.rank_histogram.buckets
                 return {bucket.label: bucket.sample_count for bucket in buckets}

@@ -79,7 +79,7 @@ def test_help_comes_within_a_second() -> None:
 def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
-    for command in ("run", "compile", "serve", "predict", "schema", "config", "sample-data"):
+    for command in ("run", "compile", "serve", "predict", "schema", "config", "data", "sample-data"):
         assert f"  {command} " in finished.stdout
 
 
@@ -92,6 +92,7 @@ def test_help_needs_none_of_the_libraries() -> None:
         "predict",
         "sample-data",
         "config show",
+        "data download",
         "schema infer",
         "schema diff",
         "schema update",
@@ -140,6 +141,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["run", "--set", "colour=red"], "colour: no such field"),
         (["compile", "--output", "pipeline.json"], "--output pipeline.json: Kubeflow takes a file that ends"),
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
+        (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
         (["schema", "diff"], "no run has succeeded in runs/demo yet: give --data, or run first"),
         (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
@@ -277,10 +279,16 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[:4] == [
         ["data:", f"{data}/histology_slides/breast", "(images)"],
-        ["train", "2", "patients", "2", "images"],
-        ["validation", "2", "patients", "2", "images"],
-        ["test", "2", "patients", "2", "images"],
+        ["train", "2", "patients", "2", "images", "33.3%"],
+        ["validation", "2", "patients", "2", "images", "33.3%"],
+        ["test", "2", "patients", "2", "images", "33.3%"],
     ]
+
+
+def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT, "SOB_B_F-14-0B-40-001.png")
+    finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
+    assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
 
 
 def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
         ("image.normalisation=none", "image.normalisation", "'image', 'backbone' or 'dataset', not 'none'"),
         ("data.split.test_share=0", "data.split.test_share", "greater than 0, not 0"),
         ("data.split.validation_share=1", "data.split.validation_share", "less than 1, not 1"),
+        ("data.split.folds=5", "data.split", "folds and fold go together, such as folds=5 and fold=0"),
+        ("data.split={folds: 5, fold: 5}", "data.split", "fold 5 is beyond the 5 folds, which count from 0"),
+        ("data.split={folds: 5, fold: 0, file: a}", "data.split", "give either folds and fold, or a file"),
         ("data.sample.patients=3", "data.sample.patients", "greater than or equal to 12, not 3"),
         ("training.epochs=many", "training.epochs", "valid integer, unable to parse string as an integer"),
         ("training.epochs=null", "training.epochs", "valid integer, not None"),
@@ -257,3 +261,18 @@ def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
         assert field in load_config(file).model_fields_set
     except UserError as error:
         assert f"  {field}" in str(error)
+
+
+def test_what_decides_the_split_can_be_told_in_json() -> None:
+    settings = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"]).split_settings
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings == {
+        "classes": ["benign", "malignant"],
+        "slices": ["magnification", "subtype"],
+        "seed": 3,
+        "test_share": 0.1,
+        "validation_share": 0.2,
+        "folds": 5,
+        "fold": 4,
+        "file": None,
+    }

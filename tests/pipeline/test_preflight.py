@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from components.breakhis_example_gen.catalog import read_catalog
-from components.breakhis_example_gen.splits import split_patients
+from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import preflight
 from pipeline.config import Config, load_config
 from pipeline.errors import UserError
-from pipeline.preflight import check_weights, prepare_data
+from pipeline.preflight import check_split_file, check_weights, prepare_data
 from pipeline.sample_data import write_sample_data
 
 
@@ -40,7 +41,7 @@ def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Call
 def test_the_example_is_of_a_test_patient(samples: Path, config_of: Callable[..., Config]) -> None:
     config = config_of(f"data.source={samples}")
     catalog = read_catalog(samples)
-    splits = split_patients(catalog.images, test_share=0.2, validation_share=0.2, seed=config.seed)
+    splits = make_split(catalog.images, **config.split_settings).assignment
     patients = {catalog.root / image.path: image.patient for image in catalog.images}
     assert splits[patients[prepare_data(config).example]] == "test"
 
@@ -101,6 +102,43 @@ def test_images_left_out_are_counted(
     assert prepare_data(config_of(f"data.source={root}")).left_out == 1
     kept = prepare_data(config_of(f"data.source={root}", "data.keep_duplicate_slides=true"))
     assert (kept.left_out, sum(kept.images.values())) == (0, len(names) + 2)
+
+
+def test_what_is_to_know_of_the_split_is_told(samples: Path, config_of: Callable[..., Config]) -> None:
+    data = prepare_data(config_of(f"data.source={samples}"))
+    assert any(note.startswith("subtype adenosis: 2 patients, too few") for note in data.split_notes)
+    assert not any(note.startswith("magnification") for note in data.split_notes)
+
+
+def test_a_frozen_split_is_kept_under_another_seed(
+    samples: Path, config_of: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = config_of(f"data.source={samples}")
+    frozen = make_split(read_catalog(samples).images, **config.split_settings).frozen()
+    (tmp_path / "split.json").write_text(json.dumps(frozen), encoding="utf-8")
+    data = prepare_data(
+        config_of(f"data.source={samples}", f"data.split.file={tmp_path}/split.json", "seed=9")
+    )
+    assert data.split_sha256 == frozen["sha256"] == prepare_data(config).split_sha256
+
+
+def test_patients_of_the_split_that_are_absent_are_not_counted(
+    samples: Path, config_of: Callable[..., Config], tmp_path: Path, breakhis: Callable[..., Path]
+) -> None:
+    config = config_of(f"data.source={samples}")
+    split = make_split(read_catalog(samples).images, **config.split_settings)
+    (tmp_path / "split.json").write_text(json.dumps(split.frozen()), encoding="utf-8")
+    absent = next(patient for patient, name in split.assignment.items() if name == "train")
+    root = breakhis(*(path.name for path in samples.rglob("*.png") if absent not in path.name))
+    data = prepare_data(config_of(f"data.source={root}", f"data.split.file={tmp_path}/split.json"))
+    assert sum(data.patients.values()) == 11
+    assert f"1 patients of split.json are not in the data: {absent}" in data.split_notes
+
+
+def test_a_missing_split_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"data\.split\.file: no such file: {tmp_path}/none; name a split"):
+        check_split_file(config_of(f"data.split.file={tmp_path}/none"))
+    check_split_file(config_of())
 
 
 def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:

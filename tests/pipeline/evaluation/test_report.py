@@ -71,6 +71,12 @@ def test_every_run_has_a_page_that_says_which_it_was(page_of: Callable[..., Page
     assert "Run 20240131-120000, started 2024-01-31T12:00:00+00:00" in page.text
 
 
+def test_the_split_is_told_with_its_notes(page_of: Callable[..., Page]) -> None:
+    text = page_of().text
+    assert "The split's SHA-256 is fedcba9876543210." in text
+    assert "subtype adenosis: 2 patients, too few for three splits; none in test" in text
+
+
 def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
     text = page_of().text
     assert "Winner: mobilenet , by accuracy on validation patients. Pushed as version 1706702400." in text
@@ -103,7 +109,8 @@ def test_synthetic_data_are_called_so(page_of: Callable[..., Page], make_record:
 
 
 def test_patients_and_images_of_each_split_are_shown(page_of: Callable[..., Page]) -> None:
-    assert "split patients images train 14 60 validation 4 16 test 6 24" in page_of().text
+    table = "split patients images share train 14 60 60.0 % validation 4 16 16.0 % test 6 24 24.0 %"
+    assert table in page_of().text
 
 
 def test_images_left_out_are_counted(page_of: Callable[..., Page], make_record: MakeRecord) -> None:
