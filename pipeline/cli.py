@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.config import Config
+    from pipeline.registry import KeptStatistics
     from pipeline.run_record import Data, RunRecord
     from pipeline.workspace import Workspace
 
@@ -76,7 +77,9 @@ def _with_source(config: Config, data: Path) -> Config:
 @cli.command()
 @_configured
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="A BreaKHis_v1 folder. Default: synthetic images."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say.")
 def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool) -> None:
@@ -92,7 +95,8 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         from pipeline.preflight import check_weights, prepare_data
 
         check_weights(config)
-        checked = prepare_data(config)
+        with console.status("reading the names") as status:
+            checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
         from pipeline.evaluation.report import DATA_PAGE, write_report
@@ -101,8 +105,8 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         record = run_pipeline(config, checked, console=console)
         report = write_report(record, workspace.reports / record.run_id)
         _print_outcome(console, record)
-        if record.pushed_version:
-            _print_prediction(console, workspace.served, checked.example)
+        if record.pushed_version and record.examples:
+            _print_prediction(console, workspace.served, record.examples / "Split-test")
         console.print(f"report: {report}", soft_wrap=True)
         if (data_page := report.with_name(DATA_PAGE)).is_file():
             console.print(f"data:   {data_page}", soft_wrap=True)
@@ -117,7 +121,7 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
 
 def _print_data(console: Console, data: Data) -> None:
     kind = "synthetic images" if data.synthetic else "images"
-    console.print(f"data: {data.folder} ({kind})", soft_wrap=True)
+    console.print(f"data: {data.source} ({kind}, span {data.span})", soft_wrap=True)
     for split in features.SPLITS:
         patients, images = data.patients[split], data.images[split]
         share = images / sum(data.images.values())
@@ -151,14 +155,16 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
         console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
 
 
-def _print_prediction(console: Console, served: Path, image: Path) -> None:
+def _print_prediction(console: Console, served: Path, images: Path) -> None:
+    from pipeline.ingested_images import ingested_images
     from serving.client import Client
     from serving.dev_server import DevServer
 
     with DevServer(served, port=0) as server, Client(server.address) as client:
-        (prediction,) = client.predict_files([image])
+        ((path, image),) = ingested_images(images, count=1)
+        (prediction,) = client.predict([image])
         console.print(
-            f"asked the development server about {image.name}: {prediction.label} "
+            f"asked the development server about {path.rpartition('/')[2]}: {prediction.label} "
             f"(malignant {prediction.score:.3f}), by version {prediction.model_version}",
             soft_wrap=True,
         )
@@ -323,32 +329,34 @@ def _statistics(
     config = _load(where["preset"], where["file"], where["overrides"])
     if output and output.exists() and not force:
         raise UserError(f"--output {output}: there is such a file; --force replaces it")
-    workspace = Workspace(config.output)
-    folder = None if where["data"] else _kept_statistics(workspace)
+    workspace = Workspace(config.output.resolve())
+    kept = None if where["data"] else _kept_statistics(workspace)
     with quiet_console(workspace.log, verbose=where["verbose"]) as console:
-        import schemas
-
-        if folder is None:
+        if kept:
+            folder, file = kept.folder, config.data.schema_file or kept.schema
+        else:
             from pipeline.preflight import prepare_data
+            from pipeline.schema.schema_file import schema_file
 
             config = _with_source(config, where["data"])
             checked = prepare_data(config)
+            file = schema_file(config, checked, workspace)
             console.print("starting TensorFlow and TFX")
             from pipeline.runners.local import count_data
 
-            folder = count_data(config, checked, console=console)
+            folder = count_data(config, checked, schema=file, console=console)
         from components.data_gate.split_files import read_statistics
 
-        yield schemas.BREAKHIS, list(read_statistics(folder).values())
+        yield file, list(read_statistics(folder).values())
 
 
-def _kept_statistics(workspace: Workspace) -> Path:
+def _kept_statistics(workspace: Workspace) -> KeptStatistics:
     from pipeline.registry import RunRegistry
 
     kept = RunRegistry(workspace.registry).previous_statistics()
     if kept is None:
         raise UserError(f"no run has succeeded in {workspace.root} yet: give --data, or run first")
-    return kept.folder
+    return kept
 
 
 def _write(path: Path, text: str) -> None:

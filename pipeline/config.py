@@ -203,6 +203,7 @@ class KubeflowConfig(_Section):
     image: str = "breakhis-knet:latest"
     pipeline_root: str = "minio://mlpipeline/knet"
     data_source: str = "/data/BreaKHis_v1"  # as the containers see it
+    data_root: str = ""  # likewise, where the source is a manifest
     schema_file: str = "/app/schemas/breakhis.pbtxt"  # likewise
 
 

@@ -35,7 +35,9 @@ def create_pipeline(
     config: Config,
     *,
     data_source: str,
+    data_root: str,
     fingerprint: str,
+    span: int,
     synthetic_data: bool,
     schema_file: str,
     schema_digest: str,
@@ -49,8 +51,10 @@ def create_pipeline(
 
     Args:
         config: the experiment.
-        data_source: the BreaKHis folder, as the machine that runs the nodes sees it.
-        fingerprint: of its content.
+        data_source: the folder, archive or manifest, as the machine that runs the nodes sees it.
+        data_root: where a manifest's paths are, likewise; else empty.
+        fingerprint: of the content.
+        span: the number of this content among those seen so far.
         synthetic_data: whether the images are the synthetic samples; models and reports then say so.
         schema_file: the curated schema, likewise.
         schema_digest: of its content.
@@ -63,7 +67,10 @@ def create_pipeline(
     example_gen = _stamped(
         BreakHisExampleGen(
             data_source=data_source,
+            data_root=data_root,
             fingerprint=fingerprint,
+            span=span,
+            max_bad_share=config.data.max_bad_share,
             split=config.split_settings,
             keep_duplicate_slides=config.data.keep_duplicate_slides,
             seed=config.seed,

@@ -19,7 +19,10 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
 
     PARAMETERS = {
         "data_source": ExecutionParameter(type=str),
+        "data_root": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
+        "span": ExecutionParameter(type=int),
+        "max_bad_share": ExecutionParameter(type=float),
         "split": ExecutionParameter(type=str),
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
@@ -27,12 +30,13 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "ingest": ChannelParameter(type=standard_artifacts.JsonValue),
         "splits": ChannelParameter(type=standard_artifacts.JsonValue),
     }
 
 
 class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests a BreaKHis folder into train, validation and test examples that share no patient."""
+    """Ingests BreaKHis, or what a manifest lists, into splits that share no patient."""
 
     SPEC_CLASS = BreakHisExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -41,7 +45,10 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         self,
         *,
         data_source: str,
+        data_root: str,
         fingerprint: str,
+        span: int,
+        max_bad_share: float,
         split: Mapping[str, Any],
         keep_duplicate_slides: bool,
         seed: int,
@@ -49,19 +56,26 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         """Makes the node.
 
         Args:
-            data_source: as `catalog.read_catalog` takes it.
-            fingerprint: of the folder's content (`catalog.check_files`), so that the cache sees new data.
-            split: what `make_split` takes beside the images.
+            data_source: the location that `catalog.read_catalog` takes.
+            data_root: where a manifest's paths are, or nothing.
+            fingerprint: of the content (`fingerprint.fingerprint`), so that the cache sees new data.
+            span: the number that this content has among those seen so far.
+            max_bad_share: of files that cannot be used, above which the node fails.
+            split: what `make_split` takes beside the images; the classes among it.
             keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
-            seed: of the order of records.
+            seed: of the order of images.
         """
         spec = BreakHisExampleGenSpec(
             data_source=data_source,
+            data_root=data_root,
             fingerprint=fingerprint,
+            span=span,
+            max_bad_share=max_bad_share,
             split=json.dumps(split),
             keep_duplicate_slides=int(keep_duplicate_slides),
             seed=seed,
             examples=types.Channel(type=standard_artifacts.Examples),
+            ingest=types.Channel(type=standard_artifacts.JsonValue),
             splits=types.Channel(type=standard_artifacts.JsonValue),
         )
         super().__init__(spec=spec)

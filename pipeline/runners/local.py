@@ -15,7 +15,6 @@ from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
-import schemas
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
@@ -29,6 +28,7 @@ from pipeline.runners.data_page import write_data_page
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
+from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace
 
 
@@ -40,8 +40,11 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     workspace = Workspace(config.output.resolve())
     registry = RunRegistry(workspace.registry)
     previous = registry.previous_statistics() if config.data_gate.drift else None
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    schema = schema_file(config, data, workspace)
     started = datetime.now(timezone.utc)
-    monitor = _run(_pipeline(config, data, workspace, previous), console)
+    pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous)
+    monitor = _run(pipeline, console)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
         name=config.name,
@@ -64,12 +67,12 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         )
     if record.error is None:
         registry.keep_statistics(
-            monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id
+            monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id, schema=schema
         )
     return record
 
 
-def count_data(config: Config, data: Data, *, console: Console) -> Path:
+def count_data(config: Config, data: Data, *, schema: Path, console: Console) -> Path:
     """Runs the nodes down to StatisticsGen, and returns the folder of the statistics.
 
     They are answered from the cache where a run was on the same data, and a later run finds them there.
@@ -79,22 +82,27 @@ def count_data(config: Config, data: Data, *, console: Console) -> Path:
         RuntimeError: it failed in another way.
     """
     workspace = Workspace(config.output.resolve())
-    monitor = _run(_pipeline(config, data, workspace, None), console, last="StatisticsGen")
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    pipeline = _pipeline(config, data, workspace, schema=schema, previous=None)
+    monitor = _run(pipeline, console, last="StatisticsGen")
     failure = _failure(monitor)
     if failure:
         raise UserError(failure["error"]) if failure["user_error"] else RuntimeError(failure["error"])
     return monitor.executions["StatisticsGen"].outputs["statistics"].uri
 
 
-def _pipeline(config: Config, data: Data, workspace: Workspace, previous: KeptStatistics | None) -> Pipeline:
-    workspace.root.mkdir(parents=True, exist_ok=True)
+def _pipeline(
+    config: Config, data: Data, workspace: Workspace, *, schema: Path, previous: KeptStatistics | None
+) -> Pipeline:
     return create_pipeline(
         config,
-        data_source=str(data.folder),
+        data_source=str(data.source),
+        data_root=str(data.root or ""),
         fingerprint=data.fingerprint,
+        span=data.span,
         synthetic_data=data.synthetic,
-        schema_file=str(schemas.BREAKHIS),
-        schema_digest=file_digest(schemas.BREAKHIS),
+        schema_file=str(schema),
+        schema_digest=file_digest(schema),
         pipeline_root=str(workspace.artifacts),
         push_folder=str(workspace.served),
         previous_statistics=previous,
@@ -209,6 +217,8 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
     }
     version = _pushed_version(served, executions)
     return {
+        "ingest": _read_json(executions, "BreakHisExampleGen", "ingest"),
+        "examples": _uri(executions, "BreakHisExampleGen", "examples"),
         "candidates": candidates,
         "winner": decision["winner"],
         "refusals": tuple(gate["reasons"]),
@@ -224,6 +234,10 @@ def _pushed_version(served: Path, executions: dict[str, Execution]) -> str | Non
     pushed = executions["Pusher"].outputs["pushed_model"]
     version = pushed.properties.get("pushed_version")
     return version and restore_pushed(served, version=version, archive=pushed.uri)
+
+
+def _uri(executions: dict[str, Execution], node: str, output: str) -> Path | None:
+    return executions[node].outputs[output].uri if node in executions else None
 
 
 def _read_json(executions: dict[str, Execution], node: str, output: str, name: str = "") -> Any:

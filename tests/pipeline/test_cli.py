@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import schemas
 from pipeline import cli, features
 from pipeline.config import load_config
 from pipeline.registry import RunRegistry
@@ -143,7 +144,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
         (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
-        (["schema", "diff"], "no run has succeeded in runs/demo yet: give --data, or run first"),
+        (["schema", "diff"], "runs/demo yet: give --data, or run first"),
         (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
         (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
@@ -196,11 +197,14 @@ def without_images(folder: Path, breakhis: Callable[..., Path]) -> Path:
     return folder / "photos"
 
 
-def with_a_truncated_image(folder: Path, breakhis: Callable[..., Path]) -> Path:
-    root = breakhis(*BENIGN, *MALIGNANT)
-    path = next(root.rglob(MALIGNANT[0]))
-    path.write_bytes(path.read_bytes()[:40])
-    return root
+def with_a_damaged_archive(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.tar.gz").write_bytes(b"\x1f\x8b and no more")
+    return folder / "data.tar.gz"
+
+
+def with_a_wrong_manifest(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.csv").write_text("path,label,group\na.png,odd,1\n", encoding="utf-8")
+    return folder / "data.csv"
 
 
 def with_a_foreign_name(folder: Path, breakhis: Callable[..., Path]) -> Path:
@@ -220,10 +224,11 @@ def with_too_few_patients(folder: Path, breakhis: Callable[..., Path]) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (missing, "no such data folder: "),
-        (laid_out_otherwise, "is not a BreaKHis folder: expected BreaKHis_v1/histology_slides/breast/"),
+        (missing, "no such data folder or archive: "),
+        (laid_out_otherwise, "is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"),
         (without_images, "no images found in "),
-        (with_a_truncated_image, f"{MALIGNANT[0]}: not a readable PNG"),
+        (with_a_damaged_archive, "cannot be read as an archive"),
+        (with_a_wrong_manifest, "line 2: label 'odd' is not one of data.classes, benign and malignant"),
         (with_a_foreign_name, "scan 1.png: the name is outside the grammar SOB_<B|M>_"),
         (with_one_class, "no benign images: both classes, benign and malignant, are needed"),
         (with_too_few_patients, "too few patients: benign has 2 (14-0, 14-1)"),
@@ -255,7 +260,7 @@ def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
 )
 def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path: Path, name: str) -> None:
     finished = knet("run", "--data", tmp_path / name, "--set", f"output={json.dumps(str(tmp_path / 'out'))}")
-    assert finished.stderr == f"error: no such data folder: {tmp_path / name}\n"
+    assert finished.stderr == f"error: no such data folder or archive: {tmp_path / name}\n"
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finished], tmp_path: Path) -> None:
@@ -268,7 +273,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finis
 def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
-    assert f"data: {data}/histology_slides/breast (images)" in finished.stdout
+    assert f"data: {data}/histology_slides/breast (images, span 1)" in finished.stdout
 
 
 def test_good_data_are_counted_before_tensorflow_is_loaded(
@@ -278,7 +283,7 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[:4] == [
-        ["data:", f"{data}/histology_slides/breast", "(images)"],
+        ["data:", f"{data}/histology_slides/breast", "(images,", "span", "1)"],
         ["train", "2", "patients", "2", "images", "33.3%"],
         ["validation", "2", "patients", "2", "images", "33.3%"],
         ["test", "2", "patients", "2", "images", "33.3%"],
@@ -310,7 +315,9 @@ def finished_run(tmp_path: Path) -> Path:
         file.write_bytes(
             tfdv.generate_statistics_from_dataframe(pd.DataFrame({features.WIDTH: width})).SerializeToString()
         )
-    RunRegistry(tmp_path / "out" / "registry").keep_statistics(tmp_path / "counted", run_id="a")
+    RunRegistry(tmp_path / "out" / "registry").keep_statistics(
+        tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
+    )
     return tmp_path / "out"
 
 

@@ -38,14 +38,6 @@ def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Call
     assert data.left_out == 0
 
 
-def test_the_example_is_of_a_test_patient(samples: Path, config_of: Callable[..., Config]) -> None:
-    config = config_of(f"data.source={samples}")
-    catalog = read_catalog(samples)
-    splits = make_split(catalog.images, **config.split_settings).assignment
-    patients = {catalog.root / image.path: image.patient for image in catalog.images}
-    assert splits[patients[prepare_data(config).example]] == "test"
-
-
 def test_drawn_images_are_called_synthetic(samples: Path, config_of: Callable[..., Config]) -> None:
     assert prepare_data(config_of(f"data.source={samples}")).synthetic
 
@@ -71,7 +63,7 @@ def test_without_a_folder_the_samples_are_drawn_where_the_run_writes(
     data = prepare_data(config_of("data.sample.patients=14"))
     assert data.synthetic
     assert sum(data.patients.values()) == 14
-    assert data.folder.is_relative_to(tmp_path / "out")
+    assert data.source.is_relative_to(tmp_path / "out")
 
 
 def test_a_second_run_may_have_another_seed(
@@ -90,7 +82,7 @@ def test_one_folder_has_one_spelling_however_it_is_named(
     samples: Path, config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(samples.parent)
-    assert prepare_data(config_of(f"data.source={name}")).folder == samples / "histology_slides/breast"
+    assert prepare_data(config_of(f"data.source={name}")).source == samples / "histology_slides/breast"
 
 
 def test_images_left_out_are_counted(
@@ -141,6 +133,60 @@ def test_a_missing_split_file_is_named(config_of: Callable[..., Config], tmp_pat
     check_split_file(config_of())
 
 
+def test_data_that_grew_are_a_new_span_and_unchanged_data_are_not(
+    samples: Path,
+    config_of: Callable[..., Config],
+    breakhis: Callable[..., Path],
+    picture: Callable[..., bytes],
+) -> None:
+    root = breakhis(*(path.name for path in samples.rglob("*.png")))
+    spans = [prepare_data(config_of(f"data.source={root}")).span for _ in range(2)]
+    breakhis("SOB_B_A-15-1-40-001.png", content=picture(colour=(1, 1, 1)))
+    grown = prepare_data(config_of(f"data.source={root}"))
+    assert (*spans, grown.span) == (1, 1, 2)
+    (root / "histology_slides/breast/benign/SOB/adenosis/SOB_B_A_15-1/40X/SOB_B_A-15-1-40-001.png").unlink()
+    assert prepare_data(config_of(f"data.source={root}")).span == 1
+
+
+def test_misnamed_files_stop_the_run_unless_they_are_allowed(
+    samples: Path, config_of: Callable[..., Config], breakhis: Callable[..., Path]
+) -> None:
+    root = breakhis(*(path.name for path in samples.rglob("*.png")))
+    (root / "histology_slides/breast/benign/scan.png").touch()
+    with pytest.raises(
+        UserError, match=r"(?s)1 of 57 files .* cannot be used:\n  benign/scan\.png: the name"
+    ):
+        prepare_data(config_of(f"data.source={root}"))
+    data = prepare_data(config_of(f"data.source={root}", "data.max_bad_share=0.02"))
+    assert sum(data.images.values()) == 56
+
+
+def test_a_slice_that_is_no_column_is_named(samples: Path, config_of: Callable[..., Config]) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.slices: stain is not a column of .*, which has slide, subtype"
+    ):
+        prepare_data(config_of(f"data.source={samples}", "data.slices=[stain]"))
+
+
+def test_a_manifest_has_its_own_columns_and_root(
+    config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    lines = ["path,label,group,stain"]
+    (tmp_path / "images").mkdir()
+    for number in range(8):
+        (tmp_path / "images" / f"{number}.png").write_bytes(picture())
+        lines.append(f"{number}.png,{'ab'[number % 2]},{number},HE")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    data = prepare_data(
+        config_of(
+            f"data.source={tmp_path}/manifest.csv", f"data.root={tmp_path}/images", "data.classes=[a, b]",
+            "data.slices=[stain]",
+        )
+    )  # fmt: skip
+    assert (data.source, data.root) == (tmp_path / "manifest.csv", tmp_path / "images")
+    assert (data.columns, sum(data.images.values()), data.synthetic) == (("stain",), 8, False)
+
+
 def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
     missing = tmp_path / "missing.h5"
     with pytest.raises(UserError, match=rf"candidates\.vgg16\.weights: no such file: {missing}; give"):
@@ -150,13 +196,3 @@ def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_p
 def test_a_weights_file_that_is_there_will_do(samples: Path, config_of: Callable[..., Config]) -> None:
     weights = next(samples.rglob("*.png"))  # whether it fits is seen when the model is built
     check_weights(config_of(f"candidates.vgg16.weights={weights}"))
-
-
-def test_an_unusable_image_stops_the_run(
-    config_of: Callable[..., Config], samples: Path, breakhis: Callable[..., Path]
-) -> None:
-    names = sorted(path.name for path in samples.rglob("*.png"))
-    breakhis(*names)
-    root = breakhis(names[0], content=b"")
-    with pytest.raises(UserError, match=f"{names[0]}: not a readable PNG"):
-        prepare_data(config_of(f"data.source={root}"))

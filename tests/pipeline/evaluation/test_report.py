@@ -118,6 +118,26 @@ def test_images_left_out_are_counted(page_of: Callable[..., Page], make_record: 
     assert "123 images left out: second copies of a slide" in page_of(data=data).text
 
 
+def test_what_was_quarantined_is_listed_with_its_reason(page_of: Callable[..., Page]) -> None:
+    ingest = {
+        "images": {},
+        "quarantined": [{"path": "a.png", "reason": "zero bytes"}],
+        "left_out": [],
+        "passed_over": ["README.txt"],
+        "duplicates": [["b.png", "c.png"]],
+    }
+    text = page_of(ingest=ingest).text
+    assert "Images quarantined: 1." in text and "quarantined reason a.png zero bytes" in text
+    assert "The same pixels under several patients: b.png, c.png" in text
+    assert "Passed over: README.txt." in text
+
+
+def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page]) -> None:
+    ingest = {"images": {}, "quarantined": [], "left_out": [], "passed_over": [], "duplicates": []}
+    text = page_of(ingest=ingest).text
+    assert "Images quarantined: 0." in text and "reason" not in text
+
+
 def test_nodes_and_configuration_are_shown(page_of: Callable[..., Page]) -> None:
     text = page_of().text
     assert "Transform done 12.3 Pusher cached 0.0" in text

@@ -66,7 +66,7 @@ def test_the_previous_run_is_compared_and_shown_beside(
     executions: dict[str, Execution], make_record: Callable[..., RunRecord], tmp_path: Path
 ) -> None:
     shutil.copytree(tmp_path / "statistics", tmp_path / "kept")
-    previous = KeptStatistics(folder=tmp_path / "kept", digest="0", run_id="20240130-120000")
+    previous = KeptStatistics(folder=tmp_path / "kept", digest="0", run_id="20240130-120000", schema=tmp_path)
     page = tmp_path / "data.html"
     write_data_page(page, executions, record=make_record(), classes=("a", "b"), previous=previous)
     text = page.read_text("utf-8")
