@@ -197,6 +197,23 @@ def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Run
     assert "Synthetic data" in Path(named.removeprefix("report: ")).read_text("utf-8")
 
 
+def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(runs: Runs) -> None:
+    named = next(line for line in runs.first.stdout.splitlines() if line.endswith("data.html"))
+    page = Path(named.removeprefix("data:").strip())
+    assert (page.parent / "report.html").is_file()
+    text = page.read_text("utf-8")
+    assert "Nothing is wrong" in text and "Synthetic data" in text and "<facets-overview" in text
+
+
+def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:
+    kept = RunRegistry(runs.output / "registry").previous_statistics()
+    assert kept is not None and kept.run_id == runs.reports()[-1]["run_id"]
+    counted = runs.uri("ExampleStatistics", "StatisticsGen")
+    for split in features.SPLITS:
+        file = f"Split-{split}/FeatureStats.pb"
+        assert (kept.folder / file).read_bytes() == (counted / file).read_bytes()
+
+
 def test_models_say_that_they_were_trained_on_synthetic_data(runs: Runs) -> None:
     info = runs.output / "serving" / "knet"
     (file,) = info.glob("*/assets.extra/knet.json")

@@ -168,6 +168,13 @@ def test_the_page_loads_nothing_from_elsewhere(page_of: Callable[..., Page]) -> 
     assert page_of().links == ["report.json"]
 
 
+def test_the_page_on_the_data_is_linked_where_there_is_one(
+    page_of: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "data.html").touch()
+    assert page_of().links == ["report.json", "data.html"]
+
+
 def test_the_figures_stand_beside_the_page(make_record: MakeRecord, tmp_path: Path) -> None:
     record = make_record()
     page = write_report(record, tmp_path / "reports" / record.run_id)
