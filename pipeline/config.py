@@ -84,6 +84,13 @@ class DataConfig(_Section):
         return self
 
 
+class DataGateConfig(_Section):
+    """What the data must stand up to beside the schema."""
+
+    # fail when the training images drifted since the last successful run; the schema says how far they may
+    drift: bool = False
+
+
 class ImageConfig(_Section):
     """What Transform makes of an image."""
 
@@ -211,6 +218,7 @@ class Config(_Section):
     seed: int = Field(0, ge=0, lt=2**31)
     output: Path = Path("runs/knet")  # everything a run writes
     data: DataConfig = DataConfig()
+    data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()
     candidates: dict[BackboneName, CandidateConfig] = Field(
         {name: CandidateConfig() for name in typing.get_args(BackboneName)}, min_length=1

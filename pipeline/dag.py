@@ -28,6 +28,7 @@ from pipeline.candidate import Candidate
 from pipeline.config import Config
 from pipeline.digest import code_digest, file_digest
 from pipeline.evaluation.metrics import eval_config
+from pipeline.registry import KeptStatistics
 
 
 def create_pipeline(
@@ -42,6 +43,7 @@ def create_pipeline(
     schema_digest: str,
     pipeline_root: str,
     push_folder: str,
+    previous_statistics: KeptStatistics | None = None,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
@@ -58,6 +60,7 @@ def create_pipeline(
         schema_digest: of its content.
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
+        previous_statistics: what DataGate looks for drift from; none looks for none.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
     """
@@ -83,7 +86,15 @@ def create_pipeline(
         ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     )
     data_gate = _stamped(
-        DataGate(anomalies=example_validator.outputs["anomalies"]), "components.data_gate.executor"
+        DataGate(
+            anomalies=example_validator.outputs["anomalies"],
+            statistics=statistics_gen.outputs["statistics"],
+            schema=schema,
+            classes=config.data.classes,
+            previous_statistics=str(previous_statistics.folder) if previous_statistics else "",
+            previous_digest=previous_statistics.digest if previous_statistics else "",
+        ),
+        "components.data_gate.executor",
     )
     transform = _stamped(
         Transform(

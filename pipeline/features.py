@@ -2,13 +2,9 @@
 
 from typing import Final
 
-# Classes, in the order of the softmax outputs; the index is the label.
-CLASSES: Final = ("benign", "malignant")
-POSITIVE_CLASS: Final = "malignant"
-
 # Features of an ingested example.
 IMAGE: Final = "image/encoded"  # bytes: the image file as it stood on disk
-LABEL: Final = "label"  # int64: index into CLASSES
+LABEL: Final = "label"  # int64: index into the configured classes; 1 is the positive one
 PATH: Final = "image/path"  # bytes: path below the data folder, with forward slashes
 WIDTH: Final = "image/width"  # int64, pixels
 HEIGHT: Final = "image/height"  # int64, pixels
@@ -45,6 +41,7 @@ MODEL_NAME: Final = "knet"
 SERVING_SIGNATURE: Final = "serving_default"
 EXAMPLES_SIGNATURE: Final = "examples"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
-PROBABILITIES: Final = "probabilities"  # float32 [batch, len(CLASSES)]
+PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], in the order of the classes
+CLASSES: Final = "classes"  # string [batch, 2]: their names
 PREDICTED_LABEL: Final = "label"  # string [batch]: the class with the highest probability
-SCORE: Final = "score"  # float32 [batch]: probability of POSITIVE_CLASS
+SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one

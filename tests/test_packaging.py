@@ -44,7 +44,12 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
         "pipeline/data/breakhis_v1_names.txt.gz",
         "pipeline/evaluation/report.html",
     }
-    assert data | {"schemas/breakhis.pbtxt", "serving/messages.binpb"} <= set(names)
+    assert data | {
+        "schemas/breakhis.pbtxt",
+        "serving/messages.binpb",
+        "components/data_gate/page.html",
+        "components/data_gate/facets.html.gz",
+    } <= set(names)
 
 
 def test_source_distribution_is_one_file_as_beam_ships_it(built: Path) -> None:

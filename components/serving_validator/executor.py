@@ -53,7 +53,7 @@ def _ask_served(model: Path, images: list[bytes]) -> list[list[float]]:
         (Path(base) / "1").symlink_to(model.absolute(), target_is_directory=True)
         with DevServer(Path(base), port=0) as server, Client(server.address) as client:
             predictions = client.predict(images)
-    return [[p.probabilities[name] for name in features.CLASSES] for p in predictions]
+    return [list(p.probabilities.values()) for p in predictions]
 
 
 def _ask_directly(model: str, images: list[bytes]) -> list[list[float]]:

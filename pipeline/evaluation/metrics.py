@@ -10,7 +10,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline import features
 
-# Our names, and TFMA's classes for them. Precision, recall and F1 are of the malignant class.
+# Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
 METRICS: Final = {
     "accuracy": "BinaryAccuracy",
     "balanced_accuracy": "BalancedAccuracy",

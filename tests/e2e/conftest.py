@@ -49,9 +49,9 @@ class Knet:
     tree: Path = _REPOSITORY  # whose code runs
     settings: Sequence[str] = field(default=_SMALL)
 
-    def run(self, *settings: str, data: Path | None = None) -> Finished:
-        """`knet run` in a process of its own."""
-        arguments = ["run", *(["--data", str(data)] if data else [])]
+    def run(self, *settings: str, data: Path | None = None, command: str = "run") -> Finished:
+        """`knet run`, or another command, in a process of its own."""
+        arguments = [*command.split(), *(["--data", str(data)] if data else [])]
         for setting in (f"output={self.output}", *self.settings, *settings):
             arguments += ["--set", setting]
         log = self.guard.with_name(f"{self.output.name}.connections")

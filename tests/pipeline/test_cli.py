@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
-from pipeline import cli
+import schemas
+from pipeline import cli, features
 from pipeline.config import load_config
+from pipeline.registry import RunRegistry
+from pipeline.schema.text import read_schema
 
 HEAVY = ("tensorflow", "tfx", "keras", "apache_beam")
 # More than --help may load.
@@ -77,13 +81,26 @@ def test_help_comes_within_a_second() -> None:
 def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
-    for command in ("run", "compile", "serve", "predict", "config", "data", "sample-data"):
+    for command in ("run", "compile", "serve", "predict", "schema", "config", "data", "sample-data"):
         assert f"  {command} " in finished.stdout
 
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "compile", "serve", "predict", "sample-data", "config show", "data describe", "data download"],
+    [
+        "run",
+        "compile",
+        "serve",
+        "predict",
+        "sample-data",
+        "config show",
+        "data describe",
+        "data download",
+        "data download",
+        "schema infer",
+        "schema diff",
+        "schema update",
+    ],
 )
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
     finished = knet(*command.split(), "--help")
@@ -130,6 +147,9 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
         (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
+        (["schema", "diff"], "runs/demo yet: give --data, or run first"),
+        (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
+        (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
         (["paint"], "No such command 'paint'"),
     ],
@@ -314,3 +334,52 @@ def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["counts"]["images"] == 116
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Path:
+    """The output folder of a run, of whose images a tenth were wider than the schema allows."""
+    import tensorflow_data_validation as tfdv
+
+    for split in features.SPLITS:
+        width = [700] * 9 + [8000 if split == "train" else 700]
+        file = tmp_path / "counted" / f"Split-{split}" / "FeatureStats.pb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(
+            tfdv.generate_statistics_from_dataframe(pd.DataFrame({features.WIDTH: width})).SerializeToString()
+        )
+    RunRegistry(tmp_path / "out" / "registry").keep_statistics(
+        tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
+    )
+    return tmp_path / "out"
+
+
+def test_schema_diff_shows_what_the_last_run_s_data_need_and_exits_with_1(
+    knet: Callable[..., Finished], finished_run: Path
+) -> None:
+    finished = knet("schema", "diff", "--set", f"output={finished_run}")
+    assert (finished.code, finished.stderr) == (1, "")
+    assert "feature image/width\n  int_domain.max: 4096 -> 8000\n" in finished.stdout
+
+
+def test_schema_update_writes_a_schema_that_the_data_pass(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new" / "schema.pbtxt"
+    finished = knet("schema", "update", "--output", target, "--set", f"output={finished_run}")
+    assert finished.code == 0, finished.stderr
+    assert finished.stdout == f"written: {target}; use it with --set data.schema_file={target}\n"
+    assert "int_domain { min: 32 max: 8000" in target.read_text("utf-8")
+    assert target.read_text("utf-8").startswith("# What an ingested BreaKHis example must look like.\n")
+
+
+def test_schema_infer_writes_a_schema_of_the_data_alone_and_replaces_no_file_unasked(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "schema.pbtxt"
+    target.write_text("mine", encoding="utf-8")
+    command = ("schema", "infer", "--output", target, "--set", f"output={finished_run}")
+    assert knet(*command).code == 2
+    assert target.read_text("utf-8") == "mine"
+    assert knet(*command, "--force").code == 0
+    assert [feature.name for feature in read_schema(target).feature] == [features.WIDTH]

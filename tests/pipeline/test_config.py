@@ -17,7 +17,8 @@ from pipeline.errors import UserError
 
 BACKBONES = set(typing.get_args(BackboneName))
 ROOT_FIELDS = (
-    "beam, candidates, data, gate, head, image, kubeflow, name, output, seed, selection, training, tuning"
+    "beam, candidates, data, data_gate, gate, head, image, kubeflow, name, output, seed, selection, "
+    "training, tuning"
 )
 
 

@@ -133,7 +133,13 @@ def test_what_was_quarantined_is_listed_with_its_reason(page_of: Callable[..., P
 
 
 def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page]) -> None:
-    ingest = {"images": {}, "quarantined": [], "left_out": [], "passed_over": [], "duplicates": []}
+    ingest: dict[str, object] = {
+        "images": {},
+        "quarantined": [],
+        "left_out": [],
+        "passed_over": [],
+        "duplicates": [],
+    }
     text = page_of(ingest=ingest).text
     assert "Images quarantined: 0." in text and "reason" not in text
 
@@ -160,6 +166,13 @@ def test_no_value_is_taken_for_html(page_of: Callable[..., Page], field: dict[st
 
 def test_the_page_loads_nothing_from_elsewhere(page_of: Callable[..., Page]) -> None:
     assert page_of().links == ["report.json"]
+
+
+def test_the_page_on_the_data_is_linked_where_there_is_one(
+    page_of: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "data.html").touch()
+    assert page_of().links == ["report.json", "data.html"]
 
 
 def test_the_figures_stand_beside_the_page(make_record: MakeRecord, tmp_path: Path) -> None:

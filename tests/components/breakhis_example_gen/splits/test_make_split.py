@@ -33,7 +33,7 @@ ways = st.one_of(
 
 def make(images: Images, **settings: Any) -> Split:
     defaults: dict[str, Any] = {
-        "classes": features.CLASSES,
+        "classes": ("benign", "malignant"),
         "slices": ("magnification", "subtype"),
         "seed": 0,
         "test_share": 0.1,
@@ -63,7 +63,7 @@ def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Cou
     classes = {image.patient: image.label for image in images}
     return {
         label: Counter(assignment[patient] for patient, of in classes.items() if of == label)
-        for label in features.CLASSES
+        for label in ("benign", "malignant")
     }
 
 
