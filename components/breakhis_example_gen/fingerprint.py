@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from components.breakhis_example_gen.catalog import Catalog
+from pipeline.digest import file_digest
 
-_BLOCK = 2**20
 _SETTLED = 2.0  # seconds: a file changed so shortly before may change again without a later time
 
 _Known = dict[str, list[int | str]]  # size, time of change in ns and SHA-256, by path
@@ -58,13 +58,9 @@ def _digest(path: Path, known: _Known) -> list[int | str]:
         entry = known.get(str(path))
         if entry and entry[:2] == before:
             return entry
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        return [*before, file_digest(path)]
     except OSError:  # it is quarantined when it is to be read
         return [0, 0, ""]
-    return [*before, digest.hexdigest()]
 
 
 def _read(cache: Path) -> _Known:

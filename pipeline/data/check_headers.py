@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from PIL import Image
+
 from components.breakhis_example_gen.quality import FORMATS, PNG_END, check_header
 from components.breakhis_example_gen.quarantine import UnusableError
-from PIL import Image
 
 _START = 32  # bytes, in which a PNG says how many bits it has
 
