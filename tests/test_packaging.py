@@ -46,6 +46,7 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     }
     assert data | {
         "schemas/breakhis.pbtxt",
+        "schemas/images.pbtxt",
         "serving/messages.binpb",
         "components/data_gate/page.html",
         "components/data_gate/facets.html.gz",
