@@ -12,6 +12,7 @@ feature {{
   type: BYTES
   presence {{ min_fraction: 1.0 min_count: 1 }}
   shape {{ dim {{ size: 1 }} }}
+  not_in_environment: "SERVING"
 }}
 """
 
