@@ -193,7 +193,7 @@ class GateConfig(_Section):
 class BeamConfig(_Section):
     """How Beam runs inside the components."""
 
-    workers: int = Field(1, ge=1)  # processes on this machine
+    workers: int = Field(2, ge=1)  # processes on this machine; each takes some seconds to start
     args: tuple[str, ...] = ()  # further Beam flags; with a --runner among them, they replace the local ones
 
 

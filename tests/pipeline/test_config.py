@@ -40,6 +40,11 @@ def test_every_file_of_a_preset_is_offered() -> None:
     assert {path.stem for path in folder.glob("*.yaml")} == set(PRESETS)
 
 
+def test_beam_runs_several_processes_but_for_the_demo() -> None:
+    workers = {preset: load_config(preset).beam.workers for preset in PRESETS}
+    assert workers == {"demo": 1, "paper": 2, "production": 2}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_write_to_folders_of_their_own(preset: str) -> None:
     assert load_config(preset).output == Path("runs") / preset
