@@ -299,6 +299,13 @@ def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., P
     assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
 
 
+def test_compile_names_a_missing_split_file(tmp_path: Path) -> None:
+    settings = ("--set", f"data.split.file={tmp_path / 'none'}", "--set", f"output={tmp_path / 'out'}")
+    finished = knet_without(HEAVY, "compile", *settings)
+    assert finished.code == 2
+    assert f"data.split.file: no such file: {tmp_path / 'none'}" in finished.stderr
+
+
 def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     setting = f"candidates.vgg16.weights={tmp_path / 'missing.h5'}"
     finished = knet_without(HEAVY, "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}")
