@@ -52,6 +52,10 @@ proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
 	$(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc \
 		-I. --include_imports --descriptor_set_out=serving/messages.binpb serving/predict.proto
 
+.PHONY: facets
+facets: .venv/.run ## Bundle facets, which shows statistics, into components/data_gate/facets.html.gz
+	$(UV) run --no-project --isolated --with tensorboard-plugin-wit==1.8.1 python scripts/bundle_facets.py
+
 .PHONY: clean
 clean: ## Remove the environments and caches; runs/ and data/ stay
 	rm -rf .venv .uv .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -29,6 +29,7 @@ class Candidate(BaseModel):
     training: TrainingConfig
     seed: int
     synthetic_data: bool
+    classes: tuple[str, str]
 
     @classmethod
     def of(cls, config: Config, name: BackboneName, *, synthetic_data: bool) -> Candidate:
@@ -47,6 +48,7 @@ class Candidate(BaseModel):
             training=training,
             seed=config.seed,
             synthetic_data=synthetic_data,
+            classes=config.data.classes,
         )
 
     def build(

@@ -24,6 +24,7 @@ MetricName = Literal[
     "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "precision", "recall", "specificity", "f1"
 ]
 Share = Annotated[float, Field(gt=0, lt=1)]
+ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
 
 class _Section(BaseModel):
@@ -33,22 +34,61 @@ class _Section(BaseModel):
 
 
 class SampleConfig(_Section):
-    """The embedded synthetic images, used when no data folder is given."""
+    """The embedded synthetic images, used when no source is given."""
 
     patients: int = Field(24, ge=12, le=200)
     images_per_magnification: int = Field(1, ge=1, le=20)
 
 
-class DataConfig(_Section):
-    """Where the images are, and how patients are divided."""
+class SplitConfig(_Section):
+    """How patients are divided into train, validation and test."""
 
-    folder: Path | None = None  # a BreaKHis_v1 folder; none means the synthetic sample data
-    sample: SampleConfig = SampleConfig()
     test_share: Share = 0.10  # of all patients, class by class
     validation_share: Share = 0.20  # of the patients that are not for test
+    folds: int | None = Field(None, ge=2, le=20)  # k-fold cross-validation instead of test_share
+    fold: int | None = Field(None, ge=0)  # the one for test, from 0
+    file: Path | None = None  # the split of an earlier run, or an official fold (dsfold1.txt), instead
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitConfig:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("folds and fold go together, such as folds=5 and fold=0")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is beyond the {self.folds} folds, which count from 0")
+        if self.file is not None and self.folds is not None:
+            raise ValueError("give either folds and fold, or a file")
+        return self
+
+
+class DataConfig(_Section):
+    """Where the images are, what they are, and how patients are divided."""
+
+    # BreaKHis as a folder, .zip, .tar or .tar.gz, or a .csv manifest of any other images; none means the
+    # synthetic sample data
+    source: Path | None = None
+    root: Path | None = None  # folder or archive that a manifest's paths are in; none means the manifest's
+    sample: SampleConfig = SampleConfig()
+    classes: tuple[ClassName, ClassName] = ("benign", "malignant")  # the second is the positive one
+    slices: tuple[str, ...] = ("magnification", "subtype")  # columns by which the models are judged too
+    schema_file: Path | None = None  # none means the bundled one for BreaKHis or for manifests
+    max_bad_share: float = Field(0.0, ge=0, lt=1)  # of unusable images above which a run fails
+    split: SplitConfig = SplitConfig()
     keep_duplicate_slides: bool = (
         False  # slide 14-13412 stands under two subtypes; by default one copy is kept
     )
+
+    @model_validator(mode="after")
+    def _two_classes(self) -> DataConfig:
+        if self.classes[0] == self.classes[1]:
+            raise ValueError(f"classes: both are {self.classes[0]}")
+        return self
+
+
+class DataGateConfig(_Section):
+    """What the data must stand up to beside the schema."""
+
+    # fail when the training images drifted since the last successful run; the schema says how far they may
+    drift: bool = False
 
 
 class ImageConfig(_Section):
@@ -153,7 +193,7 @@ class GateConfig(_Section):
 class BeamConfig(_Section):
     """How Beam runs inside the components."""
 
-    workers: int = Field(1, ge=1)  # processes on this machine
+    workers: int = Field(2, ge=1)  # processes on this machine; each takes some seconds to start
     args: tuple[str, ...] = ()  # further Beam flags; with a --runner among them, they replace the local ones
 
 
@@ -162,7 +202,8 @@ class KubeflowConfig(_Section):
 
     image: str = "breakhis-knet:latest"
     pipeline_root: str = "minio://mlpipeline/knet"
-    data_folder: str = "/data/BreaKHis_v1"  # as the containers see it
+    data_source: str = "/data/BreaKHis_v1"  # as the containers see it
+    data_root: str = ""  # likewise, where the source is a manifest
     schema_file: str = "/app/schemas/breakhis.pbtxt"  # likewise
 
 
@@ -177,6 +218,7 @@ class Config(_Section):
     seed: int = Field(0, ge=0, lt=2**31)
     output: Path = Path("runs/knet")  # everything a run writes
     data: DataConfig = DataConfig()
+    data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()
     candidates: dict[BackboneName, CandidateConfig] = Field(
         {name: CandidateConfig() for name in typing.get_args(BackboneName)}, min_length=1
@@ -197,6 +239,12 @@ class Config(_Section):
             if candidate.alpha is not None and name != "mobilenet":
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")
         return self
+
+    @property
+    def split_settings(self) -> dict[str, Any]:
+        """All that decides who is in which split, as `make_split` takes it and JSON can hold it."""
+        data = self.data.model_dump(mode="json", include={"classes", "slices"})
+        return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
 
 
 def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Config:

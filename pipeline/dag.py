@@ -28,18 +28,22 @@ from pipeline.candidate import Candidate
 from pipeline.config import Config
 from pipeline.digest import code_digest, file_digest
 from pipeline.evaluation.metrics import eval_config
+from pipeline.registry import KeptStatistics
 
 
 def create_pipeline(
     config: Config,
     *,
-    data_folder: str,
+    data_source: str,
+    data_root: str,
     fingerprint: str,
+    span: int,
     synthetic_data: bool,
     schema_file: str,
     schema_digest: str,
     pipeline_root: str,
     push_folder: str,
+    previous_statistics: KeptStatistics | None = None,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
@@ -47,26 +51,32 @@ def create_pipeline(
 
     Args:
         config: the experiment.
-        data_folder: the BreaKHis folder, as the machine that runs the nodes sees it.
-        fingerprint: of its content.
+        data_source: the folder, archive or manifest, as the machine that runs the nodes sees it.
+        data_root: where a manifest's paths are, likewise; else empty.
+        fingerprint: of the content.
+        span: the number of this content among those seen so far.
         synthetic_data: whether the images are the synthetic samples; models and reports then say so.
         schema_file: the curated schema, likewise.
         schema_digest: of its content.
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
+        previous_statistics: what DataGate looks for drift from; none looks for none.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
     """
     example_gen = _stamped(
         BreakHisExampleGen(
-            data_folder=data_folder,
+            data_source=data_source,
+            data_root=data_root,
             fingerprint=fingerprint,
-            test_share=config.data.test_share,
-            validation_share=config.data.validation_share,
+            span=span,
+            max_bad_share=config.data.max_bad_share,
+            split=config.split_settings,
             keep_duplicate_slides=config.data.keep_duplicate_slides,
             seed=config.seed,
         ),
         "components.breakhis_example_gen.executor",
+        split_file=file_digest(config.data.split.file) if config.data.split.file else "",
     )
     examples = example_gen.outputs["examples"]
     import_schema = _stamped(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
@@ -76,7 +86,15 @@ def create_pipeline(
         ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     )
     data_gate = _stamped(
-        DataGate(anomalies=example_validator.outputs["anomalies"]), "components.data_gate.executor"
+        DataGate(
+            anomalies=example_validator.outputs["anomalies"],
+            statistics=statistics_gen.outputs["statistics"],
+            schema=schema,
+            classes=config.data.classes,
+            previous_statistics=str(previous_statistics.folder) if previous_statistics else "",
+            previous_digest=previous_statistics.digest if previous_statistics else "",
+        ),
+        "components.data_gate.executor",
     )
     transform = _stamped(
         Transform(
@@ -97,7 +115,10 @@ def create_pipeline(
     tuner = _tuner(config, candidates, transform)
     trainers = {name: _trainer(candidate, transform, tuner) for name, candidate in candidates.items()}
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
-    evaluators = {name: _evaluator(name, model, examples, schema) for name, model in models.items()}
+    evaluators = {
+        name: _evaluator(name, model, examples, schema, slices=config.data.slices)
+        for name, model in models.items()
+    }
     selector = _stamped(
         ModelSelector(
             models=models,
@@ -194,14 +215,14 @@ def _training_inputs(transform: Any) -> dict[str, Any]:
     }
 
 
-def _evaluator(name: str, model: Any, examples: Any, schema: Any) -> Any:
+def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:
     return _stamped(
         Evaluator(
             examples=examples,
             example_splits=["validation", "test"],
             model=model,
             schema=schema,
-            eval_config=eval_config(),
+            eval_config=eval_config(slices=slices),
         ).with_id(f"Evaluator-{name}"),
         "pipeline.evaluation.metrics",
     )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import features
+from pipeline.digest import file_digest
 
 _SHUFFLE_BUFFER = 4096  # serialised images: 630 MB at 227 px
 # Each copy of a training image is one of these.
@@ -35,9 +36,9 @@ class TransformedSplit:
             patterns: of the files, as TFX hands them over.
             size: pixels per side.
         """
-        files = sorted(
-            str(path) for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)
-        )
+        paths = [path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)]
+        # By content: several workers number their files in the order in which they are done.
+        files = [str(path) for path in sorted(paths, key=lambda path: (file_digest(path), path))]
         self._records = tf.data.TFRecordDataset(files, compression_type="GZIP")
         self._size = size
         self.count = int(self._records.reduce(np.int64(0), lambda count, _: count + 1))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("pipeline", "components", "schemas", "serving")
+_BLOCK = 2**20
 # What a node computes depends on these too.
 _LIBRARIES = (
     "apache-beam",
@@ -25,7 +26,11 @@ _LIBRARIES = (
 
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def code_digest(module: str, *, root: Path = _ROOT) -> str:

@@ -2,21 +2,30 @@
 
 from typing import Final
 
-# Classes, in the order of the softmax outputs; the index is the label.
-CLASSES: Final = ("benign", "malignant")
-POSITIVE_CLASS: Final = "malignant"
-
 # Features of an ingested example.
 IMAGE: Final = "image/encoded"  # bytes: the image file as it stood on disk
-LABEL: Final = "label"  # int64: index into CLASSES
+LABEL: Final = "label"  # int64: index into the configured classes; 1 is the positive one
 PATH: Final = "image/path"  # bytes: path below the data folder, with forward slashes
 WIDTH: Final = "image/width"  # int64, pixels
 HEIGHT: Final = "image/height"  # int64, pixels
-PATIENT: Final = "patient"  # bytes: accession with its year, such as 14-22549; never split between sets
-SLIDE: Final = "slide"  # bytes: such as 14-22549AB
-SUBTYPE: Final = "subtype"  # bytes: such as ductal_carcinoma
-MAGNIFICATION: Final = "magnification"  # bytes: 40X, 100X, 200X or 400X
+PATIENT: Final = "patient"  # bytes: the group that is never split between sets
 SPLIT: Final = "split"  # bytes: train, validation or test
+# Beside these, one bytes feature for each further column of the catalog; for BreaKHis slide (14-22549AB),
+# subtype (ductal_carcinoma), magnification (40X, 100X, 200X or 400X), year and sequence.
+
+# float32 scalars of the pixels, which TFDV can judge where it cannot judge images.
+IMAGE_SCALARS: Final = (
+    "image/mean_red",  # 0 to 255, likewise the others
+    "image/mean_green",
+    "image/mean_blue",
+    "image/std_red",
+    "image/std_green",
+    "image/std_blue",
+    "image/hematoxylin",  # mean optical density of the stain, decadic
+    "image/eosin",
+    "image/tissue_fraction",  # 0 to 1
+    "image/laplacian",  # variance of the Laplacian of the grey image: low where the image is blurred
+)
 
 SPLITS: Final = ("train", "validation", "test")
 
@@ -32,6 +41,7 @@ MODEL_NAME: Final = "knet"
 SERVING_SIGNATURE: Final = "serving_default"
 EXAMPLES_SIGNATURE: Final = "examples"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
-PROBABILITIES: Final = "probabilities"  # float32 [batch, len(CLASSES)]
+PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], in the order of the classes
+CLASSES: Final = "classes"  # string [batch, 2]: their names
 PREDICTED_LABEL: Final = "label"  # string [batch]: the class with the highest probability
-SCORE: Final = "score"  # float32 [batch]: probability of POSITIVE_CLASS
+SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from components.breakhis_example_gen.catalog import check_files, read_catalog
-from components.breakhis_example_gen.splits import split_patients
+from components.breakhis_example_gen.catalog import Catalog, read_catalog
+from components.breakhis_example_gen.fingerprint import fingerprint
+from components.breakhis_example_gen.quarantine import check_share
+from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import features
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.registry import RunRegistry
 from pipeline.run_record import Data
 from pipeline.sample_data import is_synthetic, write_sample_data
 from pipeline.workspace import Workspace
@@ -29,33 +33,76 @@ def check_weights(config: Config) -> None:
             )
 
 
-def prepare_data(config: Config) -> Data:
-    """Checks images and splits; writes the synthetic sample images first where no folder is given.
+def check_split_file(config: Config) -> None:
+    """Checks that the file which the split is taken from is there.
+
+    Raises:
+        UserError: it is missing; the text names its path.
+    """
+    file = config.data.split.file
+    if file and not file.is_file():
+        raise UserError(f"data.split.file: no such file: {file}; name a split file or an official fold")
+
+
+def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> Data:
+    """Checks names and splits; writes the synthetic sample images first where no source is given.
+
+    Images are not decoded yet: ExampleGen judges them.
+
+    Args:
+        config: the experiment.
+        progress: is told how far it is.
 
     Raises:
         UserError: something is missing or unusable; the text names it.
     """
-    folder = config.data.folder or _sample_data(config)
-    catalog = read_catalog(folder.resolve(), keep_duplicate_slides=config.data.keep_duplicate_slides)
-    splits = split_patients(
-        catalog.images,
-        test_share=config.data.test_share,
-        validation_share=config.data.validation_share,
-        seed=config.seed,
+    source = config.data.source or _sample_data(config)
+    catalog = read_catalog(
+        source.resolve(),  # one spelling, however the source was named: it is in the cache key
+        root=config.data.root and config.data.root.resolve(),
+        classes=config.data.classes,
+        keep_duplicate_slides=config.data.keep_duplicate_slides,
     )
-    patients = Counter(splits.values())
-    images = Counter(splits[image.patient] for image in catalog.images)
+    check_share(
+        catalog.quarantined,
+        images=len(catalog.images),
+        max_share=config.data.max_bad_share,
+        where=catalog.location,
+    )
+    check_slices(config, catalog)
+    split = make_split(catalog.images, **config.split_settings)
+    split_of = split.assignment
+    images = Counter(split_of[image.patient] for image in catalog.images)
+    patients = Counter(split_of[patient] for patient in {image.patient for image in catalog.images})
+    workspace = Workspace(config.output)
+    digest = fingerprint(catalog, cache=workspace.fingerprints, progress=progress)
     return Data(
-        folder=catalog.root,  # one spelling, however the folder was named: it is in the cache key
-        fingerprint=check_files(catalog),
-        synthetic=is_synthetic(catalog.root),
-        patients={split: patients[split] for split in features.SPLITS},
-        images={split: images[split] for split in features.SPLITS},
-        example=next(
-            catalog.root / image.path for image in catalog.images if splits[image.patient] == "test"
-        ),
+        source=catalog.location,
+        root=catalog.source.location if catalog.manifest else None,
+        fingerprint=digest,
+        span=RunRegistry(workspace.registry).span(digest),
+        synthetic=is_synthetic(catalog.source.location),
+        patients={name: patients[name] for name in features.SPLITS},
+        images={name: images[name] for name in features.SPLITS},
+        columns=catalog.columns,
         left_out=len(catalog.left_out),
+        split_notes=split.notes,
+        split_sha256=split.sha256,
     )
+
+
+def check_slices(config: Config, catalog: Catalog) -> None:
+    """Checks that the data have the columns to slice evaluation by.
+
+    Raises:
+        UserError: one is missing; the text names it, and those that there are.
+    """
+    unknown = [name for name in config.data.slices if name not in catalog.columns]
+    if unknown:
+        columns = ", ".join(catalog.columns) or "no further columns"
+        raise UserError(
+            f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has {columns}"
+        )
 
 
 def _sample_data(config: Config) -> Path:

@@ -20,12 +20,14 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """
     size = custom_config["image_size"]
     pixels = decode_images(inputs[features.IMAGE][:, 0], size=size)
-    flat = tf.reshape(tf.cast(pixels, tf.float32), [-1, size * size, 3])
-    # Every image has the same number of pixels, so the mean over images is the mean over pixels.
-    mean = tft.mean(tf.reduce_mean(flat, axis=1), reduce_instance_dims=False)
-    mean_square = tft.mean(tf.reduce_mean(tf.square(flat), axis=1), reduce_instance_dims=False)
-    std = tf.sqrt(tf.maximum(mean_square - tf.square(mean), 1.0))
     batch = tf.shape(pixels)[0]
+    # Sums of integers: they are exact, so that the order in which several workers are done does not matter.
+    values = tf.cast(tf.reshape(pixels, [-1, size * size, 3]), tf.int64)
+    count = tft.sum(tf.fill([batch], tf.constant(size * size, tf.int64)))
+    mean = tft.sum(tf.reduce_sum(values, axis=1), reduce_instance_dims=False) / count
+    mean_square = tft.sum(tf.reduce_sum(tf.square(values), axis=1), reduce_instance_dims=False) / count
+    std = tf.cast(tf.sqrt(tf.maximum(mean_square - tf.square(mean), 1.0)), tf.float32)
+    mean = tf.cast(mean, tf.float32)
     return {
         features.PIXELS: tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string),
         features.LABEL: inputs[features.LABEL][:, 0],

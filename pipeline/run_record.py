@@ -14,13 +14,17 @@ from pipeline.model_info import ModelInfo
 class Data:
     """The checked data of a run."""
 
-    folder: Path
+    source: Path  # a folder, an archive or a manifest
+    root: Path | None  # where a manifest's paths are
     fingerprint: str
+    span: int  # its number among the data seen so far
     synthetic: bool
     patients: dict[str, int]  # by split
     images: dict[str, int]  # by split
-    example: Path  # one test image
+    columns: tuple[str, ...]  # further features of each image
     left_out: int  # second copies of slides filed under two subtypes
+    split_sha256: str  # of the frozen split
+    split_notes: tuple[str, ...] = ()  # such as slices that are not in every split
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class RunRecord:
     nodes: tuple[NodeRecord, ...]
     candidates: dict[str, CandidateRecord]
     metric: str  # that chose the winner
+    ingest: dict[str, Any] | None = None  # what became of every file, as ExampleGen reports it
+    examples: Path | None = None  # the ingested examples
     winner: str | None = None
     refusals: tuple[str, ...] = ()  # why the gate held the winner back
     pushed_version: str | None = None

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from components.breakhis_example_gen.catalog import SUBTYPES
-from pipeline import features
+from components.breakhis_example_gen.breakhis_name import CLASSES, SUBTYPES
 from pipeline.errors import UserError
 
 MARKER: Final = "SYNTHETIC.json"  # in BreaKHis_v1: says that the images are drawn, and with what parameters
@@ -146,13 +145,13 @@ class _Image(NamedTuple):
     @property
     def label(self) -> str:
         """One of the classes, in turns."""
-        return features.CLASSES[self.patient % len(features.CLASSES)]
+        return CLASSES[self.patient % len(CLASSES)]
 
     @property
     def path(self) -> str:
         """Below BreaKHis_v1, with forward slashes."""
         codes = _CODES[self.label]
-        code = codes[self.patient // len(features.CLASSES) % len(codes)]
+        code = codes[self.patient // len(CLASSES) % len(codes)]
         kind = f"SOB_{self.label[0].upper()}_{code}"
         slide = f"14-{_FIRST_ACCESSION + self.patient}{self.suffix}"
         return (
@@ -165,7 +164,7 @@ def _images(patients: int, images_per_magnification: int) -> list[_Image]:
     return [
         _Image(patient, slide, suffix, magnification, sequence)
         for patient in range(patients)
-        for slide, suffix in enumerate(("AB", "CD") if patient < len(features.CLASSES) else ("",))
+        for slide, suffix in enumerate(("AB", "CD") if patient < len(CLASSES) else ("",))
         for magnification in _NUCLEUS_RADIUS
         for sequence in range(1, images_per_magnification + 1)
     ]

@@ -11,7 +11,6 @@ import keras
 import keras_tuner
 import tensorflow as tf
 
-from pipeline import features
 from pipeline.candidate import Candidate
 from pipeline.dataset import TransformedSplit
 from pipeline.errors import UserError
@@ -64,11 +63,11 @@ def run_fn(fn_args: Any) -> None:
         )
     model.save(Path(fn_args.model_run_dir) / "model.keras")
     saved_model = Path(fn_args.serving_model_dir)
-    export_model(model, saved_model, size=candidate.image.size)
+    export_model(model, saved_model, size=candidate.image.size, classes=candidate.classes)
     info = ModelInfo(
         candidate=candidate.name,
         weights=Path(candidate.settings.weights).name,
-        classes=features.CLASSES,
+        classes=candidate.classes,
         image_size=candidate.image.size,
         parameters=model.count_params(),
         train_images=train.count,

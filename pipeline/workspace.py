@@ -35,6 +35,16 @@ class Workspace:
         return self.root / "registry"
 
     @property
+    def fingerprints(self) -> Path:
+        """The digests of files that were read before."""
+        return self.root / "fingerprints.json"
+
+    @property
+    def schema(self) -> Path:
+        """The schema of what a manifest lists."""
+        return self.root / "schema.pbtxt"
+
+    @property
     def reports(self) -> Path:
         """A folder a run."""
         return self.root / "reports"

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -15,6 +15,7 @@ from serving.prediction import Prediction
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _MESSAGE_BYTES = 64 * 1024 * 1024
 _THIS_MACHINE = ("localhost", "127.0.0.1")
+_Value = TypeVar("_Value")
 _BATCH = 32  # images in one request, so that a long list of files stays below _MESSAGE_BYTES
 
 
@@ -81,7 +82,12 @@ class Client:
                     dtype="DT_STRING", tensor_shape={"dim": [{"size": len(images)}]}, string_val=images
                 )
             },
-            output_filter=[features.PROBABILITIES, features.PREDICTED_LABEL, features.SCORE],
+            output_filter=[
+                features.PROBABILITIES,
+                features.CLASSES,
+                features.PREDICTED_LABEL,
+                features.SCORE,
+            ],
         )
         try:
             return _predictions(self._call(request, timeout=self._timeout))
@@ -125,16 +131,23 @@ def _predictions(response: Any) -> list[Prediction]:
     labels = response.outputs[features.PREDICTED_LABEL].string_val
     scores = _floats(response.outputs[features.SCORE])
     probabilities = _floats(response.outputs[features.PROBABILITIES])
-    columns = [probabilities[index :: len(features.CLASSES)] for index in range(len(features.CLASSES))]
+    classes = [name.decode() for name in response.outputs[features.CLASSES].string_val]
     return [
         Prediction(
             label=label.decode(),
             score=score,
-            probabilities=dict(zip(features.CLASSES, row, strict=True)),
+            probabilities=dict(zip(names, row, strict=True)),
             model_version=response.model_spec.version.value,
         )
-        for label, score, *row in zip(labels, scores, *columns, strict=True)
+        for label, score, names, row in zip(
+            labels, scores, _pairs(classes), _pairs(probabilities), strict=True
+        )
     ]
+
+
+def _pairs(values: Sequence[_Value]) -> list[tuple[_Value, _Value]]:
+    """The rows of a tensor of two columns."""
+    return list(zip(values[::2], values[1::2], strict=True))
 
 
 def _floats(tensor: Any) -> tuple[float, ...]:

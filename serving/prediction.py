@@ -15,3 +15,8 @@ class Prediction:
     score: float
     probabilities: dict[str, float]
     model_version: int
+
+    @property
+    def positive_class(self) -> str:
+        """The class that `score` is the probability of: the last of `probabilities`."""
+        return list(self.probabilities)[-1]

@@ -13,10 +13,9 @@ import hypothesis
 import pytest
 from PIL import Image
 
-from components.breakhis_example_gen.catalog import SUBTYPES
+from components.breakhis_example_gen.breakhis_name import SUBTYPES
 from pipeline.model_info import ModelInfo
-from pipeline.preflight import Data
-from pipeline.run_record import CandidateRecord, NodeRecord, RunRecord
+from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 
 # Before anything imports TensorFlow.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
@@ -42,7 +41,9 @@ def shared_data() -> Path:
 def picture() -> Callable[..., bytes]:
     """Makes the bytes of a small image file of one colour; a PNG unless another kind is named."""
 
-    def make(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (8, 6), colour: Any = 0) -> bytes:
+    def make(
+        mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (40, 32), colour: Any = 0
+    ) -> bytes:
         buffer = io.BytesIO()
         Image.new(mode, size, colour).save(buffer, kind)
         return buffer.getvalue()
@@ -109,13 +110,17 @@ def _finished_run() -> RunRecord:
         name="knet-demo",
         started="2024-01-31T12:00:00+00:00",
         data=Data(
-            folder=Path("/data/BreaKHis_v1"),
+            source=Path("/data/BreaKHis_v1"),
+            root=None,
             fingerprint="0123456789abcdef" * 4,
+            span=2,
             synthetic=False,
             patients={"train": 14, "validation": 4, "test": 6},
             images={"train": 60, "validation": 16, "test": 24},
-            example=Path("/data/BreaKHis_v1/x.png"),
+            columns=("magnification", "subtype"),
             left_out=0,
+            split_sha256="fedcba9876543210" * 4,
+            split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),
         config={"name": "knet-demo"},
         nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),

@@ -41,8 +41,18 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"pipeline", "components", "schemas", "serving"}
-    data = {"pipeline/configs/demo.yaml", "pipeline/evaluation/report.html"}
-    assert data | {"schemas/breakhis.pbtxt", "serving/messages.binpb"} <= set(names)
+    data = {
+        "pipeline/configs/demo.yaml",
+        "pipeline/data/breakhis_v1_names.txt.gz",
+        "pipeline/evaluation/report.html",
+    }
+    assert data | {
+        "schemas/breakhis.pbtxt",
+        "schemas/images.pbtxt",
+        "serving/messages.binpb",
+        "components/data_gate/page.html",
+        "components/data_gate/facets.html.gz",
+    } <= set(names)
 
 
 def test_source_distribution_is_one_file_as_beam_ships_it(built: Path) -> None:

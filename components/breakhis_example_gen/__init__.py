@@ -1,1 +1,1 @@
-"""ExampleGen for a folder of BreaKHis images."""
+"""ExampleGen for image files: BreaKHis, or whatever a CSV manifest lists."""

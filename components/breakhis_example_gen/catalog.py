@@ -1,172 +1,173 @@
-"""Reads the BreaKHis folder layout: which images there are, and what their names say."""
+"""Lists the images of a data set by their names alone, before any of them is opened."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
-from pipeline import features
+from components.breakhis_example_gen import breakhis_name
+from components.breakhis_example_gen.image_file import ImageFile
+from components.breakhis_example_gen.listing import listing, printable
+from components.breakhis_example_gen.manifest import read_manifest
+from components.breakhis_example_gen.quarantine import Quarantined
+from components.breakhis_example_gen.sources.folder import Folder
+from components.breakhis_example_gen.sources.open_source import open_source
+from components.breakhis_example_gen.sources.source import Source
 from pipeline.errors import UserError
 
-SUBTYPES = {
-    "A": "adenosis",
-    "F": "fibroadenoma",
-    "PT": "phyllodes_tumor",
-    "TA": "tubular_adenoma",
-    "DC": "ductal_carcinoma",
-    "LC": "lobular_carcinoma",
-    "MC": "mucinous_carcinoma",
-    "PC": "papillary_carcinoma",
-}
-_CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}
-_NAME = re.compile(
-    r"SOB_(?P<letter>B|M)_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
-    r"-(?P<year>\d{2})-(?P<number>\d+)(?P<suffix>[A-Z]*)"
-    r"-(?P<magnification>40|100|200|400)-(?P<sequence>\d{3})\.png"
+# What file managers and archivers leave behind; hidden files and folders are passed over too.
+_IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
+_IGNORED_FOLDERS = {"__MACOSX"}
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+# From the folder that is named down to the one that holds the classes.
+_ROOTS = (
+    "",
+    "breast",
+    "histology_slides/breast",
+    "BreaKHis_v1/histology_slides/breast",
+    "BreaKHis_v1/BreaKHis_v1/histology_slides/breast",  # as Kaggle packs it
 )
-_GRAMMAR = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
-# What Pillow raises on a damaged or absurdly large file.
-UNREADABLE = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError)
-_IGNORED = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are passed over too
-_LISTED = 10  # problems named in one message
-
-
-@dataclass(frozen=True, order=True)
-class ImageFile:
-    """One image and what its name says."""
-
-    path: str  # below the data root, with forward slashes
-    label: str  # benign or malignant
-    subtype: str
-    patient: str  # the accession with its year, such as 14-22549: it may span several slides
-    slide: str  # such as 14-22549AB
-    magnification: str  # such as 100X
-    sequence: int
+_ABOVE_CLASSES = re.compile(rf"((?:[^/]+/)*?)(?:{'|'.join(breakhis_name.CLASSES)})/")
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The images of a data folder, and those left out on purpose."""
+    """The files of a data set, each in one of four lists."""
 
-    root: Path  # holds the folders benign and malignant
+    source: Source  # its names are the paths
     images: tuple[ImageFile, ...]  # sorted by path
+    quarantined: tuple[Quarantined, ...] = ()  # no images by their names, or in a wrong place
     left_out: tuple[ImageFile, ...] = ()  # second copies of a slide that stands under two subtypes
+    passed_over: tuple[str, ...] = ()  # beside the folders of the classes, such as a README
+    manifest: Path | None = None
+    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path, of all of these
+
+    @property
+    def location(self) -> Path:
+        """The manifest, folder or archive, in one spelling however it was named."""
+        return self.manifest or self.source.location
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that every image has."""
+        return tuple(name for name, _ in self.images[0].columns)
 
 
-def read_catalog(folder: Path, *, keep_duplicate_slides: bool = False) -> Catalog:
-    """Lists the images of a BreaKHis folder by their names alone; no image is opened.
+def read_catalog(
+    location: Path,
+    *,
+    root: Path | None = None,
+    classes: Sequence[str] = breakhis_name.CLASSES,
+    keep_duplicate_slides: bool = False,
+) -> Catalog:
+    """Lists a data set; no image is opened.
 
     Args:
-        folder: `BreaKHis_v1`, the folder that holds it, or one of the folders down to `breast`.
+        location: BreaKHis, as a folder or an archive: `BreaKHis_v1`, what holds it, or one of the folders
+            down to `breast`. Or a CSV manifest of other images.
+        root: the folder or archive that a manifest's paths are in; none means the manifest's own folder.
+        classes: the labels that there may be.
         keep_duplicate_slides: keep the second copy of a slide filed under two subtypes (14-13412).
 
     Raises:
-        UserError: the folder is missing or laid out otherwise, holds no image, or a file's name does not
-            follow the grammar or contradicts its folder.
+        UserError: the data are missing or laid out otherwise, hold no image, or a manifest is wrong.
     """
-    root = _find_root(folder)
-    images, problems = [], []
-    for path in _walk(root):
-        try:
-            images.append(_parse(path))
-        except ValueError as error:
-            problems.append(f"{path}: {error}")
-    if problems:
-        raise UserError(_listing(f"{len(problems)} files in {root} are not BreaKHis images", problems))
+    if location.suffix.lower() == ".csv":
+        manifest = location.resolve()
+        source = open_source(root or manifest.parent)
+        sizes = read_manifest(manifest, source, classes=classes)
+        return Catalog(
+            source=source,
+            images=tuple(sizes),
+            manifest=manifest,
+            sizes=tuple((image.path, size) for image, size in sizes.items()),
+        )
+    if root:
+        raise UserError(f"data.root is for a manifest, but {location} is none")
+    if set(classes) != set(breakhis_name.CLASSES):
+        raise UserError(
+            f"data.classes are {' and '.join(classes)}, but the classes of BreaKHis are "
+            f"{' and '.join(breakhis_name.CLASSES)}"
+        )
+    return _read_breakhis(open_source(location), keep_duplicate_slides=keep_duplicate_slides)
+
+
+def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
+    source, files = _below_breast(source)
+    sizes = {name: size for name, size in files.items() if not _is_left_behind(name)}
+    images, quarantined, passed_over = [], [], []
+    for name in sizes:
+        if name.partition("/")[0] in breakhis_name.CLASSES:
+            try:
+                images.append(breakhis_name.parse(name))
+            except ValueError as error:
+                quarantined.append(Quarantined(printable(name), str(error)))
+        elif PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES:
+            quarantined.append(Quarantined(printable(name), "outside the folders benign and malignant"))
+        else:
+            passed_over.append(printable(name))
     if not images:
-        raise UserError(f"no images found in {root}: expected PNG files named {_GRAMMAR}")
-    images.sort()
-    if keep_duplicate_slides:
-        return Catalog(root=root, images=tuple(images))
-    kept, left_out = _without_duplicate_slides(images)
-    return Catalog(root=root, images=tuple(kept), left_out=tuple(left_out))
+        problems = [f"{file.path}: {file.reason}" for file in quarantined]
+        raise UserError(
+            f"no images found in {source.location}: expected PNG files named {breakhis_name.GRAMMAR}"
+            + ("\n" + listing("instead there are", problems) if problems else "")
+        )
+    kept, left_out = (images, []) if keep_duplicate_slides else _without_duplicate_slides(images)
+    return Catalog(
+        source=source,
+        images=tuple(kept),
+        quarantined=tuple(quarantined),
+        left_out=tuple(left_out),
+        passed_over=tuple(passed_over),
+        sizes=tuple(sizes.items()),
+    )
 
 
-def check_files(catalog: Catalog) -> str:
-    """Reads every file once, checks that it is a whole 8-bit RGB PNG, and returns a fingerprint of it all.
+def _below_breast(source: Source) -> tuple[Source, dict[str, int]]:
+    """The part of a source that holds the folders of the classes, and bytes by name of all its files.
 
-    The fingerprint is the SHA-256, in hexadecimal, of all paths and contents: it changes with the data only.
-
-    Raises:
-        UserError: names the files that cannot be read, are truncated or are not 8-bit RGB PNGs.
+    What an archive holds beside that part is named with a slash before it.
     """
-    digest, problems = hashlib.sha256(), []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda image: _check_file(catalog.root / image.path), catalog.images)
-        for image, (content, problem) in zip(catalog.images, results, strict=True):
-            digest.update(f"{image.path}\0{content}\n".encode())
-            if problem:
-                problems.append(f"{image.path}: {problem}")
-    if problems:
-        heading = f"{len(problems)} of {len(catalog.images)} images in {catalog.root} cannot be used"
-        raise UserError(_listing(heading, problems) + "\nreplace or remove them, then run again")
-    return digest.hexdigest()
+    if isinstance(source, Folder):
+        roots = [root for root in _ROOTS if _has_a_class(source.location / root)][:1]
+    else:
+        files = source.files()
+        matches = [_ABOVE_CLASSES.match(name) for name in files if not _is_left_behind(name)]
+        roots = sorted({match[1] for match in matches if match})
+    if not roots:
+        raise UserError(
+            f"{source.location} is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"
+            "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
+        )
+    if len(roots) > 1:
+        raise UserError(f"{source.location} holds BreaKHis more than once, in {' and '.join(roots)}")
+    (root,) = roots
+    below = source.below(root)
+    if isinstance(source, Folder):
+        return below, below.files()
+    named = {name.removeprefix(root) if name.startswith(root) else f"/{name}": files[name] for name in files}
+    return below, dict(sorted(named.items()))
 
 
-def _find_root(folder: Path) -> Path:
+def _has_a_class(folder: Path) -> bool:
     # Not Path.is_dir, which fails below a folder that may not be read.
-    if not os.path.isdir(folder):  # noqa: PTH112
-        raise UserError(f"no such data folder: {folder}")
-    for below in ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast"):
-        root = folder / below
-        if any(os.path.isdir(root / name) for name in features.CLASSES):  # noqa: PTH112
-            return root
-    raise UserError(
-        f"{folder} is not a BreaKHis folder: expected BreaKHis_v1/histology_slides/breast/"
-        "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
+    return any(os.path.isdir(folder / name) for name in breakhis_name.CLASSES)  # noqa: PTH112
+
+
+def _is_left_behind(name: str) -> bool:
+    *folders, file = name.split("/")
+    return (
+        file in _IGNORED_FILES
+        or any(part.startswith(".") for part in (*folders, file))
+        or not _IGNORED_FOLDERS.isdisjoint(folders)
     )
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Files below the class folders; links to folders are followed, which `rglob` would not do."""
-    for name in features.CLASSES:
-        for folder, subfolders, files in os.walk(root / name, followlinks=True, onerror=_refuse):
-            subfolders[:] = sorted(f for f in subfolders if not f.startswith("."))
-            for file in sorted(files):
-                if file not in _IGNORED and not file.startswith("."):
-                    yield (Path(folder) / file).relative_to(root).as_posix()
-
-
-def _refuse(error: OSError) -> None:
-    if isinstance(error, FileNotFoundError):
-        return  # there is no folder for this class; the splits ask for both
-    raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions")
-
-
-def _parse(path: str) -> ImageFile:
-    name = path.rpartition("/")[2]
-    match = _NAME.fullmatch(name)
-    if not match:
-        raise ValueError(f"the name is outside the grammar {_GRAMMAR}")
-    part = match.groupdict()
-    patient = f"{part['year']}-{part['number']}"
-    image = ImageFile(
-        path=path,
-        label=_CLASS_OF_LETTER[part["letter"]],
-        subtype=SUBTYPES[part["code"]],
-        patient=patient,
-        slide=patient + part["suffix"],
-        magnification=part["magnification"] + "X",
-        sequence=int(part["sequence"]),
-    )
-    slide_folder = f"SOB_{part['letter']}_{part['code']}_{image.slide}"
-    expected = f"{image.label}/SOB/{image.subtype}/{slide_folder}/{image.magnification}/{name}"
-    if path != expected:
-        raise ValueError(f"by its name it belongs in {expected}")
-    return image
 
 
 def _without_duplicate_slides(
-    images: list[ImageFile],
+    images: Sequence[ImageFile],
 ) -> tuple[list[ImageFile], list[ImageFile]]:
     """Keeps, of a slide that is filed under several subtypes of a class, the images of the first by name.
 
@@ -176,29 +177,7 @@ def _without_duplicate_slides(
     kept: list[ImageFile] = []
     left_out: list[ImageFile] = []
     for image in images:  # sorted, so that the first subtype by name comes first
-        subtype = first.setdefault((image.label, image.slide), image.subtype)
-        (kept if subtype == image.subtype else left_out).append(image)
+        subtype = image.column("subtype")
+        kept_under = first.setdefault((image.label, image.column("slide")), subtype)
+        (kept if subtype == kept_under else left_out).append(image)
     return kept, left_out
-
-
-def _check_file(path: Path) -> tuple[str, str | None]:
-    """The file's SHA-256, and what is wrong with it."""
-    try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            mode = image.mode
-            image.verify()  # all chunks are there, and their checksums are right
-    except UNREADABLE as error:
-        return "", f"not a readable PNG ({error})"
-    bits = content[24]  # Pillow calls 16-bit RGB "RGB" too
-    problem = None
-    if not content.endswith(_PNG_END):
-        problem = "not a readable PNG (its end is missing)"
-    elif (mode, bits) != ("RGB", 8):
-        problem = f"not an 8-bit RGB image but {mode}, {bits} bits"
-    return hashlib.sha256(content).hexdigest(), problem
-
-
-def _listing(heading: str, problems: list[str]) -> str:
-    more = [f"  and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-    return "\n".join([f"{heading}:", *(f"  {problem}" for problem in problems[:_LISTED]), *more])

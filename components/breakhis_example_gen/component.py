@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
@@ -11,22 +15,28 @@ from components.breakhis_example_gen import executor
 
 
 class BreakHisExampleGenSpec(types.ComponentSpec):
-    """One output, from parameters alone."""
+    """Outputs from parameters alone."""
 
     PARAMETERS = {
-        "data_folder": ExecutionParameter(type=str),
+        "data_source": ExecutionParameter(type=str),
+        "data_root": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
-        "test_share": ExecutionParameter(type=float),
-        "validation_share": ExecutionParameter(type=float),
+        "span": ExecutionParameter(type=int),
+        "max_bad_share": ExecutionParameter(type=float),
+        "split": ExecutionParameter(type=str),
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
     }
     INPUTS: dict[str, ChannelParameter] = {}
-    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "ingest": ChannelParameter(type=standard_artifacts.JsonValue),
+        "splits": ChannelParameter(type=standard_artifacts.JsonValue),
+    }
 
 
 class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests a BreaKHis folder into train, validation and test examples that share no patient."""
+    """Ingests BreaKHis, or what a manifest lists, into splits that share no patient."""
 
     SPEC_CLASS = BreakHisExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -34,30 +44,38 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         *,
-        data_folder: str,
+        data_source: str,
+        data_root: str,
         fingerprint: str,
-        test_share: float,
-        validation_share: float,
+        span: int,
+        max_bad_share: float,
+        split: Mapping[str, Any],
         keep_duplicate_slides: bool,
         seed: int,
     ) -> None:
         """Makes the node.
 
         Args:
-            data_folder: as `catalog.read_catalog` takes it.
-            fingerprint: of the folder's content (`catalog.check_files`), so that the cache sees new data.
-            test_share: of all patients, class by class.
-            validation_share: of the patients that are not for test.
+            data_source: the location that `catalog.read_catalog` takes.
+            data_root: where a manifest's paths are, or nothing.
+            fingerprint: of the content (`fingerprint.fingerprint`), so that the cache sees new data.
+            span: the number that this content has among those seen so far.
+            max_bad_share: of files that cannot be used, above which the node fails.
+            split: what `make_split` takes beside the images; the classes among it.
             keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
-            seed: of the assignment of patients to splits.
+            seed: of the order of images.
         """
         spec = BreakHisExampleGenSpec(
-            data_folder=data_folder,
+            data_source=data_source,
+            data_root=data_root,
             fingerprint=fingerprint,
-            test_share=test_share,
-            validation_share=validation_share,
+            span=span,
+            max_bad_share=max_bad_share,
+            split=json.dumps(split),
             keep_duplicate_slides=int(keep_duplicate_slides),
             seed=seed,
             examples=types.Channel(type=standard_artifacts.Examples),
+            ingest=types.Channel(type=standard_artifacts.JsonValue),
+            splits=types.Channel(type=standard_artifacts.JsonValue),
         )
         super().__init__(spec=spec)

@@ -1,4 +1,4 @@
-"""Turns TFDV's anomalies into lines that a person can act on."""
+"""Turns TFDV's anomalies into findings that a person can act on."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.data_gate.finding import Finding
 
-def describe(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[str]:
-    """One line an anomaly: split, feature, what is wrong and the details TFDV gives.
+
+def find_anomalies(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[Finding]:
+    """One finding an anomaly, split by split and by feature, in TFDV's words.
 
     Args:
         anomalies: by split.
     """
-    lines = []
+    findings = []
     for split, found in anomalies.items():
         if found.data_missing:
-            lines.append(f"{split}: whole set: there are no examples")
+            findings.append(Finding(split, "whole set", "No examples", "there are no examples"))
         if found.HasField("dataset_anomaly_info"):
-            lines.append(_line(split, "whole set", found.dataset_anomaly_info))
+            findings.append(_finding(split, "whole set", found.dataset_anomaly_info))
         for feature, info in sorted(found.anomaly_info.items()):
-            lines.append(_line(split, feature, info))
-    return lines
+            findings.append(_finding(split, feature, info))
+    return findings
 
 
-def _line(split: str, subject: str, info: anomalies_pb2.AnomalyInfo) -> str:
-    return f"{split}: {subject}: {info.short_description}: {info.description}"
+def _finding(split: str, subject: str, info: anomalies_pb2.AnomalyInfo) -> Finding:
+    return Finding(split, subject, info.short_description, info.description)

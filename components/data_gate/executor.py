@@ -1,21 +1,22 @@
-"""Fails the run when there is any anomaly."""
+"""Fails the run when anything is wrong with the data."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.data_gate.anomalies import describe
+from components.data_gate.finding import table
+from components.data_gate.judge import Judgement, judge
 from pipeline.errors import UserError
 
 
 class Executor(base_executor.BaseExecutor):
-    """Reads what ExampleValidator found."""
+    """Judges what StatisticsGen counted and ExampleValidator found."""
 
     def Do(
         self,
@@ -26,22 +27,29 @@ class Executor(base_executor.BaseExecutor):
         """Writes the verdict.
 
         Raises:
-            UserError: the data do not match the schema; the text lists every anomaly.
+            UserError: the data do not match the schema, a split lacks a class, or the images drifted; the
+                text lists everything that was found.
         """
-        artifact = artifact_utils.get_single_instance(input_dict["anomalies"])
-        splits = artifact_utils.decode_split_names(artifact.split_names)
-        anomalies = {
-            split: _read(Path(artifact.uri) / f"Split-{split}" / "SchemaDiff.pb") for split in splits
+        folders = {name: Path(artifact_utils.get_single_uri(input_dict[name])) for name in input_dict}
+        previous = exec_properties["previous_statistics"]
+        judgement = judge(
+            anomalies=folders["anomalies"],
+            statistics=folders["statistics"],
+            schema=folders["schema"] / "schema.pbtxt",
+            previous=Path(previous) if previous else None,
+            classes=json.loads(exec_properties["classes"]),
+        )
+        if judgement.findings:
+            raise UserError(_message(judgement))
+        artifact_utils.get_single_instance(output_dict["verdict"]).value = {
+            "findings": 0,
+            "drift": {distance.feature: distance.value for distance in judgement.drift},
         }
-        lines = describe(anomalies)
-        if lines:
-            raise UserError(
-                "the data do not match schemas/breakhis.pbtxt, nothing was trained:\n"
-                + "\n".join(f"  {line}" for line in lines)
-                + "\nmend the data, or the schema if the data are right, and run again"
-            )
-        artifact_utils.get_single_instance(output_dict["verdict"]).value = {"splits": splits, "anomalies": 0}
 
 
-def _read(path: Path) -> anomalies_pb2.Anomalies:
-    return anomalies_pb2.Anomalies.FromString(path.read_bytes())
+def _message(judgement: Judgement) -> str:
+    rows = "\n".join(f"  {row}" for row in table(judgement.findings).splitlines())
+    remedies = ["mend the data, or the schema if the data are right (knet schema diff), and run again"]
+    if any(distance.drifted for distance in judgement.drift):
+        remedies.append("where the images were meant to change, run once with --set data_gate.drift=false")
+    return "\n".join(["the data did not pass, nothing was trained:", rows, *remedies])

@@ -14,6 +14,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from pipeline import features
+from pipeline.ingested_images import ingested_images
 from serving.client import Client
 from serving.dev_server import DevServer
 
@@ -37,9 +38,8 @@ class Executor(base_executor.BaseExecutor):
         infra_blessing = artifact_utils.get_single_instance(output_dict["infra_blessing"])
         blessed = model_utils.is_model_blessed(artifact_utils.get_single_instance(input_dict["blessing"]))
         if blessed:
-            images = _test_images(
-                artifact_utils.get_split_uri(input_dict["examples"], "test"), count=exec_properties["images"]
-            )
+            folder = Path(artifact_utils.get_split_uri(input_dict["examples"], "test"))
+            images = [image for _, image in ingested_images(folder, count=exec_properties["images"])]
             model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
             compare_answers(_ask_served(Path(model), images), _ask_directly(model, images))
         folder = Path(infra_blessing.uri)
@@ -48,20 +48,12 @@ class Executor(base_executor.BaseExecutor):
         infra_blessing.set_int_custom_property("blessed", int(blessed))
 
 
-def _test_images(folder: str, *, count: int) -> list[bytes]:
-    records = tf.data.TFRecordDataset(
-        [str(path) for path in sorted(Path(folder).iterdir())], compression_type="GZIP"
-    )
-    examples = (tf.train.Example.FromString(record) for record in records.take(count).as_numpy_iterator())
-    return [example.features.feature[features.IMAGE].bytes_list.value[0] for example in examples]
-
-
 def _ask_served(model: Path, images: list[bytes]) -> list[list[float]]:
     with tempfile.TemporaryDirectory() as base:
         (Path(base) / "1").symlink_to(model.absolute(), target_is_directory=True)
         with DevServer(Path(base), port=0) as server, Client(server.address) as client:
             predictions = client.predict(images)
-    return [[p.probabilities[name] for name in features.CLASSES] for p in predictions]
+    return [list(p.probabilities.values()) for p in predictions]
 
 
 def _ask_directly(model: str, images: list[bytes]) -> list[list[float]]:

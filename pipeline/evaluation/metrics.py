@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import tensorflow_model_analysis as tfma
@@ -9,7 +10,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline import features
 
-# Our names, and TFMA's classes for them. Precision, recall and F1 are of the malignant class.
+# Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
 METRICS: Final = {
     "accuracy": "BinaryAccuracy",
     "balanced_accuracy": "BalancedAccuracy",
@@ -23,8 +24,8 @@ METRICS: Final = {
 IMAGES: Final = "images"  # how many images a slice has
 
 
-def eval_config() -> config_pb2.EvalConfig:
-    """Every metric on every split, and within a split on every magnification and every subtype."""
+def eval_config(*, slices: Sequence[str]) -> config_pb2.EvalConfig:
+    """Every metric on every split, and within a split on every value of each of some columns."""
     metrics = [
         config_pb2.MetricConfig(class_name=tfma_class, config=f'{{"name": "{name}"}}')
         for name, tfma_class in METRICS.items()
@@ -48,7 +49,6 @@ def eval_config() -> config_pb2.EvalConfig:
         metrics_specs=[config_pb2.MetricsSpec(metrics=[count, *metrics])],
         slicing_specs=[
             config_pb2.SlicingSpec(feature_keys=[features.SPLIT]),
-            config_pb2.SlicingSpec(feature_keys=[features.SPLIT, features.MAGNIFICATION]),
-            config_pb2.SlicingSpec(feature_keys=[features.SPLIT, features.SUBTYPE]),
+            *(config_pb2.SlicingSpec(feature_keys=[features.SPLIT, column]) for column in slices),
         ],
     )

@@ -12,6 +12,8 @@ from pipeline import features
 from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
 from pipeline.run_record import RunRecord
 
+DATA_PAGE = "data.html"  # what the data were found to be; beside the report where the run came that far
+
 
 def write_report(record: RunRecord, folder: Path) -> Path:
     """Writes `report.html` and `report.json` into a folder, and returns the page's path.
@@ -31,6 +33,7 @@ def write_report(record: RunRecord, folder: Path) -> Path:
             header=SUMMARY_HEADER,
             rows=summary_rows(record),
             splits=features.SPLITS,
+            data_page=DATA_PAGE if (folder / DATA_PAGE).is_file() else None,
         ),
         encoding="utf-8",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,29 @@ from pipeline import features
 from pipeline.models.decode_image import decode_images
 
 
-def export_model(model: keras.Model, folder: Path, *, size: int) -> None:
+def export_model(model: keras.Model, folder: Path, *, size: int, classes: Sequence[str]) -> None:
     """Writes the SavedModel with two signatures; preprocessing is part of both.
 
     `serving_default` takes `image`, string [batch] of PNG or JPEG bytes; `examples` takes serialised
-    tf.train.Examples, string [batch], for TFMA. Both return `probabilities` float32 [batch, 2] (benign,
-    malignant), `label` string [batch] and `score` float32 [batch], the probability of malignant.
+    tf.train.Examples, string [batch], for TFMA. Both return `probabilities` float32 [batch, 2], `classes`
+    string [batch, 2], what they are of, `label` string [batch], the likelier class, and `score` float32
+    [batch], the probability of the second class.
 
     Args:
         model: from RGB [batch, size, size, 3] in 0..255 to probabilities [batch, 2].
         folder: where; must not exist or be empty.
         size: pixels per side.
+        classes: the names of the two classes.
     """
+    names = tf.constant([list(classes)])
 
     def answer(image: Any) -> dict[str, Any]:
         probabilities = model(tf.cast(decode_images(image, size=size), tf.float32), training=False)
         return {
             features.PROBABILITIES: probabilities,
-            features.PREDICTED_LABEL: tf.gather(list(features.CLASSES), tf.argmax(probabilities, axis=-1)),
-            features.SCORE: probabilities[:, features.CLASSES.index(features.POSITIVE_CLASS)],
+            features.CLASSES: tf.repeat(names, tf.shape(probabilities)[0], axis=0),
+            features.PREDICTED_LABEL: tf.gather(names[0], tf.argmax(probabilities, axis=-1)),
+            features.SCORE: probabilities[:, 1],
         }
 
     def answer_examples(examples: Any) -> dict[str, Any]:

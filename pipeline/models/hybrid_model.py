@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline import features
 from pipeline.errors import UserError
 from pipeline.models.backbones import BACKBONES
 from pipeline.models.global_contrast_normalization import GlobalContrastNormalization
@@ -52,7 +51,7 @@ def build_hybrid_model(
         UserError: the weights file does not fit the backbone.
 
     Returns:
-        A model from [batch, size, size, 3] RGB in 0..255 to probabilities [batch, 2], benign first.
+        A model from [batch, size, size, 3] RGB in 0..255 to the probabilities of both classes [batch, 2].
     """
     entry = BACKBONES[backbone]
     pixels = keras.Input((size, size, 3), name="pixels")
@@ -76,7 +75,7 @@ def build_hybrid_model(
     joined = layers.BatchNormalization(momentum=batch_norm_momentum, name="head_normalisation")(joined)
     joined = layers.Dropout(dropout)(joined)
     joined = layers.Dense(dense_units, activation="relu", name="head_dense")(joined)
-    probabilities = layers.Dense(len(features.CLASSES), activation="softmax", name="probabilities")(joined)
+    probabilities = layers.Dense(2, activation="softmax", name="probabilities")(joined)
     return keras.Model(pixels, probabilities, name=f"knet_{backbone}")
 
 

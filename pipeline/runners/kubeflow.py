@@ -25,11 +25,13 @@ def compile_pipeline(config: Config, output: Path) -> None:
     """
     pipeline = create_pipeline(
         config,
-        data_folder=config.kubeflow.data_folder,
+        data_source=config.kubeflow.data_source,
+        data_root=config.kubeflow.data_root,
         fingerprint="",
+        span=0,
         synthetic_data=False,
         schema_file=config.kubeflow.schema_file,
-        schema_digest=file_digest(schemas.BREAKHIS),
+        schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
         pipeline_root=config.kubeflow.pipeline_root,
         push_folder=f"{config.kubeflow.pipeline_root}/serving",
         beam_args=beam_args(config.beam),

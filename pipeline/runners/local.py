@@ -12,21 +12,23 @@ from typing import Any, ClassVar
 from rich.console import Console
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
-from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
-import schemas
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
+from pipeline.evaluation.report import DATA_PAGE
 from pipeline.model_info import read_model_info
-from pipeline.registry import RunRegistry
+from pipeline.registry import KeptStatistics, RunRegistry
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
+from pipeline.runners.data_page import write_data_page
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
+from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace
 
 
@@ -36,27 +38,13 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     A failed run is recorded too; its `error` says why.
     """
     workspace = Workspace(config.output.resolve())
+    registry = RunRegistry(workspace.registry)
+    previous = registry.previous_statistics() if config.data_gate.drift else None
     workspace.root.mkdir(parents=True, exist_ok=True)
-    # Beam and absl both read the process's own arguments as theirs.
-    sys.argv[1:] = []
-    use_fn_api_runner_by_default()
-    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
-    pipeline = create_pipeline(
-        config,
-        data_folder=str(data.folder),
-        fingerprint=data.fingerprint,
-        synthetic_data=data.synthetic,
-        schema_file=str(schemas.BREAKHIS),
-        schema_digest=file_digest(schemas.BREAKHIS),
-        pipeline_root=str(workspace.artifacts),
-        push_folder=str(workspace.served),
-        beam_args=beam_args(config.beam),
-        metadata_connection=connection,
-    )
+    schema = schema_file(config, data, workspace)
     started = datetime.now(timezone.utc)
-    with NodeDisplay(console, [node.id for node in pipeline.components]) as display:
-        monitor = _Monitor(display)
-        _run(pipeline, monitor)
+    pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous)
+    monitor = _run(pipeline, console)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
         name=config.name,
@@ -68,8 +56,59 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         **_failure(monitor),
         **_results(config, workspace.served, monitor.executions),
     )
-    RunRegistry(workspace.registry).record(record)
+    registry.record(record)
+    if "ExampleValidator" in monitor.executions:
+        write_data_page(
+            workspace.reports / record.run_id / DATA_PAGE,
+            monitor.executions,
+            record=record,
+            classes=config.data.classes,
+            previous=previous,
+        )
+    if record.error is None:
+        registry.keep_statistics(
+            monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id, schema=schema
+        )
     return record
+
+
+def count_data(config: Config, data: Data, *, schema: Path, console: Console) -> Path:
+    """Runs the nodes down to StatisticsGen, and returns the folder of the statistics.
+
+    They are answered from the cache where a run was on the same data, and a later run finds them there.
+
+    Raises:
+        UserError: a node failed in a way that the user can mend.
+        RuntimeError: it failed in another way.
+    """
+    workspace = Workspace(config.output.resolve())
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    pipeline = _pipeline(config, data, workspace, schema=schema, previous=None)
+    monitor = _run(pipeline, console, last="StatisticsGen")
+    failure = _failure(monitor)
+    if failure:
+        raise UserError(failure["error"]) if failure["user_error"] else RuntimeError(failure["error"])
+    return monitor.executions["StatisticsGen"].outputs["statistics"].uri
+
+
+def _pipeline(
+    config: Config, data: Data, workspace: Workspace, *, schema: Path, previous: KeptStatistics | None
+) -> Pipeline:
+    return create_pipeline(
+        config,
+        data_source=str(data.source),
+        data_root=str(data.root or ""),
+        fingerprint=data.fingerprint,
+        span=data.span,
+        synthetic_data=data.synthetic,
+        schema_file=str(schema),
+        schema_digest=file_digest(schema),
+        pipeline_root=str(workspace.artifacts),
+        push_folder=str(workspace.served),
+        previous_statistics=previous,
+        beam_args=beam_args(config.beam),
+        metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),
+    )
 
 
 class _Monitor:
@@ -126,14 +165,20 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
 
 
-def _run(pipeline: Pipeline, monitor: _Monitor) -> None:
-    """Runs the graph; a node's failure is left with the monitor."""
-    _MonitoredNode.monitor = monitor
-    try:
-        _MonitoredRunner().run(pipeline)
-    except Exception:
-        if monitor.failure is None:  # not a node's failure, but ours or TFX's
-            raise
+def _run(pipeline: Pipeline, console: Console, *, last: str | None = None) -> _Monitor:
+    """Runs the graph, or what leads to a last node; a node's failure is left with the monitor."""
+    # Beam and absl both read the process's own arguments as theirs.
+    sys.argv[1:] = []
+    use_fn_api_runner_by_default()
+    nodes = [node.id for node in pipeline.components]
+    with NodeDisplay(console, nodes[: nodes.index(last) + 1] if last else nodes) as display:
+        _MonitoredNode.monitor = monitor = _Monitor(display)
+        try:
+            _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=[last]) if last else None)
+        except Exception:
+            if monitor.failure is None:  # not a node's failure, but ours or TFX's
+                raise
+    return monitor
 
 
 def _failure(monitor: _Monitor) -> dict[str, Any]:
@@ -172,6 +217,8 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
     }
     version = _pushed_version(served, executions)
     return {
+        "ingest": _read_json(executions, "BreakHisExampleGen", "ingest"),
+        "examples": _uri(executions, "BreakHisExampleGen", "examples"),
         "candidates": candidates,
         "winner": decision["winner"],
         "refusals": tuple(gate["reasons"]),
@@ -187,6 +234,10 @@ def _pushed_version(served: Path, executions: dict[str, Execution]) -> str | Non
     pushed = executions["Pusher"].outputs["pushed_model"]
     version = pushed.properties.get("pushed_version")
     return version and restore_pushed(served, version=version, archive=pushed.uri)
+
+
+def _uri(executions: dict[str, Execution], node: str, output: str) -> Path | None:
+    return executions[node].outputs[output].uri if node in executions else None
 
 
 def _read_json(executions: dict[str, Execution], node: str, output: str, name: str = "") -> Any:

@@ -16,7 +16,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _SMALL = (
     "image.size=32",
     "data.sample.patients=12",
-    "data.test_share=0.25",
+    "data.split.test_share=0.25",
     "training.epochs=1",
     "tuning.trials=2",
     "tuning.epochs=1",
@@ -48,10 +48,12 @@ class Knet:
     guard: Path
     tree: Path = _REPOSITORY  # whose code runs
     settings: Sequence[str] = field(default=_SMALL)
+    config: Path | None = None  # instead of the preset demo
 
-    def run(self, *settings: str, data: Path | None = None) -> Finished:
-        """`knet run` in a process of its own."""
-        arguments = ["run", *(["--data", str(data)] if data else [])]
+    def run(self, *settings: str, data: Path | None = None, command: str = "run") -> Finished:
+        """`knet run`, or another command, in a process of its own."""
+        arguments = [*command.split(), *(["--data", str(data)] if data else [])]
+        arguments += ["--config", str(self.config)] if self.config else []
         for setting in (f"output={self.output}", *self.settings, *settings):
             arguments += ["--set", setting]
         log = self.guard.with_name(f"{self.output.name}.connections")

@@ -12,6 +12,8 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.registry import RunRegistry
+
 pytestmark = pytest.mark.e2e
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -106,6 +108,16 @@ def test_failing_gate_ends_the_run_with_the_anomaly_and_exit_code_2(
     assert finished.code == 2
     assert "magnification" in finished.stderr and "400X" in finished.stderr
     assert "Traceback" not in finished.stdout + finished.stderr
+
+
+def test_a_failing_gate_leaves_a_page_and_not_its_statistics(
+    edited_schema: tuple[Any, list[int]],
+) -> None:
+    output = edited_schema[0].output
+    *_, page = sorted((output / "reports").glob("*/data.html"))
+    assert "The data did not pass." in page.read_text("utf-8")
+    kept = RunRegistry(output / "registry").previous_statistics()
+    assert kept is not None and kept.run_id != page.parent.name
 
 
 def test_after_a_failing_gate_mlmd_holds_no_transform_execution(edited_schema: tuple[Any, list[int]]) -> None:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 
 import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
+from components.breakhis_example_gen.splits.split import read_split
 from pipeline import features
 from pipeline.models.decode_image import decode_images
 from pipeline.registry import RunRegistry
@@ -115,6 +116,14 @@ def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -
     assert Counter(path.rpartition("/")[2] for path in paths) == Counter(path.name for path in on_disk)
 
 
+def test_frozen_split_is_that_of_the_examples_and_can_be_given_back(runs: Runs) -> None:
+    (file,) = (runs.output / "artifacts" / "BreakHisExampleGen" / "splits").glob("*/value")
+    split = read_split(file.read_text("utf-8"), file)
+    written = {patient: name for name in features.SPLITS for patient in runs.texts(name, features.PATIENT)}
+    assert split.assignment == written
+    assert runs.reports()[0]["data"]["split_sha256"] == split.sha256
+
+
 def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:
     transformed = runs.uri("Examples", "Transform") / "Split-test"
     records = tf.data.TFRecordDataset([str(f) for f in transformed.iterdir()], compression_type="GZIP")
@@ -134,7 +143,7 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
     encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
-    served = np.array([[p.probabilities[name] for name in features.CLASSES] for p in predictions])
+    served = np.array([[p.probabilities[name] for name in ("benign", "malignant")] for p in predictions])
     own = model.predict(decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0)
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(served, own, atol=1e-5)
@@ -195,6 +204,23 @@ def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Run
     assert "synthetic" in runs.first.stdout
     named = next(line for line in runs.first.stdout.splitlines() if line.startswith("report: "))
     assert "Synthetic data" in Path(named.removeprefix("report: ")).read_text("utf-8")
+
+
+def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(runs: Runs) -> None:
+    named = next(line for line in runs.first.stdout.splitlines() if line.endswith("data.html"))
+    page = Path(named.removeprefix("data:").strip())
+    assert (page.parent / "report.html").is_file()
+    text = page.read_text("utf-8")
+    assert "Nothing is wrong" in text and "Synthetic data" in text and "<facets-overview" in text
+
+
+def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:
+    kept = RunRegistry(runs.output / "registry").previous_statistics()
+    assert kept is not None and kept.run_id == runs.reports()[-1]["run_id"]
+    counted = runs.uri("ExampleStatistics", "StatisticsGen")
+    for split in features.SPLITS:
+        file = f"Split-{split}/FeatureStats.pb"
+        assert (kept.folder / file).read_bytes() == (counted / file).read_bytes()
 
 
 def test_models_say_that_they_were_trained_on_synthetic_data(runs: Runs) -> None:

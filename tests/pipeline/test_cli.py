@@ -10,12 +10,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
-from pipeline import cli
+import schemas
+from pipeline import cli, features
 from pipeline.config import load_config
+from pipeline.registry import RunRegistry
+from pipeline.schema.text import read_schema
 
 HEAVY = ("tensorflow", "tfx", "keras", "apache_beam")
 # More than --help may load.
@@ -76,11 +81,27 @@ def test_help_comes_within_a_second() -> None:
 def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
-    for command in ("run", "compile", "serve", "predict", "config", "sample-data"):
+    for command in ("run", "compile", "serve", "predict", "schema", "config", "data", "sample-data"):
         assert f"  {command} " in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "compile", "serve", "predict", "sample-data", "config show"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run",
+        "compile",
+        "serve",
+        "predict",
+        "sample-data",
+        "config show",
+        "data describe",
+        "data download",
+        "data download",
+        "schema infer",
+        "schema diff",
+        "schema update",
+    ],
+)
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
     finished = knet(*command.split(), "--help")
     assert finished.code == 0
@@ -124,7 +145,11 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["run", "--set", "colour=red"], "colour: no such field"),
         (["compile", "--output", "pipeline.json"], "--output pipeline.json: Kubeflow takes a file that ends"),
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
+        (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
+        (["schema", "diff"], "runs/demo yet: give --data, or run first"),
+        (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
+        (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
         (["paint"], "No such command 'paint'"),
     ],
@@ -175,11 +200,14 @@ def without_images(folder: Path, breakhis: Callable[..., Path]) -> Path:
     return folder / "photos"
 
 
-def with_a_truncated_image(folder: Path, breakhis: Callable[..., Path]) -> Path:
-    root = breakhis(*BENIGN, *MALIGNANT)
-    path = next(root.rglob(MALIGNANT[0]))
-    path.write_bytes(path.read_bytes()[:40])
-    return root
+def with_a_damaged_archive(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.tar.gz").write_bytes(b"\x1f\x8b and no more")
+    return folder / "data.tar.gz"
+
+
+def with_a_wrong_manifest(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.csv").write_text("path,label,group\na.png,odd,1\n", encoding="utf-8")
+    return folder / "data.csv"
 
 
 def with_a_foreign_name(folder: Path, breakhis: Callable[..., Path]) -> Path:
@@ -199,10 +227,11 @@ def with_too_few_patients(folder: Path, breakhis: Callable[..., Path]) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (missing, "no such data folder: "),
-        (laid_out_otherwise, "is not a BreaKHis folder: expected BreaKHis_v1/histology_slides/breast/"),
+        (missing, "no such data folder or archive: "),
+        (laid_out_otherwise, "is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"),
         (without_images, "no images found in "),
-        (with_a_truncated_image, f"{MALIGNANT[0]}: not a readable PNG"),
+        (with_a_damaged_archive, "cannot be read as an archive"),
+        (with_a_wrong_manifest, "line 2: label 'odd' is not one of data.classes, benign and malignant"),
         (with_a_foreign_name, "scan 1.png: the name is outside the grammar SOB_<B|M>_"),
         (with_one_class, "no benign images: both classes, benign and malignant, are needed"),
         (with_too_few_patients, "too few patients: benign has 2 (14-0, 14-1)"),
@@ -234,7 +263,7 @@ def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
 )
 def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path: Path, name: str) -> None:
     finished = knet("run", "--data", tmp_path / name, "--set", f"output={json.dumps(str(tmp_path / 'out'))}")
-    assert finished.stderr == f"error: no such data folder: {tmp_path / name}\n"
+    assert finished.stderr == f"error: no such data folder or archive: {tmp_path / name}\n"
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finished], tmp_path: Path) -> None:
@@ -247,7 +276,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finis
 def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
-    assert f"data: {data}/histology_slides/breast (images)" in finished.stdout
+    assert f"data: {data}/histology_slides/breast (images, span 1)" in finished.stdout
 
 
 def test_good_data_are_counted_before_tensorflow_is_loaded(
@@ -257,11 +286,24 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[:4] == [
-        ["data:", f"{data}/histology_slides/breast", "(images)"],
-        ["train", "2", "patients", "2", "images"],
-        ["validation", "2", "patients", "2", "images"],
-        ["test", "2", "patients", "2", "images"],
+        ["data:", f"{data}/histology_slides/breast", "(images,", "span", "1)"],
+        ["train", "2", "patients", "2", "images", "33.3%"],
+        ["validation", "2", "patients", "2", "images", "33.3%"],
+        ["test", "2", "patients", "2", "images", "33.3%"],
     ]
+
+
+def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT, "SOB_B_F-14-0B-40-001.png")
+    finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={tmp_path / 'out'}")
+    assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
+
+
+def test_compile_names_a_missing_split_file(tmp_path: Path) -> None:
+    settings = ("--set", f"data.split.file={tmp_path / 'none'}", "--set", f"output={tmp_path / 'out'}")
+    finished = knet_without(HEAVY, "compile", *settings)
+    assert finished.code == 2
+    assert f"data.split.file: no such file: {tmp_path / 'none'}" in finished.stderr
 
 
 def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
@@ -269,3 +311,82 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     finished = knet_without(HEAVY, "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}")
     assert finished.code == 2
     assert "candidates.vgg16.weights: no such file" in finished.stderr
+
+
+def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
+    for number, name in enumerate((*BENIGN, *MALIGNANT)):
+        data = breakhis(name, content=picture(size=(32, 32), colour=(number, 0, 0)))
+    finished = knet_without(HEAVY, "data", "describe", data)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert ["train", "2", "1", "1", "2", "2"] in [line.split() for line in finished.stdout.splitlines()]
+    assert finished.stdout.endswith("0 problems\n")
+    assert finished.seconds < 5
+
+
+def test_problems_of_data_give_exit_code_1(
+    breakhis: Callable[..., Path], knet: Callable[..., Finished]
+) -> None:
+    finished = knet("data", "describe", breakhis(*BENIGN, *MALIGNANT, content=b""), "--json")
+    assert finished.code == 1
+    assert len(json.loads(finished.stdout)["problems"]) == 6
+
+
+def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'tensorflow', 'tfx', 'keras', 'apache_beam'} & sys.modules.keys()"
+    )
+    command = [sys.executable, "-c", code, "data", "describe", str(shared_data / "breakhis_real"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["counts"]["images"] == 116
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Path:
+    """The output folder of a run, of whose images a tenth were wider than the schema allows."""
+    import tensorflow_data_validation as tfdv
+
+    for split in features.SPLITS:
+        width = [700] * 9 + [8000 if split == "train" else 700]
+        file = tmp_path / "counted" / f"Split-{split}" / "FeatureStats.pb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(
+            tfdv.generate_statistics_from_dataframe(pd.DataFrame({features.WIDTH: width})).SerializeToString()
+        )
+    RunRegistry(tmp_path / "out" / "registry").keep_statistics(
+        tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
+    )
+    return tmp_path / "out"
+
+
+def test_schema_diff_shows_what_the_last_run_s_data_need_and_exits_with_1(
+    knet: Callable[..., Finished], finished_run: Path
+) -> None:
+    finished = knet("schema", "diff", "--set", f"output={finished_run}")
+    assert (finished.code, finished.stderr) == (1, "")
+    assert "feature image/width\n  int_domain.max: 4096 -> 8000\n" in finished.stdout
+
+
+def test_schema_update_writes_a_schema_that_the_data_pass(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new" / "schema.pbtxt"
+    finished = knet("schema", "update", "--output", target, "--set", f"output={finished_run}")
+    assert finished.code == 0, finished.stderr
+    assert finished.stdout == f"written: {target}; use it with --set data.schema_file={target}\n"
+    assert "int_domain { min: 32 max: 8000" in target.read_text("utf-8")
+    assert target.read_text("utf-8").startswith("# What an ingested BreaKHis example must look like.\n")
+
+
+def test_schema_infer_writes_a_schema_of_the_data_alone_and_replaces_no_file_unasked(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "schema.pbtxt"
+    target.write_text("mine", encoding="utf-8")
+    command = ("schema", "infer", "--output", target, "--set", f"output={finished_run}")
+    assert knet(*command).code == 2
+    assert target.read_text("utf-8") == "mine"
+    assert knet(*command, "--force").code == 0
+    assert [feature.name for feature in read_schema(target).feature] == [features.WIDTH]

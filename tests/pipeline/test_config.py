@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pipeline.errors import UserError
 
 BACKBONES = set(typing.get_args(BackboneName))
 ROOT_FIELDS = (
-    "beam, candidates, data, gate, head, image, kubeflow, name, output, seed, selection, training, tuning"
+    "beam, candidates, data, data_gate, gate, head, image, kubeflow, name, output, seed, selection, "
+    "training, tuning"
 )
 
 
@@ -38,6 +40,11 @@ def test_every_file_of_a_preset_is_offered() -> None:
     assert {path.stem for path in folder.glob("*.yaml")} == set(PRESETS)
 
 
+def test_beam_runs_several_processes_but_for_the_demo() -> None:
+    workers = {preset: load_config(preset).beam.workers for preset in PRESETS}
+    assert workers == {"demo": 1, "paper": 2, "production": 2}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_write_to_folders_of_their_own(preset: str) -> None:
     assert load_config(preset).output == Path("runs") / preset
@@ -46,8 +53,8 @@ def test_presets_write_to_folders_of_their_own(preset: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("data.test_share", 0.10),
-        ("data.validation_share", 0.20),
+        ("data.split.test_share", 0.10),
+        ("data.split.validation_share", 0.20),
         ("data.keep_duplicate_slides", False),
         ("image.size", 227),
         ("image.normalisation", "image"),
@@ -87,8 +94,11 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
         ("image.size=16", "image.size", "greater than or equal to 32, not 16"),
         ("image.size=227.5", "image.size", "valid integer, got a number with a fractional part, not 227.5"),
         ("image.normalisation=none", "image.normalisation", "'image', 'backbone' or 'dataset', not 'none'"),
-        ("data.test_share=0", "data.test_share", "greater than 0, not 0"),
-        ("data.validation_share=1", "data.validation_share", "less than 1, not 1"),
+        ("data.split.test_share=0", "data.split.test_share", "greater than 0, not 0"),
+        ("data.split.validation_share=1", "data.split.validation_share", "less than 1, not 1"),
+        ("data.split.folds=5", "data.split", "folds and fold go together, such as folds=5 and fold=0"),
+        ("data.split={folds: 5, fold: 5}", "data.split", "fold 5 is beyond the 5 folds, which count from 0"),
+        ("data.split={folds: 5, fold: 0, file: a}", "data.split", "give either folds and fold, or a file"),
         ("data.sample.patients=3", "data.sample.patients", "greater than or equal to 12, not 3"),
         ("training.epochs=many", "training.epochs", "valid integer, unable to parse string as an integer"),
         ("training.epochs=null", "training.epochs", "valid integer, not None"),
@@ -151,8 +161,8 @@ def test_a_range_upside_down_is_said_once() -> None:
         ("gate.minimum.f1=0.5", "gate.minimum", {"f1": 0.5}),
         ("training.augmentation=[flip_vertical]", "training.augmentation", ("flip_vertical",)),
         ("tuning=null", "tuning", None),
-        ("data.folder=/data/BreaKHis_v1", "data.folder", Path("/data/BreaKHis_v1")),
-        ("data.folder=", "data.folder", None),
+        ("data.source=/data/BreaKHis_v1", "data.source", Path("/data/BreaKHis_v1")),
+        ("data.source=", "data.source", None),
         ("data.keep_duplicate_slides=true", "data.keep_duplicate_slides", True),
         ('output="a folder/of: mine"', "output", Path("a folder/of: mine")),
     ],
@@ -189,7 +199,7 @@ def test_an_override_with_broken_yaml_is_refused() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_dumped_loads_to_an_equal_configuration(preset: str, tmp_path: Path) -> None:
-    config = load_config(preset, ["data.folder=/daten/größe", "beam.args=[--a=b]"])
+    config = load_config(preset, ["data.source=/daten/größe", "beam.args=[--a=b]"])
     (tmp_path / "dumped.yaml").write_text(dump_config(config), encoding="utf-8")
     assert load_config(tmp_path / "dumped.yaml") == config
 
@@ -256,3 +266,18 @@ def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
         assert field in load_config(file).model_fields_set
     except UserError as error:
         assert f"  {field}" in str(error)
+
+
+def test_what_decides_the_split_can_be_told_in_json() -> None:
+    settings = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"]).split_settings
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings == {
+        "classes": ["benign", "malignant"],
+        "slices": ["magnification", "subtype"],
+        "seed": 3,
+        "test_share": 0.1,
+        "validation_share": 0.2,
+        "folds": 5,
+        "fold": 4,
+        "file": None,
+    }

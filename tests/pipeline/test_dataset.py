@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,21 @@ def images(dataset: tf.data.Dataset) -> list[bytes]:
 
 def training(split: TransformedSplit, seed: int) -> tf.data.Dataset:
     return split.training_batches(batch_size=4, augmentation=THREE_FOLD, seed=seed)
+
+
+def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
+    pixels: np.ndarray, write_transformed: Callable[..., str], tmp_path: Path
+) -> None:
+    parts = [Path(write_transformed(half, [0, 0, 0])) for half in (pixels[:3], pixels[3:6])]
+    orders = []
+    for names in (("0.gz", "1.gz"), ("1.gz", "0.gz")):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        for name, part in zip(names, parts, strict=True):
+            (folder / name).hardlink_to(next(part.parent.iterdir()))
+        orders.append(images(TransformedSplit([str(folder / "*")], size=SIZE).batches(batch_size=6)))
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == sorted(one.tobytes() for one in pixels[:6])
 
 
 def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(

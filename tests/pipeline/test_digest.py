@@ -108,7 +108,7 @@ def test_a_module_that_does_not_exist_is_refused(tree: Path) -> None:
     [
         ("pipeline.training", "pipeline/models/raster_tokens.py"),
         ("pipeline.preprocessing", "pipeline/models/decode_image.py"),
-        ("components.breakhis_example_gen.executor", "components/breakhis_example_gen/splits.py"),
+        ("components.breakhis_example_gen.executor", "components/breakhis_example_gen/splits/make_split.py"),
         ("components.model_gate.executor", "components/model_gate/rules.py"),
     ],
 )

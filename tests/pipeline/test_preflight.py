@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from components.breakhis_example_gen.catalog import read_catalog
-from components.breakhis_example_gen.splits import split_patients
+from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import preflight
 from pipeline.config import Config, load_config
 from pipeline.errors import UserError
-from pipeline.preflight import check_weights, prepare_data
+from pipeline.preflight import check_split_file, check_weights, prepare_data
 from pipeline.sample_data import write_sample_data
 
 
@@ -30,34 +31,26 @@ def config_of(tmp_path: Path) -> Callable[..., Config]:
 
 
 def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Callable[..., Config]) -> None:
-    shares = ("data.test_share=0.17", "data.validation_share=0.4")
-    data = prepare_data(config_of(f"data.folder={samples}", *shares))
+    shares = ("data.split.test_share=0.17", "data.split.validation_share=0.4")
+    data = prepare_data(config_of(f"data.source={samples}", *shares))
     assert data.patients == {"train": 6, "validation": 4, "test": 2}
     assert sum(data.images.values()) == len(list(samples.rglob("*.png"))) == 56
     assert data.left_out == 0
 
 
-def test_the_example_is_of_a_test_patient(samples: Path, config_of: Callable[..., Config]) -> None:
-    config = config_of(f"data.folder={samples}")
-    catalog = read_catalog(samples)
-    splits = split_patients(catalog.images, test_share=0.2, validation_share=0.2, seed=config.seed)
-    patients = {catalog.root / image.path: image.patient for image in catalog.images}
-    assert splits[patients[prepare_data(config).example]] == "test"
-
-
 def test_drawn_images_are_called_synthetic(samples: Path, config_of: Callable[..., Config]) -> None:
-    assert prepare_data(config_of(f"data.folder={samples}")).synthetic
+    assert prepare_data(config_of(f"data.source={samples}")).synthetic
 
 
 @pytest.mark.parametrize("named", ["..", "histology_slides", "histology_slides/breast"])
 def test_drawn_images_are_called_synthetic_whichever_folder_is_named(
     samples: Path, config_of: Callable[..., Config], named: str
 ) -> None:
-    assert prepare_data(config_of(f"data.folder={samples / named}")).synthetic
+    assert prepare_data(config_of(f"data.source={samples / named}")).synthetic
 
 
 def test_real_images_are_not_called_synthetic(shared_data: Path, config_of: Callable[..., Config]) -> None:
-    data = prepare_data(config_of(f"data.folder={shared_data / 'breakhis_real'}"))
+    data = prepare_data(config_of(f"data.source={shared_data / 'breakhis_real'}"))
     assert not data.synthetic
     assert (sum(data.patients.values()), sum(data.images.values())) == (29, 116)
 
@@ -70,7 +63,7 @@ def test_without_a_folder_the_samples_are_drawn_where_the_run_writes(
     data = prepare_data(config_of("data.sample.patients=14"))
     assert data.synthetic
     assert sum(data.patients.values()) == 14
-    assert data.folder.is_relative_to(tmp_path / "out")
+    assert data.source.is_relative_to(tmp_path / "out")
 
 
 def test_a_second_run_may_have_another_seed(
@@ -89,7 +82,7 @@ def test_one_folder_has_one_spelling_however_it_is_named(
     samples: Path, config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(samples.parent)
-    assert prepare_data(config_of(f"data.folder={name}")).folder == samples / "histology_slides/breast"
+    assert prepare_data(config_of(f"data.source={name}")).source == samples / "histology_slides/breast"
 
 
 def test_images_left_out_are_counted(
@@ -98,9 +91,100 @@ def test_images_left_out_are_counted(
     names = [path.name for path in samples.rglob("*.png")]
     copies = [f"SOB_M_{code}-14-13412-40-001.png" for code in ("DC", "LC")]
     root = breakhis(*names, *copies)
-    assert prepare_data(config_of(f"data.folder={root}")).left_out == 1
-    kept = prepare_data(config_of(f"data.folder={root}", "data.keep_duplicate_slides=true"))
+    assert prepare_data(config_of(f"data.source={root}")).left_out == 1
+    kept = prepare_data(config_of(f"data.source={root}", "data.keep_duplicate_slides=true"))
     assert (kept.left_out, sum(kept.images.values())) == (0, len(names) + 2)
+
+
+def test_what_is_to_know_of_the_split_is_told(samples: Path, config_of: Callable[..., Config]) -> None:
+    data = prepare_data(config_of(f"data.source={samples}"))
+    assert any(note.startswith("subtype adenosis: 2 patients, too few") for note in data.split_notes)
+    assert not any(note.startswith("magnification") for note in data.split_notes)
+
+
+def test_a_frozen_split_is_kept_under_another_seed(
+    samples: Path, config_of: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = config_of(f"data.source={samples}")
+    frozen = make_split(read_catalog(samples).images, **config.split_settings).frozen()
+    (tmp_path / "split.json").write_text(json.dumps(frozen), encoding="utf-8")
+    data = prepare_data(
+        config_of(f"data.source={samples}", f"data.split.file={tmp_path}/split.json", "seed=9")
+    )
+    assert data.split_sha256 == frozen["sha256"] == prepare_data(config).split_sha256
+
+
+def test_patients_of_the_split_that_are_absent_are_not_counted(
+    samples: Path, config_of: Callable[..., Config], tmp_path: Path, breakhis: Callable[..., Path]
+) -> None:
+    config = config_of(f"data.source={samples}")
+    split = make_split(read_catalog(samples).images, **config.split_settings)
+    (tmp_path / "split.json").write_text(json.dumps(split.frozen()), encoding="utf-8")
+    absent = next(patient for patient, name in split.assignment.items() if name == "train")
+    root = breakhis(*(path.name for path in samples.rglob("*.png") if absent not in path.name))
+    data = prepare_data(config_of(f"data.source={root}", f"data.split.file={tmp_path}/split.json"))
+    assert sum(data.patients.values()) == 11
+    assert f"1 patients of split.json are not in the data: {absent}" in data.split_notes
+
+
+def test_a_missing_split_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"data\.split\.file: no such file: {tmp_path}/none; name a split"):
+        check_split_file(config_of(f"data.split.file={tmp_path}/none"))
+    check_split_file(config_of())
+
+
+def test_data_that_grew_are_a_new_span_and_unchanged_data_are_not(
+    samples: Path,
+    config_of: Callable[..., Config],
+    breakhis: Callable[..., Path],
+    picture: Callable[..., bytes],
+) -> None:
+    root = breakhis(*(path.name for path in samples.rglob("*.png")))
+    spans = [prepare_data(config_of(f"data.source={root}")).span for _ in range(2)]
+    breakhis("SOB_B_A-15-1-40-001.png", content=picture(colour=(1, 1, 1)))
+    grown = prepare_data(config_of(f"data.source={root}"))
+    assert (*spans, grown.span) == (1, 1, 2)
+    (root / "histology_slides/breast/benign/SOB/adenosis/SOB_B_A_15-1/40X/SOB_B_A-15-1-40-001.png").unlink()
+    assert prepare_data(config_of(f"data.source={root}")).span == 1
+
+
+def test_misnamed_files_stop_the_run_unless_they_are_allowed(
+    samples: Path, config_of: Callable[..., Config], breakhis: Callable[..., Path]
+) -> None:
+    root = breakhis(*(path.name for path in samples.rglob("*.png")))
+    (root / "histology_slides/breast/benign/scan.png").touch()
+    with pytest.raises(
+        UserError, match=r"(?s)1 of 57 files .* cannot be used:\n  benign/scan\.png: the name"
+    ):
+        prepare_data(config_of(f"data.source={root}"))
+    data = prepare_data(config_of(f"data.source={root}", "data.max_bad_share=0.02"))
+    assert sum(data.images.values()) == 56
+
+
+def test_a_slice_that_is_no_column_is_named(samples: Path, config_of: Callable[..., Config]) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.slices: stain is not a column of .*, which has slide, subtype"
+    ):
+        prepare_data(config_of(f"data.source={samples}", "data.slices=[stain]"))
+
+
+def test_a_manifest_has_its_own_columns_and_root(
+    config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    lines = ["path,label,group,stain"]
+    (tmp_path / "images").mkdir()
+    for number in range(8):
+        (tmp_path / "images" / f"{number}.png").write_bytes(picture())
+        lines.append(f"{number}.png,{'ab'[number % 2]},{number},HE")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    data = prepare_data(
+        config_of(
+            f"data.source={tmp_path}/manifest.csv", f"data.root={tmp_path}/images", "data.classes=[a, b]",
+            "data.slices=[stain]",
+        )
+    )  # fmt: skip
+    assert (data.source, data.root) == (tmp_path / "manifest.csv", tmp_path / "images")
+    assert (data.columns, sum(data.images.values()), data.synthetic) == (("stain",), 8, False)
 
 
 def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
@@ -112,13 +196,3 @@ def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_p
 def test_a_weights_file_that_is_there_will_do(samples: Path, config_of: Callable[..., Config]) -> None:
     weights = next(samples.rglob("*.png"))  # whether it fits is seen when the model is built
     check_weights(config_of(f"candidates.vgg16.weights={weights}"))
-
-
-def test_an_unusable_image_stops_the_run(
-    config_of: Callable[..., Config], samples: Path, breakhis: Callable[..., Path]
-) -> None:
-    names = sorted(path.name for path in samples.rglob("*.png"))
-    breakhis(*names)
-    root = breakhis(names[0], content=b"")
-    with pytest.raises(UserError, match=f"{names[0]}: not a readable PNG"):
-        prepare_data(config_of(f"data.folder={root}"))

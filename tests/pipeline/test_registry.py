@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.run_record import RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 REFUSED = {"refusals": ("accuracy is too low",), "pushed_version": None, "pushed_folder": None}
+SCHEMA = Path("/somewhere/schema.pbtxt")
 FAILED = {"winner": None, "pushed_version": None, "pushed_folder": None, "error": "Transform: no space left"}
 
 
@@ -25,6 +27,16 @@ def registry(tmp_path: Path) -> RunRegistry:
 
 def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_spans_count_the_data_that_were_seen(registry: RunRegistry) -> None:
+    assert [registry.span(seen) for seen in ("a", "b", "a", "c", "b")] == [1, 2, 1, 3, 2]
+
+
+def test_spans_are_remembered(registry: RunRegistry, tmp_path: Path) -> None:
+    registry.span("a")
+    assert RunRegistry(tmp_path / "registry").span("b") == 2
+    assert RunRegistry(tmp_path / "another").span("b") == 1
 
 
 def test_before_the_first_run_there_is_no_production_model(registry: RunRegistry) -> None:
@@ -108,3 +120,67 @@ def test_a_crash_before_a_file_is_whole_leaves_the_old_one(
     with pytest.raises(OSError, match="power cut"):
         registry.record(make_record(winner="vgg16"))
     assert (path.read_text("utf-8"), registry.production()) == before
+
+
+@pytest.fixture
+def statistics(tmp_path: Path) -> Path:
+    """A folder as StatisticsGen leaves it."""
+    for split in ("train", "test"):
+        file = tmp_path / "statistics" / f"Split-{split}" / "FeatureStats.pb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(split.encode())
+    return tmp_path / "statistics"
+
+
+def test_before_the_first_run_there_are_no_statistics(registry: RunRegistry) -> None:
+    assert registry.previous_statistics() is None
+
+
+def test_kept_statistics_are_those_of_the_run(registry: RunRegistry, statistics: Path) -> None:
+    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    assert registry.previous_statistics() == kept
+    assert (kept.run_id, kept.schema) == ("a", SCHEMA)
+    assert files(kept.folder) == files(statistics)
+    assert (kept.folder / "Split-test" / "FeatureStats.pb").read_bytes() == b"test"
+
+
+def test_kept_statistics_outlive_the_run_s_artifacts(registry: RunRegistry, statistics: Path) -> None:
+    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    shutil.rmtree(statistics)
+    assert len(files(kept.folder)) == 2
+
+
+def test_equal_statistics_are_kept_once(registry: RunRegistry, statistics: Path) -> None:
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert (first.folder, first.digest) == (second.folder, second.digest)
+    previous = registry.previous_statistics()
+    assert previous is not None and previous.run_id == "b"
+
+
+def test_other_statistics_have_another_digest_and_replace_the_previous(
+    registry: RunRegistry, statistics: Path
+) -> None:
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
+    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert first.digest != second.digest
+    assert registry.previous_statistics() == second
+    assert first.folder.is_dir()
+
+
+def test_a_crash_while_statistics_are_copied_leaves_the_old_ones(
+    registry: RunRegistry, statistics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("power cut")
+
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", crash)
+        with pytest.raises(OSError, match="power cut"):
+            registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert registry.previous_statistics() == first
+    # What was left behind is in no one's way.
+    assert registry.keep_statistics(statistics, run_id="c", schema=SCHEMA).folder.is_dir()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.breakhis_example_gen.catalog import check_files, read_catalog
+from components.breakhis_example_gen.catalog import read_catalog
+from components.breakhis_example_gen.quality import examine
 from pipeline import sample_data
 from pipeline.errors import UserError
 from pipeline.sample_data import is_synthetic, write_sample_data
@@ -106,7 +107,8 @@ def test_the_pipeline_reads_them(root: Path) -> None:
     catalog = read_catalog(root)
     assert len(catalog.images) == len(images(root))
     assert not catalog.left_out
-    assert check_files(catalog)
+    for path in images(root)[:3]:
+        assert examine(path.read_bytes()).pixels.shape == (92, 140, 3)
 
 
 def test_sizes(root: Path) -> None:

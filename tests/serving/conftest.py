@@ -9,6 +9,8 @@ import tensorflow as tf
 from pipeline import features
 from serving.dev_server import DevServer
 
+CLASSES = ["benign", "malignant"]
+
 
 class TinyModel(tf.Module):
     """Calls an image malignant by its mean brightness; keeps a variable as real models do."""
@@ -24,7 +26,8 @@ class TinyModel(tf.Module):
         probabilities = tf.stack([1 - score, score], axis=1)
         return {
             features.PROBABILITIES: probabilities,
-            features.PREDICTED_LABEL: tf.gather(features.CLASSES, tf.argmax(probabilities, axis=1)),
+            features.CLASSES: tf.repeat([CLASSES], tf.shape(score)[0], axis=0),
+            features.PREDICTED_LABEL: tf.gather(CLASSES, tf.argmax(probabilities, axis=1)),
             features.SCORE: score,
         }
 

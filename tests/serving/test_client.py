@@ -134,6 +134,7 @@ def test_reads_values_sent_as_numbers(png: Png) -> None:
     def predict(request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
         reply = predict_pb2.PredictResponse(model_spec=model_pb2.ModelSpec(version={"value": 3}))
         reply.outputs[features.PROBABILITIES].float_val.extend([0.75, 0.25, 0.125, 0.875])
+        reply.outputs[features.CLASSES].string_val.extend([b"benign", b"malignant"] * 2)
         reply.outputs[features.PREDICTED_LABEL].string_val.extend([b"benign", b"malignant"])
         reply.outputs[features.SCORE].float_val.extend([0.25, 0.875])
         return reply

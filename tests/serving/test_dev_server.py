@@ -89,7 +89,7 @@ def test_output_filter(stub: Any, png: Png) -> None:
     assert refusal(stub.Predict, request) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "output tensor alias not found in signature: nothing "
-        "Outputs expected to be in the set {label,probabilities,score}.",
+        "Outputs expected to be in the set {classes,label,probabilities,score}.",
     )
 
 
@@ -160,7 +160,12 @@ def test_metadata(stub: Any) -> None:
     assert reply.metadata["signature_def"].Unpack(signatures)
     signature = signatures.signature_def[features.SERVING_SIGNATURE]
     assert set(signature.inputs) == {features.SERVING_INPUT}
-    assert set(signature.outputs) == {features.PROBABILITIES, features.PREDICTED_LABEL, features.SCORE}
+    assert set(signature.outputs) == {
+        features.PROBABILITIES,
+        features.CLASSES,
+        features.PREDICTED_LABEL,
+        features.SCORE,
+    }
     request.metadata_field[0] = "nothing"
     assert refusal(stub.GetModelMetadata, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
 

@@ -1,50 +1,193 @@
-"""One image as a tf.train.Example."""
+"""ExampleGen's work on small data sets, without a graph."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
-import tensorflow as tf
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import standard_artifacts
 
-from components.breakhis_example_gen.catalog import ImageFile
-from components.breakhis_example_gen.executor import to_example
-from pipeline import features
+from components.breakhis_example_gen.executor import Executor
+from components.breakhis_example_gen.splits.split import read_split
+from pipeline.config import BeamConfig, load_config
 from pipeline.errors import UserError
+from pipeline.ingested_images import ingested_images
+from pipeline.progress import PROGRESS
+from pipeline.runners.beam_args import beam_args
+from pipeline.sample_data import write_sample_data
 
-IMAGE = ImageFile(
-    path="malignant/SOB/ductal_carcinoma/SOB_M_DC_14-22549AB/100X/SOB_M_DC-14-22549AB-100-003.png",
-    label="malignant",
-    subtype="ductal_carcinoma",
-    patient="14-22549",
-    slide="14-22549AB",
-    magnification="100X",
-    sequence=3,
-)
+SETTINGS = load_config("demo", ["data.split.test_share=0.25"]).split_settings
 
 
-def values(example: tf.train.Example) -> dict[str, list[int] | list[bytes] | list[float]]:
-    kinds = {name: feature.WhichOneof("kind") for name, feature in example.features.feature.items()}
-    return {name: list(getattr(example.features.feature[name], kind).value) for name, kind in kinds.items()}
+@dataclass(frozen=True)
+class Ingested:
+    """What ExampleGen left."""
+
+    folder: Path
+    ingest: dict[str, Any]
+    splits: dict[str, Any]
+    span: int
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each file, by name."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {
+            path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
 
 
-def test_all_features_and_their_types(picture: Callable[..., bytes]) -> None:
-    content = picture(size=(70, 46))
-    assert values(to_example(IMAGE, content=content, split="validation")) == {
-        features.IMAGE: [content],
-        features.LABEL: [1],
-        features.PATH: [IMAGE.path.encode()],
-        features.WIDTH: [70],
-        features.HEIGHT: [46],
-        features.PATIENT: [b"14-22549"],
-        features.SLIDE: [b"14-22549AB"],
-        features.SUBTYPE: [b"ductal_carcinoma"],
-        features.MAGNIFICATION: [b"100X"],
-        features.SPLIT: [b"validation"],
+Ingest = Callable[..., Ingested]
+
+
+@pytest.fixture
+def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
+    """Runs the executor on a data set."""
+
+    def run(source: Path, *, workers: int = 1, **changes: Any) -> Ingested:
+        out = tmp_path_factory.mktemp("artifacts")
+        (out / "examples").mkdir()
+        examples, report, splits = (
+            standard_artifacts.Examples(),
+            standard_artifacts.JsonValue(),
+            standard_artifacts.JsonValue(),
+        )
+        examples.uri, report.uri, splits.uri = (str(out / name) for name in ("examples", "ingest", "splits"))
+        context = base_beam_executor.BaseBeamExecutor.Context(
+            beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out), unique_id="1"
+        )
+        properties = {
+            "data_source": str(source),
+            "data_root": "",
+            "fingerprint": "",
+            "span": 3,
+            "max_bad_share": 0.0,
+            "split": json.dumps(SETTINGS),
+            "keep_duplicate_slides": 0,
+            "seed": 0,
+            **changes,
+        }
+        Executor(context).Do({}, {"examples": [examples], "ingest": [report], "splits": [splits]}, properties)
+        return Ingested(out / "examples", report.value, splits.value, examples.span)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic images of 12 patients."""
+    return write_sample_data(tmp_path_factory.mktemp("samples"), patients=12, width=48, height=32)
+
+
+@pytest.fixture
+def copy(samples: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(samples, tmp_path / "BreaKHis_v1")
+
+
+def test_every_image_is_written_once_and_no_patient_is_split(ingest: Ingest, samples: Path) -> None:
+    ingested = ingest(samples)
+    paths = {
+        split: [path for path, _ in ingested_images(ingested.folder / f"Split-{split}", count=99)]
+        for split in ("train", "validation", "test")
     }
+    assert sorted(Path(path).name for of in paths.values() for path in of) == sorted(
+        path.name for path in samples.rglob("*.png")
+    )
+    patients = [{path.split("/")[3].split("_")[3][:8] for path in of} for of in paths.values()]
+    assert len(set.union(*patients)) == sum(map(len, patients)) == 12
+    assert {split: sum(of.values()) for split, of in ingested.ingest["images"].items()} == {
+        split: len(of) for split, of in paths.items()
+    }
+    assert ingested.ingest["quarantined"] == ingested.ingest["duplicates"] == []
 
 
-@pytest.mark.parametrize("kept", [0, 20, -30])
-def test_a_truncated_image_is_named(picture: Callable[..., bytes], kept: int) -> None:
-    with pytest.raises(UserError, match=rf"{IMAGE.path}: cannot be decoded"):
-        to_example(IMAGE, content=picture(size=(70, 46))[:kept], split="train")
+def test_the_frozen_split_and_the_span_are_given(ingest: Ingest, samples: Path) -> None:
+    ingested = ingest(samples)
+    assert len(read_split(json.dumps(ingested.splits), Path("split.json")).assignment) == 12
+    assert ingested.span == 3
+
+
+@pytest.mark.parametrize("archive", ["data.zip", "data.tar", "data.tar.gz"])
+def test_an_archive_gives_the_very_files_that_its_folder_gives(
+    ingest: Ingest, samples: Path, tmp_path: Path, archive: str
+) -> None:
+    if archive == "data.zip":
+        with zipfile.ZipFile(tmp_path / archive, "w") as packed:
+            for path in samples.rglob("*"):
+                packed.write(path, f"BreaKHis_v1/{path.relative_to(samples).as_posix()}")
+    else:
+        with tarfile.open(tmp_path / archive, "w:gz" if archive.endswith("gz") else "w") as tar:
+            tar.add(samples, "BreaKHis_v1")
+    assert ingest(tmp_path / archive).files == ingest(samples).files
+
+
+def test_two_processes_write_the_very_files_that_one_writes(ingest: Ingest, samples: Path) -> None:
+    assert ingest(samples, workers=2).files == ingest(samples).files
+
+
+def test_another_seed_gives_another_order_of_the_same_images(ingest: Ingest, samples: Path) -> None:
+    one, other = (
+        [path for path, _ in ingested_images(ingest(samples, seed=seed).folder / "Split-train", count=99)]
+        for seed in (0, 1)
+    )
+    assert one != other and sorted(one) == sorted(other)
+
+
+def spoil(root: Path) -> list[str]:
+    """Truncates one image, and puts a stray file beside it; returns their names."""
+    path = sorted(root.rglob("*.png"))[0]
+    path.write_bytes(path.read_bytes()[:100])
+    path.with_name("stray.txt").touch()
+    return [path.name, "stray.txt"]
+
+
+def test_unusable_files_end_the_run_with_their_names_and_reasons(ingest: Ingest, copy: Path) -> None:
+    image, stray = spoil(copy)
+    with pytest.raises(UserError, match="2 of 57 files in .*breast cannot be used") as caught:
+        ingest(copy)
+    assert f"{image}: truncated or damaged" in str(caught.value)
+    assert f"{stray}: the name is outside the grammar" in str(caught.value)
+    assert "data.max_bad_share=0" in str(caught.value)
+
+
+def test_unusable_files_within_the_allowed_share_are_listed_and_told(
+    ingest: Ingest, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = spoil(copy)
+    with caplog.at_level(logging.INFO):
+        ingested = ingest(copy, max_bad_share=0.05)
+    assert sorted(Path(file["path"]).name for file in ingested.ingest["quarantined"]) == sorted(names)
+    assert sum(sum(of.values()) for of in ingested.ingest["images"].values()) == 55
+    told = [record.getMessage() for record in caplog.records if record.name == PROGRESS]
+    assert any(text.startswith("55 images ingested (train ") and "2 quarantined" in text for text in told)
+    assert any(f"{names[0]}: truncated or damaged" in record.getMessage() for record in caplog.records)
+
+
+def test_the_same_pixels_under_two_patients_are_reported(ingest: Ingest, copy: Path) -> None:
+    images = sorted(copy.rglob("*.png"))
+    first, other = images[0], images[-1]
+    shutil.copyfile(first, other)
+    (paths,) = ingest(copy).ingest["duplicates"]
+    assert sorted(Path(path).name for path in paths) == sorted([first.name, other.name])
+
+
+def test_a_manifest_of_other_images_is_ingested_with_its_columns(ingest: Ingest, shared_data: Path) -> None:
+    folder = shared_data / "ood" / "ucsb_breast_cancer_cell"
+    manifest = Path(__file__).parents[3] / "examples" / "ucsb" / "manifest.csv"
+    settings = {**SETTINGS, "slices": ["array"], "test_share": 0.25, "validation_share": 0.25}
+    ingested = ingest(manifest, data_root=str(folder), split=json.dumps(settings))
+    assert sum(sum(of.values()) for of in ingested.ingest["images"].values()) == 8
+    images = ingested_images(ingested.folder / "Split-train", count=9)
+    assert all(path.endswith(".tif") and image.startswith(b"\x89PNG") for path, image in images)

@@ -71,6 +71,12 @@ def test_every_run_has_a_page_that_says_which_it_was(page_of: Callable[..., Page
     assert "Run 20240131-120000, started 2024-01-31T12:00:00+00:00" in page.text
 
 
+def test_the_split_is_told_with_its_notes(page_of: Callable[..., Page]) -> None:
+    text = page_of().text
+    assert "The split's SHA-256 is fedcba9876543210." in text
+    assert "subtype adenosis: 2 patients, too few for three splits; none in test" in text
+
+
 def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
     text = page_of().text
     assert "Winner: mobilenet , by accuracy on validation patients. Pushed as version 1706702400." in text
@@ -103,12 +109,39 @@ def test_synthetic_data_are_called_so(page_of: Callable[..., Page], make_record:
 
 
 def test_patients_and_images_of_each_split_are_shown(page_of: Callable[..., Page]) -> None:
-    assert "split patients images train 14 60 validation 4 16 test 6 24" in page_of().text
+    table = "split patients images share train 14 60 60.0 % validation 4 16 16.0 % test 6 24 24.0 %"
+    assert table in page_of().text
 
 
 def test_images_left_out_are_counted(page_of: Callable[..., Page], make_record: MakeRecord) -> None:
     data = replace(make_record().data, left_out=123)
     assert "123 images left out: second copies of a slide" in page_of(data=data).text
+
+
+def test_what_was_quarantined_is_listed_with_its_reason(page_of: Callable[..., Page]) -> None:
+    ingest = {
+        "images": {},
+        "quarantined": [{"path": "a.png", "reason": "zero bytes"}],
+        "left_out": [],
+        "passed_over": ["README.txt"],
+        "duplicates": [["b.png", "c.png"]],
+    }
+    text = page_of(ingest=ingest).text
+    assert "Images quarantined: 1." in text and "quarantined reason a.png zero bytes" in text
+    assert "The same pixels under several patients: b.png, c.png" in text
+    assert "Passed over: README.txt." in text
+
+
+def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page]) -> None:
+    ingest: dict[str, object] = {
+        "images": {},
+        "quarantined": [],
+        "left_out": [],
+        "passed_over": [],
+        "duplicates": [],
+    }
+    text = page_of(ingest=ingest).text
+    assert "Images quarantined: 0." in text and "reason" not in text
 
 
 def test_nodes_and_configuration_are_shown(page_of: Callable[..., Page]) -> None:
@@ -133,6 +166,13 @@ def test_no_value_is_taken_for_html(page_of: Callable[..., Page], field: dict[st
 
 def test_the_page_loads_nothing_from_elsewhere(page_of: Callable[..., Page]) -> None:
     assert page_of().links == ["report.json"]
+
+
+def test_the_page_on_the_data_is_linked_where_there_is_one(
+    page_of: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "data.html").touch()
+    assert page_of().links == ["report.json", "data.html"]
 
 
 def test_the_figures_stand_beside_the_page(make_record: MakeRecord, tmp_path: Path) -> None:

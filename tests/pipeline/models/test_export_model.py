@@ -12,6 +12,7 @@ from pipeline.models.decode_image import decode_images
 from pipeline.models.export_model import export_model
 
 SIZE = 16
+CLASSES = ("ductal", "lobular")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def exported(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> tf.Module:
     folder = tmp_path_factory.mktemp("exported") / "model"
-    export_model(model, folder, size=SIZE)
+    export_model(model, folder, size=SIZE, classes=CLASSES)
     return tf.saved_model.load(str(folder))
 
 
@@ -42,7 +43,8 @@ def test_image_bytes_give_the_keras_models_probabilities(
     np.testing.assert_allclose(answer[features.PROBABILITIES], own, atol=1e-6)
     np.testing.assert_allclose(answer[features.SCORE], own[:, 1], atol=1e-6)
     labels = [label.decode() for label in answer[features.PREDICTED_LABEL].numpy()]
-    assert labels == [features.CLASSES[index] for index in own.argmax(axis=1)]
+    assert labels == [CLASSES[index] for index in own.argmax(axis=1)]
+    assert answer[features.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
 
 
 def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list[bytes]) -> None:

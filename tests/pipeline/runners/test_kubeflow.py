@@ -34,6 +34,12 @@ def test_transform_waits_for_the_data_gate(spec: dict[str, Any]) -> None:
     assert "DataGate" in spec["root"]["dag"]["tasks"]["Transform"]["dependentTasks"]
 
 
+def test_the_data_gate_is_compiled_without_anything_to_compare_with(spec: dict[str, Any]) -> None:
+    parameters = spec["root"]["dag"]["tasks"]["DataGate"]["inputs"]["parameters"]
+    constants = {name: value["runtimeValue"]["constant"] for name, value in parameters.items()}
+    assert constants["previous_statistics"] == constants["previous_digest"] == ""
+
+
 def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
     assert str(Path(__file__).resolve().parents[3]) not in yaml.safe_dump(spec)
 

@@ -1,0 +1,276 @@
+"""Compares ingestion and Transform with plain loops that do the same work, on the same synthetic images.
+
+    python benchmarks/ingest.py                      # 500, 2,000 and 7,909 images
+    python benchmarks/ingest.py --images 500 --size 700x460
+
+Each measurement is a process of its own, so that peaks of memory do not mix; TensorFlow has one thread in
+each. Speed per core is images a second of processor time, of all processes together: the start of Beam's
+workers counts, importing the libraries in the first process does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+_ROOT = Path(__file__).resolve().parents[1]
+_DISTINCT = 100  # images that are drawn; the others are hard links to them
+_INTERVAL = 0.1  # seconds between two looks at the memory
+_TRANSFORMED = 227  # pixels per side
+_CODES = ("B_A", "M_DC")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one job took."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float  # of all its processes together, resident
+
+
+def write_images(folder: Path, *, count: int, width: int, height: int) -> Path:
+    """Writes a synthetic BreaKHis of that many images, which pack about as well as micrographs."""
+    rng = np.random.default_rng(0)
+    drawn = folder / "drawn"
+    drawn.mkdir(parents=True)
+    for number in range(min(count, _DISTINCT)):
+        coarse = rng.integers(60, 250, (height // 12 + 1, width // 12 + 1, 3), dtype=np.uint8)
+        smooth = np.asarray(
+            Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16
+        )
+        noisy = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(drawn / f"{number}.png")
+    from components.breakhis_example_gen.breakhis_name import parse_name
+
+    for number in range(count):
+        patient, sequence = divmod(number, 50)
+        name = f"SOB_{_CODES[patient % 2]}-14-{1000 + patient}-100-{sequence:03}.png"
+        path = folder / "BreaKHis_v1" / parse_name(name).path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(drawn / f"{number % _DISTINCT}.png")
+    return folder / "BreaKHis_v1"
+
+
+def ingest_plain(source: Path, out: Path) -> None:
+    """Reads, decodes, judges, hashes and writes every image, one after the other."""
+    import tensorflow as tf
+
+    from components.breakhis_example_gen.catalog import read_catalog
+    from components.breakhis_example_gen.example import make_example
+
+    catalog = read_catalog(source)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+    hashes = []
+    with tf.io.TFRecordWriter(str(out / "plain.gz"), options) as writer:
+        for image in catalog.images:
+            content = (catalog.source.location / image.path).read_bytes()
+            ingested = make_example(image, content, split="train", classes=("benign", "malignant"))
+            hashes.append(ingested.pixel_hash)
+            writer.write(ingested.record)
+
+
+def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
+    """Runs ExampleGen's executor."""
+    from tfx.types import standard_artifacts
+
+    from components.breakhis_example_gen.executor import Executor
+    from pipeline.config import load_config
+
+    outputs = {name: standard_artifacts.JsonValue() for name in ("ingest", "splits")}
+    for name, artifact in outputs.items():
+        artifact.uri = str(out / name)
+    properties = {
+        "data_source": str(source),
+        "data_root": "",
+        "fingerprint": "",
+        "span": 1,
+        "max_bad_share": 0.0,
+        "split": json.dumps(load_config("paper").split_settings),
+        "keep_duplicate_slides": 1,
+        "seed": 0,
+    }
+    examples = _examples(out / "examples")
+    Executor(_context(out, workers)).Do(
+        {}, {"examples": [examples], **{n: [a] for n, a in outputs.items()}}, properties
+    )
+
+
+def transform_plain(source: Path, out: Path) -> None:
+    """Decodes and resizes ingested images with tf.data, and writes them."""
+    import tensorflow as tf
+
+    from pipeline import features
+    from pipeline.models.decode_image import decode_images
+
+    def decode(records: Any) -> Any:
+        parsed = tf.io.parse_example(records, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        pixels = decode_images(parsed[features.IMAGE], size=_TRANSFORMED)
+        return tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string)
+
+    files = [str(path) for path in sorted(source.glob("Split-*/*"))]
+    data = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(32).map(decode)
+    with tf.io.TFRecordWriter(str(out / "plain.gz"), "GZIP") as writer:
+        for batch in data.as_numpy_iterator():
+            for pixels in batch:
+                example = tf.train.Example()
+                example.features.feature[features.PIXELS].bytes_list.value.append(pixels)
+                writer.write(example.SerializeToString())
+
+
+def transform_ours(source: Path, out: Path, *, workers: int) -> None:
+    """Runs Transform's executor with our preprocessing_fn."""
+    from tfx.components.transform.executor import Executor
+    from tfx.types import standard_artifacts
+
+    import schemas
+
+    schema = standard_artifacts.Schema()
+    schema.uri = str(out / "schema")
+    (out / "schema").mkdir()
+    (out / "schema" / "schema.pbtxt").write_text(schemas.BREAKHIS.read_text("utf-8"), "utf-8")
+    graph = standard_artifacts.TransformGraph()
+    graph.uri = str(out / "graph")
+    properties = {
+        "preprocessing_fn": "pipeline.preprocessing.preprocessing_fn",
+        "custom_config": json.dumps({"image_size": _TRANSFORMED}),
+        "force_tf_compat_v1": 0,
+        "disable_statistics": 1,
+    }
+    Executor(_context(out, workers)).Do(
+        {"examples": [_examples(source)], "schema": [schema]},
+        {"transform_graph": [graph], "transformed_examples": [_examples(out / "transformed")]},
+        properties,
+    )
+
+
+def _examples(folder: Path) -> Any:
+    from tfx.types import artifact_utils, standard_artifacts
+
+    from pipeline import features
+
+    examples = standard_artifacts.Examples()
+    folder.mkdir(parents=True, exist_ok=True)
+    examples.uri, examples.split_names = str(folder), artifact_utils.encode_split_names(list(features.SPLITS))
+    return examples
+
+
+def _context(out: Path, workers: int) -> Any:
+    from tfx.dsl.components.base import base_beam_executor
+
+    from pipeline.config import BeamConfig
+    from pipeline.runners.beam_args import beam_args
+
+    return base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"
+    )
+
+
+JOBS: dict[str, Callable[[Path, Path], None]] = {
+    "ingest, plain loop": ingest_plain,
+    "ingest, ours, 1 process": lambda source, out: ingest_ours(source, out, workers=1),
+    "ingest, ours, 2 processes": lambda source, out: ingest_ours(source, out, workers=2),
+    "transform, plain tf.data": transform_plain,
+    "transform, ours, 1 process": lambda source, out: transform_ours(source, out, workers=1),
+    "transform, ours, 2 processes": lambda source, out: transform_ours(source, out, workers=2),
+}
+
+
+def run_job(name: str, source: Path, out: Path) -> None:
+    """Runs one job in this process, and prints its seconds by the clock and of processors."""
+    from tfx.components.transform import executor as _  # noqa: F401 (importing is not to be measured)
+
+    started, before = time.monotonic(), _cpu_seconds()
+    JOBS[name](source, out)
+    print(f"\n{json.dumps([time.monotonic() - started, _cpu_seconds() - before])}")
+
+
+def _cpu_seconds() -> float:
+    times = os.times()  # of ended children too
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measure(name: str, source: Path, out: Path) -> Measured:
+    """Runs a job in a process of its own, and watches the memory of that and its children."""
+    out.mkdir(parents=True)
+    command = [sys.executable, __file__, "--job", name, str(source), str(out)]
+    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    environment = {**os.environ, **one_thread, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    peaks = [0]
+    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peaks), daemon=True)
+    watcher.start()
+    stdout, stderr = process.communicate()
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"{name} failed:\n{stderr.decode()[-3000:]}")
+    seconds, cpu_seconds = json.loads(stdout.decode().splitlines()[-1])
+    return Measured(seconds, cpu_seconds, max(peaks) / 2**20)
+
+
+def _watch(process: psutil.Process, peaks: list[int]) -> None:
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        peaks.append(sum(_resident(one) for one in _family(process)))
+        time.sleep(_INTERVAL)
+
+
+def _family(process: psutil.Process) -> Iterator[psutil.Process]:
+    try:
+        yield from (process, *process.children(recursive=True))
+    except psutil.NoSuchProcess:  # it ended just now
+        return
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def main() -> None:
+    """Prints a line a job and number of images."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[500, 2000, 7909])
+    parser.add_argument("--size", default="350x230", help="width x height of an image; BreaKHis has 700x460")
+    parser.add_argument("--only", default="", help="jobs whose names start so")
+    parser.add_argument("--job", nargs=3, metavar=("NAME", "SOURCE", "OUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        run_job(arguments.job[0], Path(arguments.job[1]), Path(arguments.job[2]))
+        return
+    width, height = map(int, arguments.size.split("x"))
+    print(f"synthetic images of {width}x{height} pixels, {os.cpu_count()} cores")
+    print("TensorFlow Datasets' Beam builder is not compared: it is not among the locked packages")
+    print(f"{'':30} {'images':>7} {'seconds':>8} {'images/s':>9} {'per core':>9} {'peak MiB':>9}")
+    for count in arguments.images:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            source = write_images(folder, count=count, width=width, height=height)
+            for name in (name for name in JOBS if name.startswith(arguments.only)):
+                out = folder / name.replace(" ", "-")
+                of = source if name.startswith("ingest") else folder / "ingest,-ours,-1-process" / "examples"
+                measured = measure(name, of, out)
+                print(
+                    f"{name:30} {count:7} {measured.seconds:8.1f} {count / measured.seconds:9.1f} "
+                    f"{count / measured.cpu_seconds:9.1f} {measured.peak_mib:9.0f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

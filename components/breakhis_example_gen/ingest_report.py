@@ -1,0 +1,50 @@
+"""What became of every file of a data set: the `ingest` artifact."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from components.breakhis_example_gen.catalog import Catalog
+from components.breakhis_example_gen.listing import printable
+from components.breakhis_example_gen.quarantine import Quarantined
+from pipeline import features
+
+
+def ingest_report(
+    catalog: Catalog, fates: Iterable[dict[str, str]], *, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Counts and lists.
+
+    Args:
+        catalog: of the data set.
+        fates: what `WriteShard` says of each image.
+        classes: the name of each label.
+
+    Returns:
+        `images`: how many were ingested, by split and class. `quarantined`: path and reason of the others.
+        `left_out`: paths of second copies of a slide. `passed_over`: names of files beside the images.
+        `duplicates`: the paths of images with the very same pixels, where they are of several patients.
+    """
+    images: Counter[tuple[str, str]] = Counter()
+    quarantined = list(catalog.quarantined)
+    same: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for fate in fates:
+        if "reason" in fate:
+            quarantined.append(Quarantined(printable(fate["path"]), fate["reason"]))
+        else:
+            images[fate["split"], fate["label"]] += 1
+            same[fate["pixels"]].append((fate["path"], fate["patient"]))
+    return {
+        "images": {s: {label: images[s, label] for label in classes} for s in features.SPLITS},
+        "quarantined": [asdict(file) for file in sorted(quarantined)],
+        "left_out": [image.path for image in catalog.left_out],
+        "passed_over": list(catalog.passed_over),
+        "duplicates": sorted(
+            sorted(path for path, _ in group)
+            for group in same.values()
+            if len({patient for _, patient in group}) > 1
+        ),
+    }

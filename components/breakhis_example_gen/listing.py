@@ -1,0 +1,18 @@
+"""How a list of problems is told to a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LISTED = 10  # problems named in one message
+
+
+def listing(heading: str, problems: Sequence[str]) -> str:
+    """A heading, the first ten problems, a line each, and how many there are beyond."""
+    more = [f"  and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+    return "\n".join([f"{heading}:", *(f"  {printable(problem)}" for problem in problems[:_LISTED]), *more])
+
+
+def printable(text: str) -> str:
+    """Text in which whatever a terminal would not print is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

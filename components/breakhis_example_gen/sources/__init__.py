@@ -1,0 +1,1 @@
+"""Where image files come from: a folder, or an archive read in place."""

@@ -1,0 +1,95 @@
+"""A folder as a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.breakhis_example_gen.listing import printable
+from components.breakhis_example_gen.quarantine import UnusableError, check_size
+from components.breakhis_example_gen.sources.source import RandomAccessSource, Reader
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Folder(RandomAccessSource):
+    """The files of a folder, links within it included."""
+
+    location: Path  # resolved
+
+    def files(self) -> dict[str, int]:
+        """See Source; hidden folders are not entered, and links are followed."""
+        return dict(sorted(_walk(self.location, "", self.location, frozenset())))
+
+    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+        """The files themselves."""
+        return {name: self.location / name for name in names}
+
+    def below(self, prefix: str) -> Folder:
+        """The folder of that name."""
+        return Folder(self.location / prefix)
+
+    def open(self) -> Reader:
+        """Nothing needs to be opened."""
+        return _FolderReader(self.location)
+
+    def find(self, names: Iterable[str]) -> dict[str, int]:
+        """See Source; the folder is not listed for that."""
+        found = {}
+        for name in names:
+            path = self.location / name
+            _check_inside(path, self.location)
+            if path.is_file():
+                found[name] = path.stat().st_size
+        return found
+
+
+@dataclass(frozen=True)
+class _FolderReader(Reader):
+    root: Path
+
+    def read(self, name: str) -> bytes:
+        path = self.root / name
+        try:
+            if not path.is_file():
+                raise UnusableError("not a file" if path.exists() else "a link that leads nowhere")
+            check_size(path.stat().st_size)
+            return path.read_bytes()
+        except OSError as error:
+            raise UnusableError(f"cannot be read ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Name and size of each file; `above` are the real paths of the folders that lead here."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise UserError(f"{folder} is a link to a folder that holds it; remove the link")
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise UserError(
+            f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions"
+        ) from None
+    for entry in entries:
+        if entry.is_symlink():
+            _check_inside(Path(entry.path), root)
+        if not entry.is_dir():
+            yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
+        elif not entry.name.startswith("."):
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, above | {real})
+
+
+def _check_inside(path: Path, root: Path) -> None:
+    try:
+        inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a ring of links
+        inside = False
+    if not inside:
+        raise UserError(
+            f"{printable(str(path))} is a link that leads out of {root}; copy what it leads to, or remove it"
+        )

@@ -1,0 +1,1 @@
+"""Divides patients into train, validation and test, and never splits one."""

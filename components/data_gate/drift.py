@@ -1,0 +1,72 @@
+"""Compares the training images of this run with those of the previous one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components.data_gate.finding import Finding
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a feature's distribution moved since the previous run."""
+
+    feature: str
+    value: float | None  # approximate Jensen-Shannon divergence, 0 to 1; None where it has no value
+    threshold: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it moved too far, or nobody knows how far."""
+        return self.value is None or self.value > self.threshold
+
+
+def measure_drift(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    *,
+    previous: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+) -> list[Distance]:
+    """The distance of every feature for which the schema has a `drift_comparator`, in the schema's order.
+
+    TFDV compares histograms of ten buckets each, put on common boundaries.
+
+    Args:
+        statistics: of one split.
+        previous: of the same split in the previous run.
+        schema: its comparators are Jensen-Shannon divergences.
+    """
+    compared = tfdv.validate_statistics(statistics, schema, previous_statistics=previous)
+    values = {
+        ".".join(info.path.step): info.drift_measurements[0].value
+        for info in compared.drift_skew_info
+        if info.drift_measurements
+    }
+    return [
+        Distance(
+            feature=feature.name,
+            # TFDV passes over a feature that either side lacks, or says so in an anomaly only.
+            value=values.get(feature.name),
+            threshold=feature.drift_comparator.jensen_shannon_divergence.threshold,
+        )
+        for feature in schema.feature
+        if feature.HasField("drift_comparator")
+    ]
+
+
+def find_drift(distances: list[Distance], *, split: str) -> list[Finding]:
+    """One finding a feature that drifted."""
+    return [
+        Finding(split, distance.feature, "Drift since the previous run", _details(distance))
+        for distance in distances
+        if distance.drifted
+    ]
+
+
+def _details(distance: Distance) -> str:
+    if distance.value is None:
+        return "cannot be compared: this run's or the previous run's statistics lack it"
+    return f"Jensen-Shannon divergence {distance.value:.3f}, above the threshold {distance.threshold:g}"

@@ -1,0 +1,42 @@
+"""Finds files that stand under more than one patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import chain
+from pathlib import Path
+
+from components.breakhis_example_gen.image_file import ImageFile
+
+
+def find_copies(folder: Path, images: Iterable[ImageFile], *, max_bytes: int = 2**30) -> list[str] | None:
+    """One line for each set of equal files of different patients; only files of one size are read.
+
+    Args:
+        folder: that the images' paths are in.
+        images: to compare; files that can be read.
+        max_bytes: how much to read at most.
+
+    Returns:
+        The lines, or None where more would have to be read.
+    """
+    by_size: dict[int, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_size[(folder / image.path).stat().st_size].append(image)
+    to_read = {size: of_size for size, of_size in by_size.items() if _of_several_patients(of_size)}
+    if sum(size * len(of_size) for size, of_size in to_read.items()) > max_bytes:
+        return None
+    by_content: dict[bytes, list[ImageFile]] = defaultdict(list)
+    for image in chain.from_iterable(to_read.values()):
+        by_content[hashlib.sha256((folder / image.path).read_bytes()).digest()].append(image)
+    return sorted(
+        f"the same file under several patients: {', '.join(image.path for image in same)}"
+        for same in by_content.values()
+        if _of_several_patients(same)
+    )
+
+
+def _of_several_patients(images: Collection[ImageFile]) -> bool:
+    return len({image.patient for image in images}) > 1

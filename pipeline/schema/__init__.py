@@ -1,0 +1,1 @@
+"""Changes to a schema, proposed from data."""

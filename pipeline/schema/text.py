@@ -1,0 +1,113 @@
+"""Reads a schema's text, and writes a changed one back with its comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import message, text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.errors import UserError
+from pipeline.schema.items import items
+
+# What may stand at the top level: a comment, a text in quotes, a brace, or anything else.
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]|[^{}#"']+""")
+
+
+def read_schema(path: Path) -> schema_pb2.Schema:
+    """The schema in a text file.
+
+    Raises:
+        UserError: there is no such file, or it holds something else; the text says where.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+    except OSError as error:
+        raise UserError(f"cannot read the schema {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise UserError(f"{path} is not a schema in protobuf's text format: {error}") from None
+
+
+def rewrite(text: str, schema: schema_pb2.Schema) -> str:
+    """The text of a changed schema: features and domains that stay are left as they were written.
+
+    Comments before a changed one stay too; those inside it are lost.
+
+    Args:
+        text: of the schema before.
+        schema: after.
+    """
+    waiting = dict(_entries(schema))
+    pieces = []
+    for lead, entry in _blocks(text):
+        keys = [key for key, _ in _entries(text_format.Parse(entry, schema_pb2.Schema()))]
+        if not keys:  # what stands after the last entry
+            pieces.append(lead + entry)
+            continue
+        (key,) = keys
+        if key in waiting:
+            after = waiting.pop(key)
+            pieces.append(lead + (entry if _same(entry, after) else after))
+    written = "".join(pieces).rstrip("\n") + "\n" + "".join(waiting.values())
+    if text_format.Parse(written, schema_pb2.Schema()) != schema:
+        raise AssertionError("the schema was not written as it is")
+    return written
+
+
+def render(schema: schema_pb2.Schema) -> str:
+    """The text of a schema, a line a field."""
+    return rewrite("", schema).lstrip("\n")
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Top-level entries, each with the comments and empty lines before it."""
+    lead, entry, depth = "", "", 0
+    for line in text.splitlines(keepends=True):
+        bare = "".join(token for token in _TOKEN.findall(line) if not token.startswith("#"))
+        if depth == 0 and not bare.strip():
+            lead += line
+            continue
+        entry += line
+        for token in _TOKEN.findall(line):
+            depth += {"{": 1, "}": -1}.get(token, 0)
+        if depth == 0:
+            yield lead, entry
+            lead, entry = "", ""
+    yield lead, entry
+
+
+def _entries(schema: schema_pb2.Schema) -> Iterator[tuple[str, str]]:
+    """A key for each top-level entry, and its text with a line a field."""
+    for name, item, alone in _singles(schema):
+        if isinstance(item, message.Message):
+            fields = "".join(f"  {_line(field)}" for _, _, field in _singles(item))
+            yield f"{name} {getattr(item, 'name', '')}", f"{name} {{\n{fields}}}\n"
+        else:
+            yield _line(alone), _line(alone)
+
+
+def _singles(part: message.Message) -> Iterator[tuple[str, Any, message.Message]]:
+    """For each value that is set: its field's name, itself, and a message that holds it alone."""
+    for field, value in part.ListFields():
+        for item in items(value):
+            alone = type(part)()
+            if item is not value:
+                getattr(alone, field.name).append(item)
+            elif isinstance(item, message.Message):
+                getattr(alone, field.name).CopyFrom(item)
+            else:
+                setattr(alone, field.name, item)
+            yield field.name, item, alone
+
+
+def _line(alone: message.Message) -> str:
+    return text_format.MessageToString(alone, as_one_line=True).strip() + "\n"
+
+
+def _same(entry: str, other: str) -> bool:
+    return bool(
+        text_format.Parse(entry, schema_pb2.Schema()) == text_format.Parse(other, schema_pb2.Schema())
+    )

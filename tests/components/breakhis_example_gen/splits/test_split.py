@@ -1,0 +1,96 @@
+"""A split on its way into a file and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.breakhis_example_gen.splits.split import Split, read_split
+from pipeline.errors import UserError
+
+FILE = Path("split.json")
+SPLIT = Split(
+    seed=3,
+    made={"by": "shares", "test_share": 0.1},
+    assignment={"14-1": "train", "14-2": "test", "14-3": "validation"},
+    notes=("größe 1: 2 patients",),
+)
+
+splits = st.builds(
+    Split,
+    seed=st.integers(0, 2**31 - 1),
+    made=st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False)),
+    assignment=st.dictionaries(st.text(), st.sampled_from(("train", "validation", "test"))),
+    notes=st.lists(st.text()).map(tuple),
+)
+
+
+@given(splits, st.sampled_from((None, 2)), st.booleans())
+def test_what_is_frozen_is_read_back_however_it_is_laid_out(
+    split: Split, indent: int | None, sort_keys: bool
+) -> None:
+    text = json.dumps(split.frozen(), indent=indent, sort_keys=sort_keys)
+    assert read_split(text, FILE) == split
+
+
+def test_the_hash_is_of_canonical_json() -> None:
+    content = (
+        b'{"assignment":{"14-1":"train","14-2":"test","14-3":"validation"},"made":{"by":"shares","test_share":0.1},'
+        b'"notes":["gr\\u00f6\\u00dfe 1: 2 patients"],"seed":3,"version":1}'
+    )
+    assert SPLIT.sha256 == hashlib.sha256(content).hexdigest()
+    other_order = SPLIT.model_copy(
+        update={"assignment": dict(sorted(SPLIT.assignment.items(), reverse=True))}
+    )
+    assert other_order.sha256 == SPLIT.sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"assignment": {**SPLIT.assignment, "14-1": "test"}},
+        {"assignment": {"14-1": "train"}},
+        {"seed": 4},
+        {"made": {}},
+        {"notes": []},
+        {"sha256": "0" * 64},
+    ],
+)
+def test_a_change_by_hand_is_noticed_and_the_remedy_told(change: dict[str, Any]) -> None:
+    with pytest.raises(
+        UserError, match=r"split\.json was changed after it was written: .*; give the file as a"
+    ):
+        read_split(json.dumps({**SPLIT.frozen(), **change}), FILE)
+
+
+def without(field: str) -> str:
+    return json.dumps({name: value for name, value in SPLIT.frozen().items() if name != field})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "Expecting property name"),
+        (without("assignment"), "assignment: Field required"),
+        (json.dumps({**SPLIT.frozen(), "version": 2}), "version: Input should be 1"),
+        (
+            json.dumps({**SPLIT.frozen(), "assignment": {"14-1": "exam"}}),
+            r"assignment\.14-1: Input should be",
+        ),
+        (json.dumps({**SPLIT.frozen(), "more": 1}), "more: Extra inputs are not permitted"),
+    ],
+)
+def test_another_content_is_refused_with_the_reason(text: str, problem: str) -> None:
+    with pytest.raises(UserError, match=rf"split\.json is not a split file of this version \(.*{problem}"):
+        read_split(text, FILE)
+
+
+def test_a_missing_hash_is_no_excuse() -> None:
+    with pytest.raises(UserError, match="its hash does not fit"):
+        read_split(without("sha256"), FILE)

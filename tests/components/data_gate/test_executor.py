@@ -1,0 +1,86 @@
+"""The gate as TFX runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
+from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+from tfx.types import standard_artifacts
+
+from components.data_gate.executor import Executor
+from pipeline.errors import UserError
+from pipeline.features import SPLITS
+
+Pass = Callable[..., Any]
+NONE = Anomalies()
+
+
+@pytest.fixture
+def execute(statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, tmp_path: Path) -> Pass:
+    """Runs the executor, and returns its verdict."""
+    (tmp_path / "schema.pbtxt").write_text(text_format.MessageToString(schema), encoding="utf-8")
+
+    def run(*, anomalies: Anomalies = NONE, previous: str = "") -> Any:
+        inputs = {
+            "anomalies": (
+                standard_artifacts.ExampleAnomalies(),
+                write_splits(dict.fromkeys(SPLITS, anomalies)),
+            ),
+            "statistics": (
+                standard_artifacts.ExampleStatistics(),
+                write_splits(dict.fromkeys(SPLITS, statistics_of())),
+            ),
+            "schema": (standard_artifacts.Schema(), tmp_path),
+        }
+        for artifact, folder in inputs.values():
+            artifact.uri = str(folder)
+        verdict = standard_artifacts.JsonValue()
+        verdict.uri = str(tmp_path / "verdict")
+        Executor().Do(
+            {name: [artifact] for name, (artifact, _) in inputs.items()},
+            {"verdict": [verdict]},
+            {
+                "classes": json.dumps(["benign", "malignant"]),
+                "previous_statistics": previous,
+                "previous_digest": "",
+            },
+        )
+        return verdict.value
+
+    return run
+
+
+def test_good_data_pass(execute: Pass) -> None:
+    assert execute() == {"findings": 0, "drift": {}}
+
+
+def test_the_verdict_holds_the_distances(
+    execute: Pass, statistics_of: Any, write_splits: Callable[..., Path]
+) -> None:
+    previous = write_splits(dict.fromkeys(SPLITS, statistics_of()))
+    assert execute(previous=str(previous)) == {"findings": 0, "drift": {"image/mean_red": 0.0}}
+
+
+def test_an_anomaly_fails_the_run_and_is_told(execute: Pass) -> None:
+    anomalies = Anomalies(anomaly_info={"slide": AnomalyInfo(short_description="Odd", description="x (~1%)")})
+    with pytest.raises(UserError) as caught:
+        execute(anomalies=anomalies)
+    lines = str(caught.value).splitlines()
+    assert [line.split() for line in lines[2:5]] == [
+        [split, "slide", "Odd", "x", "(~1%)"] for split in SPLITS
+    ]
+    assert "drift" not in str(caught.value)
+
+
+def test_drift_fails_the_run_with_the_way_to_accept_it(
+    execute: Pass, statistics_of: Any, write_splits: Callable[..., Path]
+) -> None:
+    previous = write_splits(dict.fromkeys(SPLITS, statistics_of(mean=100)))
+    with pytest.raises(UserError, match="run once with --set data_gate.drift=false"):
+        execute(previous=str(previous))

@@ -1,0 +1,25 @@
+"""The schema compared with a folder of images that no run has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+NAMES = [f"SOB_{'B_A' if patient < 4 else 'M_DC'}-14-{patient}-40-001.png" for patient in range(8)]
+
+
+def test_schema_diff_ingests_and_counts_alone_and_shows_what_does_not_fit(
+    make_knet: Callable[..., Any], breakhis: Callable[..., Path], picture: Callable[..., bytes]
+) -> None:
+    data = breakhis(*NAMES[1:], content=picture(size=(40, 40)))
+    breakhis(NAMES[0], content=picture(size=(5000, 40)))
+    finished = make_knet().run(data=data, command="schema diff")
+    assert (finished.code, finished.stderr) == (1, ""), finished.stdout
+    assert set(finished.states()) == {"BreakHisExampleGen", "ImportSchemaGen", "StatisticsGen"}
+    assert finished.stdout.endswith("feature image/width\n  int_domain.max: 4096 -> 5000\n")
+    assert finished.connections == []

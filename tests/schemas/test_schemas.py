@@ -1,0 +1,73 @@
+"""The bundled schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0.schema_pb2 import Schema
+
+import schemas
+from pipeline import features
+
+TEXTS = {"breakhis": schemas.BREAKHIS.read_text("utf-8"), "images": schemas.of_images(["site", "stain"])}
+SERVED = {features.IMAGE, features.WIDTH, features.HEIGHT, *features.IMAGE_SCALARS}
+
+
+@pytest.fixture(params=TEXTS)
+def schema(request: pytest.FixtureRequest) -> Schema:
+    return text_format.Parse(TEXTS[request.param], Schema())
+
+
+def statistics_of(schema: Schema, *, scalar: float = 0.5, only: set[str] | None = None) -> Any:
+    """Statistics of examples as the schema wants them."""
+    domains = {domain.name: domain.value[0] for domain in schema.string_domain}
+    values = {1: "text", 2: 100, 3: scalar}  # BYTES, INT, FLOAT
+    row = {
+        feature.name: domains.get(feature.domain, values[feature.type])
+        for feature in schema.feature
+        if only is None or feature.name in only
+    }
+    label = {features.LABEL: [0, 1]} if only is None else {}
+    return tfdv.generate_statistics_from_dataframe(
+        pd.DataFrame({**{name: [value] * 2 for name, value in row.items()}, **label}),
+        tfdv.StatsOptions(schema=schema),
+    )
+
+
+def test_every_feature_is_required_and_has_one_value(schema: Schema) -> None:
+    for feature in schema.feature:
+        assert feature.presence.min_fraction == 1
+        assert [dim.size for dim in feature.shape.dim] == [1]
+
+
+def test_whole_examples_pass_in_training(schema: Schema) -> None:
+    found = tfdv.validate_statistics(statistics_of(schema), schema, environment="TRAINING")
+    assert dict(found.anomaly_info) == {}
+
+
+def test_an_image_and_what_is_measured_of_it_pass_in_serving_alone(schema: Schema) -> None:
+    statistics = statistics_of(schema, only=SERVED)
+    assert dict(tfdv.validate_statistics(statistics, schema, environment="SERVING").anomaly_info) == {}
+    missing = tfdv.validate_statistics(statistics, schema, environment="TRAINING").anomaly_info
+    assert set(missing) == {feature.name for feature in schema.feature} - SERVED
+
+
+def test_every_scalar_is_compared_with_the_run_before_and_with_serving(schema: Schema) -> None:
+    now = statistics_of(schema)
+    found = tfdv.validate_statistics(now, schema, previous_statistics=now, serving_statistics=now)
+    compared = {
+        info.path.step[0]
+        for info in found.drift_skew_info
+        if len(info.drift_measurements) == len(info.skew_measurements) == 1
+    }
+    assert compared == set(features.IMAGE_SCALARS)
+
+
+def test_served_images_unlike_the_training_images_are_anomalies(schema: Schema) -> None:
+    served = statistics_of(schema, scalar=0.9)
+    found = tfdv.validate_statistics(statistics_of(schema), schema, serving_statistics=served)
+    assert set(found.anomaly_info) == set(features.IMAGE_SCALARS)
