@@ -20,7 +20,7 @@ from make_crossover import held_out_images, knet_run, probabilities
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import features
-from pipeline.config import BeamConfig
+from pipeline.config import BeamConfig, DataConfig
 from pipeline.evaluation.metrics import eval_config
 from pipeline.evaluation.read_metrics import read_metrics
 from pipeline.registry import RunRegistry
@@ -79,7 +79,7 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    config = eval_config()
+    config = eval_config(slices=DataConfig().slices)
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(
             eval_saved_model_path=str(left.model), eval_config=config
