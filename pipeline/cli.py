@@ -83,9 +83,10 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         config = config.model_copy(update={"data": config.data.model_copy(update={"source": data})})
     workspace = Workspace(config.output)
     with quiet_console(workspace.log, verbose=verbose) as console:
-        from pipeline.preflight import check_weights, prepare_data
+        from pipeline.preflight import check_weights, fetch_weights, prepare_data
 
         check_weights(config)
+        fetch_weights(config)
         checked = prepare_data(config)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
