@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +57,17 @@ def prepare_devices(settings: DevicesConfig) -> Devices:
     capability = min((one.get("compute_capability", (0, 0)) for one in details), default=(0, 0))
     names = sorted({one.get("device_name", "GPU") for one in details}) or ["CPU"]
     return Devices(
-        strategy=tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy(),
+        strategy=_mirrored() if len(gpus) > 1 else tf.distribute.get_strategy(),
         precision=_precision(settings.precision, capability),
         xla=_xla(settings, capability, gpus=len(gpus)),
         description=f"{max(len(gpus), 1)} x {', '.join(names)}",
     )
+
+
+@functools.cache
+def _mirrored() -> Any:
+    """One for the whole process: the collective operations of a second would meet the keys of the first."""
+    return tf.distribute.MirroredStrategy()
 
 
 def _precision(wanted: str, capability: tuple[int, int]) -> str:

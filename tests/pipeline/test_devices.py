@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline import devices as devices_module
 from pipeline.config import DevicesConfig
 from pipeline.devices import Devices, prepare_devices
 
@@ -22,10 +23,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
     """Pretends that GPUs of these compute capabilities are there, and tells what was asked of them."""
 
     def pretend(*capabilities: tuple[int, int]) -> dict[str, Any]:
+        devices_module._mirrored.cache_clear()
         asked: dict[str, Any] = {"growing": [], "deterministic": False}
         experimental = tf.config.experimental
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(capabilities))))
@@ -36,10 +38,13 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         )
         monkeypatch.setattr(experimental, "set_memory_growth", lambda gpu, on: asked["growing"].append(gpu))
         monkeypatch.setattr(experimental, "enable_op_determinism", lambda: asked.update(deterministic=True))
-        monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: asked.setdefault("mirrored", object()))
+        monkeypatch.setattr(
+            tf.distribute, "MirroredStrategy", lambda: asked.update(mirrored=object()) or asked["mirrored"]
+        )
         return asked
 
-    return pretend
+    yield pretend
+    devices_module._mirrored.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,7 @@ def test_the_devices_decide_where_the_configuration_does_not(
     assert asked["growing"] == list(range(len(capabilities)))
     assert asked["deterministic"] == (not capabilities)
     assert (devices.strategy is asked.get("mirrored")) == (len(capabilities) > 1)
+    assert prepare_devices(DevicesConfig()).strategy is devices.strategy
 
 
 def test_the_configuration_decides_where_it_says_something(gpus: Callable[..., dict[str, Any]]) -> None:

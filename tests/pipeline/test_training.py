@@ -101,6 +101,19 @@ def test_a_diverged_training_is_refused_with_the_remedy(
     assert not (tmp_path / "Format-Serving").exists()
 
 
+def test_what_is_trained_in_mixed_precision_is_served_in_float32(
+    patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    mixed = candidate(
+        *("devices.precision=mixed_bfloat16", "training.micro_batch=3", "training.class_weights=balanced"),
+        *("training.fine_tune=blocks", "training.blocks=1", "training.label_smoothing=0.1"),
+    )
+    run_fn(fn_args(patterns, tmp_path, mixed))
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert {layer.compute_dtype for layer in model.get_layer("backbone").layers} == {"float32"}
+    assert (tmp_path / "Format-Serving" / "saved_model.pb").is_file()
+
+
 def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:
     # With next to no learning rate the validation loss hardly moves, and rises as the statistics drift.
     still = candidate(
