@@ -8,9 +8,26 @@ from typing import Any
 import keras
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.config import BackboneName, CandidateConfig, Config, HeadConfig, ImageConfig, TrainingConfig
-from pipeline.models.backbones import token_count
-from pipeline.models.hybrid_model import build_hybrid_model
+from pipeline.config import (
+    BackboneName,
+    CandidateConfig,
+    Config,
+    DevicesConfig,
+    HeadConfig,
+    ImageConfig,
+    TrainingConfig,
+)
+from pipeline.devices import Devices
+from pipeline.errors import UserError
+from pipeline.models.accumulating_model import AccumulatingModel
+from pipeline.models.backbones import Block, blocks_of, token_count
+from pipeline.models.block_sgd import BlockSGD
+from pipeline.models.hybrid_head import HEAD
+from pipeline.models.hybrid_model import BODY, build_hybrid_model
+from pipeline.models.release_blocks import release_blocks
+from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
+from pipeline.models.staged_fine_tuning import StagedFineTuning
+from pipeline.models.staircase_decay import StaircaseDecay
 
 
 class Candidate(BaseModel):
@@ -27,6 +44,7 @@ class Candidate(BaseModel):
     image: ImageConfig
     head: HeadConfig
     training: TrainingConfig
+    devices: DevicesConfig
     seed: int
     synthetic_data: bool
     classes: tuple[str, str]
@@ -46,56 +64,121 @@ class Candidate(BaseModel):
             image=config.image,
             head=config.head,
             training=training,
+            devices=config.devices,
             seed=config.seed,
             synthetic_data=synthetic_data,
             classes=config.data.classes,
         )
 
-    def build(
-        self,
-        *,
-        pixel_statistics: tuple[Sequence[float], Sequence[float]],
-        learning_rate: float,
-        momentum: float,
-        steps_per_epoch: int,
-    ) -> keras.Model:
-        """Builds and compiles the model: SGD with momentum, decayed once an epoch (the paper's eqs 1-3).
+    def images_per_epoch(self, count: int) -> int:
+        """How many training images an epoch has, every copy of the `count` images counted."""
+        return count * len(self.training.augmentation)
+
+    def model(
+        self, *, pixel_statistics: tuple[Sequence[float], Sequence[float]], replicas: int = 1
+    ) -> AccumulatingModel:
+        """Builds the model, which starts from the configured weights.
 
         Args:
             pixel_statistics: RGB means and deviations of the training images.
-            learning_rate: alpha, of the first epoch.
-            momentum: mu.
-            steps_per_epoch: updates after which the learning rate decays.
+            replicas: devices that will share a batch.
         """
         mean, std = pixel_statistics
-        model = build_hybrid_model(
+        training = self.training
+        return build_hybrid_model(
             self.name,
             size=self.image.size,
-            sequence_length=self.sequence_length,
             weights=None if self.settings.weights == "none" else self.settings.weights,
             alpha=self.settings.alpha,
             normalisation=self.image.normalisation,
             pixel_mean=mean,
             pixel_std=std,
-            fine_tune=self.training.fine_tune,
-            batch_norm_momentum=self.training.batch_norm_momentum,
+            batch_norm_momentum=training.batch_norm_momentum,
+            sequence_length=self.sequence_length,
+            # Replicas cannot meet within a loop over micro-batches.
+            synchronized=replicas > 1 and training.micro_batch is None,
             **self.head.model_dump(),
         )
-        schedule = keras.optimizers.schedules.ExponentialDecay(
-            learning_rate, steps_per_epoch, self.training.learning_rate_decay, staircase=True
-        )
-        model.compile(
-            optimizer=keras.optimizers.SGD(schedule, momentum=momentum),
-            loss=keras.losses.SparseCategoricalCrossentropy(),
-            metrics=["accuracy"],
-        )
+
+    def build(
+        self,
+        *,
+        devices: Devices,
+        pixel_statistics: tuple[Sequence[float], Sequence[float]],
+        learning_rate: float,
+        momentum: float,
+        images: int,
+    ) -> AccumulatingModel:
+        """Builds and compiles the model for training (the paper's eqs 1-3).
+
+        Args:
+            devices: that it will be trained on.
+            pixel_statistics: RGB means and deviations of the training images.
+            learning_rate: alpha, of the first epoch.
+            momentum: mu.
+            images: of an epoch, every copy counted.
+
+        Raises:
+            UserError: `block_rates` names a block that the backbone has not, or the weights are not usable.
+        """
+        training = self.training
+        with devices.scope():
+            model = self.model(pixel_statistics=pixel_statistics, replicas=devices.replicas)
+            blocks = blocks_of(self.name, model.get_layer(BODY))
+            schedule = StaircaseDecay(
+                rate=learning_rate,
+                gamma=training.learning_rate_decay,
+                batch=min(training.batch_size, images),
+                images=images,
+            )
+            model.micro_batch = training.micro_batch
+            model.compile(
+                optimizer=BlockSGD(schedule, momentum, multipliers=self._multipliers(model, blocks)),
+                loss=SmoothedCrossentropy(smoothing=training.label_smoothing),
+                weighted_metrics=[
+                    "accuracy"
+                ],  # of genuine images: those that fill a micro-batch weigh nothing
+                jit_compile=devices.xla,
+            )
+            release_blocks(blocks, len(blocks) if training.blocks is None else training.blocks)
+            # With every variable that will ever learn, so that it keeps its state from stage to stage.
+            model.optimizer.build(model.trainable_variables)
         return model
 
     def callbacks(self) -> list[Any]:
         """Early stopping on validation loss, with the best weights restored; on NaN at once."""
-        return [
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.EarlyStopping(
-                monitor="val_loss", patience=self.training.early_stopping_patience, restore_best_weights=True
-            ),
-        ]
+        training = self.training
+        stopping = {
+            "monitor": "val_loss",
+            "patience": training.early_stopping_patience,
+            "restore_best_weights": True,
+        }
+        if training.fine_tune == "staged":
+            stop = StagedFineTuning(self.name, stage_epochs=training.stage_epochs, **stopping)
+        else:
+            stop = keras.callbacks.EarlyStopping(**stopping)
+        return [keras.callbacks.TerminateOnNaN(), stop]
+
+    def class_weight(self, class_counts: Sequence[int]) -> dict[int, float] | None:
+        """The weight of each label's images in the loss, 1 on average; None where all weigh alike.
+
+        Args:
+            class_counts: training images of each label.
+        """
+        if self.training.class_weights == "none":
+            return None
+        even = sum(class_counts) / len(class_counts)
+        return {label: even / max(count, 1) for label, count in enumerate(class_counts)}
+
+    def _multipliers(self, model: keras.Model, blocks: Sequence[Block]) -> dict[str, float]:
+        """The configured `block_rates`, by layer."""
+        layers = {block.name: block.layers for block in blocks}
+        layers[HEAD] = tuple(model.get_layer(HEAD).layers)
+        for name in self.settings.block_rates:
+            if name not in layers:
+                raise UserError(
+                    f"candidates.{self.name}.block_rates: no block {name}; there are {', '.join(layers)}"
+                )
+        return {
+            layer.name: rate for name, rate in self.settings.block_rates.items() for layer in layers[name]
+        }

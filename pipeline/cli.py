@@ -92,9 +92,10 @@ def run(preset: str, file: Path | None, overrides: tuple[str, ...], data: Path |
         config = _with_source(config, data)
     workspace = Workspace(config.output)
     with quiet_console(workspace.log, verbose=verbose) as console:
-        from pipeline.preflight import check_weights, prepare_data
+        from pipeline.preflight import check_weights, fetch_weights, prepare_data
 
         check_weights(config)
+        fetch_weights(config)
         with console.status("reading the names") as status:
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)

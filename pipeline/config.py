@@ -18,7 +18,9 @@ from pipeline.errors import UserError
 
 PRESETS = ("demo", "paper", "production")
 
-BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152"]
+BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
+# The paper's, which are compared unless a configuration says otherwise.
+PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
 # Names of pipeline.evaluation.metrics.METRICS that are better when larger.
 MetricName = Literal[
     "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "precision", "recall", "specificity", "f1"
@@ -107,6 +109,8 @@ class CandidateConfig(_Section):
         "imagenet"  # imagenet (downloaded by Keras once), none, or the path of a no-top weights file
     )
     alpha: float | None = Field(None, gt=0, le=2)  # width multiplier, MobileNet only
+    # alpha_j of the paper's eq (3), 1 where not named, by block: head, and those in docs/fine-tuning.md
+    block_rates: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
 
     @property
     def weights_file(self) -> Path | None:
@@ -117,6 +121,8 @@ class CandidateConfig(_Section):
 class HeadConfig(_Section):
     """What stands on the backbone: a CNN branch beside an LSTM branch, concatenated and classified."""
 
+    # parallel: both branches; serial: the LSTM alone; none: the CNN branch alone
+    variant: Literal["parallel", "serial", "none"] = "parallel"
     lstm_units: int = Field(128, ge=1)
     dense_units: int = Field(256, ge=1)  # of each of the two fully connected layers
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -127,15 +133,37 @@ class TrainingConfig(_Section):
 
     epochs: int = Field(200, ge=1)  # at most; early stopping usually ends sooner
     early_stopping_patience: int = Field(10, ge=1)  # epochs without a better validation loss
-    batch_size: int = Field(500, ge=1)  # images
+    batch_size: int = Field(500, ge=1)  # images of one update
+    micro_batch: int | None = Field(20, ge=1)  # of them on a device at once; none means all
     learning_rate: float = Field(0.001, gt=0, le=10)  # used where tuning is off
     momentum: float = Field(0.9, ge=0, lt=1)  # likewise
     learning_rate_decay: float = Field(0.95, gt=0, le=1)  # per epoch, the paper's eq (2)
-    fine_tune: Literal["all", "head"] = "all"  # which layers learn
-    batch_norm_momentum: float = Field(0.99, gt=0, lt=1)  # of the backbone; lower for few steps from scratch
+    # all: every block learns; blocks: the topmost ones; staged: the head alone at first, then one block more
+    # in every stage, from the top downwards (docs/fine-tuning.md)
+    fine_tune: Literal["all", "blocks", "staged"] = "staged"
+    blocks: int | None = Field(None, ge=0)  # how many, with fine_tune blocks; 0 trains the head alone
+    stage_epochs: int = Field(1, ge=1)  # with fine_tune staged
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: both classes weigh alike
+    label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of a label that is spread over both classes
+    batch_norm_momentum: float = Field(0.99, gt=0, lt=1)  # lower for few steps from scratch
     augmentation: tuple[Literal["original", "flip_horizontal", "flip_vertical"], ...] = Field(
         ("original", "flip_horizontal", "flip_vertical"), min_length=1
     )
+
+    @model_validator(mode="after")
+    def _blocks_where_they_count(self) -> TrainingConfig:
+        if (self.fine_tune == "blocks") != (self.blocks is not None):
+            raise ValueError("fine_tune=blocks and blocks go together, such as fine_tune=blocks and blocks=2")
+        return self
+
+
+class DevicesConfig(_Section):
+    """How the devices compute that a candidate is trained on: all visible GPUs, or else the CPU."""
+
+    # auto: mixed_bfloat16 or mixed_float16 on GPUs with tensor cores for them, else float32
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    xla: Literal["auto"] | bool = "auto"  # auto: on one GPU with tensor cores, unless deterministic
+    deterministic: bool = False  # GPUs too give the same weights for the same seed, slower; a CPU always does
 
 
 class RangeConfig(_Section):
@@ -221,10 +249,11 @@ class Config(_Section):
     data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()
     candidates: dict[BackboneName, CandidateConfig] = Field(
-        {name: CandidateConfig() for name in typing.get_args(BackboneName)}, min_length=1
+        {name: CandidateConfig() for name in PAPER_BACKBONES}, min_length=1
     )
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
+    devices: DevicesConfig = DevicesConfig()
     tuning: TuningConfig | None = TuningConfig()  # none trains with the values of `training`
     selection: SelectionConfig = SelectionConfig()
     gate: GateConfig = GateConfig()

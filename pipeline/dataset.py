@@ -51,7 +51,17 @@ class TransformedSplit:
         files = sorted(map(str, paths), key=lambda file: (_first_pixels(file), file))
         self._records = _read(files)
         self._size = size
-        self.count = int(self._records.reduce(np.int64(0), lambda count, _: count + 1))
+        # Images of each class, by label.
+        self.class_counts: tuple[int, ...] = tuple(
+            self._records.map(_label)
+            .reduce(
+                np.zeros(2, np.int64),
+                lambda counts, label: counts + tf.one_hot(label, 2, dtype=tf.int64),
+            )
+            .numpy()
+            .tolist()
+        )
+        self.count = sum(self.class_counts)
 
     def pixel_statistics(self) -> tuple[list[float], list[float]]:
         """RGB means and deviations of the train split, 0 to 255; Transform writes them into every example."""
@@ -62,7 +72,7 @@ class TransformedSplit:
         return mean, std
 
     def batches(self, *, batch_size: int) -> Any:
-        """Batches of (float32 [batch, size, size, 3] in 0..255, int64 [batch]), in the files' order."""
+        """Batches of (uint8 [batch, size, size, 3], int64 [batch]), in the files' order."""
         return (
             self._records.apply(tf.data.experimental.assert_cardinality(self.count))
             .map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
@@ -97,5 +107,9 @@ class TransformedSplit:
         }
         example = tf.io.parse_single_example(record, spec)
         pixels = tf.io.parse_tensor(example[features.PIXELS], tf.uint8)
-        pixels = tf.ensure_shape(pixels, [self._size, self._size, 3])
-        return tf.cast(pixels, tf.float32), example[features.LABEL]
+        return tf.ensure_shape(pixels, [self._size, self._size, 3]), example[features.LABEL]
+
+
+def _label(record: Any) -> Any:
+    spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    return tf.io.parse_single_example(record, spec)[features.LABEL]

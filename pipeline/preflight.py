@@ -33,6 +33,27 @@ def check_weights(config: Config) -> None:
             )
 
 
+def fetch_weights(config: Config) -> None:
+    """Finds the ImageNet weights of every candidate that starts from them, or has Keras fetch them.
+
+    Raises:
+        UserError: some are missing; the text names each, where it comes from and where to put it.
+    """
+    names = [name for name, candidate in config.candidates.items() if candidate.weights == "imagenet"]
+    if not names:
+        return
+    from pipeline.models.imagenet_weights import imagenet_weights  # with TensorFlow, which takes seconds
+
+    problems = []
+    for name in names:
+        try:
+            imagenet_weights(name, alpha=config.candidates[name].alpha, size=config.image.size)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+
+
 def check_split_file(config: Config) -> None:
     """Checks that the file which the split is taken from is there.
 

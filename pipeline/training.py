@@ -9,10 +9,10 @@ from typing import Any
 
 import keras
 import keras_tuner
-import tensorflow as tf
 
 from pipeline.candidate import Candidate
 from pipeline.dataset import TransformedSplit
+from pipeline.devices import Devices, prepare_devices
 from pipeline.errors import UserError
 from pipeline.model_info import ModelInfo, write_model_info
 from pipeline.models.export_model import export_model
@@ -30,37 +30,32 @@ def run_fn(fn_args: Any) -> None:
     """
     start = time.monotonic()
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
-    make_reproducible(candidate.seed)
+    devices = prepare_devices(candidate.devices)
+    start_from_seed(candidate.seed)
     train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
     validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
     learning_rate, momentum = _hyperparameters(fn_args, candidate)
-    strategy = strategy_for_visible_devices()
-    with strategy.scope():
-        model = candidate.build(
-            pixel_statistics=train.pixel_statistics(),
-            learning_rate=learning_rate,
-            momentum=momentum,
-            steps_per_epoch=steps_per_epoch(train, candidate),
-        )
-    batch_size = candidate.training.batch_size
+    model = candidate.build(
+        devices=devices,
+        pixel_statistics=train.pixel_statistics(),
+        learning_rate=learning_rate,
+        momentum=momentum,
+        images=candidate.images_per_epoch(train.count),
+    )
     history = model.fit(
-        train.training_batches(
-            batch_size=batch_size, augmentation=candidate.training.augmentation, seed=candidate.seed
-        ),
-        validation_data=validation.batches(batch_size=batch_size),
-        epochs=candidate.training.epochs,
+        **fit_arguments(candidate, train, validation, replicas=devices.replicas),
         callbacks=[
             *candidate.callbacks(),
             keras.callbacks.TensorBoard(fn_args.model_run_dir),
             TrainingProgress(),
         ],
-        verbose=0,
     ).history
     if not all(math.isfinite(loss) for loss in history["loss"] + history.get("val_loss", [])):
         raise UserError(
             f"training {candidate.name}: the loss is not finite after {len(history['loss'])} epochs "
             f"with learning rate {learning_rate:g}; lower training.learning_rate or tuning.learning_rate.high"
         )
+    model = _plain(model, candidate, train, devices)
     model.save(Path(fn_args.model_run_dir) / "model.keras")
     saved_model = Path(fn_args.serving_model_dir)
     export_model(model, saved_model, size=candidate.image.size, classes=candidate.classes)
@@ -76,33 +71,43 @@ def run_fn(fn_args: Any) -> None:
         learning_rate=learning_rate,
         momentum=momentum,
         seconds=time.monotonic() - start,
-        device=f"{strategy.num_replicas_in_sync} x {_device_type()}",
+        device=devices.description,
         seed=candidate.seed,
         synthetic_data=candidate.synthetic_data,
     )
     write_model_info(saved_model, info)
 
 
-def make_reproducible(seed: int) -> None:
-    """Starts from the seed: the same records and settings then give the same weights on the same machine."""
+def start_from_seed(seed: int) -> None:
+    """The same records and settings then give the same weights on the same machine."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
 
 
-def strategy_for_visible_devices() -> Any:
-    """All GPUs mirrored where there are several, else the one device there is."""
-    gpus = tf.config.list_physical_devices("GPU")
-    return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+def fit_arguments(
+    candidate: Candidate, train: TransformedSplit, validation: TransformedSplit, *, replicas: int
+) -> dict[str, Any]:
+    """What `fit` of Trainer and Tuner takes alike."""
+    training = candidate.training
+    at_once = training.batch_size if training.micro_batch is None else training.micro_batch * replicas
+    return {
+        "x": train.training_batches(
+            batch_size=training.batch_size, augmentation=training.augmentation, seed=candidate.seed
+        ),
+        "validation_data": validation.batches(batch_size=min(at_once, training.batch_size)),
+        "epochs": training.epochs,
+        "class_weight": candidate.class_weight(train.class_counts),
+        "verbose": 0,
+    }
 
 
-def _device_type() -> str:
-    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-
-
-def steps_per_epoch(train: TransformedSplit, candidate: Candidate) -> int:
-    """Updates in one pass over every copy of every training image."""
-    return math.ceil(train.count * len(candidate.training.augmentation) / candidate.training.batch_size)
+def _plain(model: keras.Model, candidate: Candidate, train: TransformedSplit, devices: Devices) -> Any:
+    """The model as it is served: on one device, in float32."""
+    if devices.replicas == 1 and devices.precision == "float32":
+        return model
+    plain = candidate.model(pixel_statistics=train.pixel_statistics())
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def _hyperparameters(fn_args: Any, candidate: Candidate) -> tuple[float, float]:

@@ -11,8 +11,9 @@ from tfx.components.tuner.component import TunerFnResult
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig
 from pipeline.dataset import TransformedSplit
+from pipeline.devices import prepare_devices
 from pipeline.models.training_progress import TrainingProgress
-from pipeline.training import make_reproducible, steps_per_epoch
+from pipeline.training import fit_arguments, start_from_seed
 
 
 def tuner_fn(fn_args: Any) -> TunerFnResult:
@@ -24,7 +25,8 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     tuning = TuningConfig.model_validate_json(fn_args.custom_config["tuning"])
-    make_reproducible(candidate.seed)
+    devices = prepare_devices(candidate.devices)
+    start_from_seed(candidate.seed)
     train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
     validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
 
@@ -33,10 +35,11 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     def build(trial: keras_tuner.HyperParameters) -> keras.Model:
         rate, momentum = tuning.learning_rate, tuning.momentum
         return candidate.build(
+            devices=devices,
             pixel_statistics=pixel_statistics,
             learning_rate=trial.Float("learning_rate", rate.low, rate.high, sampling="log"),
             momentum=trial.Float("momentum", momentum.low, momentum.high),
-            steps_per_epoch=steps_per_epoch(train, candidate),
+            images=candidate.images_per_epoch(train.count),
         )
 
     tuner = keras_tuner.BayesianOptimization(
@@ -48,16 +51,10 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         project_name="trials",
         overwrite=True,
     )
-    batch_size = candidate.training.batch_size
     return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
-            "x": train.training_batches(
-                batch_size=batch_size, augmentation=candidate.training.augmentation, seed=candidate.seed
-            ),
-            "validation_data": validation.batches(batch_size=batch_size),
-            "epochs": candidate.training.epochs,
+            **fit_arguments(candidate, train, validation, replicas=devices.replicas),
             "callbacks": [*candidate.callbacks(), TrainingProgress()],
-            "verbose": 0,
         },
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import config as config_module
-from pipeline.config import PRESETS, BackboneName, Config, dump_config, load_config
+from pipeline.config import PAPER_BACKBONES, PRESETS, Config, dump_config, load_config
 from pipeline.errors import UserError
 
-BACKBONES = set(typing.get_args(BackboneName))
+BACKBONES = set(PAPER_BACKBONES)
 ROOT_FIELDS = (
-    "beam, candidates, data, data_gate, gate, head, image, kubeflow, name, output, seed, selection, "
+    "beam, candidates, data, data_gate, devices, gate, head, image, kubeflow, name, output, seed, selection, "
     "training, tuning"
 )
 
@@ -33,6 +32,11 @@ def at(config: Config, path: str) -> Any:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_compares_all_five_backbones(preset: str) -> None:
     assert load_config(preset).candidates.keys() == BACKBONES
+
+
+def test_production_fine_tunes_the_last_two_blocks() -> None:
+    training = load_config("production").training
+    assert (training.fine_tune, training.blocks) == ("blocks", 2)
 
 
 def test_every_file_of_a_preset_is_offered() -> None:
@@ -64,7 +68,11 @@ def test_presets_write_to_folders_of_their_own(preset: str) -> None:
         ("training.learning_rate", 0.001),
         ("training.learning_rate_decay", 0.95),
         ("training.momentum", 0.9),
-        ("training.fine_tune", "all"),
+        ("training.micro_batch", 20),
+        ("training.fine_tune", "staged"),
+        ("training.class_weights", "none"),
+        ("training.label_smoothing", 0),
+        ("head.variant", "parallel"),
         ("tuning", None),
         ("selection.metric", "accuracy"),
         *((f"candidates.{name}.weights", "imagenet") for name in sorted(BACKBONES)),
@@ -83,12 +91,16 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
     ("override", "path", "allowed"),
     [
         ("colour=red", "colour", f"no such field; allowed here: {ROOT_FIELDS}"),
-        ("head.units=3", "head.units", "no such field; allowed here: dense_units, dropout, lstm_units"),
+        (
+            "head.units=3",
+            "head.units",
+            "no such field; allowed here: dense_units, dropout, lstm_units, variant",
+        ),
         ("data.sample.size=3", "data.sample.size", "allowed here: images_per_magnification, patients"),
-        ("candidates.vgg16.layers=3", "candidates.vgg16.layers", "allowed here: alpha, weights"),
+        ("candidates.vgg16.layers=3", "candidates.vgg16.layers", "allowed here: alpha, block_rates, weights"),
         ("tuning.metric=f1", "tuning.metric", "allowed here: backbone, epochs, learning_rate, momentum, tri"),
         ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
-        ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101' or 'res"),
+        ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101', 'res"),
         ("gate.minimum.kappa=0.5", "gate.minimum.kappa", "'accuracy', 'balanced_accuracy', 'roc_auc', 'pr_"),
         ("gate.minimum.f1=1.5", "gate.minimum.f1", "less than or equal to 1, not 1.5"),
         ("image.size=16", "image.size", "greater than or equal to 32, not 16"),
@@ -110,6 +122,10 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
             "training.augmentation.0",
             "'flip_horizontal' or 'flip_vertical', n",
         ),
+        ("training.fine_tune=blocks", "training", "fine_tune=blocks and blocks go together, such as"),
+        ("training.blocks=2", "training", "fine_tune=blocks and blocks go together, such as"),
+        ("head.variant=lstm", "head.variant", "'parallel', 'serial' or 'none', not 'lstm'"),
+        ("devices.precision=float64", "devices.precision", "'auto', 'float32', 'mixed_bfloat16' or"),
         ("training=5", "training", "valid dictionary"),
         ("candidates={}", "candidates", "at least 1 item"),
         ("candidates.vgg16.alpha=0.5", "candidates.vgg16.alpha", "only mobilenet has a width multiplier"),

@@ -28,7 +28,7 @@ def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> Transfor
 
 
 def images(dataset: tf.data.Dataset) -> list[bytes]:
-    return [image.astype("uint8").tobytes() for batch, _ in dataset.as_numpy_iterator() for image in batch]
+    return [image.tobytes() for batch, _ in dataset.as_numpy_iterator() for image in batch]
 
 
 def training(split: TransformedSplit, seed: int) -> tf.data.Dataset:
@@ -54,6 +54,7 @@ def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
     split: TransformedSplit, pixels: np.ndarray
 ) -> None:
     assert split.count == COUNT
+    assert split.class_counts == (4, 3)
     assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
     labels = [label for _, batch in split.batches(batch_size=3).as_numpy_iterator() for label in batch]
     assert labels == [0, 1, 0, 1, 0, 1, 0]

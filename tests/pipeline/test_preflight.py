@@ -14,7 +14,7 @@ from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import preflight
 from pipeline.config import Config, load_config
 from pipeline.errors import UserError
-from pipeline.preflight import check_split_file, check_weights, prepare_data
+from pipeline.preflight import check_split_file, check_weights, fetch_weights, prepare_data
 from pipeline.sample_data import write_sample_data
 
 
@@ -196,3 +196,28 @@ def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_p
 def test_a_weights_file_that_is_there_will_do(samples: Path, config_of: Callable[..., Config]) -> None:
     weights = next(samples.rglob("*.png"))  # whether it fits is seen when the model is built
     check_weights(config_of(f"candidates.vgg16.weights={weights}"))
+
+
+def test_every_candidate_whose_imagenet_weights_are_missing_is_named_at_once(
+    config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.utils.get_file", no_network)
+    imagenet = [f"candidates.{name}.weights=imagenet" for name in ("vgg16", "resnet152")]
+    with pytest.raises(UserError) as caught:
+        fetch_weights(config_of(*imagenet))
+    told = str(caught.value).split("\n")
+    assert [line.split(":")[0] for line in told] == [
+        f"candidates.{n}.weights" for n in ("vgg16", "resnet152")
+    ]
+    assert all("no network" in line and str(tmp_path / "models") in line for line in told)
+
+
+def test_without_imagenet_weights_nothing_is_fetched(
+    config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("keras.utils.get_file")
+    fetch_weights(config_of())

@@ -16,6 +16,7 @@ from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig, load_config
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
+from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
 from pipeline.training import run_fn
 from pipeline.tuning import tuner_fn
 
@@ -90,25 +91,27 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
 def test_a_diverged_training_is_refused_with_the_remedy(
     patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Undefined(keras.losses.Loss):
-        def call(self, y_true: Any, y_pred: Any) -> Any:
-            return keras.ops.sum(y_pred, axis=-1) * float("nan")
+    def undefined(self: Any, y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.sum(y_pred, axis=-1) * float("nan")
 
-    monkeypatch.setattr(keras.losses, "SparseCategoricalCrossentropy", Undefined)
+    monkeypatch.setattr(SmoothedCrossentropy, "call", undefined)
     wild = candidate("training.epochs=30")
     with pytest.raises(UserError, match="lower training.learning_rate"):
         run_fn(fn_args(patterns, tmp_path, wild))
     assert not (tmp_path / "Format-Serving").exists()
 
 
-def test_learning_rate_decays_in_steps_of_one_epoch() -> None:
-    statistics = ([128.0] * 3, [64.0] * 3)
-    model = candidate().build(pixel_statistics=statistics, learning_rate=0.1, momentum=0.9, steps_per_epoch=5)
-    rates = []
-    for iteration in (0, 4, 5, 9, 10):
-        model.optimizer.iterations.assign(iteration)
-        rates.append(float(model.optimizer.learning_rate))
-    np.testing.assert_allclose(rates, [0.1, 0.1, 0.095, 0.095, 0.09025], rtol=1e-6)
+def test_what_is_trained_in_mixed_precision_is_served_in_float32(
+    patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    mixed = candidate(
+        *("devices.precision=mixed_bfloat16", "training.micro_batch=3", "training.class_weights=balanced"),
+        *("training.fine_tune=blocks", "training.blocks=1", "training.label_smoothing=0.1"),
+    )
+    run_fn(fn_args(patterns, tmp_path, mixed))
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert {layer.compute_dtype for layer in model.get_layer("backbone").layers} == {"float32"}
+    assert (tmp_path / "Format-Serving" / "saved_model.pb").is_file()
 
 
 def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:
