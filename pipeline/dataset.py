@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import features
-from pipeline.digest import file_digest
 
 _SHUFFLE_BUFFER = 4096  # serialised images: 630 MB at 227 px
 # Each copy of a training image is one of these.
@@ -19,6 +18,17 @@ _FLIPS = {
     "flip_horizontal": tf.image.flip_left_right,
     "flip_vertical": tf.image.flip_up_down,
 }
+
+
+def _read(files: Sequence[str]) -> Any:
+    return tf.data.TFRecordDataset(files, compression_type="GZIP")
+
+
+def _first_pixels(file: str) -> bytes:
+    """The first image of a file; not its bytes on disk, in which features stand in an order of chance."""
+    for record in _read([file]).take(1).as_numpy_iterator():
+        return tf.train.Example.FromString(record).features.feature[features.PIXELS].bytes_list.value[0]
+    return b""
 
 
 class TransformedSplit:
@@ -37,9 +47,9 @@ class TransformedSplit:
             size: pixels per side.
         """
         paths = [path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)]
-        # By content: several workers number their files in the order in which they are done.
-        files = [str(path) for path in sorted(paths, key=lambda path: (file_digest(path), path))]
-        self._records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        # By content: several workers number their files in an order of chance.
+        files = sorted(map(str, paths), key=lambda file: (_first_pixels(file), file))
+        self._records = _read(files)
         self._size = size
         self.count = int(self._records.reduce(np.int64(0), lambda count, _: count + 1))
 
