@@ -58,7 +58,9 @@ def measure_drift(
 
 
 def find_drift(distances: list[Distance], *, split: str) -> list[Finding]:
-    """One finding a feature that drifted."""
+    """One finding a feature that drifted, or one if the schema has nothing compared."""
+    if not distances:
+        return [Finding(split, "whole set", "Drift not measured", "the schema has no drift_comparator")]
     return [
         Finding(split, distance.feature, "Drift since the previous run", _details(distance))
         for distance in distances

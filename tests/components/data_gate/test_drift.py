@@ -45,5 +45,7 @@ def test_a_feature_that_one_side_lacks_is_found_and_not_passed_over(
     assert finding.details.startswith("cannot be compared")
 
 
-def test_a_schema_without_comparators_measures_nothing(statistics_of: Make) -> None:
-    assert measure_drift(statistics_of(), previous=statistics_of(mean=0), schema=Schema()) == []
+def test_a_schema_without_comparators_is_a_finding(statistics_of: Make) -> None:
+    distances = measure_drift(statistics_of(), previous=statistics_of(mean=0), schema=Schema())
+    (finding,) = find_drift(distances, split="train")
+    assert finding.details == "the schema has no drift_comparator"

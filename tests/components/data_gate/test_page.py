@@ -52,7 +52,7 @@ def test_findings_stand_in_a_table_and_are_not_taken_for_html(page: Callable[...
 def test_good_data_are_said_to_be_good(page: Callable[..., str]) -> None:
     text = own(page())
     assert "Nothing is wrong" in text and "did not pass" not in text
-    assert "Not looked for" in text
+    assert "Not measured" in text
 
 
 def test_distances_are_shown_and_those_too_far_are_marked(page: Callable[..., str]) -> None:
@@ -60,7 +60,7 @@ def test_distances_are_shown_and_those_too_far_are_marked(page: Callable[..., st
     text = own(page(Judgement((), drift)))
     assert re.findall(r'class="drifted"><td>([^<]*)', text) == ["image/laplacian"]
     assert '<td class="figure">0.125</td>' in text
-    assert "Not looked for" not in text
+    assert "Not measured" not in text
 
 
 def test_facets_is_given_the_statistics_of_every_set(page: Callable[..., str], statistics_of: Any) -> None:

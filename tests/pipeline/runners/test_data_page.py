@@ -59,7 +59,7 @@ def test_the_page_of_a_failed_run_shows_all_that_the_gate_found(
     text = page.read_text("utf-8")
     assert text.count("<td>slide</td>") == len(SPLITS)
     assert "no example is b (label 1)" in text
-    assert "Not looked for" in text
+    assert "Not measured" in text
 
 
 def test_the_previous_run_is_compared_and_shown_beside(
@@ -71,4 +71,4 @@ def test_the_previous_run_is_compared_and_shown_beside(
     write_data_page(page, executions, record=make_record(), classes=("a", "b"), previous=previous)
     text = page.read_text("utf-8")
     assert '<td>image/eosin</td>\n<td class="figure">0.000</td>' in text
-    assert "Not looked for" not in text
+    assert "Not measured" not in text
