@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.registry import RunRegistry
 from pipeline.run_record import Data
-from pipeline.sample_data import is_synthetic, write_sample_data
+from pipeline.sample_data import MARKER, is_synthetic, write_sample_data
 from pipeline.workspace import Workspace
 
 
@@ -102,7 +102,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         root=catalog.source.location if catalog.manifest else None,
         fingerprint=digest,
         span=RunRegistry(workspace.registry).span(digest),
-        synthetic=is_synthetic(catalog.source.location),
+        synthetic=_is_synthetic(catalog),
         patients={name: patients[name] for name in features.SPLITS},
         images={name: images[name] for name in features.SPLITS},
         columns=catalog.columns,
@@ -124,6 +124,12 @@ def check_slices(config: Config, catalog: Catalog) -> None:
         raise UserError(
             f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has {columns}"
         )
+
+
+def _is_synthetic(catalog: Catalog) -> bool:
+    """Whether the images are drawn; an archive of them holds the marker among its files."""
+    names = {name.rpartition("/")[2] for name in catalog.passed_over}
+    return MARKER in names or is_synthetic(catalog.source.location)
 
 
 def _sample_data(config: Config) -> Path:

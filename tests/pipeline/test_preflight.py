@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_drawn_images_are_called_synthetic_whichever_folder_is_named(
     samples: Path, config_of: Callable[..., Config], named: str
 ) -> None:
     assert prepare_data(config_of(f"data.source={samples / named}")).synthetic
+
+
+def test_drawn_images_are_called_synthetic_in_an_archive_too(
+    samples: Path, config_of: Callable[..., Config], tmp_path: Path
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "data"), "zip", samples.parent, samples.name)
+    assert prepare_data(config_of(f"data.source={archive}")).synthetic
 
 
 def test_real_images_are_not_called_synthetic(shared_data: Path, config_of: Callable[..., Config]) -> None:

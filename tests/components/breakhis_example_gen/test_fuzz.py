@@ -29,7 +29,7 @@ _KNOWN_PARTS = (
     *("malignant", "100X", "SOB_B_A-14-1-40-002.png", "SOB_M_DC-14-2-40-001.png", "README.txt", "scan.PNG"),
     *("Thumbs.db", ".hidden", "__MACOSX", "b\u00f6se \x1b[31m.tif", "new\nline.png"),
 )
-_characters = st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0\\")
+_characters = st.characters(exclude_categories=["Cs"], exclude_characters="/\0\\")
 _any_parts = st.text(_characters, min_size=1, max_size=8).filter(lambda part: part not in (".", ".."))
 _parts = st.sampled_from(_KNOWN_PARTS) | _any_parts
 _positions = st.integers(0, 10**6)
