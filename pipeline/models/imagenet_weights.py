@@ -48,9 +48,10 @@ def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
                 )
             )
         except Exception as error:  # Keras raises no narrower class
+            reason = str(error).rpartition(" -- ")[2]  # the rest repeats the URL
             raise UserError(
                 f"candidates.{backbone}.weights: the ImageNet weights are not in Keras's cache and cannot be "
-                f"fetched ({error}); put {file.name} from {url} ({published}) into {file.parent}, or set "
+                f"fetched ({reason}); put {file.name} from {url} ({published}) into {file.parent}, or set "
                 "weights to a file of yours or to none"
             ) from error
     if entry.weights_md5 and _md5(file) != entry.weights_md5:
