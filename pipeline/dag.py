@@ -43,6 +43,7 @@ def create_pipeline(
     schema_digest: str,
     pipeline_root: str,
     push_folder: str,
+    cache_root: str,
     previous_statistics: KeptStatistics | None = None,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
@@ -60,6 +61,7 @@ def create_pipeline(
         schema_digest: of its content.
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
+        cache_root: folder for what the frozen blocks of a backbone make of the images.
         previous_statistics: what DataGate looks for drift from; none looks for none.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
@@ -112,8 +114,11 @@ def create_pipeline(
     candidates = {
         name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
     }
-    tuner = _tuner(config, candidates, transform)
-    trainers = {name: _trainer(candidate, transform, tuner) for name, candidate in candidates.items()}
+    tuner = _tuner(config, candidates, transform, cache_root=cache_root)
+    trainers = {
+        name: _trainer(candidate, transform, tuner, cache_root=cache_root)
+        for name, candidate in candidates.items()
+    }
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
     evaluators = {
         name: _evaluator(name, model, examples, schema, slices=config.data.slices)
@@ -171,7 +176,7 @@ def create_pipeline(
     )
 
 
-def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> Any:
+def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any, *, cache_root: str) -> Any:
     """The search for learning rate and momentum, or None where the configuration has none."""
     if config.tuning is None:
         return None
@@ -184,6 +189,7 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
             custom_config={
                 "candidate": candidate.model_dump_json(),
                 "tuning": config.tuning.model_dump_json(),
+                "cache_root": cache_root,
             },
             **_training_inputs(transform),
         ),
@@ -192,12 +198,12 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
     )
 
 
-def _trainer(candidate: Candidate, transform: Any, tuner: Any) -> Any:
+def _trainer(candidate: Candidate, transform: Any, tuner: Any, *, cache_root: str) -> Any:
     return _stamped(
         Trainer(
             run_fn="pipeline.training.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-            custom_config={"candidate": candidate.model_dump_json()},
+            custom_config={"candidate": candidate.model_dump_json(), "cache_root": cache_root},
             **_training_inputs(transform),
         ).with_id(f"Trainer-{candidate.name}"),
         "pipeline.training",

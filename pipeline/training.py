@@ -14,16 +14,20 @@ from pipeline.candidate import Candidate
 from pipeline.dataset import TransformedSplit
 from pipeline.devices import Devices, prepare_devices
 from pipeline.errors import UserError
+from pipeline.feature_cache.cached_split import CachedSplit
+from pipeline.learner import Learner
 from pipeline.model_info import ModelInfo, write_model_info
 from pipeline.models.export_model import export_model
 from pipeline.models.training_progress import TrainingProgress
+from pipeline.start_from_seed import start_from_seed
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains, restores the best epoch, and writes the SavedModel and, beside the logs, `model.keras`.
 
     Args:
-        fn_args: TFX's FnArgs; `custom_config["candidate"]` is a `Candidate` as JSON.
+        fn_args: TFX's FnArgs; `custom_config` holds `candidate`, a `Candidate` as JSON, and `cache_root`, the
+            folder for feature maps.
 
     Raises:
         UserError: the loss became infinite or undefined.
@@ -32,18 +36,18 @@ def run_fn(fn_args: Any) -> None:
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
-    train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
-    validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
-    learning_rate, momentum = _hyperparameters(fn_args, candidate)
-    model = candidate.build(
+    train, validation = read_splits(fn_args, candidate)
+    learner = Learner(
+        candidate,
         devices=devices,
-        pixel_statistics=train.pixel_statistics(),
-        learning_rate=learning_rate,
-        momentum=momentum,
-        images=candidate.images_per_epoch(train.count),
+        train=train,
+        validation=validation,
+        cache_root=Path(fn_args.custom_config["cache_root"]),
     )
-    history = model.fit(
-        **fit_arguments(candidate, train, validation, replicas=devices.replicas),
+    learning_rate, momentum = _hyperparameters(fn_args, candidate)
+    learning, model = learner.build(learning_rate=learning_rate, momentum=momentum)
+    history = learning.fit(
+        **fit_arguments(candidate, learner.train, learner.validation, replicas=devices.replicas),
         callbacks=[
             *candidate.callbacks(),
             keras.callbacks.TensorBoard(fn_args.model_run_dir),
@@ -78,22 +82,30 @@ def run_fn(fn_args: Any) -> None:
     write_model_info(saved_model, info)
 
 
-def start_from_seed(seed: int) -> None:
-    """The same records and settings then give the same weights on the same machine."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
+def read_splits(fn_args: Any, candidate: Candidate) -> tuple[TransformedSplit, TransformedSplit]:
+    """The train split, whose images alone are augmented, and the validation split."""
+    size, training = candidate.image.size, candidate.training
+    train = TransformedSplit(
+        fn_args.train_files, size=size, copies=training.augmentation, changes=training.random_augmentation
+    )
+    return train, TransformedSplit(fn_args.eval_files, size=size)
 
 
 def fit_arguments(
-    candidate: Candidate, train: TransformedSplit, validation: TransformedSplit, *, replicas: int
+    candidate: Candidate,
+    train: TransformedSplit | CachedSplit,
+    validation: TransformedSplit | CachedSplit,
+    *,
+    replicas: int,
 ) -> dict[str, Any]:
     """What `fit` of Trainer and Tuner takes alike."""
     training = candidate.training
     at_once = training.batch_size if training.micro_batch is None else training.micro_batch * replicas
     return {
         "x": train.training_batches(
-            batch_size=training.batch_size, augmentation=training.augmentation, seed=candidate.seed
+            batch_size=training.batch_size, seed=candidate.seed, epochs=range(training.epochs)
         ),
+        "steps_per_epoch": -(-train.count * train.copy_count // training.batch_size),
         "validation_data": validation.batches(batch_size=min(at_once, training.batch_size)),
         "epochs": training.epochs,
         "class_weight": candidate.class_weight(train.class_counts),

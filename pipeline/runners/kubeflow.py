@@ -34,6 +34,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
         pipeline_root=config.kubeflow.pipeline_root,
         push_folder=f"{config.kubeflow.pipeline_root}/serving",
+        cache_root=config.kubeflow.cache_root,
         beam_args=beam_args(config.beam),
     )
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -105,6 +105,7 @@ def _pipeline(
         schema_digest=file_digest(schema),
         pipeline_root=str(workspace.artifacts),
         push_folder=str(workspace.served),
+        cache_root=str(workspace.feature_maps),
         previous_statistics=previous,
         beam_args=beam_args(config.beam),
         metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),

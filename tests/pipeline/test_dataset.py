@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.config import RandomAugmentationConfig
 from pipeline.dataset import TransformedSplit
 
 THREE_FOLD = ("original", "flip_horizontal", "flip_vertical")
@@ -24,15 +25,19 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> TransformedSplit:
     labels = [index % 2 for index in range(COUNT)]
-    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE)
+    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=THREE_FOLD)
 
 
 def images(dataset: tf.data.Dataset) -> list[bytes]:
     return [image.tobytes() for batch, _ in dataset.as_numpy_iterator() for image in batch]
 
 
-def training(split: TransformedSplit, seed: int) -> tf.data.Dataset:
-    return split.training_batches(batch_size=4, augmentation=THREE_FOLD, seed=seed)
+def epoch(split: TransformedSplit, number: int = 0, *, seed: int = 0) -> list[bytes]:
+    return images(split.training_batches(batch_size=4, seed=seed, epochs=range(number, number + 1)))
+
+
+def copies_of(pixels: np.ndarray) -> list[bytes]:
+    return [copy.tobytes() for one in pixels for copy in (one, one[:, ::-1].copy(), one[::-1].copy())]
 
 
 def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
@@ -63,18 +68,66 @@ def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
 def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(
     split: TransformedSplit, pixels: np.ndarray
 ) -> None:
-    expected = Counter(
-        copy.tobytes() for one in pixels for copy in (one, one[:, ::-1].copy(), one[::-1].copy())
+    assert Counter(epoch(split)) == Counter(copies_of(pixels))
+
+
+def test_copies_stand_one_after_the_other_where_feature_maps_are_made_of_them(
+    split: TransformedSplit, pixels: np.ndarray
+) -> None:
+    assert images(split.copies(batch_size=5)) == copies_of(pixels)
+
+
+def test_training_order_follows_seed_and_epoch(split: TransformedSplit) -> None:
+    assert epoch(split, 3) == epoch(split, 3)
+    assert epoch(split, 3) != epoch(split, 4)
+    assert epoch(split, 3) != epoch(split, 3, seed=1)
+
+
+def test_epochs_follow_one_another_and_the_last_batch_of_each_is_shorter(split: TransformedSplit) -> None:
+    both = split.training_batches(batch_size=4, seed=0, epochs=range(2, 4))
+    assert images(both) == epoch(split, 2) + epoch(split, 3)
+    assert [len(labels) for _, labels in both] == [4, 4, 4, 4, 4, 1] * 2
+    assert len(both) == 12
+
+
+def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    same = np.repeat(pixels[:1], COUNT, axis=0)
+    changes = RandomAugmentationConfig(stain=0.2, colour=0.2, turn=True)
+    split = TransformedSplit(
+        [write_transformed(same, [0] * COUNT)], size=SIZE, copies=("original",) * 2, changes=changes
     )
-    assert Counter(images(training(split, seed=0))) == expected
+    assert epoch(split) == epoch(split)
+    found = [*epoch(split), *epoch(split, 1), *epoch(split, seed=1)]
+    assert len(set(found)) == len(found) == 3 * 2 * COUNT
 
 
-def test_training_order_follows_the_seed_and_changes_with_the_epoch(split: TransformedSplit) -> None:
-    one, other = training(split, seed=0), training(split, seed=0)
-    first, second = images(one), images(one)
-    assert [images(other), images(other)] == [first, second]
-    assert first != second
-    assert images(training(split, seed=1)) != first
+def test_evaluation_and_kept_copies_are_never_changed(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    changes = RandomAugmentationConfig(stain=0.5, colour=0.5, turn=True)
+    pattern = write_transformed(pixels, [0] * COUNT)
+    split = TransformedSplit([pattern], size=SIZE, copies=THREE_FOLD, changes=changes)
+    assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
+    assert images(split.copies(batch_size=3)) == copies_of(pixels)
+
+
+def test_the_digest_is_of_pixels_labels_and_copies(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    def digest(pixels: np.ndarray, labels: list[int], *copies: str) -> str:
+        return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=copies).digest
+
+    plain = digest(pixels, [0] * COUNT, "original")
+    assert plain == digest(pixels.copy(), [0] * COUNT, "original")
+    others = {
+        digest(pixels ^ 1, [0] * COUNT, "original"),
+        digest(pixels, [1] * COUNT, "original"),
+        digest(pixels, [0] * COUNT, "flip_vertical"),
+        digest(pixels[::-1], [0] * COUNT, "original"),
+    }
+    assert len(others | {plain}) == 5
 
 
 def test_pixel_statistics_are_those_that_transform_wrote(split: TransformedSplit, pixels: np.ndarray) -> None:
