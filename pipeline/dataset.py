@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,8 @@ class TransformedSplit:
 
     Example:
         split = TransformedSplit(fn_args.train_files, size=227)
-        model.fit(split.training_batches(batch_size=32, augmentation=("original",), seed=0))
+        batches = split.training_batches(batch_size=32, augmentation=("original",), seed=0, epochs=range(9))
+        model.fit(batches, epochs=9, steps_per_epoch=ceil(split.count / 32))
     """
 
     def __init__(self, patterns: Sequence[str], *, size: int) -> None:
@@ -80,10 +84,13 @@ class TransformedSplit:
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def training_batches(self, *, batch_size: int, augmentation: Sequence[str], seed: int) -> Any:
-        """The same, each image once for each kind of augmentation, shuffled anew in every epoch."""
-        total = self.count * len(augmentation)
-        copies = tf.data.Dataset.range(len(augmentation))
+    def training_batches(
+        self, *, batch_size: int, augmentation: Sequence[str], seed: int, epochs: range
+    ) -> Any:
+        """The same for one epoch after another, each image once for each kind of augmentation, shuffled.
+
+        The order of an epoch depends on the seed and its number alone, so that training can begin anywhere.
+        """
         flips = [_FLIPS[kind] for kind in augmentation]
 
         def parse(record: Any, copy: Any) -> tuple[Any, Any]:
@@ -91,13 +98,46 @@ class TransformedSplit:
             branches = [lambda flip=flip: flip(pixels) for flip in flips]
             return tf.ensure_shape(tf.switch_case(tf.cast(copy, tf.int32), branches), pixels.shape), label
 
+        def epoch_batches(epoch: Any) -> Any:
+            copies = self._shuffled_copies(len(augmentation), seed=seed, epoch=epoch)
+            return copies.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+
+        steps = math.ceil(self.count * len(augmentation) / batch_size)
         return (
-            self._records.flat_map(lambda record: copies.map(lambda copy: (record, copy)))
-            .apply(tf.data.experimental.assert_cardinality(total))
-            .shuffle(min(total, _SHUFFLE_BUFFER), seed=seed)
-            .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size)
+            tf.data.Dataset.range(epochs.start, epochs.stop)
+            .flat_map(epoch_batches)
+            .apply(tf.data.experimental.assert_cardinality(len(epochs) * steps))
             .prefetch(tf.data.AUTOTUNE)
+        )
+
+    def image_names(
+        self, *, batch: int, batch_size: int, augmentation: Sequence[str], seed: int, epoch: int
+    ) -> list[str]:
+        """The paths of the images in a training batch, which is counted from 0."""
+        spec = {features.PATH: tf.io.FixedLenFeature([], tf.string)}
+        copies = tf.data.Dataset.range(epoch, epoch + 1).flat_map(
+            lambda epoch: self._shuffled_copies(len(augmentation), seed=seed, epoch=epoch)
+        )
+        paths = copies.map(lambda record, copy: tf.io.parse_single_example(record, spec)[features.PATH])
+        found = paths.skip(batch * batch_size).take(batch_size).as_numpy_iterator()
+        return sorted({path.decode() for path in found})
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256, in hexadecimal, of all pixels and labels in their order."""
+        digest = hashlib.sha256()
+        for pixels, label in self._records.map(self._parse).as_numpy_iterator():
+            digest.update(pixels.tobytes())
+            digest.update(int(label).to_bytes(8, "little"))
+        return digest.hexdigest()
+
+    def _shuffled_copies(self, copies: int, *, seed: int, epoch: Any) -> Any:
+        """Pairs of a record and the number of its copy, for a function that maps an epoch, int64 []."""
+        # Of this function's graph; with the epoch it seeds the order. TensorFlow cannot take 0 here.
+        tf.compat.v1.set_random_seed(1 + seed % (2**31 - 2))
+        numbers = tf.data.Dataset.range(copies)
+        return self._records.flat_map(lambda record: numbers.map(lambda number: (record, number))).shuffle(
+            min(self.count * copies, _SHUFFLE_BUFFER), seed=epoch
         )
 
     def _parse(self, record: Any) -> tuple[Any, Any]:

@@ -9,54 +9,94 @@ from typing import Any
 
 import keras
 import keras_tuner
+import tensorflow as tf
 
 from pipeline.candidate import Candidate
+from pipeline.commit import commit
 from pipeline.dataset import TransformedSplit
 from pipeline.devices import Devices, prepare_devices
+from pipeline.digest import code_digest, file_digest, text_digest
 from pipeline.errors import UserError
+from pipeline.loss_error import loss_error
 from pipeline.model_info import ModelInfo, write_model_info
+from pipeline.models.checkpoint import Checkpoint
 from pipeline.models.export_model import export_model
+from pipeline.models.finite_loss import FiniteLoss
+from pipeline.models.training_history import TrainingHistory
 from pipeline.models.training_progress import TrainingProgress
+from pipeline.write_history import write_history
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains, restores the best epoch, and writes the SavedModel and, beside the logs, `model.keras`.
 
+    `history.json` is there too, as `write_history` makes it. A training that was killed goes on after its
+    last whole epoch.
+
     Args:
-        fn_args: TFX's FnArgs; `custom_config["candidate"]` is a `Candidate` as JSON.
+        fn_args: TFX's FnArgs; `custom_config["candidate"]` is a `Candidate` as JSON, `checkpoints` the folder
+            for the states of trainings, and `fingerprint` and `split_sha256` are of the data.
 
     Raises:
-        UserError: the loss became infinite or undefined.
+        UserError: the loss became infinite or undefined, or memory ran out.
     """
     start = time.monotonic()
-    candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
+    settings = fn_args.custom_config
+    candidate = Candidate.model_validate_json(settings["candidate"])
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
     train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
     validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
     learning_rate, momentum = _hyperparameters(fn_args, candidate)
+    digests = {
+        "examples_sha256": text_digest(train.digest, validation.digest),
+        "candidate_sha256": text_digest(settings["candidate"]),
+        "code_sha256": code_digest("pipeline.training"),
+    }
+    images = candidate.images_per_epoch(train.count)
     model = candidate.build(
         devices=devices,
         pixel_statistics=train.pixel_statistics(),
         learning_rate=learning_rate,
         momentum=momentum,
-        images=candidate.images_per_epoch(train.count),
+        images=images,
     )
-    history = model.fit(
-        **fit_arguments(candidate, train, validation, replicas=devices.replicas),
-        callbacks=[
-            *candidate.callbacks(),
-            keras.callbacks.TensorBoard(fn_args.model_run_dir),
-            TrainingProgress(),
-        ],
-    ).history
-    if not all(math.isfinite(loss) for loss in history["loss"] + history.get("val_loss", [])):
-        raise UserError(
-            f"training {candidate.name}: the loss is not finite after {len(history['loss'])} epochs "
-            f"with learning rate {learning_rate:g}; lower training.learning_rate or tuning.learning_rate.high"
+    logs = Path(fn_args.model_run_dir)
+    history = TrainingHistory(logs, images=images)
+    stopping = candidate.early_stopping()
+    weights = candidate.settings.weights_file
+    started_from = file_digest(weights) if weights else candidate.settings.weights
+    # Not in a folder of TFX's: the next attempt has others.
+    state = text_digest(*digests.values(), started_from, f"{learning_rate} {momentum} {devices.precision}")
+    checkpoint = Checkpoint(
+        Path(settings["checkpoints"]) / candidate.name / f"{state}.npz", stopping=stopping, history=history
+    )
+    finite = FiniteLoss(
+        lambda epoch, batch: loss_error(
+            candidate, train, epoch=epoch, batch=batch, learning_rate=learning_rate
         )
+    )
+    _fit(
+        model,
+        candidate,
+        devices,
+        **fit_arguments(
+            candidate, train, validation, replicas=devices.replicas, first_epoch=checkpoint.first_epoch
+        ),
+        callbacks=[finite, stopping, history, checkpoint, TrainingProgress()],
+    )
     model = _plain(model, candidate, train, devices)
-    model.save(Path(fn_args.model_run_dir) / "model.keras")
+    model.save(logs / "model.keras")
+    write_history(
+        logs / "history.json",
+        history,
+        model=model,
+        validation=validation.batches(batch_size=_at_once(candidate, devices.replicas)),
+        classes=candidate.classes,
+        best_epoch=int(stopping.best_epoch) + 1,
+        resumed_after=checkpoint.first_epoch,
+        devices=devices,
+    )
     saved_model = Path(fn_args.serving_model_dir)
     export_model(model, saved_model, size=candidate.image.size, classes=candidate.classes)
     info = ModelInfo(
@@ -67,15 +107,20 @@ def run_fn(fn_args: Any) -> None:
         parameters=model.count_params(),
         train_images=train.count,
         validation_images=validation.count,
-        epochs=len(history["loss"]),
+        epochs=len(history.epochs),
         learning_rate=learning_rate,
         momentum=momentum,
         seconds=time.monotonic() - start,
         device=devices.description,
         seed=candidate.seed,
         synthetic_data=candidate.synthetic_data,
+        fingerprint=settings["fingerprint"],
+        split_sha256=settings["split_sha256"],
+        commit=commit(),
+        **digests,
     )
     write_model_info(saved_model, info)
+    checkpoint.remove()
 
 
 def start_from_seed(seed: int) -> None:
@@ -85,20 +130,49 @@ def start_from_seed(seed: int) -> None:
 
 
 def fit_arguments(
-    candidate: Candidate, train: TransformedSplit, validation: TransformedSplit, *, replicas: int
+    candidate: Candidate,
+    train: TransformedSplit,
+    validation: TransformedSplit,
+    *,
+    replicas: int,
+    first_epoch: int = 0,
 ) -> dict[str, Any]:
     """What `fit` of Trainer and Tuner takes alike."""
     training = candidate.training
-    at_once = training.batch_size if training.micro_batch is None else training.micro_batch * replicas
     return {
         "x": train.training_batches(
-            batch_size=training.batch_size, augmentation=training.augmentation, seed=candidate.seed
+            batch_size=training.batch_size,
+            augmentation=training.augmentation,
+            seed=candidate.seed,
+            epochs=range(first_epoch, training.epochs),
         ),
-        "validation_data": validation.batches(batch_size=min(at_once, training.batch_size)),
+        "steps_per_epoch": math.ceil(candidate.images_per_epoch(train.count) / training.batch_size),
+        "validation_data": validation.batches(batch_size=_at_once(candidate, replicas)),
+        "initial_epoch": first_epoch,
         "epochs": training.epochs,
         "class_weight": candidate.class_weight(train.class_counts),
         "verbose": 0,
     }
+
+
+def _at_once(candidate: Candidate, replicas: int) -> int:
+    """How many images the devices hold at the same time."""
+    training = candidate.training
+    if training.micro_batch is None:
+        return training.batch_size
+    return min(training.micro_batch * replicas, training.batch_size)
+
+
+def _fit(model: keras.Model, candidate: Candidate, devices: Devices, **arguments: Any) -> None:
+    try:
+        model.fit(**arguments)
+    except tf.errors.ResourceExhaustedError as error:
+        at_once = _at_once(candidate, devices.replicas) // devices.replicas
+        remedy = f"set training.micro_batch={at_once // 2} or less" if at_once > 1 else "lower image.size"
+        raise UserError(
+            f"training {candidate.name}: {devices.description} ran out of memory with {at_once} images of "
+            f"{candidate.image.size} px at once; {remedy}"
+        ) from error
 
 
 def _plain(model: keras.Model, candidate: Candidate, train: TransformedSplit, devices: Devices) -> Any:

@@ -55,6 +55,10 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         tuner=tuner,
         fit_kwargs={
             **fit_arguments(candidate, train, validation, replicas=devices.replicas),
-            "callbacks": [*candidate.callbacks(), TrainingProgress()],
+            "callbacks": [
+                keras.callbacks.TerminateOnNaN(),
+                candidate.early_stopping(),
+                TrainingProgress(),
+            ],
         },
     )

@@ -45,6 +45,11 @@ class Workspace:
         return self.root / "schema.pbtxt"
 
     @property
+    def checkpoints(self) -> Path:
+        """The states of trainings that have not ended."""
+        return self.root / "checkpoints"
+
+    @property
     def reports(self) -> Path:
         """A folder a run."""
         return self.root / "reports"

@@ -15,6 +15,7 @@ from pipeline.models.global_contrast_normalization import GlobalContrastNormaliz
 from pipeline.models.hybrid_head import build_hybrid_head
 from pipeline.models.imagenet_weights import imagenet_weights
 
+SCALING = "scaling"
 BODY = "backbone"
 
 
@@ -48,7 +49,7 @@ def build_hybrid_model(
 
     Returns:
         A model from [batch, size, size, 3] RGB in 0..255 to the probabilities of both classes [batch, 2]. Its
-        layers `backbone` and `head` are models of their own.
+        layers `scaling`, `backbone` and `head` are models of their own.
     """
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
     scaled = {
@@ -63,7 +64,8 @@ def build_hybrid_model(
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
     on_body = build_hybrid_head(body.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
-    return AccumulatingModel(pixels, on_body(body(scaled)), name=f"knet_{backbone}")
+    scaling = keras.Model(pixels, scaled, name=SCALING)
+    return AccumulatingModel(pixels, on_body(body(scaling(pixels))), name=f"knet_{backbone}")
 
 
 def _build_body(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:

@@ -28,12 +28,14 @@ def compile_pipeline(config: Config, output: Path) -> None:
         data_source=config.kubeflow.data_source,
         data_root=config.kubeflow.data_root,
         fingerprint="",
+        split_sha256="",
         span=0,
         synthetic_data=False,
         schema_file=config.kubeflow.schema_file,
         schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
         pipeline_root=config.kubeflow.pipeline_root,
         push_folder=f"{config.kubeflow.pipeline_root}/serving",
+        checkpoints=config.kubeflow.checkpoints,
         beam_args=beam_args(config.beam),
     )
     output.parent.mkdir(parents=True, exist_ok=True)

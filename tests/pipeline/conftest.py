@@ -26,11 +26,12 @@ def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
         }
         path = folder / "transformed_examples-00000-of-00001.gz"
         with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-            for image, label in zip(pixels, labels, strict=True):
+            for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
                 example = tf.train.Example()
                 feature = example.features.feature
                 feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(image).numpy())
                 feature[features.LABEL].int64_list.value.append(label)
+                feature[features.PATH].bytes_list.value.append(f"images/{number}.png".encode())
                 for name, values in statistics.items():
                     feature[name].float_list.value.extend(values)
                 writer.write(example.SerializeToString())

@@ -55,6 +55,9 @@ def fn_args(
         working_dir=str(folder / "work"),
         custom_config={
             "candidate": candidate.model_dump_json(),
+            "checkpoints": str(folder / "checkpoints"),
+            "fingerprint": "of the files",
+            "split_sha256": "of the split",
             "tuning": tuning.model_dump_json() if tuning else None,
         },
         hyperparameters=hyperparameters,
