@@ -31,8 +31,8 @@ def images(dataset: tf.data.Dataset) -> list[bytes]:
     return [image.tobytes() for batch, _ in dataset.as_numpy_iterator() for image in batch]
 
 
-def training(split: TransformedSplit, seed: int) -> tf.data.Dataset:
-    return split.training_batches(batch_size=4, augmentation=THREE_FOLD, seed=seed)
+def training(split: TransformedSplit, *, seed: int, epochs: range = range(1)) -> tf.data.Dataset:
+    return split.training_batches(batch_size=4, augmentation=THREE_FOLD, seed=seed, epochs=epochs)
 
 
 def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
@@ -69,12 +69,45 @@ def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(
     assert Counter(images(training(split, seed=0))) == expected
 
 
-def test_training_order_follows_the_seed_and_changes_with_the_epoch(split: TransformedSplit) -> None:
-    one, other = training(split, seed=0), training(split, seed=0)
-    first, second = images(one), images(one)
-    assert [images(other), images(other)] == [first, second]
-    assert first != second
-    assert images(training(split, seed=1)) != first
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 2])
+def test_training_order_follows_from_seed_and_epoch_alone(split: TransformedSplit, seed: int) -> None:
+    first, second, third = (images(training(split, seed=seed, epochs=range(n, n + 1))) for n in range(3))
+    assert len({tuple(first), tuple(second), tuple(third)}) == 3
+    tf.random.set_seed(5)
+    assert images(training(split, seed=seed, epochs=range(3))) == first + second + third
+    assert images(training(split, seed=seed, epochs=range(1, 3))) == second + third
+    assert images(training(split, seed=seed + 1)) != first
+
+
+def test_no_epoch_left_gives_no_batch(split: TransformedSplit) -> None:
+    assert images(training(split, seed=0, epochs=range(3, 3))) == []
+
+
+def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.ndarray) -> None:
+    batches = split.training_batches(batch_size=4, augmentation=("original",), seed=3, epochs=range(2))
+    names = {one.tobytes(): f"images/{number}.png" for number, one in enumerate(pixels)}
+    # Of 7 images the second epoch has 4 and 3.
+    *_, before_last, last = batches.as_numpy_iterator()
+    for batch, (shown, _) in enumerate((before_last, last)):
+        found = split.image_names(batch=batch, batch_size=4, augmentation=("original",), seed=3, epoch=1)
+        assert found == sorted(names[one.tobytes()] for one in shown)
+
+
+def test_the_digest_is_that_of_pixels_and_labels(
+    split: TransformedSplit, pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    def digest(pixels: np.ndarray, *labels: int) -> str:
+        return TransformedSplit([write_transformed(pixels, list(labels))], size=SIZE).digest
+
+    assert split.digest == digest(pixels, 0, 1, 0, 1, 0, 1, 0)
+    changed = pixels.copy()
+    changed[3, 0, 0, 0] ^= 1
+    others = [
+        digest(pixels, 0, 1, 0, 1, 0, 1, 1),
+        digest(pixels[::-1], 0, 1, 0, 1, 0, 1, 0),
+        digest(changed, 0, 1, 0, 1, 0, 1, 0),
+    ]
+    assert len({split.digest, *others}) == 4
 
 
 def test_pixel_statistics_are_those_that_transform_wrote(split: TransformedSplit, pixels: np.ndarray) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +16,11 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig, load_config
+from pipeline.digest import code_digest
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
 from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
@@ -88,7 +95,19 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     assert (info.learning_rate, info.momentum) == (0.02, 0.7)
     assert (info.train_images, info.validation_images) == (COUNT, 4)
     assert info.synthetic_data
-    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+    assert info.fingerprint == "of the files" and info.split_sha256 == "of the split"
+    assert info.code_sha256 == code_digest("pipeline.training")
+    history = json.loads((tmp_path / "run" / "history.json").read_text("utf-8"))
+    rows = history["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
+    assert rows[0]["learning_rate"] == pytest.approx(0.02)
+    assert rows[1]["learning_rate"] < rows[0]["learning_rate"]
+    assert history["best_epoch"] == 1 + int(np.argmin([row["val_loss"] for row in rows]))
+    assert np.sum(history["confusion"], axis=1).tolist() == [2, 2]
+    assert history["device"] == info.device and history["peak_memory_bytes"] > 2**20
+    assert history["resumed_after"] == 0
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
 
 
 def test_a_diverged_training_is_refused_with_the_remedy(
@@ -98,10 +117,23 @@ def test_a_diverged_training_is_refused_with_the_remedy(
         return keras.ops.sum(y_pred, axis=-1) * float("nan")
 
     monkeypatch.setattr(SmoothedCrossentropy, "call", undefined)
-    wild = candidate("training.epochs=30")
-    with pytest.raises(UserError, match="lower training.learning_rate"):
+    wild = candidate("training.epochs=30", "training.augmentation=[original]")
+    with pytest.raises(UserError, match=r"batch 1 of epoch 1 .*lower training.learning_rate") as error:
         run_fn(fn_args(patterns, tmp_path, wild))
+    assert len(re.findall(r"images/\d+\.png", str(error.value))) == 4
     assert not (tmp_path / "Format-Serving").exists()
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
+def test_memory_that_runs_out_suggests_a_micro_batch(
+    patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any, **__: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "fit", exhausted)
+    with pytest.raises(UserError, match=r"1 x CPU ran out of memory with 4 images.*training.micro_batch=2"):
+        run_fn(fn_args(patterns, tmp_path, candidate("training.micro_batch=null")))
 
 
 def test_what_is_trained_in_mixed_precision_is_served_in_float32(
@@ -124,6 +156,33 @@ def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, 
     )
     run_fn(fn_args(patterns, tmp_path, still))
     assert read_model_info(tmp_path).epochs < 30
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], tmp_path: Path) -> None:
+    settings = candidate(
+        *("training.epochs=3", "training.micro_batch=3", "training.batch_size=8", "head.dropout=0.5"),
+        *("training.fine_tune=staged", "training.early_stopping_patience=1"),
+    )
+    whole = trained_weights(patterns, tmp_path / "whole", settings)
+    expected = json.loads((tmp_path / "whole" / "run" / "history.json").read_text("utf-8"))
+
+    arguments = tmp_path / "arguments.json"
+    arguments.write_text(json.dumps(vars(fn_args(patterns, tmp_path / "killed", settings))), "utf-8")
+    killer = [sys.executable, str(Path(__file__).with_name("train_until_killed.py")), str(arguments)]
+    for epoch in (1, 2):
+        done = subprocess.run([*killer, str(epoch)], capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(list((tmp_path / "killed" / "checkpoints" / "mobilenet").iterdir())) == 1
+    resumed = trained_weights(patterns, tmp_path / "killed", settings)
+    found = json.loads((tmp_path / "killed" / "run" / "history.json").read_text("utf-8"))
+
+    assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+    assert (found["resumed_after"], expected["resumed_after"]) == (2, 0)
+    clocks = ("seconds", "images_per_second")
+    for history in (found, expected):
+        history["epochs"] = [{k: v for k, v in row.items() if k not in clocks} for row in history["epochs"]]
+    for name in ("epochs", "best_epoch", "confusion"):
+        assert found[name] == expected[name]
 
 
 def test_tuner_searches_within_the_configured_ranges(patterns: tuple[str, str], tmp_path: Path) -> None:
