@@ -40,6 +40,9 @@ def export_model(model: keras.Model, folder: Path, *, size: int, classes: Sequen
     penultimate = keras.Model(head.input, head.get_layer(PENULTIMATE).output)
     grad_cam = GradCam(model)
 
+    images = [tf.TensorSpec([None], tf.string, name=features.SERVING_INPUT)]
+
+    @tf.function(input_signature=images)  # so that all signatures share one graph of the backbone
     def feature_map(image: Any) -> Any:
         pixels = tf.cast(decode_images(image, size=size), tf.float32)
         return body(scaling(pixels), training=False)
@@ -71,7 +74,6 @@ def export_model(model: keras.Model, folder: Path, *, size: int, classes: Sequen
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    images = [tf.TensorSpec([None], tf.string, name=features.SERVING_INPUT)]
     archive.add_endpoint(features.SERVING_SIGNATURE, answer, images)
     archive.add_endpoint(
         features.EXAMPLES_SIGNATURE, answer_examples, [tf.TensorSpec([None], tf.string, name="examples")]
