@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
@@ -19,21 +20,15 @@ from pipeline.models.training_progress import TrainingProgress
 from pipeline.training import run_fn
 
 
-class _Killer(TrainingProgress):
-    epoch = -1  # from 0; of the last batch but one
+def main(arguments: Path, epoch: int) -> None:
+    """Trains on arguments stored as JSON, until the last batch but one of an epoch, which counts from 0."""
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._epoch == _Killer.epoch + 1 and batch == self.params["steps"] - 2:
+    def die(self: Any, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._epoch == epoch + 1 and batch == self.params["steps"] - 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-
-def main(arguments: Path, epoch: int) -> None:
-    """Trains on arguments that are stored as JSON."""
-    import pipeline.training
-
-    _Killer.epoch = epoch
-    pipeline.training.TrainingProgress = _Killer
-    run_fn(SimpleNamespace(**json.loads(arguments.read_text("utf-8"))))
+    with mock.patch.object(TrainingProgress, "on_train_batch_end", die):
+        run_fn(SimpleNamespace(**json.loads(arguments.read_text("utf-8"))))
 
 
 if __name__ == "__main__":
