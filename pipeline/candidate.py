@@ -69,9 +69,12 @@ class Candidate(BaseModel):
             classes=config.data.classes,
         )
 
-    def images_per_epoch(self, count: int) -> int:
-        """How many training images an epoch has, every copy of the `count` images counted."""
-        return count * len(self.training.augmentation)
+    @property
+    def keeps_features(self) -> bool:
+        """Whether what the frozen blocks make of the images may be kept, as the settings go."""
+        training = self.training
+        still = training.fine_tune == "blocks" and not training.random_augmentation.changes
+        return still and training.feature_cache is not False
 
     def model(
         self, *, pixel_statistics: tuple[Sequence[float], Sequence[float]], replicas: int = 1
@@ -120,10 +123,40 @@ class Candidate(BaseModel):
         Raises:
             UserError: `block_rates` names a block that the backbone has not, or the weights are not usable.
         """
-        training = self.training
         with devices.scope():
             model = self.model(pixel_statistics=pixel_statistics, replicas=devices.replicas)
-            blocks = blocks_of(self.name, model.get_layer(BODY))
+        self.compile(
+            model,
+            blocks=blocks_of(self.name, model.get_layer(BODY)),
+            devices=devices,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            images=images,
+        )
+        return model
+
+    def compile(
+        self,
+        model: AccumulatingModel,
+        *,
+        blocks: Sequence[Block],
+        devices: Devices,
+        learning_rate: float,
+        momentum: float,
+        images: int,
+    ) -> None:
+        """Compiles a model, or its upper part, and chooses which of the backbone's blocks learn.
+
+        Args:
+            model: what will be trained; it holds the head.
+            blocks: of the whole backbone.
+            devices: as for `build`, likewise the others.
+            learning_rate: alpha.
+            momentum: mu.
+            images: of an epoch.
+        """
+        training = self.training
+        with devices.scope():
             schedule = StaircaseDecay(
                 rate=learning_rate,
                 gamma=training.learning_rate_decay,
@@ -142,7 +175,6 @@ class Candidate(BaseModel):
             release_blocks(blocks, len(blocks) if training.blocks is None else training.blocks)
             # With every variable that will ever learn, so that it keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
-        return model
 
     def early_stopping(self) -> keras.callbacks.EarlyStopping:
         """Stops when validation no longer gets better, and restores the best weights."""

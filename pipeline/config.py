@@ -25,6 +25,7 @@ PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "
 MetricName = Literal[
     "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "precision", "recall", "specificity", "f1"
 ]
+FixedCopy = Literal["original", "flip_horizontal", "flip_vertical", "rotate_90", "rotate_180", "rotate_270"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
@@ -128,6 +129,19 @@ class HeadConfig(_Section):
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
+class RandomAugmentationConfig(_Section):
+    """What is changed about every training image anew in every epoch; by default nothing."""
+
+    turn: bool = False  # by 0, 90, 180 or 270 degrees
+    stain: float = Field(0.0, ge=0, le=0.5)  # of haematoxylin and eosin; 0.05 is light, 0.2 strong
+    colour: float = Field(0.0, ge=0, le=0.5)  # of brightness, contrast and saturation, as a share
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is any."""
+        return bool(self.turn or self.stain or self.colour)
+
+
 class TrainingConfig(_Section):
     """How a candidate is trained."""
 
@@ -148,9 +162,29 @@ class TrainingConfig(_Section):
     class_weights: Literal["none", "balanced"] = "none"  # balanced: both classes weigh alike
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of a label that is spread over both classes
     batch_norm_momentum: float = Field(0.99, gt=0, lt=1)  # lower for few steps from scratch
-    augmentation: tuple[Literal["original", "flip_horizontal", "flip_vertical"], ...] = Field(
+    # The copies of each training image, which are the same in every epoch.
+    augmentation: tuple[FixedCopy, ...] = Field(
         ("original", "flip_horizontal", "flip_vertical"), min_length=1
     )
+    random_augmentation: RandomAugmentationConfig = RandomAugmentationConfig()
+    # auto: what the frozen blocks make of the images is kept and not computed again, where fine_tune is
+    # blocks and random_augmentation changes nothing; true insists on it; false never does
+    feature_cache: Literal["auto"] | bool = "auto"
+
+    @model_validator(mode="after")
+    def _cache_of_what_stays(self) -> TrainingConfig:
+        if self.feature_cache is True and self.random_augmentation.changes:
+            raise ValueError(
+                "feature_cache=true and random_augmentation exclude each other: the cache holds one feature "
+                "map of each copy of an image, which random changes would alter in every epoch; set "
+                "feature_cache=auto, or random_augmentation={}"
+            )
+        if self.feature_cache is True and self.fine_tune != "blocks":
+            raise ValueError(
+                f"feature_cache=true needs fine_tune=blocks: with fine_tune={self.fine_tune} no block stays "
+                "frozen, so no feature map stays as it is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _blocks_where_they_count(self) -> TrainingConfig:
@@ -237,6 +271,7 @@ class KubeflowConfig(_Section):
     schema_file: str = "/app/schemas/breakhis.pbtxt"  # likewise
     # likewise, and writable: a folder that outlives a container, or a killed training begins anew
     checkpoints: str = "/data/checkpoints"
+    cache_root: str = "/cache/feature-maps"  # likewise; on a volume, or every training computes its own
 
 
 class Config(_Section):

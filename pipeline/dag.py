@@ -45,6 +45,7 @@ def create_pipeline(
     pipeline_root: str,
     push_folder: str,
     checkpoints: str,
+    cache_root: str,
     previous_statistics: KeptStatistics | None = None,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
@@ -64,6 +65,7 @@ def create_pipeline(
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
         checkpoints: where Trainer keeps the state of a training that has not ended; the same for every run.
+        cache_root: folder for what the frozen blocks of a backbone make of the images.
         previous_statistics: what DataGate looks for drift from; none looks for none.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
@@ -116,11 +118,12 @@ def create_pipeline(
     candidates = {
         name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
     }
-    tuner = _tuner(config, candidates, transform)
+    tuner = _tuner(config, candidates, transform, cache_root=cache_root)
+    places = {"cache_root": cache_root, "checkpoints": checkpoints}
     # For the model's own account; where they change, the examples do too.
     data = {"fingerprint": fingerprint, "split_sha256": split_sha256}
     trainers = {
-        name: _trainer(candidate, transform, tuner, checkpoints=checkpoints, **data)
+        name: _trainer(candidate, transform, tuner, **places, **data)
         for name, candidate in candidates.items()
     }
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
@@ -180,7 +183,7 @@ def create_pipeline(
     )
 
 
-def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> Any:
+def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any, *, cache_root: str) -> Any:
     """The search for learning rate and momentum, or None where the configuration has none."""
     if config.tuning is None:
         return None
@@ -193,6 +196,7 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any) -> 
             custom_config={
                 "candidate": candidate.model_dump_json(),
                 "tuning": config.tuning.model_dump_json(),
+                "cache_root": cache_root,
             },
             **_training_inputs(transform),
         ),

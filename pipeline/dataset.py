@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import features
+from pipeline.augmentation.change_randomly import change_randomly
+from pipeline.augmentation.fixed_copy import fixed_copy
+from pipeline.config import RandomAugmentationConfig
+from pipeline.training_epochs import training_epochs
 
 _SHUFFLE_BUFFER = 4096  # serialised images: 630 MB at 227 px
-# Each copy of a training image is one of these.
-_FLIPS = {
-    "original": lambda pixels: pixels,
-    "flip_horizontal": tf.image.flip_left_right,
-    "flip_vertical": tf.image.flip_up_down,
-}
+_READERS = 4  # files that are read at once; a fixed number, on which the order depends
 
 
 def _read(files: Sequence[str]) -> Any:
-    return tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=_READERS)
 
 
 def _first_pixels(file: str) -> bytes:
@@ -35,27 +33,39 @@ def _first_pixels(file: str) -> bytes:
 
 
 class TransformedSplit:
-    """One split of Transform's output, as its files lie on disk.
+    """One split of Transform's output, as its files lie on disk, and what training makes of its images.
 
     Example:
-        split = TransformedSplit(fn_args.train_files, size=227)
-        batches = split.training_batches(batch_size=32, augmentation=("original",), seed=0, epochs=range(9))
-        model.fit(batches, epochs=9, steps_per_epoch=ceil(split.count / 32))
+        split = TransformedSplit(fn_args.train_files, size=227, copies=("original", "flip_vertical"))
+        model.fit(split.training_batches(batch_size=32, seed=0, epochs=range(9)), steps_per_epoch=...)
     """
 
-    def __init__(self, patterns: Sequence[str], *, size: int) -> None:
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        *,
+        size: int,
+        copies: Sequence[str] = ("original",),
+        changes: RandomAugmentationConfig | None = None,
+    ) -> None:
         """Names the files.
 
         Args:
             patterns: of the files, as TFX hands them over.
             size: pixels per side.
+            copies: what each image is trained on as; the train split's alone.
+            changes: to be made anew in every epoch, likewise.
         """
         paths = [path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)]
         # By content: several workers number their files in an order of chance.
         files = sorted(map(str, paths), key=lambda file: (_first_pixels(file), file))
         self._records = _read(files)
         self._size = size
-        # Images of each class, by label.
+        self._kinds = tuple(copies)
+        self.copy_count = len(self._kinds)  # of each image
+        self.shuffle_buffer = _SHUFFLE_BUFFER
+        self._changes = changes or RandomAugmentationConfig()
+        # Images of each class, by label; copies are not counted.
         self.class_counts: tuple[int, ...] = tuple(
             self._records.map(_label)
             .reduce(
@@ -75,8 +85,17 @@ class TransformedSplit:
         mean, std = (first[name].numpy().tolist() for name in names)
         return mean, std
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of pixels and labels in their order, and of the copies that are made of each image."""
+        digest = hashlib.sha256(repr((self._size, self._kinds)).encode())
+        for pixels, labels in self.batches(batch_size=32).as_numpy_iterator():
+            digest.update(pixels.tobytes())
+            digest.update(labels.tobytes())
+        return digest.hexdigest()
+
     def batches(self, *, batch_size: int) -> Any:
-        """Batches of (uint8 [batch, size, size, 3], int64 [batch]), in the files' order."""
+        """Batches of (uint8 [batch, size, size, 3], int64 [batch]): each image once, as it is, in order."""
         return (
             self._records.apply(tf.data.experimental.assert_cardinality(self.count))
             .map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
@@ -84,61 +103,72 @@ class TransformedSplit:
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def training_batches(
-        self, *, batch_size: int, augmentation: Sequence[str], seed: int, epochs: range
-    ) -> Any:
-        """The same for one epoch after another, each image once for each kind of augmentation, shuffled.
-
-        The order of an epoch depends on the seed and its number alone, so that training can begin anywhere.
-        """
-        flips = [_FLIPS[kind] for kind in augmentation]
-
-        def parse(record: Any, copy: Any) -> tuple[Any, Any]:
-            pixels, label = self._parse(record)
-            branches = [lambda flip=flip: flip(pixels) for flip in flips]
-            return tf.ensure_shape(tf.switch_case(tf.cast(copy, tf.int32), branches), pixels.shape), label
-
-        def epoch_batches(epoch: Any) -> Any:
-            copies = self._shuffled_copies(len(augmentation), seed=seed, epoch=epoch)
-            return copies.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-
-        steps = math.ceil(self.count * len(augmentation) / batch_size)
+    def copies(self, *, batch_size: int) -> Any:
+        """The same, with every copy of an image after the other; random changes are not made."""
         return (
-            tf.data.Dataset.range(epochs.start, epochs.stop)
-            .flat_map(epoch_batches)
-            .apply(tf.data.experimental.assert_cardinality(len(epochs) * steps))
+            self._each_copy()
+            .map(lambda _, record, copy: self._parse_copy(record, copy), num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(batch_size)
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def image_names(
-        self, *, batch: int, batch_size: int, augmentation: Sequence[str], seed: int, epoch: int
-    ) -> list[str]:
-        """The paths of the images in a training batch, which is counted from 0."""
-        spec = {features.PATH: tf.io.FixedLenFeature([], tf.string)}
-        copies = tf.data.Dataset.range(epoch, epoch + 1).flat_map(
-            lambda epoch: self._shuffled_copies(len(augmentation), seed=seed, epoch=epoch)
+    def training_batches(self, *, batch_size: int, seed: int, epochs: range) -> Any:
+        """The batches of these epochs, one after the other: every copy once in each, shuffled, changed."""
+
+        def parse(index: Any, record: Any, copy: Any, *, seed: Any) -> tuple[Any, Any]:
+            pixels, label = self._parse_copy(record, copy)
+            if self._changes.changes:
+                own = tf.random.experimental.stateless_fold_in(seed, index * len(self._kinds) + copy)
+                pixels = change_randomly(pixels, settings=self._changes, seed=own)
+            return pixels, label
+
+        return training_epochs(
+            self._each_copy(),
+            parse,
+            count=self.count * len(self._kinds),
+            batch_size=batch_size,
+            buffer=self.shuffle_buffer,
+            seed=seed,
+            epochs=epochs,
         )
-        paths = copies.map(lambda record, copy: tf.io.parse_single_example(record, spec)[features.PATH])
-        found = paths.skip(batch * batch_size).take(batch_size).as_numpy_iterator()
+
+    def image_names(
+        self, *, batch: int, batch_size: int, seed: int, epoch: int, shuffle_buffer: int
+    ) -> list[str]:
+        """The paths of the images in a training batch.
+
+        Args:
+            batch: its number in the epoch, from 0.
+            batch_size: as for `training_batches`, likewise the seed.
+            seed: of the order.
+            epoch: its number.
+            shuffle_buffer: of the split that was trained on, whose records may be this one's feature maps.
+        """
+        spec = {features.PATH: tf.io.FixedLenFeature([], tf.string)}
+        paths = training_epochs(
+            self._each_copy(),
+            lambda index, record, copy, seed: tf.io.parse_single_example(record, spec)[features.PATH],
+            count=self.count * len(self._kinds),
+            batch_size=batch_size,
+            buffer=shuffle_buffer,
+            seed=seed,
+            epochs=range(epoch, epoch + 1),
+        )
+        (found,) = paths.skip(batch).take(1).as_numpy_iterator()
         return sorted({path.decode() for path in found})
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """The SHA-256, in hexadecimal, of all pixels and labels in their order."""
-        digest = hashlib.sha256()
-        for pixels, label in self._records.map(self._parse).as_numpy_iterator():
-            digest.update(pixels.tobytes())
-            digest.update(int(label).to_bytes(8, "little"))
-        return digest.hexdigest()
-
-    def _shuffled_copies(self, copies: int, *, seed: int, epoch: Any) -> Any:
-        """Pairs of a record and the number of its copy, for a function that maps an epoch, int64 []."""
-        # Of this function's graph; with the epoch it seeds the order. TensorFlow cannot take 0 here.
-        tf.compat.v1.set_random_seed(1 + seed % (2**31 - 2))
-        numbers = tf.data.Dataset.range(copies)
-        return self._records.flat_map(lambda record: numbers.map(lambda number: (record, number))).shuffle(
-            min(self.count * copies, _SHUFFLE_BUFFER), seed=epoch
+    def _each_copy(self) -> Any:
+        """(place of the image, record, place of the copy among the kinds)."""
+        copies = tf.data.Dataset.range(len(self._kinds))
+        return (
+            self._records.enumerate()
+            .flat_map(lambda index, record: copies.map(lambda copy: (index, record, copy)))
+            .apply(tf.data.experimental.assert_cardinality(self.count * len(self._kinds)))
         )
+
+    def _parse_copy(self, record: Any, copy: Any) -> tuple[Any, Any]:
+        pixels, label = self._parse(record)
+        return fixed_copy(pixels, copy, kinds=self._kinds), label
 
     def _parse(self, record: Any) -> tuple[Any, Any]:
         spec = {

@@ -12,7 +12,13 @@ _NAMED = 20  # the log has the others
 
 
 def loss_error(
-    candidate: Candidate, train: TransformedSplit, *, epoch: int, batch: int | None, learning_rate: float
+    candidate: Candidate,
+    train: TransformedSplit,
+    *,
+    epoch: int,
+    batch: int | None,
+    shuffle_buffer: int,
+    learning_rate: float,
 ) -> UserError:
     """The error for a loss that is not finite, with the names of the batch's images.
 
@@ -21,6 +27,7 @@ def loss_error(
         train: what on.
         epoch: in which it happened, from 0.
         batch: likewise; None where it was validation's loss.
+        shuffle_buffer: of the split that was trained on.
         learning_rate: at the start.
     """
     remedy = (
@@ -33,9 +40,9 @@ def loss_error(
     names = train.image_names(
         batch=batch,
         batch_size=candidate.training.batch_size,
-        augmentation=candidate.training.augmentation,
         seed=candidate.seed,
         epoch=epoch,
+        shuffle_buffer=shuffle_buffer,
     )
     logging.getLogger(__name__).error("the loss is not finite at the images %s", ", ".join(names))
     rest = f" and {len(names) - _NAMED} more, which the log names" if len(names) > _NAMED else ""

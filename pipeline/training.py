@@ -17,6 +17,8 @@ from pipeline.dataset import TransformedSplit
 from pipeline.devices import Devices, prepare_devices
 from pipeline.digest import code_digest, file_digest, text_digest
 from pipeline.errors import UserError
+from pipeline.feature_cache.cached_split import CachedSplit
+from pipeline.learner import Learner
 from pipeline.loss_error import loss_error
 from pipeline.model_info import ModelInfo, write_model_info
 from pipeline.models.checkpoint import Checkpoint
@@ -24,6 +26,7 @@ from pipeline.models.export_model import export_model
 from pipeline.models.finite_loss import FiniteLoss
 from pipeline.models.training_history import TrainingHistory
 from pipeline.models.training_progress import TrainingProgress
+from pipeline.start_from_seed import start_from_seed
 from pipeline.write_history import write_history
 
 
@@ -34,8 +37,9 @@ def run_fn(fn_args: Any) -> None:
     last whole epoch.
 
     Args:
-        fn_args: TFX's FnArgs; `custom_config["candidate"]` is a `Candidate` as JSON, `checkpoints` the folder
-            for the states of trainings, and `fingerprint` and `split_sha256` are of the data.
+        fn_args: TFX's FnArgs; `custom_config` holds `candidate`, a `Candidate` as JSON; `cache_root`, the
+            folder for feature maps; `checkpoints`, that for the states of trainings; `fingerprint` and
+            `split_sha256`, of the data.
 
     Raises:
         UserError: the loss became infinite or undefined, or memory ran out.
@@ -45,43 +49,53 @@ def run_fn(fn_args: Any) -> None:
     candidate = Candidate.model_validate_json(settings["candidate"])
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
-    train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
-    validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
+    train, validation = read_splits(fn_args, candidate)
+    learner = Learner(
+        candidate,
+        devices=devices,
+        train=train,
+        validation=validation,
+        cache_root=Path(settings["cache_root"]),
+    )
     learning_rate, momentum = _hyperparameters(fn_args, candidate)
     digests = {
         "examples_sha256": text_digest(train.digest, validation.digest),
         "candidate_sha256": text_digest(settings["candidate"]),
         "code_sha256": code_digest("pipeline.training"),
     }
-    images = candidate.images_per_epoch(train.count)
-    model = candidate.build(
-        devices=devices,
-        pixel_statistics=train.pixel_statistics(),
-        learning_rate=learning_rate,
-        momentum=momentum,
-        images=images,
-    )
+    learning, model = learner.build(learning_rate=learning_rate, momentum=momentum)
     logs = Path(fn_args.model_run_dir)
-    history = TrainingHistory(logs, images=images)
+    history = TrainingHistory(logs, images=train.count * train.copy_count)
     stopping = candidate.early_stopping()
     weights = candidate.settings.weights_file
     started_from = file_digest(weights) if weights else candidate.settings.weights
     # Not in a folder of TFX's: the next attempt has others.
-    state = text_digest(*digests.values(), started_from, f"{learning_rate} {momentum} {devices.precision}")
+    state = text_digest(
+        *digests.values(), started_from, f"{learning_rate} {momentum} {devices.precision} {learning.name}"
+    )
     checkpoint = Checkpoint(
         Path(settings["checkpoints"]) / candidate.name / f"{state}.npz", stopping=stopping, history=history
     )
     finite = FiniteLoss(
         lambda epoch, batch: loss_error(
-            candidate, train, epoch=epoch, batch=batch, learning_rate=learning_rate
+            candidate,
+            train,
+            epoch=epoch,
+            batch=batch,
+            shuffle_buffer=learner.train.shuffle_buffer,
+            learning_rate=learning_rate,
         )
     )
     _fit(
-        model,
+        learning,
         candidate,
         devices,
         **fit_arguments(
-            candidate, train, validation, replicas=devices.replicas, first_epoch=checkpoint.first_epoch
+            candidate,
+            learner.train,
+            learner.validation,
+            replicas=devices.replicas,
+            first_epoch=checkpoint.first_epoch,
         ),
         callbacks=[finite, stopping, history, checkpoint, TrainingProgress()],
     )
@@ -123,16 +137,19 @@ def run_fn(fn_args: Any) -> None:
     checkpoint.remove()
 
 
-def start_from_seed(seed: int) -> None:
-    """The same records and settings then give the same weights on the same machine."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
+def read_splits(fn_args: Any, candidate: Candidate) -> tuple[TransformedSplit, TransformedSplit]:
+    """The train split, whose images alone are augmented, and the validation split."""
+    size, training = candidate.image.size, candidate.training
+    train = TransformedSplit(
+        fn_args.train_files, size=size, copies=training.augmentation, changes=training.random_augmentation
+    )
+    return train, TransformedSplit(fn_args.eval_files, size=size)
 
 
 def fit_arguments(
     candidate: Candidate,
-    train: TransformedSplit,
-    validation: TransformedSplit,
+    train: TransformedSplit | CachedSplit,
+    validation: TransformedSplit | CachedSplit,
     *,
     replicas: int,
     first_epoch: int = 0,
@@ -142,11 +159,10 @@ def fit_arguments(
     return {
         "x": train.training_batches(
             batch_size=training.batch_size,
-            augmentation=training.augmentation,
             seed=candidate.seed,
             epochs=range(first_epoch, training.epochs),
         ),
-        "steps_per_epoch": math.ceil(candidate.images_per_epoch(train.count) / training.batch_size),
+        "steps_per_epoch": math.ceil(train.count * train.copy_count / training.batch_size),
         "validation_data": validation.batches(batch_size=_at_once(candidate, replicas)),
         "initial_epoch": first_epoch,
         "epochs": training.epochs,

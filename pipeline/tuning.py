@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,37 +11,40 @@ from tfx.components.tuner.component import TunerFnResult
 
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig
-from pipeline.dataset import TransformedSplit
 from pipeline.devices import prepare_devices
+from pipeline.learner import Learner
 from pipeline.models.training_progress import TrainingProgress
-from pipeline.training import fit_arguments, start_from_seed
+from pipeline.start_from_seed import start_from_seed
+from pipeline.training import fit_arguments, read_splits
 
 
 def tuner_fn(fn_args: Any) -> TunerFnResult:
     """Bayesian search for the lowest validation loss.
 
     Args:
-        fn_args: TFX's FnArgs; `custom_config` holds a `Candidate`, whose epochs are those of a trial, and a
-            `TuningConfig` as JSON.
+        fn_args: TFX's FnArgs; `custom_config` holds a `Candidate`, whose epochs are those of a trial, a
+            `TuningConfig`, both as JSON, and `cache_root`, the folder for feature maps.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     tuning = TuningConfig.model_validate_json(fn_args.custom_config["tuning"])
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
-    train = TransformedSplit(fn_args.train_files, size=candidate.image.size)
-    validation = TransformedSplit(fn_args.eval_files, size=candidate.image.size)
-
-    pixel_statistics = train.pixel_statistics()
+    train, validation = read_splits(fn_args, candidate)
+    learner = Learner(
+        candidate,
+        devices=devices,
+        train=train,
+        validation=validation,
+        cache_root=Path(fn_args.custom_config["cache_root"]),
+    )
 
     def build(trial: keras_tuner.HyperParameters) -> keras.Model:
         rate, momentum = tuning.learning_rate, tuning.momentum
-        return candidate.build(
-            devices=devices,
-            pixel_statistics=pixel_statistics,
+        learning, _ = learner.build(
             learning_rate=trial.Float("learning_rate", rate.low, rate.high, sampling="log"),
             momentum=trial.Float("momentum", momentum.low, momentum.high),
-            images=candidate.images_per_epoch(train.count),
         )
+        return learning
 
     tuner = keras_tuner.BayesianOptimization(
         build,
@@ -54,7 +58,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
-            **fit_arguments(candidate, train, validation, replicas=devices.replicas),
+            **fit_arguments(candidate, learner.train, learner.validation, replicas=devices.replicas),
             "callbacks": [
                 keras.callbacks.TerminateOnNaN(),
                 candidate.early_stopping(),

@@ -50,6 +50,11 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def feature_maps(self) -> Path:
+        """What frozen blocks make of the images; may be removed when nothing runs."""
+        return self.root / "feature-maps"
+
+    @property
     def reports(self) -> Path:
         """A folder a run."""
         return self.root / "reports"

@@ -59,12 +59,12 @@ def build_hybrid_model(
             mean=list(pixel_mean), variance=[s * s for s in pixel_std], dtype="float32"
         ),
     }[normalisation](pixels)
+    scaling = keras.Model(pixels, scaled, name=SCALING)
     body = _build_body(backbone, size=size, weights=weights, alpha=alpha)
     for layer in body.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
     on_body = build_hybrid_head(body.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
-    scaling = keras.Model(pixels, scaled, name=SCALING)
     return AccumulatingModel(pixels, on_body(body(scaling(pixels))), name=f"knet_{backbone}")
 
 

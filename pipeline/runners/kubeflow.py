@@ -36,6 +36,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         pipeline_root=config.kubeflow.pipeline_root,
         push_folder=f"{config.kubeflow.pipeline_root}/serving",
         checkpoints=config.kubeflow.checkpoints,
+        cache_root=config.kubeflow.cache_root,
         beam_args=beam_args(config.beam),
     )
     output.parent.mkdir(parents=True, exist_ok=True)

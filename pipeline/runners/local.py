@@ -107,6 +107,7 @@ def _pipeline(
         pipeline_root=str(workspace.artifacts),
         push_folder=str(workspace.served),
         checkpoints=str(workspace.checkpoints),
+        cache_root=str(workspace.feature_maps),
         previous_statistics=previous,
         beam_args=beam_args(config.beam),
         metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),

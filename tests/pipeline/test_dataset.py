@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.config import RandomAugmentationConfig
 from pipeline.dataset import TransformedSplit
 
 THREE_FOLD = ("original", "flip_horizontal", "flip_vertical")
@@ -24,15 +25,19 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> TransformedSplit:
     labels = [index % 2 for index in range(COUNT)]
-    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE)
+    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=THREE_FOLD)
 
 
 def images(dataset: tf.data.Dataset) -> list[bytes]:
     return [image.tobytes() for batch, _ in dataset.as_numpy_iterator() for image in batch]
 
 
-def training(split: TransformedSplit, *, seed: int, epochs: range = range(1)) -> tf.data.Dataset:
-    return split.training_batches(batch_size=4, augmentation=THREE_FOLD, seed=seed, epochs=epochs)
+def epoch(split: TransformedSplit, number: int = 0, *, seed: int = 0) -> list[bytes]:
+    return images(split.training_batches(batch_size=4, seed=seed, epochs=range(number, number + 1)))
+
+
+def copies_of(pixels: np.ndarray) -> list[bytes]:
+    return [copy.tobytes() for one in pixels for copy in (one, one[:, ::-1].copy(), one[::-1].copy())]
 
 
 def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
@@ -63,51 +68,88 @@ def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
 def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(
     split: TransformedSplit, pixels: np.ndarray
 ) -> None:
-    expected = Counter(
-        copy.tobytes() for one in pixels for copy in (one, one[:, ::-1].copy(), one[::-1].copy())
+    assert Counter(epoch(split)) == Counter(copies_of(pixels))
+
+
+def test_copies_stand_one_after_the_other_where_feature_maps_are_made_of_them(
+    split: TransformedSplit, pixels: np.ndarray
+) -> None:
+    assert images(split.copies(batch_size=5)) == copies_of(pixels)
+
+
+def test_training_order_follows_seed_and_epoch(split: TransformedSplit) -> None:
+    assert epoch(split, 3) == epoch(split, 3)
+    assert epoch(split, 3) != epoch(split, 4)
+    assert epoch(split, 3) != epoch(split, 3, seed=1)
+
+
+def test_epochs_follow_one_another_and_the_last_batch_of_each_is_shorter(split: TransformedSplit) -> None:
+    both = split.training_batches(batch_size=4, seed=0, epochs=range(2, 4))
+    assert images(both) == epoch(split, 2) + epoch(split, 3)
+    assert [len(labels) for _, labels in both] == [4, 4, 4, 4, 4, 1] * 2
+    assert len(both) == 12
+
+
+def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    same = np.repeat(pixels[:1], COUNT, axis=0)
+    changes = RandomAugmentationConfig(stain=0.2, colour=0.2, turn=True)
+    split = TransformedSplit(
+        [write_transformed(same, [0] * COUNT)], size=SIZE, copies=("original",) * 2, changes=changes
     )
-    assert Counter(images(training(split, seed=0))) == expected
+    assert epoch(split) == epoch(split)
+    found = [*epoch(split), *epoch(split, 1), *epoch(split, seed=1)]
+    assert len(set(found)) == len(found) == 3 * 2 * COUNT
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**31 - 2])
-def test_training_order_follows_from_seed_and_epoch_alone(split: TransformedSplit, seed: int) -> None:
-    first, second, third = (images(training(split, seed=seed, epochs=range(n, n + 1))) for n in range(3))
-    assert len({tuple(first), tuple(second), tuple(third)}) == 3
-    tf.random.set_seed(5)
-    assert images(training(split, seed=seed, epochs=range(3))) == first + second + third
-    assert images(training(split, seed=seed, epochs=range(1, 3))) == second + third
-    assert images(training(split, seed=seed + 1)) != first
+def test_evaluation_and_kept_copies_are_never_changed(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    changes = RandomAugmentationConfig(stain=0.5, colour=0.5, turn=True)
+    pattern = write_transformed(pixels, [0] * COUNT)
+    split = TransformedSplit([pattern], size=SIZE, copies=THREE_FOLD, changes=changes)
+    assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
+    assert images(split.copies(batch_size=3)) == copies_of(pixels)
+
+
+def test_the_digest_is_of_pixels_labels_and_copies(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    def digest(pixels: np.ndarray, labels: list[int], *copies: str) -> str:
+        return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=copies).digest
+
+    plain = digest(pixels, [0] * COUNT, "original")
+    assert plain == digest(pixels.copy(), [0] * COUNT, "original")
+    others = {
+        digest(pixels ^ 1, [0] * COUNT, "original"),
+        digest(pixels, [1] * COUNT, "original"),
+        digest(pixels, [0] * COUNT, "flip_vertical"),
+        digest(pixels[::-1], [0] * COUNT, "original"),
+    }
+    assert len(others | {plain}) == 5
+
+
+def test_the_order_does_not_depend_on_the_global_seed(split: TransformedSplit) -> None:
+    orders = set()
+    for seed in (0, 1, 5):
+        tf.random.set_seed(seed)
+        orders.add(tuple(epoch(split, 3)))
+    assert len(orders) == 1
 
 
 def test_no_epoch_left_gives_no_batch(split: TransformedSplit) -> None:
-    assert images(training(split, seed=0, epochs=range(3, 3))) == []
+    assert images(split.training_batches(batch_size=4, seed=0, epochs=range(3, 3))) == []
 
 
 def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.ndarray) -> None:
-    batches = split.training_batches(batch_size=4, augmentation=("original",), seed=3, epochs=range(2))
-    names = {one.tobytes(): f"images/{number}.png" for number, one in enumerate(pixels)}
-    # Of 7 images the second epoch has 4 and 3.
-    *_, before_last, last = batches.as_numpy_iterator()
-    for batch, (shown, _) in enumerate((before_last, last)):
-        found = split.image_names(batch=batch, batch_size=4, augmentation=("original",), seed=3, epoch=1)
-        assert found == sorted(names[one.tobytes()] for one in shown)
-
-
-def test_the_digest_is_that_of_pixels_and_labels(
-    split: TransformedSplit, pixels: np.ndarray, write_transformed: Callable[..., str]
-) -> None:
-    def digest(pixels: np.ndarray, *labels: int) -> str:
-        return TransformedSplit([write_transformed(pixels, list(labels))], size=SIZE).digest
-
-    assert split.digest == digest(pixels, 0, 1, 0, 1, 0, 1, 0)
-    changed = pixels.copy()
-    changed[3, 0, 0, 0] ^= 1
-    others = [
-        digest(pixels, 0, 1, 0, 1, 0, 1, 1),
-        digest(pixels[::-1], 0, 1, 0, 1, 0, 1, 0),
-        digest(changed, 0, 1, 0, 1, 0, 1, 0),
-    ]
-    assert len({split.digest, *others}) == 4
+    names = dict(zip(copies_of(pixels), np.repeat([f"images/{n}.png" for n in range(COUNT)], 3), strict=True))
+    batches = split.training_batches(batch_size=4, seed=3, epochs=range(1, 2))
+    for batch, (shown, _) in enumerate(batches.as_numpy_iterator()):
+        found = split.image_names(
+            batch=batch, batch_size=4, seed=3, epoch=1, shuffle_buffer=split.shuffle_buffer
+        )
+        assert found == sorted({str(names[one.tobytes()]) for one in shown})
 
 
 def test_pixel_statistics_are_those_that_transform_wrote(split: TransformedSplit, pixels: np.ndarray) -> None:

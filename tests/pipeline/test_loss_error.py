@@ -28,17 +28,17 @@ def train(write_transformed: Callable[..., str]) -> TransformedSplit:
 def test_some_names_are_in_the_error_and_all_in_the_log(
     train: TransformedSplit, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = str(loss_error(CANDIDATE, train, epoch=2, batch=0, learning_rate=0.5))
+    text = str(loss_error(CANDIDATE, train, epoch=2, batch=0, shuffle_buffer=9, learning_rate=0.5))
     assert "batch 1 of epoch 3 with learning rate 0.5" in text
     assert text.count("images/") == 20 and "and 10 more" in text
     assert caplog.text.count("images/") == 30
 
 
 def test_the_last_batch_is_short(train: TransformedSplit) -> None:
-    text = str(loss_error(CANDIDATE, train, epoch=0, batch=1, learning_rate=0.5))
+    text = str(loss_error(CANDIDATE, train, epoch=0, batch=1, shuffle_buffer=9, learning_rate=0.5))
     assert text.count("images/") == 1 and "more" not in text
 
 
 def test_validation_has_no_batch(train: TransformedSplit) -> None:
-    text = str(loss_error(CANDIDATE, train, epoch=0, batch=None, learning_rate=0.5))
+    text = str(loss_error(CANDIDATE, train, epoch=0, batch=None, shuffle_buffer=9, learning_rate=0.5))
     assert "validation loss is not finite after epoch 1" in text and "images/" not in text

@@ -66,6 +66,7 @@ def fn_args(
             "fingerprint": "of the files",
             "split_sha256": "of the split",
             "tuning": tuning.model_dump_json() if tuning else None,
+            "cache_root": str(folder / "feature-maps"),
         },
         hyperparameters=hyperparameters,
     )
@@ -147,6 +148,40 @@ def test_what_is_trained_in_mixed_precision_is_served_in_float32(
     model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     assert {layer.compute_dtype for layer in model.get_layer("backbone").layers} == {"float32"}
     assert (tmp_path / "Format-Serving" / "saved_model.pb").is_file()
+
+
+def feature_maps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "feature-maps").glob("*")}
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_kept_feature_maps_give_the_model_that_images_give(
+    patterns: tuple[str, str], tmp_path: Path, blocks: int
+) -> None:
+    settings = ("training.fine_tune=blocks", f"training.blocks={blocks}", "training.epochs=4")
+    pixels = np.random.default_rng(1).integers(0, 256, (8, SIZE, SIZE, 3)).astype("float32")
+    answers, weights = {}, {}
+    for cache in ("auto", "false"):
+        folder = tmp_path / cache
+        run_fn(fn_args(patterns, folder, candidate(*settings, f"training.feature_cache={cache}")))
+        model = keras.saving.load_model(folder / "run" / "model.keras", compile=False)
+        weights[cache] = model.get_weights()
+        answers[cache] = model.predict(pixels, verbose=0)
+    assert len(feature_maps(tmp_path / "auto")) == 2
+    assert len(feature_maps(tmp_path / "false")) == 0
+    np.testing.assert_allclose(answers["auto"], answers["false"], atol=1e-3)
+    assert [one.shape for one in weights["auto"]] == [one.shape for one in weights["false"]]
+
+
+def test_tuner_and_trainer_have_feature_maps_computed_once(patterns: tuple[str, str], tmp_path: Path) -> None:
+    tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
+    head = candidate("training.fine_tune=blocks", "training.blocks=0", "training.feature_cache=true")
+    result = tuner_fn(fn_args(patterns, tmp_path, head, tuning=tuning))
+    result.tuner.search(**result.fit_kwargs)
+    kept = feature_maps(tmp_path)
+    assert len(kept) == 2
+    run_fn(fn_args(patterns, tmp_path, head))
+    assert feature_maps(tmp_path) == kept
 
 
 def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""What is trained of a candidate: all of it on images, or its upper part on kept feature maps."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.candidate import Candidate
+from pipeline.dataset import TransformedSplit
+from pipeline.devices import Devices
+from pipeline.errors import UserError
+from pipeline.feature_cache.cache_split import cache_split
+from pipeline.feature_cache.cached_split import CachedSplit, map_bytes
+from pipeline.models.accumulating_model import AccumulatingModel
+from pipeline.models.backbones import blocks_of
+from pipeline.models.divide_model import divide_model
+from pipeline.models.hybrid_model import BODY
+from pipeline.progress import PROGRESS
+from pipeline.start_from_seed import start_from_seed
+
+
+class Learner:
+    """Prepares a candidate's training, for Trainer and Tuner alike.
+
+    Attributes:
+        train: what `training_batches` come from.
+        validation: what `batches` come from.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        *,
+        devices: Devices,
+        train: TransformedSplit,
+        validation: TransformedSplit,
+        cache_root: Path,
+    ) -> None:
+        """Has the feature maps computed, where the candidate trains on them and they are not there yet.
+
+        Args:
+            candidate: the settings.
+            devices: to train on.
+            train: the images to learn from.
+            validation: those to judge epochs by.
+            cache_root: the folder for feature maps.
+
+        Raises:
+            UserError: the candidate insists on kept feature maps, which cannot be had; or the weights are not
+                usable.
+        """
+        self._candidate = candidate
+        self._devices = devices
+        self._pixel_statistics = train.pixel_statistics()
+        self._images = train.count * train.copy_count
+        self._body_weights: list[Any] | None = None  # that the feature maps were made with
+        self.train: TransformedSplit | CachedSplit = train
+        self.validation: TransformedSplit | CachedSplit = validation
+        if candidate.keeps_features:
+            self._keep_features(train, validation, cache_root)
+            start_from_seed(candidate.seed)  # as if nothing had been built
+
+    def build(self, *, learning_rate: float, momentum: float) -> tuple[AccumulatingModel, AccumulatingModel]:
+        """The compiled model to fit, and the whole one that it is, or shares its weights with.
+
+        Args:
+            learning_rate: alpha, of the first epoch.
+            momentum: mu.
+        """
+        settings: dict[str, Any] = {
+            "devices": self._devices,
+            "learning_rate": learning_rate,
+            "momentum": momentum,
+            "images": self._images,
+        }
+        if self._body_weights is None:
+            model = self._candidate.build(pixel_statistics=self._pixel_statistics, **settings)
+            return model, model
+        with self._devices.scope():
+            whole = self._whole()
+            body = whole.get_layer(BODY)
+            body.set_weights(self._body_weights)
+            _, learning = divide_model(whole, self._candidate.name, upper_blocks=self._upper_blocks)
+            self._candidate.compile(learning, blocks=blocks_of(self._candidate.name, body), **settings)
+        return learning, whole
+
+    @property
+    def _upper_blocks(self) -> int:
+        return self._candidate.training.blocks or 0
+
+    def _whole(self) -> AccumulatingModel:
+        return self._candidate.model(pixel_statistics=self._pixel_statistics, replicas=self._devices.replicas)
+
+    def _keep_features(self, train: TransformedSplit, validation: TransformedSplit, root: Path) -> None:
+        """Replaces images by feature maps, unless there is nothing frozen or no place for them."""
+        training = self._candidate.training
+        with self._devices.scope():
+            whole = self._whole()
+            body = whole.get_layer(BODY)
+            count = len(blocks_of(self._candidate.name, body))
+            if self._upper_blocks >= count:
+                self._without_cache(f"all {count} blocks of {self._candidate.name} learn")
+                return
+            frozen, _ = divide_model(whole, self._candidate.name, upper_blocks=self._upper_blocks)
+        images = self._images + validation.count
+        needed = images * map_bytes(frozen.output_shape[1:])
+        root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free
+        if needed > free:
+            self._without_cache(
+                f"{images} feature maps take {needed / 1e9:.1f} GB, and {root} has {free / 1e9:.1f} GB left"
+            )
+            return
+        at_once = training.micro_batch or training.batch_size
+        self.train = cache_split(train, frozen, root=root, batch_size=at_once)
+        self.validation = cache_split(validation, frozen, root=root, batch_size=at_once)
+        self._body_weights = body.get_weights()
+
+    def _without_cache(self, reason: str) -> None:
+        if self._candidate.training.feature_cache is True:
+            raise UserError(
+                f"training.feature_cache: no feature maps can be kept for {self._candidate.name}: {reason}; "
+                "set training.feature_cache=auto"
+            )
+        logging.getLogger(PROGRESS).info("%s: no feature maps are kept: %s", self._candidate.name, reason)

@@ -1,0 +1,117 @@
+"""What learns is the whole model on images, or its upper part on feature maps; each says why."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.candidate import Candidate
+from pipeline.config import load_config
+from pipeline.dataset import TransformedSplit
+from pipeline.devices import Devices
+from pipeline.errors import UserError
+from pipeline.feature_cache.cached_split import CachedSplit
+from pipeline.learner import Learner
+from pipeline.progress import PROGRESS
+
+SIZE = 32
+DEVICES = Devices(strategy=tf.distribute.get_strategy(), precision="float32", xla=False, description="")
+
+
+@pytest.fixture(scope="module")
+def pattern(write_transformed: Callable[..., str]) -> str:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype="uint8")
+    return write_transformed(pixels, [0, 1, 0, 1])
+
+
+@pytest.fixture
+def learner(pattern: str, tmp_path: Path) -> Callable[..., Learner]:
+    def make(*overrides: str) -> Learner:
+        settings = ("tuning=null", "image.size=32", *overrides)
+        candidate = Candidate.of(load_config("demo", settings), "mobilenet", synthetic_data=True)
+        copies = candidate.training.augmentation
+        return Learner(
+            candidate,
+            devices=DEVICES,
+            train=TransformedSplit([pattern], size=SIZE, copies=copies),
+            validation=TransformedSplit([pattern], size=SIZE),
+            cache_root=tmp_path / "maps",
+        )
+
+    return make
+
+
+def blocks(count: int, cache: str = "auto") -> tuple[str, ...]:
+    return "training.fine_tune=blocks", f"training.blocks={count}", f"training.feature_cache={cache}"
+
+
+def test_frozen_blocks_are_computed_once_for_every_copy_of_train_and_once_for_validation(
+    learner: Callable[..., Learner],
+) -> None:
+    made = learner(*blocks(2))
+    assert isinstance(made.train, CachedSplit) and isinstance(made.validation, CachedSplit)
+    assert (made.train.count, made.train.copy_count) == (4, 3)
+    assert (made.validation.count, made.validation.copy_count) == (4, 1)
+    learning, whole = made.build(learning_rate=0.1, momentum=0.9)
+    above = {id(variable) for variable in learning.trainable_variables}
+    assert above == {id(variable) for variable in whole.trainable_variables}
+    names = {variable.path.split("/")[0] for variable in learning.variables}
+    assert "conv_pw_12" in names and "conv_pw_11" not in names
+
+
+def test_every_model_has_the_frozen_weights_of_the_feature_maps(learner: Callable[..., Learner]) -> None:
+    made = learner(*blocks(0))
+    pixels = np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 3)).astype("float32")
+    bodies = [made.build(learning_rate=0.1, momentum=0.9)[1].get_layer("backbone") for _ in range(2)]
+    np.testing.assert_array_equal(bodies[0](pixels), bodies[1](pixels))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        blocks(0, "false"),
+        ("training.fine_tune=all",),
+        ("training.fine_tune=staged",),
+        (*blocks(0), "training.random_augmentation.turn=true"),
+    ],
+)
+def test_the_whole_learns_from_images_where_nothing_is_kept(
+    learner: Callable[..., Learner], overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = learner(*overrides)
+    learning, whole = made.build(learning_rate=0.1, momentum=0.9)
+    assert learning is whole
+    assert isinstance(made.train, TransformedSplit)
+    assert not (tmp_path / "maps").exists()
+
+
+def no_blocks_left(_: pytest.MonkeyPatch) -> tuple[int, str]:
+    return 14, "all 14 blocks of mobilenet learn"
+
+
+def no_space_left(patch: pytest.MonkeyPatch) -> tuple[int, str]:
+    patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    return 0, "16 feature maps take 0.0 GB"
+
+
+@pytest.mark.parametrize("situation", [no_blocks_left, no_space_left])
+def test_what_cannot_be_kept_is_said_and_refused_only_where_it_was_asked_for(
+    learner: Callable[..., Learner],
+    situation: Callable[[pytest.MonkeyPatch], tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    count, reason = situation(monkeypatch)
+    with caplog.at_level(logging.INFO, PROGRESS):
+        made = learner(*blocks(count))
+    assert isinstance(made.train, TransformedSplit)
+    assert reason in caplog.text
+    with pytest.raises(UserError, match=f"{reason}.*set training.feature_cache=auto"):
+        learner(*blocks(count, "true"))
