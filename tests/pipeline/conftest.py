@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +13,20 @@ import tensorflow as tf
 from pipeline import features
 
 WriteSplit = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def body_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileNet of alpha 0.25 at 32 px whose feature maps are of the size of a trained one's."""
+    keras.utils.set_random_seed(0)
+    body = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # its statistics become those of this batch
+    body(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)).astype("float32"), training=True)
+    file = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    body.save_weights(file)
+    return file
 
 
 @pytest.fixture(scope="session")
