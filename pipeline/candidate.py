@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from pydantic import BaseModel, ConfigDict
@@ -177,19 +176,18 @@ class Candidate(BaseModel):
             # With every variable that will ever learn, so that it keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
 
-    def callbacks(self) -> list[Any]:
-        """Early stopping on validation loss, with the best weights restored; on NaN at once."""
+    def early_stopping(self) -> keras.callbacks.EarlyStopping:
+        """Stops when validation no longer gets better, and restores the best weights."""
         training = self.training
         stopping = {
-            "monitor": "val_loss",
+            "monitor": training.early_stopping_monitor,
+            "mode": "min" if training.early_stopping_monitor == "val_loss" else "max",
             "patience": training.early_stopping_patience,
             "restore_best_weights": True,
         }
         if training.fine_tune == "staged":
-            stop = StagedFineTuning(self.name, stage_epochs=training.stage_epochs, **stopping)
-        else:
-            stop = keras.callbacks.EarlyStopping(**stopping)
-        return [keras.callbacks.TerminateOnNaN(), stop]
+            return StagedFineTuning(self.name, stage_epochs=training.stage_epochs, **stopping)
+        return keras.callbacks.EarlyStopping(**stopping)
 
     def class_weight(self, class_counts: Sequence[int]) -> dict[int, float] | None:
         """The weight of each label's images in the loss, 1 on average; None where all weigh alike.

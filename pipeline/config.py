@@ -146,7 +146,9 @@ class TrainingConfig(_Section):
     """How a candidate is trained."""
 
     epochs: int = Field(200, ge=1)  # at most; early stopping usually ends sooner
-    early_stopping_patience: int = Field(10, ge=1)  # epochs without a better validation loss
+    # what early stopping looks at; the weights of its best epoch are kept
+    early_stopping_monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    early_stopping_patience: int = Field(10, ge=1)  # epochs in which it did not get better
     batch_size: int = Field(500, ge=1)  # images of one update
     micro_batch: int | None = Field(20, ge=1)  # of them on a device at once; none means all
     learning_rate: float = Field(0.001, gt=0, le=10)  # used where tuning is off
@@ -267,6 +269,8 @@ class KubeflowConfig(_Section):
     data_source: str = "/data/BreaKHis_v1"  # as the containers see it
     data_root: str = ""  # likewise, where the source is a manifest
     schema_file: str = "/app/schemas/breakhis.pbtxt"  # likewise
+    # likewise, and writable: a folder that outlives a container, or a killed training begins anew
+    checkpoints: str = "/data/checkpoints"
     cache_root: str = "/cache/feature-maps"  # likewise; on a volume, or every training computes its own
 
 

@@ -37,12 +37,14 @@ def create_pipeline(
     data_source: str,
     data_root: str,
     fingerprint: str,
+    split_sha256: str,
     span: int,
     synthetic_data: bool,
     schema_file: str,
     schema_digest: str,
     pipeline_root: str,
     push_folder: str,
+    checkpoints: str,
     cache_root: str,
     previous_statistics: KeptStatistics | None = None,
     beam_args: Sequence[str] = (),
@@ -54,13 +56,15 @@ def create_pipeline(
         config: the experiment.
         data_source: the folder, archive or manifest, as the machine that runs the nodes sees it.
         data_root: where a manifest's paths are, likewise; else empty.
-        fingerprint: of the content.
+        fingerprint: of the content; empty where it is not known yet.
+        split_sha256: of the frozen split, likewise.
         span: the number of this content among those seen so far.
         synthetic_data: whether the images are the synthetic samples; models and reports then say so.
         schema_file: the curated schema, likewise.
         schema_digest: of its content.
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
+        checkpoints: where Trainer keeps the state of a training that has not ended; the same for every run.
         cache_root: folder for what the frozen blocks of a backbone make of the images.
         previous_statistics: what DataGate looks for drift from; none looks for none.
         beam_args: flags of every Beam pipeline.
@@ -115,8 +119,11 @@ def create_pipeline(
         name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
     }
     tuner = _tuner(config, candidates, transform, cache_root=cache_root)
+    places = {"cache_root": cache_root, "checkpoints": checkpoints}
+    # For the model's own account; where they change, the examples do too.
+    data = {"fingerprint": fingerprint, "split_sha256": split_sha256}
     trainers = {
-        name: _trainer(candidate, transform, tuner, cache_root=cache_root)
+        name: _trainer(candidate, transform, tuner, **places, **data)
         for name, candidate in candidates.items()
     }
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
@@ -198,12 +205,12 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any, *, 
     )
 
 
-def _trainer(candidate: Candidate, transform: Any, tuner: Any, *, cache_root: str) -> Any:
+def _trainer(candidate: Candidate, transform: Any, tuner: Any, **further: str) -> Any:
     return _stamped(
         Trainer(
             run_fn="pipeline.training.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-            custom_config={"candidate": candidate.model_dump_json(), "cache_root": cache_root},
+            custom_config={"candidate": candidate.model_dump_json(), **further},
             **_training_inputs(transform),
         ).with_id(f"Trainer-{candidate.name}"),
         "pipeline.training",

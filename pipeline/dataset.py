@@ -63,6 +63,7 @@ class TransformedSplit:
         self._size = size
         self._kinds = tuple(copies)
         self.copy_count = len(self._kinds)  # of each image
+        self.shuffle_buffer = _SHUFFLE_BUFFER
         self._changes = changes or RandomAugmentationConfig()
         # Images of each class, by label; copies are not counted.
         self.class_counts: tuple[int, ...] = tuple(
@@ -126,10 +127,35 @@ class TransformedSplit:
             parse,
             count=self.count * len(self._kinds),
             batch_size=batch_size,
-            buffer=_SHUFFLE_BUFFER,
+            buffer=self.shuffle_buffer,
             seed=seed,
             epochs=epochs,
         )
+
+    def image_names(
+        self, *, batch: int, batch_size: int, seed: int, epoch: int, shuffle_buffer: int
+    ) -> list[str]:
+        """The paths of the images in a training batch.
+
+        Args:
+            batch: its number in the epoch, from 0.
+            batch_size: as for `training_batches`, likewise the seed.
+            seed: of the order.
+            epoch: its number.
+            shuffle_buffer: of the split that was trained on, whose records may be this one's feature maps.
+        """
+        spec = {features.PATH: tf.io.FixedLenFeature([], tf.string)}
+        paths = training_epochs(
+            self._each_copy(),
+            lambda index, record, copy, seed: tf.io.parse_single_example(record, spec)[features.PATH],
+            count=self.count * len(self._kinds),
+            batch_size=batch_size,
+            buffer=shuffle_buffer,
+            seed=seed,
+            epochs=range(epoch, epoch + 1),
+        )
+        (found,) = paths.skip(batch).take(1).as_numpy_iterator()
+        return sorted({path.decode() for path in found})
 
     def _each_copy(self) -> Any:
         """(place of the image, record, place of the copy among the kinds)."""

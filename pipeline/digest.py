@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def file_digest(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def text_digest(*texts: str) -> str:
+    """The SHA-256 of several texts, in hexadecimal; it depends on where one ends and the next begins."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def code_digest(module: str, *, root: Path = _ROOT) -> str:

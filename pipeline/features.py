@@ -29,7 +29,7 @@ IMAGE_SCALARS: Final = (
 
 SPLITS: Final = ("train", "validation", "test")
 
-# Features of a transformed example.
+# Features of a transformed example, beside label and path.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
 PIXEL_MEAN: Final = (
     "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example
@@ -40,8 +40,12 @@ PIXEL_STD: Final = "pixel_std"  # float32 [3]: RGB standard deviations of the tr
 MODEL_NAME: Final = "knet"
 SERVING_SIGNATURE: Final = "serving_default"
 EXAMPLES_SIGNATURE: Final = "examples"
+FEATURES_SIGNATURE: Final = "features"
+EXPLAIN_SIGNATURE: Final = "explain"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
 PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], in the order of the classes
 CLASSES: Final = "classes"  # string [batch, 2]: their names
 PREDICTED_LABEL: Final = "label"  # string [batch]: the class with the highest probability
 SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one
+VECTOR: Final = "vector"  # float32 [batch, units]: what the last layer but one makes of the image
+HEAT_MAP: Final = "heat_map"  # float32 [batch, rows, columns], 0 to 1: what speaks for the label, and where

@@ -13,6 +13,7 @@ from pipeline.devices import Devices
 from pipeline.errors import UserError
 from pipeline.feature_cache.cache_split import cache_split
 from pipeline.feature_cache.cached_split import CachedSplit, map_bytes
+from pipeline.feature_cache.write_feature_maps import FeatureRangeError
 from pipeline.models.accumulating_model import AccumulatingModel
 from pipeline.models.backbones import blocks_of
 from pipeline.models.divide_model import divide_model
@@ -114,8 +115,14 @@ class Learner:
             )
             return
         at_once = training.micro_batch or training.batch_size
-        self.train = cache_split(train, frozen, root=root, batch_size=at_once)
-        self.validation = cache_split(validation, frozen, root=root, batch_size=at_once)
+        try:
+            kept = [
+                cache_split(split, frozen, root=root, batch_size=at_once) for split in (train, validation)
+            ]
+        except FeatureRangeError as error:
+            self._without_cache(str(error))
+            return
+        self.train, self.validation = kept
         self._body_weights = body.get_weights()
 
     def _without_cache(self, reason: str) -> None:

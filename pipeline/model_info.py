@@ -27,6 +27,12 @@ class ModelInfo:
     device: str  # such as 1 x CPU
     seed: int
     synthetic_data: bool  # trained on the synthetic sample images: says nothing about tissue
+    fingerprint: str  # of the data's files; empty where it was not known when the graph was compiled
+    split_sha256: str  # of the frozen split, likewise
+    examples_sha256: str  # of the pixels and labels of train and validation
+    candidate_sha256: str  # of all settings that bear on the training, without the tuned ones
+    code_sha256: str  # of the code that trained, with the versions of its libraries
+    commit: str | None  # of that code, where it is a checkout
 
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:

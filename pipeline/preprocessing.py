@@ -27,6 +27,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     return {
         features.PIXELS: tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string),
         features.LABEL: inputs[features.LABEL][:, 0],
+        features.PATH: inputs[features.PATH][:, 0],
         features.PIXEL_MEAN: tf.tile(mean[None, :], [batch, 1]),
         features.PIXEL_STD: tf.tile(std[None, :], [batch, 1]),
     }

@@ -59,6 +59,10 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         tuner=tuner,
         fit_kwargs={
             **fit_arguments(candidate, learner.train, learner.validation, replicas=devices.replicas),
-            "callbacks": [*candidate.callbacks(), TrainingProgress()],
+            "callbacks": [
+                keras.callbacks.TerminateOnNaN(),
+                candidate.early_stopping(),
+                TrainingProgress(),
+            ],
         },
     )

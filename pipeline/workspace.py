@@ -45,6 +45,11 @@ class Workspace:
         return self.root / "schema.pbtxt"
 
     @property
+    def checkpoints(self) -> Path:
+        """The states of trainings that have not ended."""
+        return self.root / "checkpoints"
+
+    @property
     def feature_maps(self) -> Path:
         """What frozen blocks make of the images; may be removed when nothing runs."""
         return self.root / "feature-maps"

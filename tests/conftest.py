@@ -102,6 +102,12 @@ def _finished_run() -> RunRecord:
             device="CPU",
             seed=0,
             synthetic_data=False,
+            fingerprint="0123456789abcdef" * 4,
+            split_sha256="fedcba9876543210" * 4,
+            examples_sha256="00112233" * 8,
+            candidate_sha256="44556677" * 8,
+            code_sha256="8899aabb" * 8,
+            commit=None,
         )
         return CandidateRecord(info, {"validation": metrics, "test": {**metrics, "roc_auc": 0.75}})
 

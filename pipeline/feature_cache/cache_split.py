@@ -26,7 +26,7 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
         batch_size: images that are computed at once.
 
     Raises:
-        UserError: a feature map has values that are too large for float16.
+        FeatureRangeError: values are too large or too small for float16.
     """
     file = root / f"{_key(split, frozen)}.tfrecord"
     if not file.is_file():

@@ -37,6 +37,7 @@ class CachedSplit:
         self._records = tf.data.TFRecordDataset(str(file), buffer_size=2**23)
         self._shape = shape
         self.copy_count = copy_count
+        self.shuffle_buffer = min(_SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // map_bytes(shape)))
         self.class_counts = class_counts
         self.count = sum(class_counts)
 
@@ -56,7 +57,7 @@ class CachedSplit:
             lambda record, seed: self._parse(record),
             count=self.count * self.copy_count,
             batch_size=batch_size,
-            buffer=min(_SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // map_bytes(self._shape))),
+            buffer=self.shuffle_buffer,
             seed=seed,
             epochs=epochs,
         )

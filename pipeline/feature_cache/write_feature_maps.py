@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from pipeline.dataset import TransformedSplit
-from pipeline.errors import UserError
 from pipeline.feature_cache.cached_split import FEATURE_MAP, LABEL
 from pipeline.progress import PROGRESS
 
 _DAY = 24 * 60 * 60
+_MAX_ERROR = 2e-3  # of a batch, as a share of its norm; rounding to float16 alone gives at most 2^-11
+
+
+class FeatureRangeError(Exception):
+    """Feature maps whose values float16 cannot hold; the text says so."""
 
 
 def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
@@ -30,7 +33,7 @@ def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path,
         batch_size: images that are computed at once.
 
     Raises:
-        UserError: a feature map has values that are too large for float16.
+        FeatureRangeError: values are too large or too small for float16.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(file)
@@ -44,24 +47,25 @@ def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path,
 
 
 def _write(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
-    infer = tf.function(
-        lambda pixels: tf.cast(frozen(pixels, training=False), tf.float16),
-        input_signature=[tf.TensorSpec([None, *frozen.input_shape[1:]], tf.uint8)],
-    )
+    @tf.function(input_signature=[tf.TensorSpec([None, *frozen.input_shape[1:]], tf.uint8)])
+    def infer(pixels: Any) -> tuple[Any, Any]:
+        exact = tf.cast(frozen(pixels, training=False), tf.float32)
+        kept = tf.cast(exact, tf.float16)
+        return kept, tf.math.divide_no_nan(tf.norm(exact - tf.cast(kept, tf.float32)), tf.norm(exact))
+
     progress = logging.getLogger(PROGRESS)
     written, said = 0, time.monotonic()
     with tf.io.TFRecordWriter(str(file)) as writer:
         for pixels, labels in split.copies(batch_size=batch_size):
-            feature_maps = infer(pixels).numpy()
-            if not np.isfinite(feature_maps).all():
-                raise UserError(
-                    "training.feature_cache: a feature map of the frozen blocks has values beyond float16, "
-                    "in which they are kept; set training.feature_cache=false, or choose another "
-                    "image.normalisation"
+            feature_maps, error = infer(pixels)
+            if not error < _MAX_ERROR:  # an error that is not a number included
+                raise FeatureRangeError(
+                    "values of the frozen blocks' feature maps are too large or too small for float16, as those "
+                    "of an untrained backbone are"
                 )
-            for feature_map, label in zip(feature_maps, labels.numpy(), strict=True):
+            for feature_map, label in zip(feature_maps.numpy(), labels.numpy(), strict=True):
                 writer.write(_record(feature_map, label))
-            written += len(feature_maps)
+            written += len(labels)
             if time.monotonic() - said >= 1:
                 said = time.monotonic()
                 progress.debug("feature maps of the frozen blocks: %d written", written)

@@ -6,12 +6,17 @@ from typing import Any
 
 import tensorflow as tf
 
+# What the files begin with.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
 
 def decode_images(encoded: Any, *, size: int) -> Any:
     """Decodes and resizes images.
 
     Args:
-        encoded: string [batch], PNG or JPEG bytes of any size.
+        encoded: string [batch], PNG or JPEG bytes of any size. Others, and damaged ones, are an
+            InvalidArgumentError when the graph runs.
         size: pixels per side of the result; bilinear, the aspect is not kept (as in the paper).
 
     Returns:
@@ -21,7 +26,10 @@ def decode_images(encoded: Any, *, size: int) -> Any:
 
 
 def _decode(encoded: Any, size: int) -> Any:
-    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    accepted = (tf.strings.substr(encoded, 0, 8) == _PNG) | (tf.strings.substr(encoded, 0, 3) == _JPEG)
+    # `decode_image` would take the first picture of a GIF, and BMP.
+    with tf.control_dependencies([tf.debugging.Assert(accepted, ["an image must be PNG or JPEG bytes"])]):
+        pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     pixels = tf.ensure_shape(pixels, [None, None, 3])
     resized = tf.image.resize(pixels, [size, size], method="bilinear")
     return tf.ensure_shape(tf.cast(tf.round(resized), tf.uint8), [size, size, 3])

@@ -10,6 +10,8 @@ from keras import layers
 from pipeline.models.raster_tokens import RasterTokens
 
 HEAD = "head"
+PENULTIMATE = "head_dense"
+LOGITS = "logits"
 
 
 def build_hybrid_head(
@@ -55,7 +57,7 @@ def build_hybrid_head(
         momentum=batch_norm_momentum, synchronized=synchronized, name="head_normalisation"
     )(joined)
     joined = layers.Dropout(dropout)(joined)
-    joined = layers.Dense(dense_units, activation="relu", name="head_dense")(joined)
-    logits = layers.Dense(2, dtype="float32", name="logits")(joined)
+    joined = layers.Dense(dense_units, activation="relu", name=PENULTIMATE)(joined)
+    logits = layers.Dense(2, dtype="float32", name=LOGITS)(joined)
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
     return keras.Model(inputs, probabilities, name=HEAD)

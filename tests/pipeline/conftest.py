@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +13,20 @@ import tensorflow as tf
 from pipeline import features
 
 WriteSplit = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def body_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileNet of alpha 0.25 at 32 px whose feature maps are of the size of a trained one's."""
+    keras.utils.set_random_seed(0)
+    body = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # its statistics become those of this batch
+    body(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)).astype("float32"), training=True)
+    file = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    body.save_weights(file)
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +41,12 @@ def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
         }
         path = folder / "transformed_examples-00000-of-00001.gz"
         with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-            for image, label in zip(pixels, labels, strict=True):
+            for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
                 example = tf.train.Example()
                 feature = example.features.feature
                 feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(image).numpy())
                 feature[features.LABEL].int64_list.value.append(label)
+                feature[features.PATH].bytes_list.value.append(f"images/{number}.png".encode())
                 for name, values in statistics.items():
                     feature[name].float_list.value.extend(values)
                 writer.write(example.SerializeToString())

@@ -130,6 +130,28 @@ def test_the_digest_is_of_pixels_labels_and_copies(
     assert len(others | {plain}) == 5
 
 
+def test_the_order_does_not_depend_on_the_global_seed(split: TransformedSplit) -> None:
+    orders = set()
+    for seed in (0, 1, 5):
+        tf.random.set_seed(seed)
+        orders.add(tuple(epoch(split, 3)))
+    assert len(orders) == 1
+
+
+def test_no_epoch_left_gives_no_batch(split: TransformedSplit) -> None:
+    assert images(split.training_batches(batch_size=4, seed=0, epochs=range(3, 3))) == []
+
+
+def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.ndarray) -> None:
+    names = dict(zip(copies_of(pixels), np.repeat([f"images/{n}.png" for n in range(COUNT)], 3), strict=True))
+    batches = split.training_batches(batch_size=4, seed=3, epochs=range(1, 2))
+    for batch, (shown, _) in enumerate(batches.as_numpy_iterator()):
+        found = split.image_names(
+            batch=batch, batch_size=4, seed=3, epoch=1, shuffle_buffer=split.shuffle_buffer
+        )
+        assert found == sorted({str(names[one.tobytes()]) for one in shown})
+
+
 def test_pixel_statistics_are_those_that_transform_wrote(split: TransformedSplit, pixels: np.ndarray) -> None:
     mean, std = split.pixel_statistics()
     np.testing.assert_allclose(mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-5)

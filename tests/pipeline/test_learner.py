@@ -17,6 +17,7 @@ from pipeline.config import load_config
 from pipeline.dataset import TransformedSplit
 from pipeline.devices import Devices
 from pipeline.errors import UserError
+from pipeline.feature_cache import write_feature_maps
 from pipeline.feature_cache.cached_split import CachedSplit
 from pipeline.learner import Learner
 from pipeline.progress import PROGRESS
@@ -32,9 +33,10 @@ def pattern(write_transformed: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def learner(pattern: str, tmp_path: Path) -> Callable[..., Learner]:
+def learner(pattern: str, body_weights: Path, tmp_path: Path) -> Callable[..., Learner]:
     def make(*overrides: str) -> Learner:
-        settings = ("tuning=null", "image.size=32", *overrides)
+        weights = f"candidates.mobilenet.weights={body_weights}"
+        settings = ("tuning=null", "image.size=32", weights, *overrides)
         candidate = Candidate.of(load_config("demo", settings), "mobilenet", synthetic_data=True)
         copies = candidate.training.augmentation
         return Learner(
@@ -73,6 +75,20 @@ def test_every_model_has_the_frozen_weights_of_the_feature_maps(learner: Callabl
     np.testing.assert_array_equal(bodies[0](pixels), bodies[1](pixels))
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_feature_maps_give_the_probabilities_that_images_give(
+    learner: Callable[..., Learner], pattern: str, count: int
+) -> None:
+    made = learner(*blocks(count))
+    learning, whole = made.build(learning_rate=0.01, momentum=0.9)
+    images = TransformedSplit([pattern], size=SIZE).batches(batch_size=4)
+    for _ in range(2):  # before and after some updates
+        probabilities = whole.predict(images, verbose=0)
+        kept = learning.predict(made.validation.batches(batch_size=4), verbose=0)
+        np.testing.assert_allclose(kept, probabilities, atol=1e-3)
+        learning.fit(made.train.training_batches(batch_size=6, seed=0, epochs=range(3)), verbose=0)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -101,7 +117,12 @@ def no_space_left(patch: pytest.MonkeyPatch) -> tuple[int, str]:
     return 0, "16 feature maps take 0.0 GB"
 
 
-@pytest.mark.parametrize("situation", [no_blocks_left, no_space_left])
+def no_range(patch: pytest.MonkeyPatch) -> tuple[int, str]:
+    patch.setattr(write_feature_maps, "_MAX_ERROR", 0.0)
+    return 0, "too large or too small for float16"
+
+
+@pytest.mark.parametrize("situation", [no_blocks_left, no_space_left, no_range])
 def test_what_cannot_be_kept_is_said_and_refused_only_where_it_was_asked_for(
     learner: Callable[..., Learner],
     situation: Callable[[pytest.MonkeyPatch], tuple[int, str]],

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +16,11 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig, load_config
+from pipeline.digest import code_digest
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
 from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
@@ -55,6 +62,9 @@ def fn_args(
         working_dir=str(folder / "work"),
         custom_config={
             "candidate": candidate.model_dump_json(),
+            "checkpoints": str(folder / "checkpoints"),
+            "fingerprint": "of the files",
+            "split_sha256": "of the split",
             "tuning": tuning.model_dump_json() if tuning else None,
             "cache_root": str(folder / "feature-maps"),
         },
@@ -86,7 +96,19 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     assert (info.learning_rate, info.momentum) == (0.02, 0.7)
     assert (info.train_images, info.validation_images) == (COUNT, 4)
     assert info.synthetic_data
-    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+    assert info.fingerprint == "of the files" and info.split_sha256 == "of the split"
+    assert info.code_sha256 == code_digest("pipeline.training")
+    history = json.loads((tmp_path / "run" / "history.json").read_text("utf-8"))
+    rows = history["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
+    assert rows[0]["learning_rate"] == pytest.approx(0.02)
+    assert rows[1]["learning_rate"] < rows[0]["learning_rate"]
+    assert history["best_epoch"] == 1 + int(np.argmin([row["val_loss"] for row in rows]))
+    assert np.sum(history["confusion"], axis=1).tolist() == [2, 2]
+    assert history["device"] == info.device and history["peak_memory_bytes"] > 2**20
+    assert history["resumed_after"] == 0
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
 
 
 def test_a_diverged_training_is_refused_with_the_remedy(
@@ -96,10 +118,23 @@ def test_a_diverged_training_is_refused_with_the_remedy(
         return keras.ops.sum(y_pred, axis=-1) * float("nan")
 
     monkeypatch.setattr(SmoothedCrossentropy, "call", undefined)
-    wild = candidate("training.epochs=30")
-    with pytest.raises(UserError, match="lower training.learning_rate"):
+    wild = candidate("training.epochs=30", "training.augmentation=[original]")
+    with pytest.raises(UserError, match=r"batch 1 of epoch 1 .*lower training.learning_rate") as error:
         run_fn(fn_args(patterns, tmp_path, wild))
+    assert len(re.findall(r"images/\d+\.png", str(error.value))) == 4
     assert not (tmp_path / "Format-Serving").exists()
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
+def test_memory_that_runs_out_suggests_a_micro_batch(
+    patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any, **__: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "fit", exhausted)
+    with pytest.raises(UserError, match=r"1 x CPU ran out of memory with 4 images.*training.micro_batch=2"):
+        run_fn(fn_args(patterns, tmp_path, candidate("training.micro_batch=null")))
 
 
 def test_what_is_trained_in_mixed_precision_is_served_in_float32(
@@ -121,26 +156,33 @@ def feature_maps(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_kept_feature_maps_give_the_model_that_images_give(
-    patterns: tuple[str, str], tmp_path: Path, blocks: int
+    patterns: tuple[str, str], body_weights: Path, tmp_path: Path, blocks: int
 ) -> None:
-    settings = ("training.fine_tune=blocks", f"training.blocks={blocks}", "training.epochs=4")
+    settings = (
+        *("training.fine_tune=blocks", f"training.blocks={blocks}", "training.learning_rate=0.0001"),
+        *(f"candidates.mobilenet.weights={body_weights}", "training.batch_size=12"),
+    )
     pixels = np.random.default_rng(1).integers(0, 256, (8, SIZE, SIZE, 3)).astype("float32")
-    answers, weights = {}, {}
-    for cache in ("auto", "false"):
+    answers = {}
+    for cache in ("true", "false"):
         folder = tmp_path / cache
         run_fn(fn_args(patterns, folder, candidate(*settings, f"training.feature_cache={cache}")))
         model = keras.saving.load_model(folder / "run" / "model.keras", compile=False)
-        weights[cache] = model.get_weights()
         answers[cache] = model.predict(pixels, verbose=0)
-    assert len(feature_maps(tmp_path / "auto")) == 2
+    assert len(feature_maps(tmp_path / "true")) == 2
     assert len(feature_maps(tmp_path / "false")) == 0
-    np.testing.assert_allclose(answers["auto"], answers["false"], atol=1e-3)
-    assert [one.shape for one in weights["auto"]] == [one.shape for one in weights["false"]]
+    assert np.ptp(answers["true"][:, 1]) > 0.01
+    np.testing.assert_allclose(answers["true"], answers["false"], atol=1e-3)
 
 
-def test_tuner_and_trainer_have_feature_maps_computed_once(patterns: tuple[str, str], tmp_path: Path) -> None:
+def test_tuner_and_trainer_have_feature_maps_computed_once(
+    patterns: tuple[str, str], body_weights: Path, tmp_path: Path
+) -> None:
     tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
-    head = candidate("training.fine_tune=blocks", "training.blocks=0", "training.feature_cache=true")
+    head = candidate(
+        *("training.fine_tune=blocks", "training.blocks=0", "training.feature_cache=true"),
+        f"candidates.mobilenet.weights={body_weights}",
+    )
     result = tuner_fn(fn_args(patterns, tmp_path, head, tuning=tuning))
     result.tuner.search(**result.fit_kwargs)
     kept = feature_maps(tmp_path)
@@ -156,6 +198,33 @@ def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, 
     )
     run_fn(fn_args(patterns, tmp_path, still))
     assert read_model_info(tmp_path).epochs < 30
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], tmp_path: Path) -> None:
+    settings = candidate(
+        *("training.epochs=3", "training.micro_batch=3", "training.batch_size=8", "head.dropout=0.5"),
+        *("training.fine_tune=staged", "training.early_stopping_patience=1"),
+    )
+    whole = trained_weights(patterns, tmp_path / "whole", settings)
+    expected = json.loads((tmp_path / "whole" / "run" / "history.json").read_text("utf-8"))
+
+    arguments = tmp_path / "arguments.json"
+    arguments.write_text(json.dumps(vars(fn_args(patterns, tmp_path / "killed", settings))), "utf-8")
+    killer = [sys.executable, str(Path(__file__).with_name("train_until_killed.py")), str(arguments)]
+    for epoch in (1, 2):
+        done = subprocess.run([*killer, str(epoch)], capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(list((tmp_path / "killed" / "checkpoints" / "mobilenet").iterdir())) == 1
+    resumed = trained_weights(patterns, tmp_path / "killed", settings)
+    found = json.loads((tmp_path / "killed" / "run" / "history.json").read_text("utf-8"))
+
+    assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+    assert (found["resumed_after"], expected["resumed_after"]) == (2, 0)
+    clocks = ("seconds", "images_per_second")
+    for history in (found, expected):
+        history["epochs"] = [{k: v for k, v in row.items() if k not in clocks} for row in history["epochs"]]
+    for name in ("epochs", "best_epoch", "confusion"):
+        assert found[name] == expected[name]
 
 
 def test_tuner_searches_within_the_configured_ranges(patterns: tuple[str, str], tmp_path: Path) -> None:

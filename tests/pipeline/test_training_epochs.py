@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,13 @@ def order(epochs: range, *, count: int = 50, seed: int = 0, buffer: int = 4096, 
 def test_every_epoch_has_every_element_once(count: int, buffer: int, batch: int, seed: int) -> None:
     found = order(range(2), count=count, buffer=buffer, batch=batch, seed=seed)
     assert sorted(found[:count]) == sorted(found[count:]) == list(range(count))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_does_not_depend_on_the_global_seed(seed: int) -> None:
+    before = order(range(2))
+    tf.random.set_seed(seed)
+    assert order(range(2)) == before
 
 
 def test_a_later_start_goes_on_as_it_would_have_been() -> None:

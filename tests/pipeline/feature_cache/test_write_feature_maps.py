@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.dataset import TransformedSplit
-from pipeline.errors import UserError
 from pipeline.feature_cache import write_feature_maps as module
-from pipeline.feature_cache.write_feature_maps import write_feature_maps
+from pipeline.feature_cache.write_feature_maps import FeatureRangeError, write_feature_maps
 
 
 def test_nothing_but_the_file_is_left(
@@ -43,11 +42,12 @@ def test_what_fails_half_way_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_values_beyond_float16_are_refused(
-    split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("scale", [1000, 1e-9])
+def test_values_that_float16_cannot_hold_are_refused(
+    split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path, scale: float
 ) -> None:
-    with pytest.raises(UserError, match="beyond float16.* set training.feature_cache=false"):
-        write_feature_maps(split, make_frozen(scale=1000), tmp_path / "maps", batch_size=3)
+    with pytest.raises(FeatureRangeError, match="too large or too small for float16"):
+        write_feature_maps(split, make_frozen(scale=scale), tmp_path / "maps", batch_size=3)
     assert list(tmp_path.iterdir()) == []
 
 

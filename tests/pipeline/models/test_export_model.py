@@ -1,31 +1,62 @@
-"""The SavedModel answers as the Keras model does, through both signatures."""
+"""The SavedModel answers as the Keras model does, through all signatures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from pipeline import features
 from pipeline.models.decode_image import decode_images
 from pipeline.models.export_model import export_model
+from pipeline.models.hybrid_model import build_hybrid_model
+from serving.dev_server import DevServer
 
-SIZE = 16
+SIZE = 32
 CLASSES = ("ductal", "lobular")
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
-    return keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers])
+    return build_hybrid_model(
+        "mobilenet",
+        size=SIZE,
+        weights=None,
+        alpha=0.25,
+        normalisation="image",
+        pixel_mean=(0, 0, 0),
+        pixel_std=(1, 1, 1),
+        batch_norm_momentum=0.9,
+        variant="parallel",
+        sequence_length=4,
+        lstm_units=4,
+        dense_units=8,
+        dropout=0.5,
+        synchronized=False,
+    )
 
 
 @pytest.fixture(scope="module")
-def exported(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> tf.Module:
-    folder = tmp_path_factory.mktemp("exported") / "model"
+def folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "7"
     export_model(model, folder, size=SIZE, classes=CLASSES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path) -> tf.Module:
     return tf.saved_model.load(str(folder))
 
 
@@ -58,9 +89,75 @@ def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list
     np.testing.assert_array_equal(by_example[features.PROBABILITIES], by_image[features.PROBABILITIES])
 
 
-def test_jpeg_is_taken_and_other_bytes_are_refused(exported: tf.Module, images: list[bytes]) -> None:
-    serve = exported.signatures[features.SERVING_SIGNATURE]
+def test_the_features_are_the_penultimate_vector(
+    model: keras.Model, exported: tf.Module, images: list[bytes]
+) -> None:
+    vector = exported.signatures[features.FEATURES_SIGNATURE](image=tf.constant(images))[features.VECTOR]
+    assert vector.shape == (3, 8)
+    logits = model.get_layer("head").get_layer("logits")(vector)
+    by_image = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images))
+    np.testing.assert_allclose(tf.nn.softmax(logits), by_image[features.PROBABILITIES], atol=1e-6)
+
+
+def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, images: list[bytes]) -> None:
+    explained = exported.signatures[features.EXPLAIN_SIGNATURE](image=tf.constant(images))
+    by_image = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images))
+    assert explained[features.HEAT_MAP].shape == (3, 1, 1)
+    for name in (features.PREDICTED_LABEL, features.SCORE):
+        assert explained[name].numpy().tolist() == by_image[name].numpy().tolist()
+
+
+def test_jpeg_is_taken(exported: tf.Module, images: list[bytes]) -> None:
     jpeg = tf.io.encode_jpeg(tf.io.decode_png(images[0])).numpy()
-    assert np.isfinite(serve(image=tf.constant([jpeg]))[features.SCORE]).all()
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        serve(image=tf.constant([b"not an image"]))
+    answer = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant([jpeg]))
+    assert np.isfinite(answer[features.SCORE]).all()
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "features", "explain"])
+@pytest.mark.parametrize(
+    ("kind", "part", "message"),
+    [
+        ("GIF", 1.0, "must be PNG or JPEG"),
+        ("BMP", 1.0, "must be PNG or JPEG"),
+        ("TIFF", 1.0, "must be PNG or JPEG"),
+        ("PNG", 0.0, "must be PNG or JPEG"),
+        ("PNG", 0.5, "Invalid PNG"),
+        ("JPEG", 0.5, "Invalid JPEG data"),
+    ],
+)
+def test_other_files_and_truncated_ones_are_refused(
+    exported: tf.Module, picture: Callable[..., bytes], signature: str, kind: str, part: float, message: str
+) -> None:
+    whole = picture(kind=kind)
+    encoded = whole[: int(part * len(whole))]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        exported.signatures[signature](image=tf.constant([encoded]))
+
+
+def test_the_development_server_lists_and_answers_every_signature(folder: Path, images: list[bytes]) -> None:
+    with DevServer(folder.parent, port=0) as server, grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        spec = {"name": features.MODEL_NAME}
+        reply = stub.GetModelMetadata(
+            get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        )
+        listed = get_model_metadata_pb2.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(listed)
+        assert {"serving_default", "examples", "features", "explain"} <= set(listed.signature_def)
+        answer = stub.Predict(
+            predict_pb2.PredictRequest(
+                model_spec={**spec, "signature_name": "explain"},
+                inputs={features.SERVING_INPUT: tf.make_tensor_proto(images)},
+            )
+        )
+        assert set(answer.outputs) == {features.HEAT_MAP, features.PREDICTED_LABEL, features.SCORE}
+
+
+def test_the_warm_up_request_is_one_that_the_model_answers(folder: Path, exported: tf.Module) -> None:
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    (record,) = tf.data.TFRecordDataset([str(file)]).as_numpy_iterator()
+    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    assert (request.model_spec.name, request.model_spec.signature_name) == ("knet", "serving_default")
+    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+    answer = exported.signatures[request.model_spec.signature_name](**inputs)
+    assert answer[features.PROBABILITIES].shape == (1, 2)
