@@ -75,6 +75,7 @@ class DataConfig(_Section):
     slices: tuple[str, ...] = ("magnification", "subtype")  # columns by which the models are judged too
     schema_file: Path | None = None  # none means the bundled one for BreaKHis or for manifests
     max_bad_share: float = Field(0.0, ge=0, lt=1)  # of unusable images above which a run fails
+    allow_leaks: bool = False  # go on where the same pixels are in several splits, under several patients
     split: SplitConfig = SplitConfig()
     keep_duplicate_slides: bool = (
         False  # slide 14-13412 stands under two subtypes; by default one copy is kept

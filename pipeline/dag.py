@@ -77,6 +77,7 @@ def create_pipeline(
             fingerprint=fingerprint,
             span=span,
             max_bad_share=config.data.max_bad_share,
+            allow_leaks=config.data.allow_leaks,
             split=config.split_settings,
             keep_duplicate_slides=config.data.keep_duplicate_slides,
             seed=config.seed,

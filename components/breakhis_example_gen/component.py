@@ -23,6 +23,7 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
         "fingerprint": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
         "max_bad_share": ExecutionParameter(type=float),
+        "allow_leaks": ExecutionParameter(type=int),
         "split": ExecutionParameter(type=str),
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
@@ -49,6 +50,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         fingerprint: str,
         span: int,
         max_bad_share: float,
+        allow_leaks: bool,
         split: Mapping[str, Any],
         keep_duplicate_slides: bool,
         seed: int,
@@ -61,6 +63,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             fingerprint: of the content (`fingerprint.fingerprint`), so that the cache sees new data.
             span: the number that this content has among those seen so far.
             max_bad_share: of files that cannot be used, above which the node fails.
+            allow_leaks: go on where the same pixels are in several splits, under several patients.
             split: what `make_split` takes beside the images; the classes among it.
             keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
             seed: of the order of images.
@@ -71,6 +74,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             fingerprint=fingerprint,
             span=span,
             max_bad_share=max_bad_share,
+            allow_leaks=int(allow_leaks),
             split=json.dumps(split),
             keep_duplicate_slides=int(keep_duplicate_slides),
             seed=seed,

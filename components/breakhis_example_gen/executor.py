@@ -20,6 +20,7 @@ from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.catalog import Catalog, read_catalog
 from components.breakhis_example_gen.ingest_report import ingest_report
+from components.breakhis_example_gen.leaks import check_leaks
 from components.breakhis_example_gen.quarantine import Quarantined, check_share
 from components.breakhis_example_gen.shards import Shard, plan_shards
 from components.breakhis_example_gen.splits.make_split import make_split
@@ -42,7 +43,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Writes `Split-<name>/` folders of gzipped tf.train.Examples, the fate of every file and the split.
 
         Raises:
-            UserError: the data set is wrong, or too many of its images cannot be used.
+            UserError: the data set is wrong, too many of its images cannot be used, or one of them is in
+                several splits.
         """
         settings = json.loads(exec_properties["split"])
         classes = settings["classes"]
@@ -66,6 +68,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             images=sum(sum(by_class.values()) for by_class in report["images"].values()),
             max_share=exec_properties["max_bad_share"],
             where=catalog.location,
+        )
+        check_leaks(
+            report["duplicates"], allowed=bool(exec_properties["allow_leaks"]), where=catalog.location
         )
         artifact_utils.get_single_instance(output_dict["ingest"]).value = report
         artifact_utils.get_single_instance(output_dict["splits"]).value = split.frozen()
@@ -106,12 +111,11 @@ def _tell(report: dict[str, Any]) -> None:
         sum(images.values()),
         counts,
         len(quarantined),
-        f", {len(duplicates)} with the pixels of another patient's image" if duplicates else "",
+        f", {sum(map(len, duplicates))} with the pixels of another patient's image" if duplicates else "",
     )
-    for file in quarantined:
-        logging.getLogger(__name__).warning("quarantined %s: %s", file["path"], file["reason"])
-    for paths in duplicates:
-        logging.getLogger(__name__).warning("the same pixels: %s", ", ".join(paths))
+    for group in duplicates:
+        places = ", ".join(f"{image['path']} ({image['patient']}, {image['split']})" for image in group)
+        logging.getLogger(__name__).warning("the same pixels: %s", places)
 
 
 @contextmanager

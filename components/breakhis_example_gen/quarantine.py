@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +32,7 @@ def check_size(size: int) -> None:
 
 
 def check_share(quarantined: Sequence[Quarantined], *, images: int, max_share: float, where: object) -> None:
-    """Fails when too large a share of the files is quarantined.
+    """Logs the quarantined files, and fails when they are too large a share.
 
     Args:
         quarantined: the files that cannot be used.
@@ -42,11 +43,14 @@ def check_share(quarantined: Sequence[Quarantined], *, images: int, max_share: f
     Raises:
         UserError: lists the first files with their reasons.
     """
+    for file in quarantined:
+        logging.getLogger(__name__).warning("quarantined %s: %s", file.path, file.reason)
     total = len(quarantined) + images
     if not quarantined or len(quarantined) / total <= max_share:
         return
     problems = [f"{file.path}: {file.reason}" for file in quarantined]
     raise UserError(
         listing(f"{len(quarantined)} of {total} files in {where} cannot be used", problems)
-        + f"\nmend or remove them, or allow a larger share than data.max_bad_share={max_share:g}"
+        + "\nthe log has all of them; mend or remove them, or allow a larger share than "
+        f"data.max_bad_share={max_share:g}"
     )

@@ -17,6 +17,7 @@ import pytest
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
+from components.breakhis_example_gen.breakhis_name import parse_name
 from components.breakhis_example_gen.executor import Executor
 from components.breakhis_example_gen.splits.split import read_split
 from pipeline.config import BeamConfig, load_config
@@ -73,6 +74,7 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
             "fingerprint": "",
             "span": 3,
             "max_bad_share": 0.0,
+            "allow_leaks": 0,
             "split": json.dumps(SETTINGS),
             "keep_duplicate_slides": 0,
             "seed": 0,
@@ -175,12 +177,32 @@ def test_unusable_files_within_the_allowed_share_are_listed_and_told(
     assert any(f"{names[0]}: truncated or damaged" in record.getMessage() for record in caplog.records)
 
 
-def test_the_same_pixels_under_two_patients_are_reported(ingest: Ingest, copy: Path) -> None:
-    images = sorted(copy.rglob("*.png"))
-    first, other = images[0], images[-1]
+def test_the_same_pixels_in_two_splits_end_the_run_unless_allowed(ingest: Ingest, copy: Path) -> None:
+    split_of = ingest(copy).splits["assignment"]
+    first, *others = sorted(copy.rglob("*.png"))
+    other = next(path for path in others if split_of[patient(path)] != split_of[patient(first)])
     shutil.copyfile(first, other)
-    (paths,) = ingest(copy).ingest["duplicates"]
-    assert sorted(Path(path).name for path in paths) == sorted([first.name, other.name])
+    with pytest.raises(UserError, match="1 images of .* are in several splits") as caught:
+        ingest(copy)
+    assert all(
+        f"({patient(path)}, {split_of[patient(path)]})" in str(caught.value) for path in (first, other)
+    )
+    (group,) = ingest(copy, allow_leaks=1).ingest["duplicates"]
+    assert {Path(image["path"]).name for image in group} == {first.name, other.name}
+
+
+def test_the_same_pixels_within_a_split_are_reported(ingest: Ingest, copy: Path) -> None:
+    split_of = ingest(copy).splits["assignment"]
+    first, *others = sorted(copy.rglob("*.png"))
+    same = [path for path in others if split_of[patient(path)] == split_of[patient(first)]]
+    other = next(path for path in same if patient(path) != patient(first))
+    shutil.copyfile(first, other)
+    (group,) = ingest(copy).ingest["duplicates"]
+    assert {Path(image["path"]).name for image in group} == {first.name, other.name}
+
+
+def patient(path: Path) -> str:
+    return parse_name(path.name).patient
 
 
 def test_a_manifest_of_other_images_is_ingested_with_its_columns(ingest: Ingest, shared_data: Path) -> None:

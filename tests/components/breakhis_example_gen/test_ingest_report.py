@@ -43,5 +43,11 @@ def test_every_file_is_counted_or_listed() -> None:
         ],
         "left_out": ["copy.png"],
         "passed_over": ["README.txt"],
-        "duplicates": [["c.png", "d.png", "e.png"]],
+        "duplicates": [
+            [
+                {"path": "c.png", "patient": "2", "split": "train"},
+                {"path": "d.png", "patient": "3", "split": "validation"},
+                {"path": "e.png", "patient": "4", "split": "test"},
+            ]
+        ],
     }

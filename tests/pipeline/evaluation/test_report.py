@@ -124,11 +124,17 @@ def test_what_was_quarantined_is_listed_with_its_reason(page_of: Callable[..., P
         "quarantined": [{"path": "a.png", "reason": "zero bytes"}],
         "left_out": [],
         "passed_over": ["README.txt"],
-        "duplicates": [["b.png", "c.png"]],
+        "duplicates": [
+            [
+                {"path": "b.png", "patient": "1", "split": "train"},
+                {"path": "c.png", "patient": "2", "split": "test"},
+            ]
+        ],
     }
     text = page_of(ingest=ingest).text
     assert "Images quarantined: 1." in text and "quarantined reason a.png zero bytes" in text
-    assert "The same pixels under several patients: b.png, c.png" in text
+    assert "another patient's image: 2." in text
+    assert "The same pixels under several patients: b.png (1, train), c.png (2, test)" in text
     assert "Passed over: README.txt." in text
 
 
