@@ -60,8 +60,8 @@ def _write(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_si
             feature_maps, error = infer(pixels)
             if not error < _MAX_ERROR:  # an error that is not a number included
                 raise FeatureRangeError(
-                    "values of the frozen blocks' feature maps are too large or too small for float16, as those "
-                    "of an untrained backbone are"
+                    "values of the frozen blocks' feature maps are too large or too small for float16, as "
+                    "those of an untrained backbone are"
                 )
             for feature_map, label in zip(feature_maps.numpy(), labels.numpy(), strict=True):
                 writer.write(_record(feature_map, label))
