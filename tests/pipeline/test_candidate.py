@@ -141,3 +141,22 @@ def test_balanced_classes_weigh_alike_and_1_on_average(override: str, weights: A
     assert found == weights
     if found:
         assert 10 * found[0] == 30 * found[1]
+
+
+@pytest.mark.parametrize("fine_tune", ["all", "staged"])
+@pytest.mark.parametrize(("monitor", "best"), [("val_loss", 2), ("val_accuracy", 1)])
+def test_early_stopping_keeps_the_best_epoch_of_what_it_monitors(
+    fine_tune: str, monitor: str, best: int
+) -> None:
+    stopping = small(
+        f"training.early_stopping_monitor={monitor}", f"training.fine_tune={fine_tune}"
+    ).early_stopping()
+    stopping.set_model(build())
+    stopping.set_params({"epochs": 3})
+    stopping.on_train_begin()
+    for epoch, (loss, accuracy) in enumerate([(0.9, 0.5), (0.8, 0.7), (0.7, 0.6)]):
+        stopping.model.get_layer("head").get_layer("logits").bias.assign([epoch, 0])
+        stopping.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": accuracy})
+    stopping.on_train_end()
+    assert stopping.best_epoch == best
+    assert stopping.model.get_layer("head").get_layer("logits").bias.numpy()[0] == best

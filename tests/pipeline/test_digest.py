@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import digest
-from pipeline.digest import code_digest, file_digest
+from pipeline.digest import code_digest, file_digest, text_digest
 
 SOURCES = {
     "pipeline/training.py": (
@@ -126,6 +126,13 @@ def test_training_does_not_depend_on_the_screen() -> None:
 def test_a_file_s_digest_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"weights")
     assert file_digest(tmp_path / "weights.h5") == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_digest_of_texts_depends_on_where_they_end() -> None:
+    assert (
+        len({text_digest("ab", "c"), text_digest("a", "bc"), text_digest("abc"), text_digest("c", "ab")}) == 4
+    )
+    assert text_digest("ab", "c") == text_digest("ab", "c")
 
 
 def test_a_relative_import_is_refused(tree: Path) -> None:
