@@ -206,8 +206,8 @@ def main() -> None:
                 maps, prepared = bench.epoch_seconds(blocks=blocks, cached=True)
                 print(
                     f"{backbone:12} {blocks} blocks learn: {images:8.2f} s an epoch on images, "
-                    f"{maps:7.2f} s on feature maps ({prepared:.1f} s to make them): {images / maps:5.1f} times as fast; "
-                    f"load {os.getloadavg()[0]:.1f}",
+                    f"{maps:7.2f} s on feature maps ({prepared:.1f} s to make them): "
+                    f"{images / maps:5.1f} times as fast; load {os.getloadavg()[0]:.1f}",
                     flush=True,
                 )
         for backbone in arguments.loop:
