@@ -6,6 +6,7 @@ import csv
 import io
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -36,8 +37,10 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     """
     rows, problems = _read_rows(file)
     lines: dict[str, int] = {}
+    groups: dict[str, str] = {}  # the first spelling of each, by that without case
     for line, row in rows:
-        problems += [f"line {line}: {problem}" for problem in _problems(row, lines, classes)]
+        first = groups.setdefault(row["group"].casefold(), row["group"])
+        problems += [f"line {line}: {problem}" for problem in _problems(row, lines, first, classes)]
         lines.setdefault(row["path"], line)
     if problems:
         raise UserError(listing(f"{len(problems)} mistakes in {file}", problems))
@@ -93,19 +96,27 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
             )
 
 
-def _problems(row: dict[str, str], seen: dict[str, int], classes: Sequence[str]) -> Iterator[str]:
-    path = row["path"]
+def _problems(row: dict[str, str], seen: dict[str, int], first: str, classes: Sequence[str]) -> Iterator[str]:
+    path, group = row["path"], row["group"]
     for name, text in row.items():
         if not text.strip():
             yield f"{name} is empty"
         elif not text.isprintable():
             yield f"{name} holds a character that cannot be printed"
+        elif text != text.strip():
+            yield f"{name} {text!r} begins or ends with white space; take it away"
+        # Two texts that look alike would be two groups. A path is as the disk spells it.
+        elif name != "path" and not unicodedata.is_normalized("NFC", text):
+            yield f"{name} {text!r} is not in Unicode's normal form NFC; write it anew"
     if path.startswith("/") or ".." in path.replace("\\", "/").split("/"):
         yield f"{path} leads out of the folder; paths are relative to it"
     elif posixpath.normpath(path) != path:
         yield f"write {path} as {posixpath.normpath(path)}"
     if path in seen:
         yield f"{path} stands on line {seen[path]} too"
+    if group != first:
+        # It could be one patient, who must not be in two splits.
+        yield f"group {group!r} and an earlier {first!r} differ by case alone; spell one group one way"
     if row["label"] not in classes:
         yield f"label {row['label']!r} is not one of data.classes, {' and '.join(classes)}"
 

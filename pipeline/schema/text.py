@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,30 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipeline.errors import UserError
 from pipeline.schema.items import items
 
-# What may stand at the top level: a comment, a text in quotes, a brace, or anything else.
-_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]|[^{}#"']+""")
+# What may stand at the top level: a comment, a text in quotes, a bracket, or anything else.
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[][{}<>]|[^][{}<>#"']+""")
+_DEPTH = {"{": 1, "<": 1, "[": 1, "}": -1, ">": -1, "]": -1}
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:
     """The schema in a text file.
 
     Raises:
-        UserError: there is no such file, or it holds something else; the text says where.
+        UserError: there is no such file, or it holds something else, or a feature twice; the text says where.
     """
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+        schema = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except OSError as error:
         raise UserError(f"cannot read the schema {path}: {error.strerror}") from None
     except (UnicodeDecodeError, text_format.ParseError) as error:
         raise UserError(f"{path} is not a schema in protobuf's text format: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path} is no schema: its fields are nested too deeply") from None
+    counts = Counter(key for key, _ in _entries(schema))
+    twice = [key.strip() for key, count in counts.items() if count > 1]
+    if twice:
+        raise UserError(f"{path} holds {', '.join(twice)} more than once; leave one of each")
+    return schema
 
 
 def rewrite(text: str, schema: schema_pb2.Schema) -> str:
@@ -39,17 +48,23 @@ def rewrite(text: str, schema: schema_pb2.Schema) -> str:
     Args:
         text: of the schema before.
         schema: after.
+
+    Raises:
+        UserError: an entry goes on in a line that looks like the next one.
     """
     waiting = dict(_entries(schema))
     pieces = []
     for lead, entry in _blocks(text):
-        keys = [key for key, _ in _entries(text_format.Parse(entry, schema_pb2.Schema()))]
+        try:
+            keys = [key for key, _ in _entries(text_format.Parse(entry, schema_pb2.Schema()))]
+        except text_format.ParseError as error:
+            raise UserError(
+                f"the schema cannot be changed as it is written ({error}): begin each entry on its own line"
+            ) from None
+        after = "".join(waiting.pop(key) for key in keys if key in waiting)
         if not keys:  # what stands after the last entry
             pieces.append(lead + entry)
-            continue
-        (key,) = keys
-        if key in waiting:
-            after = waiting.pop(key)
+        elif after:
             pieces.append(lead + (entry if _same(entry, after) else after))
     written = "".join(pieces).rstrip("\n") + "\n" + "".join(waiting.values())
     if text_format.Parse(written, schema_pb2.Schema()) != schema:
@@ -63,7 +78,7 @@ def render(schema: schema_pb2.Schema) -> str:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Top-level entries, each with the comments and empty lines before it."""
+    """Whole lines with top-level entries, as few as can be, each with the comments and empty lines before."""
     lead, entry, depth = "", "", 0
     for line in text.splitlines(keepends=True):
         bare = "".join(token for token in _TOKEN.findall(line) if not token.startswith("#"))
@@ -72,11 +87,20 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
             continue
         entry += line
         for token in _TOKEN.findall(line):
-            depth += {"{": 1, "}": -1}.get(token, 0)
-        if depth == 0:
+            depth += _DEPTH.get(token, 0)
+        if depth == 0 and _is_whole(entry):
             yield lead, entry
             lead, entry = "", ""
     yield lead, entry
+
+
+def _is_whole(entry: str) -> bool:
+    """Whether an entry does not go on in the next line."""
+    try:
+        text_format.Parse(entry, schema_pb2.Schema())
+    except text_format.ParseError:
+        return False
+    return True
 
 
 def _entries(schema: schema_pb2.Schema) -> Iterator[tuple[str, str]]:
@@ -96,10 +120,11 @@ def _singles(part: message.Message) -> Iterator[tuple[str, Any, message.Message]
             alone = type(part)()
             if item is not value:
                 getattr(alone, field.name).append(item)
-            elif isinstance(item, message.Message):
-                getattr(alone, field.name).CopyFrom(item)
             else:
-                setattr(alone, field.name, item)
+                alone.CopyFrom(part)
+                for other, _ in part.ListFields():
+                    if other.name != field.name:
+                        alone.ClearField(other.name)
             yield field.name, item, alone
 
 

@@ -62,7 +62,11 @@ def _fields(text: str, file: Path) -> Iterator[tuple[int, list[str]]]:
         table: Iterable[list[str]] = (line.split("|") for line in lines)
         first = 1
     else:
-        header, *table = csv.reader(lines)
+        reader = csv.reader(lines)
+        try:
+            header, *table = reader
+        except csv.Error as error:
+            raise UserError(f"{file}, line {reader.line_num}: neither a fold nor CSV ({error})") from None
         if len(header) != 4 or (header[0], header[3]) != ("filename", "split"):
             raise UserError(
                 f"{file} is neither a split file of ours nor an official fold: expected JSON, lines "

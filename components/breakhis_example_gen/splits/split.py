@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.breakhis_example_gen.listing import printable
 from pipeline.errors import UserError
 
 
@@ -45,11 +46,14 @@ def read_split(text: str, file: Path) -> Split:
         fields = json.loads(text)
         stated = fields.pop("sha256", None)
         split = Split.model_validate(fields)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets in brackets
+        reason = str(error)
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
-            error = ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
-        raise UserError(f"{file} is not a split file of this version ({error}); {_REMEDY}") from None
+            reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        raise UserError(
+            f"{file} is not a split file of this version ({printable(reason)}); {_REMEDY}"
+        ) from None
     if split.sha256 != stated:
         raise UserError(f"{file} was changed after it was written: its hash does not fit; {_REMEDY}")
     return split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,16 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
         (HEADER + "../a.png,benign,1\n", r"line 2: \.\./a\.png leads out of the folder"),
         (HEADER + "/a.png,benign,1\n", "line 2: /a.png leads out of the folder"),
         (HEADER + "a\x07.png,benign,1\n", "line 2: path holds a character that cannot be printed"),
+        (HEADER + "a.png,benign,1\nb.png,benign,1 \n", "line 3: group '1 ' begins or ends with white space"),
+        (HEADER + "a.png,benign,1\nb.png,benign,\u20091\n", "line 3: group holds a character that cannot"),
+        (HEADER + " a.png,benign,1\n", "line 2: path ' a.png' begins or ends with white space"),
+        (HEADER + "a.png,benign ,1\n", "line 2: label 'benign ' begins or ends with white space"),
+        ("path,label,group,stain\na.png,benign,1, HE\n", "line 2: stain ' HE' begins or ends with"),
+        (HEADER + "a.png,benign,e\u0301\n", "line 2: group 'e\u0301' is not in Unicode's normal form NFC"),
+        (
+            HEADER + "a.png,benign,p1\nb.png,benign,P1\nx/c.png,benign,P1\n",
+            r"(?s)2 mistakes .*line 3: group 'P1' and an earlier 'p1' differ by case alone.*line 4: group",
+        ),
         (
             HEADER + "a.png,benign,1\nd.png,benign,1\n",
             r"(?s)1 files of .*line 3: d\.png.*data\.root",
@@ -83,6 +94,40 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
 def test_a_mistake_is_named_with_its_line(read: Read, content: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(content)
+
+
+def test_a_path_may_be_spelt_as_the_disk_has_it(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "e\u0301.png").touch()
+    assert list(read(HEADER + "e\u0301.png,benign,1\n")) == [ImageFile("e\u0301.png", "benign", "1")]
+
+
+@given(
+    group=st.text("aAb1 .\u00e9e\u0301\u00df", min_size=1, max_size=6),
+    change=st.sampled_from(
+        [
+            str.upper,
+            str.swapcase,
+            lambda text: f"{text} ",
+            lambda text: f"\u2009{text}",
+            lambda text: unicodedata.normalize("NFC", text),
+            lambda text: unicodedata.normalize("NFD", text),
+        ]
+    ),
+)
+def test_one_group_written_in_two_ways_is_never_two(
+    group: str, change: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    for name in ("a.png", "b.png"):
+        (folder / name).touch()
+    rows = f"a.png,benign,{group}\nb.png,benign,{change(group)}\n"
+    (folder / "groups.csv").write_text(HEADER + rows, encoding="utf-8")
+    try:
+        images = read_manifest(folder / "groups.csv", Folder(folder), classes=("benign", "malignant"))
+    except UserError as error:
+        assert "groups.csv" in str(error)
+    else:
+        assert len({image.patient for image in images}) == 1
 
 
 def test_all_mistakes_are_counted(read: Read) -> None:

@@ -61,6 +61,44 @@ def test_a_new_feature_comes_last_and_one_that_is_gone_takes_its_comment_along()
     assert written.endswith('feature {\n  name: "blur"\n  type: FLOAT\n  presence { min_fraction: 1.0 }\n}\n')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'feature { name: "a" type: INT } feature { name: "b" type: INT }\n',
+        'feature <\n  name: "a" type: INT\n> feature: { name: "b" type: INT };\n',
+        'feature: [\n  {name: "a" type: INT}, {name: "b" type: INT}\n]\n',
+        'feature\n{ name: "a" type: INT\n}\nfeature { # first\n name:\n"b" type: INT }\n',
+        'tensor_representation_group { key: "" value {} }\nfeature < name: "a" type: INT >\n',
+    ],
+)
+def test_any_valid_form_can_be_changed(text: str) -> None:
+    assert rewrite(text, parsed(text)) == text
+    schema = parsed(text)
+    schema.feature[0].type = FLOAT
+    schema.feature.add(name="c", type=FLOAT)
+    assert parsed(rewrite(text, schema)) == schema
+    del schema.feature[0]
+    assert parsed(rewrite(text, schema)) == schema
+
+
+def test_an_entry_that_cannot_be_told_from_the_next_is_refused() -> None:
+    text = 'default_environment: "x"\n"y"\n'
+    with pytest.raises(UserError, match="begin each entry on its own line"):
+        rewrite(text, parsed(text))
+
+
+def test_a_feature_that_stands_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.pbtxt").write_text('feature { name: "a" }\nfeature { name: "a" }\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"x\.pbtxt holds feature a more than once; leave one of each"):
+        read_schema(tmp_path / "x.pbtxt")
+
+
+def test_fields_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pbtxt").write_text("feature{struct_domain{" * 2000 + "}}" * 2000, encoding="utf-8")
+    with pytest.raises(UserError, match=r"x\.pbtxt is no"):
+        read_schema(tmp_path / "x.pbtxt")
+
+
 def test_values_of_a_domain_are_written_a_line_each() -> None:
     schema = parsed(TEXT)
     schema.string_domain[0].value.append("b")

@@ -155,6 +155,62 @@ def test_a_file_of_no_use_is_named(tmp_path: Path, content: bytes | None, proble
         make(images_of_patients(5, 5), file=file)
 
 
+_FOLD_LINES = (
+    *(
+        "filename,magnification,number,split",
+        "SOB_B_A-13-0-40-001.png|40|1|train",
+        "\n",
+        "\r",
+        "|",
+        ",",
+        '"',
+        "\0",
+    ),
+    *("SOB_M_DC-14-0-40-001.png,40,1,test", "x" * 140_000, "9" * 5_000, "\u0663", "\ufeff"),
+)
+_JSON_PARTS = (
+    '{"seed": ',
+    '"made": {',
+    "}",
+    "[" * 2_000,
+    "]",
+    ",",
+    "1e999",
+    "NaN",
+    "9" * 5_000,
+    '"\\ud800": ',
+    "\0",
+)
+_keys = st.sampled_from([*Split.model_fields, "sha256", "\ud800"]) | st.text(max_size=4)
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("train"),
+    lambda of: st.lists(of, max_size=3) | st.dictionaries(_keys, of, max_size=3),
+    max_leaves=8,
+)
+_contents = st.one_of(
+    st.binary(),
+    st.lists(st.sampled_from(_FOLD_LINES), max_size=8).map("".join).map(str.encode),
+    st.lists(st.sampled_from(_JSON_PARTS), max_size=8).map("".join).map(lambda text: b"{" + text.encode()),
+    st.dictionaries(_keys, _values).map(json.dumps).map(str.encode),
+)
+
+
+@given(content=_contents)
+def test_whatever_a_file_holds_it_is_used_or_refused_by_name(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any-split"
+    file.write_bytes(content)
+    images = images_of_patients(5, 5)
+    try:
+        split = make(images, file=file)
+    except UserError as error:
+        assert "any-split" in str(error)
+        str(error).encode()  # can be printed
+    else:
+        assert {image.patient for image in images} <= split.assignment.keys()
+
+
 @pytest.fixture(scope="module")
 def manifest(shared_data: Path) -> Path:
     return shared_data / "breakhis_manifest"

@@ -77,6 +77,13 @@ def test_a_table_of_something_else_is_refused(text: str) -> None:
         read_official_fold(text, FILE)
 
 
+@pytest.mark.parametrize("field", ["x" * 200_000, "\0"], ids=["long", "nul"])
+def test_what_is_no_csv_is_told_with_its_line(field: str) -> None:
+    with pytest.raises(UserError, match=r"^dsfold3\.txt") as caught:
+        read_official_fold(f"filename,magnification,number,split\n{field},40,3,test\n", FILE)
+    assert "line 2: " in str(caught.value)
+
+
 def test_a_header_alone_is_refused() -> None:
     with pytest.raises(UserError, match=r"dsfold3\.txt holds no images"):
         read_official_fold("filename,maginfication,number,split\n", FILE)

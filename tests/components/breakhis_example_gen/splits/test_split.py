@@ -84,6 +84,9 @@ def without(field: str) -> str:
             r"assignment\.14-1: Input should be",
         ),
         (json.dumps({**SPLIT.frozen(), "more": 1}), "more: Extra inputs are not permitted"),
+        (json.dumps({**SPLIT.frozen(), "\x1b": 1}), r"\\x1b: Extra inputs are not permitted"),
+        ('{"notes": ' + "[" * 100_000, "recursion"),
+        ('{"seed": ' + "1" * 10_000 + "}", "integer string conversion"),
     ],
 )
 def test_another_content_is_refused_with_the_reason(text: str, problem: str) -> None:
