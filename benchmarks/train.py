@@ -1,6 +1,6 @@
 """Measures training: on kept feature maps against images, and the Trainer's loop against its bare step.
 
-    python benchmarks/train.py                                               # as in docs/training-speed.md
+    python benchmarks/train.py   # ResNet50 and ResNet152 at 227 px
     python benchmarks/train.py --size 64 --images 24 --backbones mobilenet   # a minute
 
 Images are synthetic, weights random, with the statistics of batch normalisation taken from a batch. Epochs
@@ -93,7 +93,8 @@ def write_weights(backbone: str, file: Path) -> None:
     normalisations = [layer for layer in body.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in normalisations:
         layer.momentum = 0.0
-    body(np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype("float32"), training=True)
+    pixels = np.random.default_rng(0).uniform(0, 255, (count, size, size, 3)).astype("float32")
+    body(BACKBONES[backbone].scale(pixels), training=True)
     body.save_weights(file)
 
 
