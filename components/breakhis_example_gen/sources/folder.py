@@ -26,7 +26,7 @@ class Folder(RandomAccessSource):
         return self.location / self.prefix
 
     def files(self) -> dict[str, int]:
-        """See Source; hidden folders are not entered, and links are followed."""
+        """See Source; what is hidden is not listed, and links are followed."""
         return dict(sorted(_walk(self.folder, "", self.location, frozenset())))
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
@@ -84,11 +84,13 @@ def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Itera
             f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions"
         ) from None
     for entry in entries:
+        if entry.name.startswith("."):
+            continue
         if entry.is_symlink():
             _check_inside(Path(entry.path), root)
         if not entry.is_dir():
             yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
-        elif not entry.name.startswith("."):
+        else:
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, above | {real})
 
 
