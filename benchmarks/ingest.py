@@ -74,11 +74,12 @@ def ingest_plain(source: Path, out: Path) -> None:
     from components.breakhis_example_gen.example import make_example
 
     catalog = read_catalog(source)
+    files = catalog.source.parts(image.path for image in catalog.images)
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
     hashes = []
     with tf.io.TFRecordWriter(str(out / "plain.gz"), options) as writer:
-        for image in catalog.images:
-            content = (catalog.source.location / image.path).read_bytes()
+        for image, file in zip(catalog.images, files.values(), strict=True):
+            content = file.read_bytes()
             ingested = make_example(image, content, split="train", classes=("benign", "malignant"))
             hashes.append(ingested.pixel_hash)
             writer.write(ingested.record)

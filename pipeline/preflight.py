@@ -116,13 +116,14 @@ def check_slices(config: Config, catalog: Catalog) -> None:
     """Checks that the data have the columns to slice evaluation by.
 
     Raises:
-        UserError: one is missing; the text names it, and those that there are.
+        UserError: one is missing; the text names it, those that there are and what to set.
     """
     unknown = [name for name in config.data.slices if name not in catalog.columns]
     if unknown:
-        columns = ", ".join(catalog.columns) or "no further columns"
+        columns = ", ".join(catalog.columns)
         raise UserError(
-            f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has {columns}"
+            f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has "
+            f"{columns or 'no further columns'}; set data.slices=[{columns}], or less of it"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +21,6 @@ from pipeline.errors import UserError
 _IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
 _IGNORED_FOLDERS = {"__MACOSX"}
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-# From the folder that is named down to the one that holds the classes.
-_ROOTS = (
-    "",
-    "breast",
-    "histology_slides/breast",
-    "BreaKHis_v1/histology_slides/breast",
-    "BreaKHis_v1/BreaKHis_v1/histology_slides/breast",  # as Kaggle packs it
-)
 _ABOVE_CLASSES = re.compile(rf"((?:[^/]+/)*?)(?:{'|'.join(breakhis_name.CLASSES)})/")
 
 
@@ -43,11 +34,11 @@ class Catalog:
     left_out: tuple[ImageFile, ...] = ()  # second copies of a slide that stands under two subtypes
     passed_over: tuple[str, ...] = ()  # beside the folders of the classes, such as a README
     manifest: Path | None = None
-    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path, of all of these
+    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path, of all of these but what is passed over outside
 
     @property
     def location(self) -> Path:
-        """The manifest, folder or archive, in one spelling however it was named."""
+        """The manifest, archive or folder: the one of the classes, unless an image lies beside it."""
         return self.manifest or self.source.location
 
     @property
@@ -67,7 +58,7 @@ def read_catalog(
 
     Args:
         location: BreaKHis, as a folder or an archive: `BreaKHis_v1`, what holds it, or one of the folders
-            down to `breast`. Or a CSV manifest of other images.
+            down to `breast`; all files in it are looked at. Or a CSV manifest of other images.
         root: the folder or archive that a manifest's paths are in; none means the manifest's own folder.
         classes: the labels that there may be.
         keep_duplicate_slides: keep the second copy of a slide filed under two subtypes (14-13412).
@@ -96,8 +87,7 @@ def read_catalog(
 
 
 def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
-    source, files = _below_breast(source)
-    sizes = {name: size for name, size in files.items() if not _is_left_behind(name)}
+    source, sizes = _below_breast(source)
     images, quarantined, passed_over = [], [], []
     for name in sizes:
         if name.partition("/")[0] in breakhis_name.CLASSES:
@@ -108,53 +98,46 @@ def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
         elif PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES:
             quarantined.append(Quarantined(printable(name), "outside the folders benign and malignant"))
         else:
-            passed_over.append(printable(name))
+            passed_over.append(name)
     if not images:
         problems = [f"{file.path}: {file.reason}" for file in quarantined]
         raise UserError(
             f"no images found in {source.location}: expected PNG files named {breakhis_name.GRAMMAR}"
             + ("\n" + listing("instead there are", problems) if problems else "")
         )
+    if isinstance(source, Folder) and not any(file.path.startswith("/") for file in quarantined):
+        source = Folder(source.folder)  # one spelling, from wherever above it was named
+    ignored = {name for name in passed_over if name.startswith("/")}
     kept, left_out = (images, []) if keep_duplicate_slides else _without_duplicate_slides(images)
     return Catalog(
         source=source,
         images=tuple(kept),
         quarantined=tuple(quarantined),
         left_out=tuple(left_out),
-        passed_over=tuple(passed_over),
-        sizes=tuple(sizes.items()),
+        passed_over=tuple(map(printable, passed_over)),
+        # What a folder above holds beside the data, such as the output of a run, makes them no others.
+        sizes=tuple((name, sizes[name]) for name in sizes if name not in ignored),
     )
 
 
 def _below_breast(source: Source) -> tuple[Source, dict[str, int]]:
     """The part of a source that holds the folders of the classes, and bytes by name of all its files.
 
-    What an archive holds beside that part is named with a slash before it.
+    What the source holds beside that part is named with a slash before it.
     """
-    if isinstance(source, Folder):
-        roots = [root for root in _ROOTS if _has_a_class(source.location / root)][:1]
-    else:
-        files = source.files()
-        matches = [_ABOVE_CLASSES.match(name) for name in files if not _is_left_behind(name)]
-        roots = sorted({match[1] for match in matches if match})
+    files = {name: size for name, size in source.files().items() if not _is_left_behind(name)}
+    roots = sorted({match[1] for match in map(_ABOVE_CLASSES.match, files) if match})
     if not roots:
         raise UserError(
             f"{source.location} is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"
             "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
         )
     if len(roots) > 1:
-        raise UserError(f"{source.location} holds BreaKHis more than once, in {' and '.join(roots)}")
+        places = " and ".join(printable(root) or "./" for root in roots)
+        raise UserError(f"{source.location} holds BreaKHis more than once, in {places}")
     (root,) = roots
-    below = source.below(root)
-    if isinstance(source, Folder):
-        return below, below.files()
     named = {name.removeprefix(root) if name.startswith(root) else f"/{name}": files[name] for name in files}
-    return below, dict(sorted(named.items()))
-
-
-def _has_a_class(folder: Path) -> bool:
-    # Not Path.is_dir, which fails below a folder that may not be read.
-    return any(os.path.isdir(folder / name) for name in breakhis_name.CLASSES)  # noqa: PTH112
+    return source.below(root), dict(sorted(named.items()))
 
 
 def _is_left_behind(name: str) -> bool:

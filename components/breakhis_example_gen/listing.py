@@ -13,6 +13,11 @@ def listing(heading: str, problems: Sequence[str]) -> str:
     return "\n".join([f"{heading}:", *(f"  {printable(problem)}" for problem in problems[:_LISTED]), *more])
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, such as 1 file and 2 files."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def printable(text: str) -> str:
     """Text in which whatever a terminal would not print is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from components.breakhis_example_gen.image_file import ImageFile
-from components.breakhis_example_gen.listing import listing
+from components.breakhis_example_gen.listing import counted, listing
 from components.breakhis_example_gen.sources.source import Source
 from pipeline import features
 from pipeline.errors import UserError
@@ -43,14 +43,14 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
         problems += [f"line {line}: {problem}" for problem in _problems(row, lines, first, classes)]
         lines.setdefault(row["path"], line)
     if problems:
-        raise UserError(listing(f"{len(problems)} mistakes in {file}", problems))
+        raise UserError(listing(f"{counted(len(problems), 'mistake')} in {file}", problems))
     if not rows:
         raise UserError(f"{file} names no images: add a line for each below {','.join(REQUIRED)}")
     sizes = source.find(lines)
     missing = [f"line {line}: {path}" for path, line in lines.items() if path not in sizes]
     if missing:
         raise UserError(
-            listing(f"{len(missing)} files of {file} are not in {source.location}", missing)
+            listing(f"{source.location} lacks {counted(len(missing), 'file')} of {file}", missing)
             + "\ncorrect the paths, or say with data.root where they are"
         )
     images = [(_image(row), sizes[row["path"]]) for _, row in rows]

@@ -131,7 +131,7 @@ def _check_files(catalog: Catalog) -> tuple[list[str], tuple[str, ...]]:
         sizes = dict(catalog.sizes)
         problems = [f"{image.path}: zero bytes" for image in catalog.images if not sizes[image.path]]
         return problems, ("what the files hold: those in an archive are not opened here, but by a run",)
-    folder = catalog.source.location
+    folder = catalog.source.folder
     bad = check_headers(folder, [image.path for image in catalog.images])
     copies = find_copies(folder, [image for image in catalog.images if image.path not in bad])
     not_checked = [

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from components.breakhis_example_gen.listing import counted
 from pipeline.data.describe_data import Counts, Description
 
 _LISTED = 20  # problems
@@ -30,8 +31,9 @@ def print_description(description: Description, *, console: Console) -> None:
     for problem in description.problems[:_LISTED]:
         console.print(f"problem: {problem}", soft_wrap=True)
     if len(description.problems) > _LISTED:
-        console.print(f"and {len(description.problems) - _LISTED} more problems; --json lists them all")
-    console.print(f"{len(description.problems)} problems")
+        more = counted(len(description.problems) - _LISTED, "more problem")
+        console.print(f"and {more}; --json lists them all")
+    console.print(counted(len(description.problems), "problem"))
 
 
 def _table(name: str, rows: Mapping[str, Counts], classes: Sequence[str]) -> Table:

@@ -176,6 +176,25 @@ def test_a_slice_that_is_no_column_is_named(samples: Path, config_of: Callable[.
         prepare_data(config_of(f"data.source={samples}", "data.slices=[stain]"))
 
 
+@pytest.mark.parametrize(
+    ("stain", "remedy"),
+    [("", r"no further columns; set data\.slices=\[\],"), (",stain", r"set data\.slices=\[stain\],")],
+)
+def test_a_manifest_without_the_columns_of_breakhis_is_told_what_to_set(
+    config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes], stain: str, remedy: str
+) -> None:
+    lines = [f"path,label,group{stain}"]
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(picture())
+        lines.append(f"{number}.png,{'ab'[number % 2]},{number}{stain and ',HE'}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    settings = (f"data.source={tmp_path}/manifest.csv", "data.classes=[a, b]")
+    with pytest.raises(UserError, match=f"data.slices: magnification is not a column .*{remedy}") as caught:
+        prepare_data(config_of(*settings))
+    remedied = str(caught.value).partition("; set ")[2].partition("],")[0] + "]"
+    assert prepare_data(config_of(*settings, remedied)).columns == (("stain",) if stain else ())
+
+
 def test_a_manifest_has_its_own_columns_and_root(
     config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.breakhis_example_gen.listing import printable
@@ -18,28 +18,36 @@ class Folder(RandomAccessSource):
     """The files of a folder, links within it included."""
 
     location: Path  # resolved
+    prefix: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The one that names are relative to."""
+        return self.location / self.prefix
 
     def files(self) -> dict[str, int]:
-        """See Source; hidden folders are not entered, and links are followed."""
-        return dict(sorted(_walk(self.location, "", self.location, frozenset())))
+        """See Source; what is hidden is not listed, and links are followed."""
+        return dict(sorted(_walk(self.folder, "", self.location, frozenset())))
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The files themselves."""
-        return {name: self.location / name for name in names}
+        """The files themselves; a name with a slash before it is below the location."""
+        return {
+            name: self.location / name[1:] if name.startswith("/") else self.folder / name for name in names
+        }
 
     def below(self, prefix: str) -> Folder:
         """The folder of that name."""
-        return Folder(self.location / prefix)
+        return replace(self, prefix=self.prefix + prefix)
 
     def open(self) -> Reader:
         """Nothing needs to be opened."""
-        return _FolderReader(self.location)
+        return _FolderReader(self.folder)
 
     def find(self, names: Iterable[str]) -> dict[str, int]:
         """See Source; the folder is not listed for that."""
         found = {}
         for name in names:
-            path = self.location / name
+            path = self.folder / name
             _check_inside(path, self.location)
             if path.is_file():
                 found[name] = path.stat().st_size
@@ -76,11 +84,13 @@ def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Itera
             f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions"
         ) from None
     for entry in entries:
+        if entry.name.startswith("."):
+            continue
         if entry.is_symlink():
             _check_inside(Path(entry.path), root)
         if not entry.is_dir():
             yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
-        elif not entry.name.startswith("."):
+        else:
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, above | {real})
 
 

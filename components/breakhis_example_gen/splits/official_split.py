@@ -79,7 +79,7 @@ def _difference_notes(images: Collection[ImageFile], rows: Collection[FoldRow], 
     further = sorted(names - {row.name for row in rows})
     notes = []
     if absent:
-        notes.append(f"{len(absent)} images of {file.name} are not in the data: {_some(absent)}")
+        notes.append(f"{len(absent)} images of {file.name} are not in the data, or left out: {_some(absent)}")
     if further:
         notes.append(
             f"{len(further)} images are not in {file.name} and go with their patients: {_some(further)}"

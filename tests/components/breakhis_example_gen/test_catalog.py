@@ -196,8 +196,15 @@ def test_a_class_folder_alone_is_not_a_data_folder(breakhis: Callable[..., Path]
         read_catalog(folder)
 
 
+def test_folders_without_files_are_not_breakhis(tmp_path: Path) -> None:
+    (tmp_path / "benign" / "SOB").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{tmp_path} is not BreaKHis"):
+        read_catalog(tmp_path)
+
+
 def test_folders_without_images_are_named_with_the_grammar(tmp_path: Path) -> None:
     (tmp_path / "benign" / "SOB").mkdir(parents=True)
+    (tmp_path / "benign" / "SOB" / "README.txt").touch()
     with pytest.raises(UserError, match=rf"no images found in {tmp_path}: .*SOB_<B\|M>"):
         read_catalog(tmp_path)
 
@@ -267,8 +274,8 @@ def test_an_archive_is_listed_as_its_folder_is(
     assert listed.location == archive
 
 
-@pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz"])
-def test_what_an_archive_holds_beside_the_data_is_told_too(
+@pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz", "folder"])
+def test_what_lies_beside_the_data_is_told_too(
     breakhis: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     root = breakhis(BENIGN)
@@ -276,16 +283,26 @@ def test_what_an_archive_holds_beside_the_data_is_told_too(
     (root / "scan.png").touch()
     (root / "__MACOSX").mkdir()
     (root / "__MACOSX" / "x.png").touch()
-    catalog = read_catalog(packed(root, tmp_path / name, below="BreaKHis_v1/"))
+    given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
+    catalog = read_catalog(given)
     assert catalog.passed_over == ("/BreaKHis_v1/README.txt",)
     assert [file.path for file in catalog.quarantined] == ["/BreaKHis_v1/scan.png"]
+    assert catalog.location == given
 
 
-def test_an_archive_with_two_copies_is_refused(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["data.zip", "folder"])
+def test_two_copies_are_refused(breakhis: Callable[..., Path], tmp_path: Path, name: str) -> None:
     root = breakhis(BENIGN)
     shutil.copytree(root, root / "copy")
+    given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
     with pytest.raises(UserError, match="holds BreaKHis more than once, in BreaKHis_v1/copy/"):
-        read_catalog(packed(root, tmp_path / "data.zip", below="BreaKHis_v1/"))
+        read_catalog(given)
+
+
+def test_an_empty_folder_of_a_class_does_not_hide_the_data(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / "benign").mkdir()
+    assert len(read_catalog(root).images) == 1
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:

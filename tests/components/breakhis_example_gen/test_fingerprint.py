@@ -44,6 +44,19 @@ def test_it_is_the_same_every_time_however_the_folder_is_named(
     assert of(root) == of(root) == of(root.parent)
 
 
+def test_of_what_lies_beside_the_data_only_images_count(
+    breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes]
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    alone = of(root)
+    (root / "README.txt").write_text("1", encoding="utf-8")
+    assert of(root) == alone
+    (root / "scan.png").write_bytes(picture())
+    with_image = of(root)
+    (root / "scan.png").write_bytes(picture(colour=(0, 0, 1)))
+    assert len({alone, with_image, of(root)}) == 3
+
+
 def test_it_is_the_same_in_another_place(
     breakhis: Callable[..., Path], of: Fingerprint, tmp_path: Path
 ) -> None:

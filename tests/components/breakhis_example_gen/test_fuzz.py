@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 
 CLASSES = ("benign", "malignant")
 GOOD = "benign/SOB/adenosis/SOB_B_A_14-1/40X/SOB_B_A-14-1-40-001.png"
+_LISTS = ("quarantined", "left_out", "passed_over")
 Tree = dict[str, bytes]
 
 # Parts of names: those of BreaKHis, those that are passed over, and any others that a disk can hold.
@@ -112,6 +113,36 @@ def test_every_file_is_ingested_or_listed(
         good, bad = _ingested_and_unusable(catalog, place)
     listed = len(catalog.quarantined) + len(catalog.passed_over) + len(catalog.left_out)
     assert good + bad + listed == sum(not _is_passed_over_in_silence(name) for name in tree)
+
+
+_places = st.sampled_from(("", "breast", "BreaKHis_v1/histology_slides/breast", "x/y", "benign"))
+
+
+@settings(max_examples=100)
+@given(data=st.data(), place=_places, others=st.lists(_places, max_size=2))
+def test_a_folder_is_judged_as_its_archive_is(
+    data: st.DataObject, place: str, others: list[str], picture: Callable[..., bytes]
+) -> None:
+    tree = data.draw(_trees(picture))
+    if place:
+        tree = {f"{place}/{name}": content for name, content in tree.items()}
+    for other in others:  # a second copy, or files beside the data
+        name = f"{other}/{data.draw(st.sampled_from((GOOD, 'scan.png', 'README.txt', '.hidden')))}".lstrip(
+            "/"
+        )
+        if not any(name.startswith(f"{known}/") or known.startswith(f"{name}/") for known in tree):
+            tree[name] = b""
+    judged = []
+    for kind in ("folder", "zip"):
+        with TemporaryDirectory() as temporary:
+            location = _write(tree, Path(temporary), kind)
+            try:
+                catalog = read_catalog(location)
+            except UserError as error:
+                judged.append(str(error).replace(str(location), "data"))
+            else:
+                judged.append(str([getattr(catalog, name) for name in ("images", *_LISTS, "sizes")]))
+    assert judged[0] == judged[1]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])

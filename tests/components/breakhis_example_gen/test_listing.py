@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.breakhis_example_gen.listing import listing, printable
+from components.breakhis_example_gen.listing import counted, listing, printable
 
 
 def test_ten_problems_are_listed_and_the_rest_counted() -> None:
@@ -14,6 +14,10 @@ def test_ten_problems_are_listed_and_the_rest_counted() -> None:
 
 def test_few_problems_are_all_listed() -> None:
     assert listing("1 problem", ["file"]) == "1 problem:\n  file"
+
+
+def test_one_is_told_from_many() -> None:
+    assert [counted(count, "file") for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
 
 
 def test_what_is_not_printable_is_escaped() -> None:

@@ -65,7 +65,7 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
         ("path,label,group,Stain (HE)\n", r"a column cannot be named 'Stain \(HE\)'; use small letters"),
         ("path,label,group,image/width\n", "a column cannot be named 'image/width'"),
         (HEADER, "names no images"),
-        (HEADER + "a.png,benign\n", "line 2: 2 values for 3 columns"),
+        (HEADER + "a.png,benign\n", r"(?s)^1 mistake in .*line 2: 2 values for 3 columns"),
         (HEADER + "a.png,benign,1\nb.png,benign,\n", "line 3: group is empty"),
         (HEADER + "a.png,odd,1\n", "line 2: label 'odd' is not one of data.classes, benign and malignant"),
         (HEADER + "a.png,benign,1\n\na.png,benign,2\n", "line 4: a.png stands on line 2 too"),
@@ -85,7 +85,7 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
         ),
         (
             HEADER + "a.png,benign,1\nd.png,benign,1\n",
-            r"(?s)1 files of .*line 3: d\.png.*data\.root",
+            r"(?s)lacks 1 file of .*line 3: d\.png.*data\.root",
         ),
         (HEADER + '"a.png,benign,1\n', "not CSV"),
         (HEADER.encode() + b"\xff.png,benign,1\n", "is not a text file in UTF-8"),

@@ -38,7 +38,7 @@ def test_every_part_is_shown() -> None:
     assert ["split", "by", "folds,", "folds", "5,", "seed", "7"] in lines
     assert ["note:", "adenosis", "is", "rare"] in lines
     assert ["not", "checked:", "pixels"] in lines
-    assert lines[-2:] == [["problem:", "file", "0"], ["1", "problems"]]
+    assert lines[-2:] == [["problem:", "file", "0"], ["1", "problem"]]
 
 
 def test_of_many_problems_twenty_are_shown_and_all_counted() -> None:

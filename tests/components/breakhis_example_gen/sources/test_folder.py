@@ -57,6 +57,13 @@ def test_links_within_the_folder_are_followed(folder: Folder) -> None:
     assert (files["d/x.png"], files["e.png"]) == (3, 1)
 
 
+@pytest.mark.parametrize("target", ["/etc", "..", ".hidden"])
+def test_hidden_links_are_not_looked_at(folder: Folder, target: str) -> None:
+    before = folder.files()
+    (folder.location / "a" / ".hidden").symlink_to(target)
+    assert folder.files() == before
+
+
 @pytest.mark.parametrize("target", ["../outside", "../outside/x.png", "/etc", "../nowhere"])
 def test_a_link_that_leads_out_is_refused_by_name(folder: Folder, tmp_path: Path, target: str) -> None:
     (tmp_path / "outside").mkdir()

@@ -74,8 +74,8 @@ def test_images_of_the_fold_that_are_not_in_the_data_are_noted_with_their_lines(
     rows = rows_of({**FOLD, "b1": ["train"] * 9})
     _, notes = split(rows, images_of([*rows[:2], *rows[9:]]))
     assert notes[1] == (
-        "7 images of dsfold1.txt are not in the data: b1-2.png in line 3, b1-3.png in line 4, b1-4.png in "
-        "line 5, b1-5.png in line 6, b1-6.png in line 7, ..."
+        "7 images of dsfold1.txt are not in the data, or left out: b1-2.png in line 3, b1-3.png in line 4, "
+        "b1-4.png in line 5, b1-5.png in line 6, b1-6.png in line 7, ..."
     )
 
 
