@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -214,9 +215,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], t
 
     arguments = tmp_path / "arguments.json"
     arguments.write_text(json.dumps(vars(fn_args(patterns, tmp_path / "killed", settings))), "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     killer = [sys.executable, str(Path(__file__).with_name("train_until_killed.py")), str(arguments)]
     for epoch in (1, 2):
-        done = subprocess.run([*killer, str(epoch)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*killer, str(epoch)], env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert len(list((tmp_path / "killed" / "checkpoints" / "mobilenet").iterdir())) == 1
     resumed = trained_weights(patterns, tmp_path / "killed", settings)
