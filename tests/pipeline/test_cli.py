@@ -197,6 +197,7 @@ def laid_out_otherwise(folder: Path, breakhis: Callable[..., Path]) -> Path:
 
 def without_images(folder: Path, breakhis: Callable[..., Path]) -> Path:
     (folder / "photos" / "benign").mkdir(parents=True)
+    (folder / "photos" / "benign" / "README.txt").touch()
     return folder / "photos"
 
 
