@@ -16,6 +16,7 @@ import pytest
 
 from components.breakhis_example_gen.catalog import Catalog, read_catalog
 from components.breakhis_example_gen.image_file import ImageFile
+from pipeline.data.official_archive import official_names
 from pipeline.errors import UserError
 
 BENIGN = "SOB_B_A-14-22549AB-40-001.png"
@@ -32,11 +33,11 @@ def manifest(shared_data: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def full_folder(manifest: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole data set as empty files: the catalog opens none."""
     folder = tmp_path_factory.mktemp("full")
-    for row in manifest.values():
-        path = folder / row["path"]
+    for name in official_names():
+        path = folder / BREAST / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return folder

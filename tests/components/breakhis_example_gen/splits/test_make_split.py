@@ -19,6 +19,7 @@ from components.breakhis_example_gen.shards import plan_shards
 from components.breakhis_example_gen.splits.make_split import make_split
 from components.breakhis_example_gen.splits.split import Split
 from pipeline import features
+from pipeline.data.official_archive import official_names
 from pipeline.errors import UserError
 
 Images = list[ImageFile]
@@ -219,9 +220,8 @@ def manifest(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def all_images(manifest: Path) -> Images:
-    with (manifest / "breakhis_v1_files.csv").open(encoding="utf-8") as file:
-        return [parse(row["path"].partition("/breast/")[2]) for row in csv.DictReader(file)]
+def all_images() -> Images:
+    return [parse(path) for path in sorted(official_names())]
 
 
 @pytest.fixture(scope="module")
