@@ -154,6 +154,8 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
         console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
     elif record.pushed_version:
         console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
+        if not record.config["gate"]["minimum"]:
+            console.print("no gate: gate.minimum is empty, so the winner is pushed however good it is")
 
 
 def _print_prediction(console: Console, served: Path, images: Path) -> None:

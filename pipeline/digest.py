@@ -16,6 +16,8 @@ _LIBRARIES = (
     "apache-beam",
     "keras",
     "keras-tuner",
+    "numpy",
+    "pillow",
     "tensorflow",
     "tensorflow-data-validation",
     "tensorflow-model-analysis",

@@ -205,6 +205,7 @@ def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Run
     assert [words[0] for words in table] == list(CANDIDATES)
     assert [words[0] for words in table if words[-1] == "winner"] == [production.candidate]
     assert f"served version: {production.version}" in runs.first.stdout
+    assert "no gate: gate.minimum is empty" in runs.first.stdout
     assert "synthetic" in runs.first.stdout
     named = next(line for line in runs.first.stdout.splitlines() if line.startswith("report: "))
     assert "Synthetic data" in Path(named.removeprefix("report: ")).read_text("utf-8")
