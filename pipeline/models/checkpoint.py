@@ -93,7 +93,9 @@ def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 def _write(file: Path, progress: dict[str, Any], arrays: dict[str, list[np.ndarray]]) -> None:
     """Writes the file whole or not at all."""
-    named = {f"{kind}/{n:05}": array for kind, many in arrays.items() for n, array in enumerate(many)}
+    named: dict[str, Any] = {
+        f"{kind}/{n:05}": array for kind, many in arrays.items() for n, array in enumerate(many)
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}")
     with part.open("wb") as stream:
