@@ -101,6 +101,7 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
         "fingerprint": "",
         "span": 1,
         "max_bad_share": 0.0,
+        "allow_leaks": 1,  # few images are distinct
         "split": json.dumps(load_config("paper").split_settings),
         "keep_duplicate_slides": 1,
         "seed": 0,
