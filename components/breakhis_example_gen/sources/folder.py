@@ -96,9 +96,12 @@ def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Itera
 
 def _check_inside(path: Path, root: Path) -> None:
     try:
-        inside = path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a ring of links
-        inside = False
+        real = os.path.realpath(path, strict=True)
+    except FileNotFoundError:
+        real = os.path.realpath(path)
+    except OSError:  # a ring of links
+        real = ""
+    inside = Path(real).is_relative_to(root)
     if not inside:
         raise UserError(
             f"{printable(str(path))} is a link that leads out of {root}; copy what it leads to, or remove it"
