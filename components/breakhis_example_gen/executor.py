@@ -20,7 +20,7 @@ from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.catalog import Catalog, read_catalog
 from components.breakhis_example_gen.ingest_report import ingest_report
-from components.breakhis_example_gen.leaks import check_leaks
+from components.breakhis_example_gen.leaks import check_leaks, places
 from components.breakhis_example_gen.quarantine import Quarantined, check_share
 from components.breakhis_example_gen.shards import Shard, plan_shards
 from components.breakhis_example_gen.splits.make_split import make_split
@@ -102,7 +102,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _tell(report: dict[str, Any]) -> None:
-    """Says on the screen how many images there are, and in the log which ones were left out and why."""
+    """Says on the screen how many images there are, and in the log which ones are alike."""
     images = {split: sum(by_class.values()) for split, by_class in report["images"].items()}
     counts = ", ".join(f"{split} {count}" for split, count in images.items())
     quarantined, duplicates = report["quarantined"], report["duplicates"]
@@ -114,8 +114,7 @@ def _tell(report: dict[str, Any]) -> None:
         f", {sum(map(len, duplicates))} with the pixels of another patient's image" if duplicates else "",
     )
     for group in duplicates:
-        places = ", ".join(f"{image['path']} ({image['patient']}, {image['split']})" for image in group)
-        logging.getLogger(__name__).warning("the same pixels: %s", places)
+        logging.getLogger(__name__).warning("the same pixels: %s", places(group))
 
 
 @contextmanager

@@ -23,11 +23,13 @@ def check_leaks(duplicates: Sequence[Sequence[dict[str, str]]], *, allowed: bool
     leaks = [group for group in duplicates if len({image["split"] for image in group}) > 1]
     if allowed or not leaks:
         return
-    problems = [
-        ", ".join(f"{image['path']} ({image['patient']}, {image['split']})" for image in group)
-        for group in leaks
-    ]
+    problems = [places(group) for group in leaks]
     raise UserError(
         listing(f"{len(leaks)} images of {where} are in several splits, under several patients", problems)
         + "\nleave one copy of each, or put its patients into one; data.allow_leaks=true only reports them"
     )
+
+
+def places(group: Sequence[dict[str, str]]) -> str:
+    """Where the copies of one image are: path, patient and split of each."""
+    return ", ".join(f"{image['path']} ({image['patient']}, {image['split']})" for image in group)
