@@ -25,7 +25,7 @@ test: .venv/.dev ## Check style and types, run the whole test suite
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-current
 test-current: .venv/.dev ## Run the suite on the current stack in a Debian 13 root, where this machine is too old for it
