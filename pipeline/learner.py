@@ -26,8 +26,11 @@ class Learner:
     """Prepares a candidate's training, for Trainer and Tuner alike.
 
     Attributes:
-        train: what `training_batches` come from.
-        validation: what `batches` come from.
+        candidate: the settings.
+        devices: to train on.
+        images: to learn from; `validation_images` to judge epochs by.
+        train: what `training_batches` come from: the images, or what the frozen blocks make of them.
+        validation: what `batches` come from, likewise.
     """
 
     def __init__(
@@ -52,10 +55,12 @@ class Learner:
             UserError: the candidate insists on kept feature maps, which cannot be had; or the weights are not
                 usable.
         """
-        self._candidate = candidate
-        self._devices = devices
+        self.candidate = candidate
+        self.devices = devices
+        self.images = train
+        self.validation_images = validation
         self._pixel_statistics = train.pixel_statistics()
-        self._images = train.count * train.copy_count
+        self._copies = train.count * train.copy_count
         self._body_weights: list[Any] | None = None  # that the feature maps were made with
         self.train: TransformedSplit | CachedSplit = train
         self.validation: TransformedSplit | CachedSplit = validation
@@ -71,41 +76,41 @@ class Learner:
             momentum: mu.
         """
         settings: dict[str, Any] = {
-            "devices": self._devices,
+            "devices": self.devices,
             "learning_rate": learning_rate,
             "momentum": momentum,
-            "images": self._images,
+            "images": self._copies,
         }
         if self._body_weights is None:
-            model = self._candidate.build(pixel_statistics=self._pixel_statistics, **settings)
+            model = self.candidate.build(pixel_statistics=self._pixel_statistics, **settings)
             return model, model
-        with self._devices.scope():
+        with self.devices.scope():
             whole = self._whole()
             body = whole.get_layer(BODY)
             body.set_weights(self._body_weights)
-            _, learning = divide_model(whole, self._candidate.name, upper_blocks=self._upper_blocks)
-            self._candidate.compile(learning, blocks=blocks_of(self._candidate.name, body), **settings)
+            _, learning = divide_model(whole, self.candidate.name, upper_blocks=self._upper_blocks)
+            self.candidate.compile(learning, blocks=blocks_of(self.candidate.name, body), **settings)
         return learning, whole
 
     @property
     def _upper_blocks(self) -> int:
-        return self._candidate.training.blocks or 0
+        return self.candidate.training.blocks or 0
 
     def _whole(self) -> AccumulatingModel:
-        return self._candidate.model(pixel_statistics=self._pixel_statistics, replicas=self._devices.replicas)
+        return self.candidate.model(pixel_statistics=self._pixel_statistics, replicas=self.devices.replicas)
 
     def _keep_features(self, train: TransformedSplit, validation: TransformedSplit, root: Path) -> None:
         """Replaces images by feature maps, unless there is nothing frozen or no place for them."""
-        training = self._candidate.training
-        with self._devices.scope():
+        training = self.candidate.training
+        with self.devices.scope():
             whole = self._whole()
             body = whole.get_layer(BODY)
-            count = len(blocks_of(self._candidate.name, body))
+            count = len(blocks_of(self.candidate.name, body))
             if self._upper_blocks >= count:
-                self._without_cache(f"all {count} blocks of {self._candidate.name} learn")
+                self._without_cache(f"all {count} blocks of {self.candidate.name} learn")
                 return
-            frozen, _ = divide_model(whole, self._candidate.name, upper_blocks=self._upper_blocks)
-        images = self._images + validation.count
+            frozen, _ = divide_model(whole, self.candidate.name, upper_blocks=self._upper_blocks)
+        images = self._copies + validation.count
         needed = images * map_bytes(frozen.output_shape[1:])
         root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(root).free
@@ -126,9 +131,9 @@ class Learner:
         self._body_weights = body.get_weights()
 
     def _without_cache(self, reason: str) -> None:
-        if self._candidate.training.feature_cache is True:
+        if self.candidate.training.feature_cache is True:
             raise UserError(
-                f"training.feature_cache: no feature maps can be kept for {self._candidate.name}: {reason}; "
+                f"training.feature_cache: no feature maps can be kept for {self.candidate.name}: {reason}; "
                 "set training.feature_cache=auto"
             )
-        logging.getLogger(PROGRESS).info("%s: no feature maps are kept: %s", self._candidate.name, reason)
+        logging.getLogger(PROGRESS).info("%s: no feature maps are kept: %s", self.candidate.name, reason)

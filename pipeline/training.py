@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 from pipeline.candidate import Candidate
 from pipeline.commit import commit
 from pipeline.dataset import TransformedSplit
-from pipeline.devices import Devices, prepare_devices
+from pipeline.devices import prepare_devices
 from pipeline.digest import code_digest, file_digest, text_digest
 from pipeline.errors import UserError
 from pipeline.feature_cache.cached_split import CachedSplit
@@ -45,73 +46,18 @@ def run_fn(fn_args: Any) -> None:
         UserError: the loss became infinite or undefined, or memory ran out.
     """
     start = time.monotonic()
-    settings = fn_args.custom_config
-    candidate = Candidate.model_validate_json(settings["candidate"])
-    devices = prepare_devices(candidate.devices)
-    start_from_seed(candidate.seed)
-    train, validation = read_splits(fn_args, candidate)
-    learner = Learner(
-        candidate,
-        devices=devices,
-        train=train,
-        validation=validation,
-        cache_root=Path(settings["cache_root"]),
-    )
-    learning_rate, momentum = _hyperparameters(fn_args, candidate)
-    digests = {
-        "examples_sha256": text_digest(train.digest, validation.digest),
-        "candidate_sha256": text_digest(settings["candidate"]),
-        "code_sha256": code_digest("pipeline.training"),
-    }
+    learner = prepare_learner(fn_args)
+    learning_rate, momentum = _hyperparameters(fn_args, learner.candidate)
     learning, model = learner.build(learning_rate=learning_rate, momentum=momentum)
-    logs = Path(fn_args.model_run_dir)
-    history = TrainingHistory(logs, images=train.count * train.copy_count)
-    stopping = candidate.early_stopping()
-    weights = candidate.settings.weights_file
-    started_from = file_digest(weights) if weights else candidate.settings.weights
-    # Not in a folder of TFX's: the next attempt has others.
-    state = text_digest(
-        *digests.values(), started_from, f"{learning_rate} {momentum} {devices.precision} {learning.name}"
+    digests = _digests(learner, fn_args.custom_config)
+    training = _begin(
+        learner, fn_args, state=text_digest(*digests.values(), f"{learning_rate} {momentum} {learning.name}")
     )
-    checkpoint = Checkpoint(
-        Path(settings["checkpoints"]) / candidate.name / f"{state}.npz", stopping=stopping, history=history
-    )
-    finite = FiniteLoss(
-        lambda epoch, batch: loss_error(
-            candidate,
-            train,
-            epoch=epoch,
-            batch=batch,
-            shuffle_buffer=learner.train.shuffle_buffer,
-            learning_rate=learning_rate,
-        )
-    )
-    _fit(
-        learning,
-        candidate,
-        devices,
-        **fit_arguments(
-            candidate,
-            learner.train,
-            learner.validation,
-            replicas=devices.replicas,
-            first_epoch=checkpoint.first_epoch,
-        ),
-        callbacks=[finite, stopping, history, checkpoint, TrainingProgress()],
-    )
-    model = _plain(model, candidate, train, devices)
-    model.save(logs / "model.keras")
-    write_history(
-        logs / "history.json",
-        history,
-        model=model,
-        validation=validation.batches(batch_size=_at_once(candidate, devices.replicas)),
-        classes=candidate.classes,
-        best_epoch=int(stopping.best_epoch) + 1,
-        resumed_after=checkpoint.first_epoch,
-        devices=devices,
-    )
+    _fit(learning, learner, training, learning_rate=learning_rate)
+    model = _plain(model, learner)
+    _write_model(model, learner, training, folder=Path(fn_args.model_run_dir))
     saved_model = Path(fn_args.serving_model_dir)
+    candidate = learner.candidate
     export_model(model, saved_model, size=candidate.image.size, classes=candidate.classes)
     info = ModelInfo(
         candidate=candidate.name,
@@ -119,22 +65,44 @@ def run_fn(fn_args: Any) -> None:
         classes=candidate.classes,
         image_size=candidate.image.size,
         parameters=model.count_params(),
-        train_images=train.count,
-        validation_images=validation.count,
-        epochs=len(history.epochs),
+        train_images=learner.images.count,
+        validation_images=learner.validation_images.count,
+        epochs=len(training.history.epochs),
         learning_rate=learning_rate,
         momentum=momentum,
         seconds=time.monotonic() - start,
-        device=devices.description,
+        device=learner.devices.description,
         seed=candidate.seed,
         synthetic_data=candidate.synthetic_data,
-        fingerprint=settings["fingerprint"],
-        split_sha256=settings["split_sha256"],
+        fingerprint=fn_args.custom_config["fingerprint"],
+        split_sha256=fn_args.custom_config["split_sha256"],
         commit=commit(),
         **digests,
     )
     write_model_info(saved_model, info)
-    checkpoint.remove()
+    training.checkpoint.remove()
+
+
+def prepare_learner(fn_args: Any) -> Learner:
+    """What Trainer and Tuner begin with: devices, seed, images and, where they are kept, feature maps.
+
+    Args:
+        fn_args: TFX's FnArgs; `custom_config` holds `candidate` and `cache_root`.
+
+    Raises:
+        UserError: as `Learner` does.
+    """
+    candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
+    devices = prepare_devices(candidate.devices)
+    start_from_seed(candidate.seed)
+    train, validation = read_splits(fn_args, candidate)
+    return Learner(
+        candidate,
+        devices=devices,
+        train=train,
+        validation=validation,
+        cache_root=Path(fn_args.custom_config["cache_root"]),
+    )
 
 
 def read_splits(fn_args: Any, candidate: Candidate) -> tuple[TransformedSplit, TransformedSplit]:
@@ -179,9 +147,59 @@ def _at_once(candidate: Candidate, replicas: int) -> int:
     return min(training.micro_batch * replicas, training.batch_size)
 
 
-def _fit(model: keras.Model, candidate: Candidate, devices: Devices, **arguments: Any) -> None:
+@dataclass(frozen=True)
+class _Training:
+    """What looks after a training while it runs."""
+
+    history: TrainingHistory
+    stopping: keras.callbacks.EarlyStopping
+    checkpoint: Checkpoint
+
+
+def _begin(learner: Learner, fn_args: Any, *, state: str) -> _Training:
+    """Finds what is left of the same training, if it was killed.
+
+    Args:
+        learner: what is trained.
+        fn_args: TFX's.
+        state: a digest of all that the result depends on, but weights file and precision.
+    """
+    candidate = learner.candidate
+    weights = candidate.settings.weights_file
+    started_from = file_digest(weights) if weights else candidate.settings.weights
+    name = text_digest(state, started_from, learner.devices.precision)
+    history = TrainingHistory(
+        Path(fn_args.model_run_dir), images=learner.images.count * learner.images.copy_count
+    )
+    stopping = candidate.early_stopping()
+    # Not in a folder of TFX's: the next attempt has others.
+    file = Path(fn_args.custom_config["checkpoints"]) / candidate.name / f"{name}.npz"
+    return _Training(history, stopping, Checkpoint(file, stopping=stopping, history=history))
+
+
+def _fit(model: keras.Model, learner: Learner, training: _Training, *, learning_rate: float) -> None:
+    candidate, devices = learner.candidate, learner.devices
+
+    def explain(epoch: int, batch: int) -> UserError:
+        return loss_error(
+            candidate,
+            learner.images,
+            epoch=epoch,
+            batch=batch,
+            shuffle_buffer=learner.train.shuffle_buffer,
+            learning_rate=learning_rate,
+        )
+
+    arguments = fit_arguments(
+        candidate,
+        learner.train,
+        learner.validation,
+        replicas=devices.replicas,
+        first_epoch=training.checkpoint.first_epoch,
+    )
+    callbacks = [training.stopping, training.history, training.checkpoint, TrainingProgress()]
     try:
-        model.fit(**arguments)
+        model.fit(**arguments, callbacks=[FiniteLoss(explain), *callbacks])
     except tf.errors.ResourceExhaustedError as error:
         at_once = _at_once(candidate, devices.replicas) // devices.replicas
         remedy = f"set training.micro_batch={at_once // 2} or less" if at_once > 1 else "lower image.size"
@@ -191,13 +209,38 @@ def _fit(model: keras.Model, candidate: Candidate, devices: Devices, **arguments
         ) from error
 
 
-def _plain(model: keras.Model, candidate: Candidate, train: TransformedSplit, devices: Devices) -> Any:
+def _plain(model: keras.Model, learner: Learner) -> Any:
     """The model as it is served: on one device, in float32."""
-    if devices.replicas == 1 and devices.precision == "float32":
+    if learner.devices.replicas == 1 and learner.devices.precision == "float32":
         return model
-    plain = candidate.model(pixel_statistics=train.pixel_statistics())
+    plain = learner.candidate.model(pixel_statistics=learner.images.pixel_statistics())
     plain.set_weights(model.get_weights())
     return plain
+
+
+def _write_model(model: keras.Model, learner: Learner, training: _Training, *, folder: Path) -> None:
+    """Writes the `.keras` file, and how the training went."""
+    candidate, devices = learner.candidate, learner.devices
+    model.save(folder / "model.keras")
+    write_history(
+        folder / "history.json",
+        training.history,
+        model=model,
+        validation=learner.validation_images.batches(batch_size=_at_once(candidate, devices.replicas)),
+        classes=candidate.classes,
+        best_epoch=int(training.stopping.best_epoch) + 1,
+        resumed_after=training.checkpoint.first_epoch,
+        devices=devices,
+    )
+
+
+def _digests(learner: Learner, settings: dict[str, Any]) -> dict[str, str]:
+    """What the model came of, by field of its account."""
+    return {
+        "examples_sha256": text_digest(learner.images.digest, learner.validation_images.digest),
+        "candidate_sha256": text_digest(settings["candidate"]),
+        "code_sha256": code_digest("pipeline.training"),
+    }
 
 
 def _hyperparameters(fn_args: Any, candidate: Candidate) -> tuple[float, float]:
