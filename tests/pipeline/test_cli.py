@@ -18,6 +18,7 @@ import yaml
 
 import schemas
 from pipeline import cli, features
+from pipeline.commands import _options
 from pipeline.config import load_config
 from pipeline.registry import RunRegistry
 from pipeline.schema.text import read_schema
@@ -111,7 +112,7 @@ def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> 
 def test_presets_are_those_of_the_configuration() -> None:
     from pipeline.config import PRESETS
 
-    assert cli._PRESETS == PRESETS
+    assert _options.PRESETS == PRESETS
 
 
 def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:

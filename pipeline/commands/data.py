@@ -1,0 +1,64 @@
+"""`knet data`: describe and download."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.commands._options import configured, load
+
+
+@click.group("data")
+def command() -> None:
+    """Get images, and look at what there is."""
+
+
+@command.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@configured
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Count what is in SOURCE, and show the split and the problems that a run would meet.
+
+    SOURCE is what `run --data` takes. Exit code 1 says that there are problems.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from pipeline.data.describe_data import describe_data
+    from pipeline.data.print_description import print_description
+
+    config = load(preset, file, (*overrides, f"data.source={json.dumps(str(source))}"))
+    with Console(stderr=True).status("looking at names and files"):
+        description = describe_data(config)
+    if as_json:
+        click.echo(json.dumps(asdict(description), indent=2))
+    else:
+        print_description(description, console=Console(markup=False, highlight=False))
+    sys.exit(1 if description.problems else 0)
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
+def download(folder: Path, accept_terms: bool) -> None:
+    """Fetch the official archive of BreaKHis into FOLDER and check it; a broken download goes on."""
+    from rich.console import Console
+
+    from pipeline.data import official_archive
+    from pipeline.data.download_archive import download_archive
+    from pipeline.data.progress_bar import progress_bar
+
+    with progress_bar(Console(stderr=True)) as progress:
+        archive = download_archive(
+            folder,
+            accept_terms=accept_terms,
+            progress=progress,
+            url=official_archive.URL,
+            names=official_archive.official_names(),
+        )
+    click.echo(f"checked: {archive}; its SHA-256 is in {archive}.sha256")

@@ -1,0 +1,119 @@
+"""`knet run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline import features
+from pipeline.commands._options import configured, load, with_source
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.run_record import Data, RunRecord
+
+
+@click.command("run")
+@configured
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say.")
+def command(
+    preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
+) -> None:
+    """Run the whole pipeline, push the winner, serve it and ask it once."""
+    from pipeline.runners.screen import quiet_console
+    from pipeline.workspace import Workspace
+
+    config = load(preset, file, overrides)
+    if data:
+        config = with_source(config, data)
+    workspace = Workspace(config.output)
+    with quiet_console(workspace.log, verbose=verbose) as console:
+        from pipeline.preflight import check_weights, fetch_weights, prepare_data
+
+        check_weights(config)
+        fetch_weights(config)
+        with console.status("reading the names") as status:
+            checked = prepare_data(config, progress=status.update)
+        _print_data(console, checked)
+        console.print("starting TensorFlow and TFX")
+        from pipeline.evaluation.report import DATA_PAGE, write_report
+        from pipeline.runners.local import run_pipeline
+
+        record = run_pipeline(config, checked, console=console)
+        report = write_report(record, workspace.reports / record.run_id)
+        _print_outcome(console, record)
+        if record.pushed_version and record.examples:
+            _print_prediction(console, workspace.served, record.examples / "Split-test")
+        console.print(f"report: {report}", soft_wrap=True)
+        if (data_page := report.with_name(DATA_PAGE)).is_file():
+            console.print(f"data:   {data_page}", soft_wrap=True)
+        if not verbose:
+            console.print(f"log:    {workspace.log}", soft_wrap=True)
+    if record.error:
+        if record.user_error:
+            raise UserError(record.error)
+        click.echo(f"error: {record.error}", err=True)
+        sys.exit(1)
+
+
+def _print_data(console: Console, data: Data) -> None:
+    kind = "synthetic images" if data.synthetic else "images"
+    console.print(f"data: {data.source} ({kind}, span {data.span})", soft_wrap=True)
+    for split in features.SPLITS:
+        patients, images = data.patients[split], data.images[split]
+        share = images / sum(data.images.values())
+        console.print(f"  {split:<10} {patients:4} patients {images:6} images {share:6.1%}")
+    if data.left_out:
+        console.print(
+            f"  left out: {data.left_out} images, second copies of a slide filed under two subtypes"
+        )
+    for note in data.split_notes:
+        console.print(f"  note: {note}", soft_wrap=True)
+
+
+def _print_outcome(console: Console, record: RunRecord) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
+
+    title = "synthetic data: not about tissue" if record.data.synthetic else None
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for name in SUMMARY_HEADER:
+        is_text = name in ("candidate", "weights")
+        # Two lines a heading, so that the table fits a terminal of 110 columns.
+        table.add_column(name.replace(" ", "\n"), justify="left" if is_text else "right", overflow="fold")
+    for row in summary_rows(record):
+        table.add_row(*row)
+    console.print(table)
+    if record.refusals:
+        console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
+    elif record.pushed_version:
+        console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
+        if not record.config["gate"]["minimum"]:
+            console.print("no gate: gate.minimum is empty, so the winner is pushed however good it is")
+
+
+def _print_prediction(console: Console, served: Path, images: Path) -> None:
+    from pipeline.ingested_images import ingested_images
+    from serving.client import Client
+    from serving.dev_server import DevServer
+
+    with DevServer(served, port=0) as server, Client(server.address) as client:
+        ((path, image),) = ingested_images(images, count=1)
+        (prediction,) = client.predict([image])
+        console.print(
+            f"asked the development server about {path.rpartition('/')[2]}: {prediction.label} "
+            f"({prediction.positive_class} {prediction.score:.3f}), by version {prediction.model_version}",
+            soft_wrap=True,
+        )

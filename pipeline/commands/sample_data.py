@@ -1,0 +1,22 @@
+"""`knet sample-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("sample-data")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--patients", default=24, show_default=True)
+@click.option("--images-per-magnification", default=1, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def command(folder: Path, patients: int, images_per_magnification: int, seed: int) -> None:
+    """Draw synthetic images in the BreaKHis layout into FOLDER."""
+    from pipeline.sample_data import write_sample_data
+
+    root = write_sample_data(
+        folder, patients=patients, images_per_magnification=images_per_magnification, seed=seed
+    )
+    click.echo(f"synthetic images: {root}")

@@ -1,0 +1,133 @@
+"""`knet schema`: infer, diff and update."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands._options import configured, load, with_source
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.registry import KeptStatistics
+    from pipeline.workspace import Workspace
+
+
+@click.group("schema")
+def command() -> None:
+    """Compare the schema with data, and propose changes to it."""
+
+
+def _of_data(function: click.decorators.FC) -> click.decorators.FC:
+    """The options by which a schema command finds its data."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say."),
+        click.option(
+            "--data", type=click.Path(path_type=Path), help="Images. Default: those of the last run."
+        ),
+    ):
+        function = option(function)
+    return configured(function)
+
+
+def _written(function: click.decorators.FC) -> click.decorators.FC:
+    """The options of a schema command that writes a file."""
+    for option in (
+        click.option("--force", is_flag=True, help="Replace the file where there is one."),
+        click.option("--output", type=click.Path(path_type=Path), required=True, help="The file to write."),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("infer")
+@_of_data
+@_written
+def schema_infer(output: Path, force: bool, **where: Any) -> None:
+    """Write a schema that knows the data alone."""
+    with _statistics(where, output=output, force=force) as (_, statistics):
+        from pipeline.schema.propose import infer
+        from pipeline.schema.text import render
+
+        text = render(infer(statistics))
+    _write(output, text)
+
+
+@command.command("diff")
+@_of_data
+def schema_diff(**where: Any) -> None:
+    """Show what the schema would have to allow for the data to pass; exit with 1 where that is anything."""
+    with _statistics(where) as (file, statistics):
+        from pipeline.schema.diff import differences
+        from pipeline.schema.propose import relax
+        from pipeline.schema.text import read_schema
+
+        curated = read_schema(file)
+        lines = differences(curated, relax(curated, statistics))
+    click.echo("\n".join(lines) if lines else f"{file.name} allows all of the data")
+    sys.exit(1 if lines else 0)
+
+
+@command.command("update")
+@_of_data
+@_written
+def schema_update(output: Path, force: bool, **where: Any) -> None:
+    """Write the schema, loosened as far as the data need; its comments stay where they can."""
+    with _statistics(where, output=output, force=force) as (file, statistics):
+        from pipeline.schema.propose import relax
+        from pipeline.schema.text import read_schema, rewrite
+
+        text = rewrite(file.read_text(encoding="utf-8"), relax(read_schema(file), statistics))
+    _write(output, text)
+
+
+@contextmanager
+def _statistics(
+    where: dict[str, Any], *, output: Path | None = None, force: bool = False
+) -> Iterator[tuple[Path, list[Any]]]:
+    """The schema's file, and the statistics of each split of the data; the libraries are kept quiet."""
+    from pipeline.runners.screen import quiet_console
+    from pipeline.workspace import Workspace
+
+    config = load(where["preset"], where["file"], where["overrides"])
+    if output and output.exists() and not force:
+        raise UserError(f"--output {output}: there is such a file; --force replaces it")
+    workspace = Workspace(config.output.resolve())
+    kept = None if where["data"] else _kept_statistics(workspace)
+    with quiet_console(workspace.log, verbose=where["verbose"]) as console:
+        if kept:
+            folder, file = kept.folder, config.data.schema_file or kept.schema
+        else:
+            from pipeline.preflight import prepare_data
+            from pipeline.schema.schema_file import schema_file
+
+            config = with_source(config, where["data"])
+            checked = prepare_data(config)
+            file = schema_file(config, checked, workspace)
+            console.print("starting TensorFlow and TFX")
+            from pipeline.runners.local import count_data
+
+            folder = count_data(config, checked, schema=file, console=console)
+        from components.data_gate.split_files import read_statistics
+
+        yield file, list(read_statistics(folder).values())
+
+
+def _kept_statistics(workspace: Workspace) -> KeptStatistics:
+    from pipeline.registry import RunRegistry
+
+    kept = RunRegistry(workspace.registry).previous_statistics()
+    if kept is None:
+        raise UserError(f"no run has succeeded in {workspace.root} yet: give --data, or run first")
+    return kept
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"written: {path}; use it with --set data.schema_file={path}")
