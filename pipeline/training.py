@@ -180,7 +180,7 @@ def _begin(learner: Learner, fn_args: Any, *, state: str) -> _Training:
 def _fit(model: keras.Model, learner: Learner, training: _Training, *, learning_rate: float) -> None:
     candidate, devices = learner.candidate, learner.devices
 
-    def explain(epoch: int, batch: int) -> UserError:
+    def explain(epoch: int, batch: int | None) -> UserError:
         return loss_error(
             candidate,
             learner.images,
