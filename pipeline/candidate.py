@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.config import (
     BackboneName,
+    CalibrationConfig,
     CandidateConfig,
     Config,
     DevicesConfig,
     HeadConfig,
     ImageConfig,
+    OodConfig,
     TrainingConfig,
 )
 from pipeline.devices import Devices
@@ -44,6 +46,8 @@ class Candidate(BaseModel):
     head: HeadConfig
     training: TrainingConfig
     devices: DevicesConfig
+    calibration: CalibrationConfig
+    ood: OodConfig
     seed: int
     synthetic_data: bool
     classes: tuple[str, str]
@@ -64,6 +68,8 @@ class Candidate(BaseModel):
             head=config.head,
             training=training,
             devices=config.devices,
+            calibration=config.calibration,
+            ood=config.ood,
             seed=config.seed,
             synthetic_data=synthetic_data,
             classes=config.data.classes,

@@ -240,6 +240,22 @@ class TuningConfig(_Section):
     momentum: MomentumRange = MomentumRange()
 
 
+class CalibrationConfig(_Section):
+    """What is fitted on validation images between a model's logits and its answer."""
+
+    temperature: bool = True  # by which the logits are divided; false leaves the probabilities as they are
+    # the probability from which an image is called positive. youden: sensitivity + specificity is largest;
+    # sensitivity: the highest that reaches target_sensitivity; a number: that
+    threshold: Literal["youden", "sensitivity"] | Share = "youden"
+    target_sensitivity: float = Field(0.95, gt=0, le=1)
+
+
+class OodConfig(_Section):
+    """Which images a served model does not vouch for: out of distribution, blurred, without tissue."""
+
+    false_reject_rate: float = Field(0.05, ge=0, lt=1)  # share of validation images that may be among them
+
+
 class SelectionConfig(_Section):
     """How the winner is chosen, on validation patients only."""
 
@@ -253,6 +269,13 @@ class GateConfig(_Section):
         "balanced_accuracy": 0.75,
         "recall": 0.85,
     }
+
+
+class ReportConfig(_Section):
+    """What the report shows beside figures."""
+
+    # test images of each kind (most certain, most wrong, most uncertain) with the winner's heat maps
+    explanations: int = Field(3, ge=0, le=20)
 
 
 class BeamConfig(_Section):
@@ -295,8 +318,11 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     devices: DevicesConfig = DevicesConfig()
     tuning: TuningConfig | None = TuningConfig()  # none trains with the values of `training`
+    calibration: CalibrationConfig = CalibrationConfig()
+    ood: OodConfig = OodConfig()
     selection: SelectionConfig = SelectionConfig()
     gate: GateConfig = GateConfig()
+    report: ReportConfig = ReportConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
 

@@ -25,7 +25,7 @@ from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
 from pipeline.candidate import Candidate
-from pipeline.config import Config
+from pipeline.config import CalibrationConfig, Config, OodConfig
 from pipeline.digest import code_digest, file_digest
 from pipeline.evaluation.metrics import eval_config
 from pipeline.registry import KeptStatistics
@@ -190,7 +190,9 @@ def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any, *, 
         return None
     candidate = candidates[config.tuning.backbone]
     training = candidate.training.model_copy(update={"epochs": config.tuning.epochs})
-    candidate = candidate.model_copy(update={"training": training})
+    # What comes after training does not bear on the search: another value is still answered from the cache.
+    later = {"calibration": CalibrationConfig(), "ood": OodConfig()}
+    candidate = candidate.model_copy(update={"training": training, **later})
     return _stamped(
         Tuner(
             tuner_fn="pipeline.tuning.tuner_fn",

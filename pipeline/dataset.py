@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline import features
 from pipeline.augmentation.change_randomly import change_randomly
@@ -84,6 +85,15 @@ class TransformedSplit:
         first = tf.io.parse_single_example(next(iter(self._records)), spec)
         mean, std = (first[name].numpy().tolist() for name in names)
         return mean, std
+
+    def quality(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Tissue fractions and variances of the Laplacian [count] of the ingested images, in order."""
+        names = (features.TISSUE_FRACTION, features.LAPLACIAN)
+        spec = {name: tf.io.FixedLenFeature([], tf.float32) for name in names}
+        parsed = self._records.map(lambda record: tf.io.parse_single_example(record, spec)).batch(1024)
+        rows = [[batch[name] for name in names] for batch in parsed.as_numpy_iterator()]
+        tissue, laplacian = np.concatenate(rows, axis=1)
+        return tissue, laplacian
 
     @functools.cached_property
     def digest(self) -> str:

@@ -18,6 +18,8 @@ _LIBRARIES = (
     "keras-tuner",
     "numpy",
     "pillow",
+    "scikit-learn",
+    "scipy",
     "tensorflow",
     "tensorflow-data-validation",
     "tensorflow-model-analysis",

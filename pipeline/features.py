@@ -13,6 +13,12 @@ SPLIT: Final = "split"  # bytes: train, validation or test
 # Beside these, one bytes feature for each further column of the catalog; for BreaKHis slide (14-22549AB),
 # subtype (ductal_carcinoma), magnification (40X, 100X, 200X or 400X), year and sequence.
 
+# Two of the scalars below, by which a served model too judges an image.
+TISSUE_FRACTION: Final = "image/tissue_fraction"  # 0 to 1
+LAPLACIAN: Final = (
+    "image/laplacian"  # variance of the Laplacian of the grey image: low where the image is blurred
+)
+
 # float32 scalars of the pixels, which TFDV can judge where it cannot judge images.
 IMAGE_SCALARS: Final = (
     "image/mean_red",  # 0 to 255, likewise the others
@@ -23,13 +29,13 @@ IMAGE_SCALARS: Final = (
     "image/std_blue",
     "image/hematoxylin",  # mean optical density of the stain, decadic
     "image/eosin",
-    "image/tissue_fraction",  # 0 to 1
-    "image/laplacian",  # variance of the Laplacian of the grey image: low where the image is blurred
+    TISSUE_FRACTION,
+    LAPLACIAN,
 )
 
 SPLITS: Final = ("train", "validation", "test")
 
-# Features of a transformed example, beside label and path.
+# Features of a transformed example, beside label, path, tissue fraction and Laplacian.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
 PIXEL_MEAN: Final = (
     "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example
@@ -43,9 +49,16 @@ EXAMPLES_SIGNATURE: Final = "examples"
 FEATURES_SIGNATURE: Final = "features"
 EXPLAIN_SIGNATURE: Final = "explain"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
-PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], in the order of the classes
+PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], calibrated, in the order of the classes
 CLASSES: Final = "classes"  # string [batch, 2]: their names
-PREDICTED_LABEL: Final = "label"  # string [batch]: the class with the highest probability
+PREDICTED_LABEL: Final = "label"  # string [batch]: the positive class from the model's threshold on
 SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one
+DISTANCE: Final = "distance"  # float32 [batch]: how far the image is from those that were trained on
+IN_DISTRIBUTION: Final = "in_distribution"  # bool [batch]: whether the answer may be relied on
+REASONS: Final = "reasons"  # string [batch, 4]: why not, as far as they apply, else empty; in this order:
+LITTLE_TISSUE: Final = "little tissue"
+BLURRED: Final = "blurred"
+NOISY: Final = "noisy"
+UNLIKE_TRAINING: Final = "unlike the training images"
 VECTOR: Final = "vector"  # float32 [batch, units]: what the last layer but one makes of the image
 HEAT_MAP: Final = "heat_map"  # float32 [batch, rows, columns], 0 to 1: what speaks for the label, and where

@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.calibration.calibration import Calibration
+from pipeline.ood.image_limits import ImageLimits
+
 _FILE = Path("assets.extra") / "knet.json"
 
 
@@ -24,6 +27,9 @@ class ModelInfo:
     learning_rate: float
     momentum: float
     seconds: float  # that the Trainer took
+    calibration: Calibration  # on validation images
+    image_limits: ImageLimits
+    rejected: dict[str, float]  # share of train and of validation images beyond the limits
     device: str  # such as 1 x CPU
     seed: int
     synthetic_data: bool  # trained on the synthetic sample images: says nothing about tissue
@@ -43,7 +49,8 @@ def write_model_info(folder: Path, info: ModelInfo) -> None:
 
 def read_model_info(folder: Path) -> ModelInfo:
     """Reads it from a SavedModel's folder, or from a TFX Model artifact's."""
+    from pydantic import TypeAdapter  # which other users of a ModelInfo do without
+
     if (folder / "Format-Serving").is_dir():
         folder = folder / "Format-Serving"
-    tree = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    return ModelInfo(**{**tree, "classes": tuple(tree["classes"])})
+    return TypeAdapter(ModelInfo).validate_json((folder / _FILE).read_bytes())

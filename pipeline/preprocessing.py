@@ -11,6 +11,7 @@ from pipeline import features
 from pipeline.models.decode_image import decode_images
 
 _COLOURS = ("red", "green", "blue")
+_AS_THEY_ARE = (features.LABEL, features.PATH, features.TISSUE_FRACTION, features.LAPLACIAN)
 _PARTS = 2**20  # of a grey level, in the sums of integers; 9 million images fit an int64
 
 
@@ -26,8 +27,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     batch = tf.shape(pixels)[0]
     return {
         features.PIXELS: tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string),
-        features.LABEL: inputs[features.LABEL][:, 0],
-        features.PATH: inputs[features.PATH][:, 0],
+        **{name: inputs[name][:, 0] for name in _AS_THEY_ARE},
         features.PIXEL_MEAN: tf.tile(mean[None, :], [batch, 1]),
         features.PIXEL_STD: tf.tile(std[None, :], [batch, 1]),
     }

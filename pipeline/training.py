@@ -19,6 +19,7 @@ from pipeline.devices import prepare_devices
 from pipeline.digest import code_digest, file_digest, text_digest
 from pipeline.errors import UserError
 from pipeline.feature_cache.cached_split import CachedSplit
+from pipeline.fit_decision import Decision, fit_decision
 from pipeline.learner import Learner
 from pipeline.loss_error import loss_error
 from pipeline.model_info import ModelInfo, write_model_info
@@ -55,10 +56,20 @@ def run_fn(fn_args: Any) -> None:
     )
     _fit(learning, learner, training, learning_rate=learning_rate)
     model = _plain(model, learner)
-    _write_model(model, learner, training, folder=Path(fn_args.model_run_dir))
-    saved_model = Path(fn_args.serving_model_dir)
     candidate = learner.candidate
-    export_model(model, saved_model, size=candidate.image.size, classes=candidate.classes)
+    decision = fit_decision(model, learner, batch_size=_at_once(candidate, learner.devices.replicas))
+    _write_model(model, learner, training, decision, folder=Path(fn_args.model_run_dir))
+    saved_model = Path(fn_args.serving_model_dir)
+    export_model(
+        model,
+        saved_model,
+        size=candidate.image.size,
+        classes=candidate.classes,
+        temperature=decision.calibration.temperature,
+        threshold=decision.calibration.threshold,
+        gaussians=decision.gaussians,
+        limits=decision.limits,
+    )
     info = ModelInfo(
         candidate=candidate.name,
         weights=Path(candidate.settings.weights).name,
@@ -71,6 +82,9 @@ def run_fn(fn_args: Any) -> None:
         learning_rate=learning_rate,
         momentum=momentum,
         seconds=time.monotonic() - start,
+        calibration=decision.calibration,
+        image_limits=decision.limits,
+        rejected=decision.rejected,
         device=learner.devices.description,
         seed=candidate.seed,
         synthetic_data=candidate.synthetic_data,
@@ -218,19 +232,19 @@ def _plain(model: keras.Model, learner: Learner) -> Any:
     return plain
 
 
-def _write_model(model: keras.Model, learner: Learner, training: _Training, *, folder: Path) -> None:
+def _write_model(
+    model: keras.Model, learner: Learner, training: _Training, decision: Decision, *, folder: Path
+) -> None:
     """Writes the `.keras` file, and how the training went."""
-    candidate, devices = learner.candidate, learner.devices
     model.save(folder / "model.keras")
     write_history(
         folder / "history.json",
         training.history,
-        model=model,
-        validation=learner.validation_images.batches(batch_size=_at_once(candidate, devices.replicas)),
-        classes=candidate.classes,
+        confusion=decision.calibration.confusion,
+        classes=learner.candidate.classes,
         best_epoch=int(training.stopping.best_epoch) + 1,
         resumed_after=training.checkpoint.first_epoch,
-        devices=devices,
+        devices=learner.devices,
     )
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import keras
-import numpy as np
 
 from pipeline.devices import Devices
 from pipeline.models.training_history import TrainingHistory
@@ -18,8 +15,7 @@ def write_history(
     file: Path,
     history: TrainingHistory,
     *,
-    model: keras.Model,
-    validation: Any,
+    confusion: Sequence[Sequence[int]],
     classes: tuple[str, str],
     best_epoch: int,
     resumed_after: int,
@@ -31,18 +27,13 @@ def write_history(
         file: where; it holds `epochs`, the rows of the history, and `confusion`, in which rows are true
             classes. `peak_memory_bytes` is of this process since it began, other nodes' work included.
         history: of the training.
-        model: the final one.
-        validation: batches of (images, labels).
+        confusion: of the exported model on validation images.
         classes: the names of both.
         best_epoch: whose weights the final model has, from 1.
         resumed_after: epochs that an earlier process trained, 0 where there was none.
         devices: that it was trained on.
     """
-    confusion = np.zeros((2, 2), int)
-    for pixels, labels in validation:
-        called = keras.ops.convert_to_numpy(model(pixels, training=False)).argmax(axis=-1)
-        np.add.at(confusion, (labels.numpy(), called), 1)
-    history.draw_confusion(confusion.tolist(), classes)
+    history.draw_confusion(confusion, classes)
     tree = {
         "device": devices.description,
         "precision": devices.precision,
@@ -51,7 +42,7 @@ def write_history(
         "best_epoch": best_epoch,
         "resumed_after": resumed_after,
         "classes": classes,
-        "confusion": confusion.tolist(),
+        "confusion": confusion,
         "epochs": history.epochs,
     }
     file.write_text(json.dumps(tree, indent=2), encoding="utf-8")

@@ -87,6 +87,9 @@ class Client:
                 features.CLASSES,
                 features.PREDICTED_LABEL,
                 features.SCORE,
+                features.IN_DISTRIBUTION,
+                features.REASONS,
+                features.DISTANCE,
             ],
         )
         try:
@@ -128,26 +131,47 @@ def _read(path: Path) -> bytes:
 
 
 def _predictions(response: Any) -> list[Prediction]:
-    labels = response.outputs[features.PREDICTED_LABEL].string_val
+    labels = _texts(response.outputs[features.PREDICTED_LABEL])
     scores = _floats(response.outputs[features.SCORE])
     probabilities = _floats(response.outputs[features.PROBABILITIES])
-    classes = [name.decode() for name in response.outputs[features.CLASSES].string_val]
+    classes = _texts(response.outputs[features.CLASSES])
+    reasons = _texts(response.outputs[features.REASONS])
     return [
         Prediction(
-            label=label.decode(),
+            label=label,
             score=score,
             probabilities=dict(zip(names, row, strict=True)),
             model_version=response.model_spec.version.value,
+            in_distribution=verdict,
+            reasons=tuple(filter(None, why)),
+            distance=distance,
         )
-        for label, score, names, row in zip(
-            labels, scores, _pairs(classes), _pairs(probabilities), strict=True
+        for label, score, names, row, verdict, why, distance in zip(
+            labels,
+            scores,
+            _rows(classes, images=len(labels)),
+            _rows(probabilities, images=len(labels)),
+            _booleans(response.outputs[features.IN_DISTRIBUTION]),
+            _rows(reasons, images=len(labels)),
+            _floats(response.outputs[features.DISTANCE]),
+            strict=True,
         )
     ]
 
 
-def _pairs(values: Sequence[_Value]) -> list[tuple[_Value, _Value]]:
-    """The rows of a tensor of two columns."""
-    return list(zip(values[::2], values[1::2], strict=True))
+def _rows(values: Sequence[_Value], *, images: int) -> list[Sequence[_Value]]:
+    """The rows of a tensor, one an image."""
+    width = len(values) // images
+    return [values[start : start + width] for start in range(0, len(values), width)]
+
+
+def _texts(tensor: Any) -> list[str]:
+    return [text.decode() for text in tensor.string_val]
+
+
+def _booleans(tensor: Any) -> tuple[bool, ...]:
+    """Values of a bool tensor in row order; servers send them as booleans or as bytes."""
+    return tuple(map(bool, tensor.tensor_content or tensor.bool_val))
 
 
 def _floats(tensor: Any) -> tuple[float, ...]:

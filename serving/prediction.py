@@ -7,14 +7,20 @@ from dataclasses import dataclass
 class Prediction:
     """The answer for one image.
 
-    `label` is the class with the highest probability, `score` the probability of the positive class (0 to 1),
-    `probabilities` maps each class to its probability, and `model_version` is the version that answered.
+    `label` is what the model calls the image, by the threshold that was locked when it was trained; `score`
+    is the probability of the positive class (0 to 1), `probabilities` maps each class to its own, and
+    `model_version` is the version that answered. `in_distribution` says whether the image is like those that
+    the model was made for; where it is not, the rest is not to be relied on, and `reasons` says why, such as
+    `blurred`. `distance` is how far the image is from those that were trained on.
     """
 
     label: str
     score: float
     probabilities: dict[str, float]
     model_version: int
+    in_distribution: bool
+    reasons: tuple[str, ...]
+    distance: float
 
     @property
     def positive_class(self) -> str:

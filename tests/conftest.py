@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from components.breakhis_example_gen.breakhis_name import SUBTYPES
+from pipeline.calibration.calibration import Calibration, Reliability, ReliabilityBin
 from pipeline.model_info import ModelInfo
+from pipeline.ood.image_limits import ImageLimits
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 
 # Before anything imports TensorFlow.
@@ -74,7 +76,7 @@ def _place(name: str) -> str:
     return f"histology_slides/breast/{label}/{folder}/{name}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> Callable[..., RunRecord]:
     """Makes the record of a run that pushed its winner, with some fields changed."""
 
@@ -85,6 +87,9 @@ def make_record() -> Callable[..., RunRecord]:
 
 
 def _finished_run() -> RunRecord:
+    bins = [ReliabilityBin(low / 10, low / 10 + 0.1, 0, None, None) for low in range(9)]
+    reliability = Reliability(0.25, 0.125, 0.0625, (*bins, ReliabilityBin(0.9, 1.0, 12, 0.9375, 0.875)))
+
     def candidate(name: str, accuracy: float) -> CandidateRecord:
         metrics = {"accuracy": accuracy, "balanced_accuracy": 0.5, "roc_auc": 0.625}
         info = ModelInfo(
@@ -99,6 +104,9 @@ def _finished_run() -> RunRecord:
             learning_rate=0.01,
             momentum=0.9,
             seconds=61.4,
+            calibration=Calibration(1.5, 0.4, ((5, 1), (0, 6)), before=reliability, after=reliability),
+            image_limits=ImageLimits(0.05, 40.0, 4000.0, 20.5),
+            rejected={"train": 0.0, "validation": 0.05},
             device="CPU",
             seed=0,
             synthetic_data=False,

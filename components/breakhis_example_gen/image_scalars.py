@@ -16,11 +16,11 @@ STAINS: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0
 # Macenko et al., A method for normalizing histology slides, ISBI 2009, count less as background. Of green,
 # which both stains absorb.
 TISSUE_DENSITY: Final = 0.15
+GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 _VALUES = np.arange(256.0)
 _DENSITIES = -np.log10(np.maximum(_VALUES, 1) / 255)  # of a channel value; 0 is as dark as 1
 _UNMIX = np.linalg.inv(STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True))
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def image_scalars(pixels: NDArray[np.uint8]) -> dict[str, float]:
@@ -46,6 +46,6 @@ def image_scalars(pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _laplacian_variance(pixels: NDArray[np.uint8]) -> float:
-    grey = pixels @ _GREY
+    grey = pixels @ GREY
     neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float(np.var(neighbours - 4 * grey[1:-1, 1:-1], dtype=np.float64))

@@ -24,4 +24,7 @@ def command(images: tuple[Path, ...], server: str, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"image": str(path), **asdict(prediction)}))
         else:
-            click.echo(f"{path}: {prediction.label} ({prediction.positive_class} {prediction.score:.3f})")
+            doubt = "" if prediction.in_distribution else f"; not reliable: {', '.join(prediction.reasons)}"
+            click.echo(
+                f"{path}: {prediction.label} ({prediction.positive_class} {prediction.score:.3f}){doubt}"
+            )

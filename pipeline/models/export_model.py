@@ -10,55 +10,77 @@ import keras
 import tensorflow as tf
 
 from pipeline import features
-from pipeline.models.decode_image import decode_images
+from pipeline.models.decode_image import decode_and_measure
 from pipeline.models.grad_cam import GradCam
-from pipeline.models.hybrid_head import HEAD, PENULTIMATE
 from pipeline.models.hybrid_model import BODY, SCALING
+from pipeline.models.judge_images import judge_images
+from pipeline.models.model_outputs import logits_and_vectors
 from pipeline.models.warm_up_requests import write_warm_up_requests
+from pipeline.ood.class_gaussians import ClassGaussians
+from pipeline.ood.image_limits import ImageLimits
 
 
-def export_model(model: keras.Model, folder: Path, *, size: int, classes: Sequence[str]) -> None:
+def export_model(
+    model: keras.Model,
+    folder: Path,
+    *,
+    size: int,
+    classes: Sequence[str],
+    temperature: float,
+    threshold: float,
+    gaussians: ClassGaussians,
+    limits: ImageLimits,
+) -> None:
     """Writes the SavedModel with four signatures, of which preprocessing is part, and a warm-up request.
 
     `examples` takes serialised tf.train.Examples, string [batch], for TFMA; the others take `image`, string
     [batch] of PNG or JPEG bytes.
 
-    `serving_default` and `examples` return `probabilities` float32 [batch, 2], `classes` string [batch, 2],
-    what they are of, `label` string [batch], the likelier class, and `score` float32 [batch], the probability
-    of the second class. `features` returns `vector` float32 [batch, units], what the last layer but one makes
-    of an image. `explain` returns `heat_map` float32 [batch, rows, columns], from 0 to 1, what speaks for the
-    label and where, with `label` and `score`.
+    `serving_default` and `examples` return `probabilities` float32 [batch, 2], calibrated, `classes` string
+    [batch, 2], what they are of, `label` string [batch], what the image is called, `score` float32 [batch],
+    the probability of the second class, and what `judge_images` says. `features` returns `vector` float32
+    [batch, units], what the last layer but one makes of an image. `explain` returns `heat_map` float32
+    [batch, rows, columns], from 0 to 1, what speaks for the label and where, with `label` and `score`.
 
     Args:
         model: of `build_hybrid_model`.
         folder: where; must not exist or be empty.
         size: pixels per side.
         classes: the names of the two classes.
+        temperature: by which logits are divided.
+        threshold: the score from which an image is called the second class.
+        gaussians: of the vectors of the training images.
+        limits: between which images are.
     """
     names = tf.constant([list(classes)])
-    scaling, body, head = (model.get_layer(part) for part in (SCALING, BODY, HEAD))
-    penultimate = keras.Model(head.input, head.get_layer(PENULTIMATE).output)
+    scaling, body, head = model.get_layer(SCALING), model.get_layer(BODY), logits_and_vectors(model)
     grad_cam = GradCam(model)
 
     images = [tf.TensorSpec([None], tf.string, name=features.SERVING_INPUT)]
 
     @tf.function(input_signature=images)  # so that all signatures share one graph of the backbone
-    def feature_map(image: Any) -> Any:
-        pixels = tf.cast(decode_images(image, size=size), tf.float32)
-        return body(scaling(pixels), training=False)
+    def look(image: Any) -> tuple[Any, Any, Any]:
+        pixels, tissue, laplacian = decode_and_measure(image, size=size)
+        return body(scaling(tf.cast(pixels, tf.float32)), training=False), tissue, laplacian
 
-    def decide(probabilities: Any) -> dict[str, Any]:
-        return {
-            features.PREDICTED_LABEL: tf.gather(names[0], tf.argmax(probabilities, axis=-1)),
+    def decide(logits: Any) -> tuple[Any, Any, dict[str, Any]]:
+        probabilities = tf.nn.softmax(logits / temperature)
+        called = tf.cast(probabilities[:, 1] >= threshold, tf.int32)
+        decision = {
+            features.PREDICTED_LABEL: tf.gather(names[0], called),
             features.SCORE: probabilities[:, 1],
         }
+        return probabilities, called, decision
 
     def answer(image: Any) -> dict[str, Any]:
-        probabilities = head(feature_map(image), training=False)
+        feature_map, tissue, laplacian = look(image)
+        logits, vectors = head(feature_map, training=False)
+        probabilities, _, decision = decide(logits)
         return {
             features.PROBABILITIES: probabilities,
             features.CLASSES: tf.repeat(names, tf.shape(probabilities)[0], axis=0),
-            **decide(probabilities),
+            **decision,
+            **judge_images(vectors, tissue, laplacian, gaussians=gaussians, limits=limits),
         }
 
     def answer_examples(examples: Any) -> dict[str, Any]:
@@ -66,11 +88,14 @@ def export_model(model: keras.Model, folder: Path, *, size: int, classes: Sequen
         return answer(parsed[features.IMAGE])
 
     def describe(image: Any) -> dict[str, Any]:
-        return {features.VECTOR: penultimate(feature_map(image), training=False)}
+        _, vectors = head(look(image)[0], training=False)
+        return {features.VECTOR: vectors}
 
     def explain(image: Any) -> dict[str, Any]:
-        mapped = feature_map(image)
-        return {features.HEAT_MAP: grad_cam(mapped), **decide(head(mapped, training=False))}
+        feature_map, _, _ = look(image)
+        logits, _ = head(feature_map, training=False)
+        _, called, decision = decide(logits)
+        return {features.HEAT_MAP: grad_cam(feature_map, called), **decision}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

@@ -11,7 +11,7 @@ from pipeline.models.hybrid_head import HEAD, LOGITS
 
 
 class GradCam:
-    """Grad-CAM (Selvaraju et al., ICCV 2017) of a hybrid's likelier class.
+    """Grad-CAM (Selvaraju et al., ICCV 2017) of one class of a hybrid.
 
     It explains the logit: the gradient of a probability vanishes where the model is sure.
     """
@@ -21,11 +21,12 @@ class GradCam:
         head = model.get_layer(HEAD)
         self._logits = keras.Model(head.input, head.get_layer(LOGITS).output)
 
-    def __call__(self, feature_map: Any) -> Any:
+    def __call__(self, feature_map: Any, called: Any) -> Any:
         """The heat maps of a batch.
 
         Args:
             feature_map: float32 [batch, rows, columns, channels], the backbone's output.
+            called: int32 [batch], the class that is explained.
 
         Returns:
             float32 [batch, rows, columns], from 0 to 1, which is each map's largest value; all zero where
@@ -33,7 +34,7 @@ class GradCam:
         """
         with tf.GradientTape() as tape:
             tape.watch(feature_map)
-            likelier = tf.reduce_max(self._logits(feature_map, training=False), axis=-1)
-        weights = tf.reduce_mean(tape.gradient(likelier, feature_map), axis=(1, 2), keepdims=True)
+            logits = tf.gather(self._logits(feature_map, training=False), called, batch_dims=1)
+        weights = tf.reduce_mean(tape.gradient(logits, feature_map), axis=(1, 2), keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(weights * feature_map, axis=-1))
         return tf.math.divide_no_nan(heat, tf.reduce_max(heat, axis=(1, 2), keepdims=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class TrainingHistory(keras.callbacks.Callback):
         self.epochs.append(row)
         self._draw(row)
 
-    def draw_confusion(self, confusion: list[list[int]], classes: tuple[str, str]) -> None:
+    def draw_confusion(self, confusion: Sequence[Sequence[int]], classes: tuple[str, str]) -> None:
         """Adds the final model's confusion matrix on validation; rows are true classes."""
         lines = ["| | " + " | ".join(f"called {name}" for name in classes) + " |", "|---|---|---|"]
         lines += [f"| {name} | {row[0]} | {row[1]} |" for name, row in zip(classes, confusion, strict=True)]

@@ -1,4 +1,4 @@
-"""Transformed examples small enough to train on in a test."""
+"""Transformed examples and a backbone that are small enough to train on in a test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
+from components.breakhis_example_gen.image_scalars import image_scalars
 from pipeline import features
+from pipeline.models.backbones import BACKBONES, Backbone
+from pipeline.models.hybrid_model import build_hybrid_model
 
 WriteSplit = Callable[..., str]
 
@@ -47,9 +51,67 @@ def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
                 feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(image).numpy())
                 feature[features.LABEL].int64_list.value.append(label)
                 feature[features.PATH].bytes_list.value.append(f"images/{number}.png".encode())
+                for name, value in image_scalars(image).items():
+                    if name in (features.TISSUE_FRACTION, features.LAPLACIAN):
+                        feature[name].float_list.value.append(value)
                 for name, values in statistics.items():
                     feature[name].float_list.value.extend(values)
                 writer.write(example.SerializeToString())
         return str(Path(folder) / "*")
 
     return write
+
+
+def _build_tiny(*, include_top: bool, weights: None, input_shape: tuple[int, ...]) -> keras.Model:
+    x = inputs = keras.Input(input_shape)
+    for block in (1, 2):
+        x = layers.Conv2D(4, 3, strides=4, padding="same", name=f"block{block}_conv")(x)
+        x = layers.BatchNormalization(name=f"block{block}_bn")(x)
+        x = layers.ReLU(name=f"block{block}_relu")(x)
+    return keras.Model(inputs, x)
+
+
+_TINY = Backbone(
+    build=_build_tiny,
+    scale=BACKBONES["mobilenet"].scale,
+    grid=lambda size: size // 16,
+    layer_pattern=r"(block\d)_",
+    block_name=r"\1",
+    weights_url="",
+    weights_md5=None,
+)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a backbone of two blocks, block1 and block2, that is registered for the test."""
+    monkeypatch.setitem(BACKBONES, "tiny", _TINY)
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_hybrid() -> Callable[[int], keras.Model]:
+    """Builds the hybrid on it, for images of so many pixels a side; vectors have 8 units."""
+
+    def build(size: int) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(BACKBONES, "tiny", _TINY)
+            return build_hybrid_model(
+                "tiny",
+                size=size,
+                weights=None,
+                alpha=None,
+                normalisation="image",
+                pixel_mean=(0, 0, 0),
+                pixel_std=(1, 1, 1),
+                batch_norm_momentum=0.9,
+                variant="parallel",
+                sequence_length=(size // 16) ** 2,
+                lstm_units=4,
+                dense_units=8,
+                dropout=0.5,
+                synchronized=False,
+            )
+
+    return build

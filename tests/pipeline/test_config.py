@@ -16,8 +16,8 @@ from pipeline.errors import UserError
 
 BACKBONES = set(PAPER_BACKBONES)
 ROOT_FIELDS = (
-    "beam, candidates, data, data_gate, devices, gate, head, image, kubeflow, name, output, seed, selection, "
-    "training, tuning"
+    "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, name, ood, "
+    "output, report, seed, selection, training, tuning"
 )
 
 
@@ -74,6 +74,8 @@ def test_presets_write_to_folders_of_their_own(preset: str) -> None:
         ("training.label_smoothing", 0),
         ("training.random_augmentation.changes", False),
         ("head.variant", "parallel"),
+        ("calibration.temperature", False),
+        ("calibration.threshold", 0.5),
         ("tuning", None),
         ("selection.metric", "accuracy"),
         *((f"candidates.{name}.weights", "imagenet") for name in sorted(BACKBONES)),
@@ -129,6 +131,11 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
             "exclude each other: the cache holds one feature map of each copy of an image, which random",
         ),
         ("training.feature_cache=true", "training", "needs fine_tune=blocks: with fine_tune=all no block"),
+        ("calibration.threshold=best", "calibration.threshold", "'youden' or 'sensitivity', not 'best'"),
+        ("calibration.threshold=1", "calibration.threshold", "less than 1, not 1"),
+        ("calibration.target_sensitivity=0", "calibration.target_sensitivity", "greater than 0, not 0"),
+        ("ood.false_reject_rate=1", "ood.false_reject_rate", "less than 1, not 1"),
+        ("report.explanations=-1", "report.explanations", "greater than or equal to 0, not -1"),
         ("training.feature_cache=some", "training.feature_cache", "'auto'"),
         ("training.random_augmentation.stain=1", "training.random_augmentation.stain", "equal to 0.5, not 1"),
         ("training.fine_tune=blocks", "training", "fine_tune=blocks and blocks go together, such as"),

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.breakhis_example_gen.image_scalars import image_scalars
+from pipeline import features
 from pipeline.config import RandomAugmentationConfig
 from pipeline.dataset import TransformedSplit
 
@@ -63,6 +65,12 @@ def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
     assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
     labels = [label for _, batch in split.batches(batch_size=3).as_numpy_iterator() for label in batch]
     assert labels == [0, 1, 0, 1, 0, 1, 0]
+
+
+def test_quality_is_of_each_image_in_the_same_order(split: TransformedSplit, pixels: np.ndarray) -> None:
+    expected = [image_scalars(one) for one in pixels]
+    for found, name in zip(split.quality(), (features.TISSUE_FRACTION, features.LAPLACIAN), strict=True):
+        np.testing.assert_allclose(found, [scalars[name] for scalars in expected], rtol=1e-6)
 
 
 def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(

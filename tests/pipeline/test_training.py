@@ -35,11 +35,15 @@ COUNT = 12
 @pytest.fixture(scope="module")
 def patterns(write_transformed: Callable[..., str]) -> tuple[str, str]:
     """Files of train and validation images in which malignant is darker."""
+    pixels, labels = images()
+    return write_transformed(pixels, labels), write_transformed(pixels[:4], labels[:4])
+
+
+def images() -> tuple[np.ndarray, list[int]]:
     labels = [index % 2 for index in range(COUNT)]
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256 - 128 * label, (SIZE, SIZE, 3), dtype="uint8") for label in labels]
-    pixels = np.stack(images)
-    return write_transformed(pixels, labels), write_transformed(pixels[:4], labels[:4])
+    each = [rng.integers(0, 256 - 128 * label, (SIZE, SIZE, 3), dtype="uint8") for label in labels]
+    return np.stack(each), labels
 
 
 def candidate(*overrides: str, seed: int = 0) -> Candidate:
@@ -92,14 +96,17 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     best = keras_tuner.HyperParameters()
     best.Fixed("learning_rate", 0.02)
     best.Fixed("momentum", 0.7)
-    run_fn(fn_args(patterns, tmp_path, candidate(), hyperparameters=best.get_config()))
+    settings = candidate("calibration.threshold=sensitivity")
+    run_fn(fn_args(patterns, tmp_path, settings, hyperparameters=best.get_config()))
     info = read_model_info(tmp_path)
     assert (info.learning_rate, info.momentum) == (0.02, 0.7)
     assert (info.train_images, info.validation_images) == (COUNT, 4)
     assert info.synthetic_data
     assert info.fingerprint == "of the files" and info.split_sha256 == "of the split"
     assert info.code_sha256 == code_digest("pipeline.training")
+    assert info.calibration.confusion[1] == (0, 2) and info.rejected["validation"] == 0
     history = json.loads((tmp_path / "run" / "history.json").read_text("utf-8"))
+    assert history["confusion"] == [list(row) for row in info.calibration.confusion]
     rows = history["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
@@ -110,6 +117,23 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     assert history["device"] == info.device and history["peak_memory_bytes"] > 2**20
     assert history["resumed_after"] == 0
     assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+    served_as_the_account_says(tmp_path)
+
+
+def served_as_the_account_says(folder: Path) -> None:
+    """Asks the exported model about the validation images."""
+    calibration = read_model_info(folder).calibration
+    pixels, labels = images()
+    served = tf.saved_model.load(str(folder / "Format-Serving")).signatures["serving_default"]
+    answer = served(image=tf.constant([tf.io.encode_png(one).numpy() for one in pixels[:4]]))
+    score, called = answer["score"].numpy(), answer["label"].numpy() == b"malignant"
+    np.testing.assert_array_equal(called, score >= np.float32(calibration.threshold))
+    confusion = np.zeros((2, 2), int)
+    np.add.at(confusion, (labels[:4], called.astype(int)), 1)
+    assert confusion.tolist() == [list(row) for row in calibration.confusion]
+    right = np.where(np.array(labels[:4]) == 1, score, 1 - score)
+    assert calibration.after.log_loss == pytest.approx(-np.log(right).mean(), rel=1e-3)
+    assert answer["in_distribution"].numpy().all()
 
 
 def test_a_diverged_training_is_refused_with_the_remedy(

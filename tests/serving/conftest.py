@@ -29,6 +29,9 @@ class TinyModel(tf.Module):
             features.CLASSES: tf.repeat([CLASSES], tf.shape(score)[0], axis=0),
             features.PREDICTED_LABEL: tf.gather(CLASSES, tf.argmax(probabilities, axis=1)),
             features.SCORE: score,
+            features.IN_DISTRIBUTION: score >= 0.5,
+            features.REASONS: tf.where((score < 0.5)[:, None], [["dark", ""]], ""),
+            features.DISTANCE: 1 - score,
         }
 
     @tf.function(input_signature=[tf.TensorSpec([2], tf.float32, name="x")])

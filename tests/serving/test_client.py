@@ -49,6 +49,8 @@ def test_predicts_in_order(client: Client, server: DevServer, png: Png) -> None:
     assert (dark.label, dark.score, dark.model_version) == ("benign", pytest.approx(0.2), server.version)
     assert dark.probabilities == pytest.approx({"benign": 0.8, "malignant": 0.2})
     assert (bright.label, bright.score) == ("malignant", pytest.approx(0.8))
+    assert (dark.in_distribution, dark.reasons, dark.distance) == (False, ("dark",), pytest.approx(0.8))
+    assert (bright.in_distribution, bright.reasons) == (True, ())
 
 
 def test_one_image(client: Client, png: Png) -> None:
@@ -137,12 +139,18 @@ def test_reads_values_sent_as_numbers(png: Png) -> None:
         reply.outputs[features.CLASSES].string_val.extend([b"benign", b"malignant"] * 2)
         reply.outputs[features.PREDICTED_LABEL].string_val.extend([b"benign", b"malignant"])
         reply.outputs[features.SCORE].float_val.extend([0.25, 0.875])
+        reply.outputs[features.IN_DISTRIBUTION].bool_val.extend([True, False])
+        reply.outputs[features.REASONS].string_val.extend([b""] * 5 + [b"blurred", b"", b"unlike"])
+        reply.outputs[features.DISTANCE].float_val.extend([1.5, 9.5])
         return reply
 
     with stub_server(predict) as address, Client(address) as client:
         assert client.predict([png(0), png(1)]) == [
-            Prediction("benign", 0.25, {"benign": 0.75, "malignant": 0.25}, 3),
-            Prediction("malignant", 0.875, {"benign": 0.125, "malignant": 0.875}, 3),
+            Prediction("benign", 0.25, {"benign": 0.75, "malignant": 0.25}, 3, True, (), 1.5),
+            Prediction(
+                *("malignant", 0.875, {"benign": 0.125, "malignant": 0.875}, 3),
+                *(False, ("blurred", "unlike"), 9.5),
+            ),
         ]
 
 

@@ -89,7 +89,8 @@ def test_output_filter(stub: Any, png: Png) -> None:
     assert refusal(stub.Predict, request) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "output tensor alias not found in signature: nothing "
-        "Outputs expected to be in the set {classes,label,probabilities,score}.",
+        "Outputs expected to be in the set "
+        "{classes,distance,in_distribution,label,probabilities,reasons,score}.",
     )
 
 
@@ -165,6 +166,9 @@ def test_metadata(stub: Any) -> None:
         features.CLASSES,
         features.PREDICTED_LABEL,
         features.SCORE,
+        features.IN_DISTRIBUTION,
+        features.REASONS,
+        features.DISTANCE,
     }
     request.metadata_field[0] = "nothing"
     assert refusal(stub.GetModelMetadata, request)[0] == grpc.StatusCode.INVALID_ARGUMENT

@@ -1,4 +1,4 @@
-"""Backbones built once for all tests, and one that is small enough to train."""
+"""Backbones built once for all tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 import pytest
-from keras import layers
 
-from pipeline.models.backbones import BACKBONES, Backbone
+from pipeline.models.backbones import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -43,28 +42,3 @@ def built() -> Callable[[str], Built]:
         return Built(body, asked["url"], asked["md5"])
 
     return build
-
-
-def _build_tiny(*, include_top: bool, weights: None, input_shape: tuple[int, ...]) -> keras.Model:
-    x = inputs = keras.Input(input_shape)
-    for block in (1, 2):
-        x = layers.Conv2D(4, 3, strides=4, padding="same", name=f"block{block}_conv")(x)
-        x = layers.BatchNormalization(name=f"block{block}_bn")(x)
-        x = layers.ReLU(name=f"block{block}_relu")(x)
-    return keras.Model(inputs, x)
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a backbone of two blocks, block1 and block2, that is registered for the test."""
-    entry = Backbone(
-        build=_build_tiny,
-        scale=BACKBONES["mobilenet"].scale,
-        grid=lambda size: size // 16,
-        layer_pattern=r"(block\d)_",
-        block_name=r"\1",
-        weights_url="",
-        weights_md5=None,
-    )
-    monkeypatch.setitem(BACKBONES, "tiny", entry)
-    return "tiny"

@@ -17,14 +17,23 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from components.breakhis_example_gen.image_scalars import image_scalars
 from pipeline import features
 from pipeline.models.decode_image import decode_images
 from pipeline.models.export_model import export_model
 from pipeline.models.hybrid_model import build_hybrid_model
+from pipeline.ood.class_gaussians import ClassGaussians
+from pipeline.ood.image_limits import ImageLimits, Measured
 from serving.dev_server import DevServer
 
 SIZE = 32
 CLASSES = ("ductal", "lobular")
+TEMPERATURE, THRESHOLD = 0.5, 0.7
+_RNG = np.random.default_rng(0)
+GAUSSIANS = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 2)
+LIMITS = ImageLimits(
+    least_tissue=0.1, least_laplacian=100.0, largest_laplacian=40_000.0, largest_distance=6.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,16 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "7"
-    export_model(model, folder, size=SIZE, classes=CLASSES)
+    export_model(
+        model,
+        folder,
+        size=SIZE,
+        classes=CLASSES,
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        gaussians=GAUSSIANS,
+        limits=LIMITS,
+    )
     return folder
 
 
@@ -66,16 +84,36 @@ def images() -> list[bytes]:
     return [tf.io.encode_png(one).numpy() for one in pixels]
 
 
-def test_image_bytes_give_the_keras_models_probabilities(
+def test_image_bytes_give_the_keras_models_probabilities_calibrated(
     model: keras.Model, exported: tf.Module, images: list[bytes]
 ) -> None:
     answer = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images))
     own = model.predict(decode_images(tf.constant(images), size=SIZE), verbose=0)
-    np.testing.assert_allclose(answer[features.PROBABILITIES], own, atol=1e-6)
-    np.testing.assert_allclose(answer[features.SCORE], own[:, 1], atol=1e-6)
-    labels = [label.decode() for label in answer[features.PREDICTED_LABEL].numpy()]
-    assert labels == [CLASSES[index] for index in own.argmax(axis=1)]
+    calibrated = own ** (1 / TEMPERATURE)
+    calibrated /= calibrated.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answer[features.PROBABILITIES], calibrated, atol=1e-6)
+    np.testing.assert_allclose(answer[features.SCORE], calibrated[:, 1], atol=1e-6)
     assert answer[features.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
+
+
+# Biases of the last layer that put every score below the threshold though above a half, or above both.
+@pytest.mark.parametrize(("bias", "label"), [(0.25, b"ductal"), (1.0, b"lobular")])
+def test_the_label_is_decided_by_the_threshold(
+    model: keras.Model, exported: tf.Module, images: list[bytes], bias: float, label: bytes
+) -> None:
+    (last,) = (v for v in exported.variables if v.shape == (2,) and v.dtype.is_floating)
+    kernel = next(v for v in exported.variables if v.shape == (8, 2))
+    kept = last.numpy(), kernel.numpy()
+    last.assign([0, bias])
+    kernel.assign(tf.zeros_like(kernel))
+    try:
+        for signature in (features.SERVING_SIGNATURE, features.EXPLAIN_SIGNATURE):
+            answer = exported.signatures[signature](image=tf.constant(images))
+            assert answer[features.SCORE].numpy().min() > 0.5
+            assert set(answer[features.PREDICTED_LABEL].numpy()) == {label}
+    finally:
+        last.assign(kept[0])
+        kernel.assign(kept[1])
 
 
 def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list[bytes]) -> None:
@@ -96,7 +134,9 @@ def test_the_features_are_the_penultimate_vector(
     assert vector.shape == (3, 8)
     logits = model.get_layer("head").get_layer("logits")(vector)
     by_image = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images))
-    np.testing.assert_allclose(tf.nn.softmax(logits), by_image[features.PROBABILITIES], atol=1e-6)
+    np.testing.assert_allclose(
+        tf.nn.softmax(logits / TEMPERATURE), by_image[features.PROBABILITIES], atol=1e-6
+    )
 
 
 def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, images: list[bytes]) -> None:
@@ -105,6 +145,41 @@ def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, 
     assert explained[features.HEAT_MAP].shape == (3, 1, 1)
     for name in (features.PREDICTED_LABEL, features.SCORE):
         assert explained[name].numpy().tolist() == by_image[name].numpy().tolist()
+
+
+def test_images_are_judged_as_they_were_when_the_limits_were_fitted(
+    exported: tf.Module, images: list[bytes]
+) -> None:
+    rng = np.random.default_rng(1)
+    textured = rng.integers(0, 120, (46, 70, 3), dtype="uint8").repeat(4, axis=0).repeat(4, axis=1)
+    pixels = {
+        "good": textured,
+        "noise": np.asarray(rng.integers(0, 256, (90, 90, 3)), "uint8"),
+        "white": np.full((50, 60, 3), 255, "uint8"),
+        "black": np.zeros((50, 60, 3), "uint8"),
+        "tiny": np.zeros((1, 2, 3), "uint8"),
+    }
+    encoded = tf.constant([tf.io.encode_png(one).numpy() for one in pixels.values()])
+    answer = exported.signatures[features.SERVING_SIGNATURE](image=encoded)
+    vectors = exported.signatures[features.FEATURES_SIGNATURE](image=encoded)[features.VECTOR].numpy()
+    distances = GAUSSIANS.distances(vectors)
+    np.testing.assert_allclose(answer[features.DISTANCE], distances, rtol=1e-4)
+    scalars = [image_scalars(one) for one in list(pixels.values())[:-1]]
+    tissue, laplacian = (
+        np.array([s[name] for s in scalars]) for name in (features.TISSUE_FRACTION, features.LAPLACIAN)
+    )
+    measured = Measured(tissue, laplacian, distances[:-1])
+    verdicts = answer[features.IN_DISTRIBUTION].numpy()
+    assert (~verdicts[:-1]).tolist() == LIMITS.rejects(measured).tolist()
+    reasons = {
+        name: {reason.decode() for reason in row if reason}
+        for name, row in zip(pixels, answer[features.REASONS].numpy(), strict=True)
+    }
+    assert all(bool(found) != verdict for found, verdict in zip(reasons.values(), verdicts, strict=True))
+    assert not reasons["good"] & {features.LITTLE_TISSUE, features.BLURRED, features.NOISY}
+    assert features.NOISY in reasons["noise"]
+    assert {features.LITTLE_TISSUE, features.BLURRED} <= reasons["white"]
+    assert features.BLURRED in reasons["black"] and features.BLURRED in reasons["tiny"]
 
 
 def test_jpeg_is_taken(exported: tf.Module, images: list[bytes]) -> None:
