@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
-import tensorflow as tf
-
-from pipeline import features
+from pipeline.ingested_examples import ingested_examples
 
 
 def ingested_images(folder: Path, *, count: int) -> list[tuple[str, bytes]]:
@@ -16,14 +15,4 @@ def ingested_images(folder: Path, *, count: int) -> list[tuple[str, bytes]]:
         folder: of the split, as ExampleGen wrote it.
         count: how many, if there are as many.
     """
-    records = tf.data.TFRecordDataset(
-        [str(path) for path in sorted(folder.iterdir())], compression_type="GZIP"
-    )
-    examples = (tf.train.Example.FromString(record) for record in records.take(count).as_numpy_iterator())
-    return [
-        (
-            example.features.feature[features.PATH].bytes_list.value[0].decode(),
-            example.features.feature[features.IMAGE].bytes_list.value[0],
-        )
-        for example in examples
-    ]
+    return [(example.path, example.image) for example in itertools.islice(ingested_examples(folder), count)]

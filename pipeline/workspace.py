@@ -55,6 +55,11 @@ class Workspace:
         return self.root / "feature-maps"
 
     @property
+    def explanations(self) -> Path:
+        """Heat maps of winners, a folder each; may be removed when nothing runs."""
+        return self.root / "explanations"
+
+    @property
     def reports(self) -> Path:
         """A folder a run."""
         return self.root / "reports"

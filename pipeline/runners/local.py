@@ -25,6 +25,7 @@ from pipeline.registry import KeptStatistics, RunRegistry
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.data_page import write_data_page
+from pipeline.runners.explain_winner import explain_winner
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
@@ -65,6 +66,15 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
             classes=config.data.classes,
             previous=previous,
         )
+    if record.winner and record.examples and config.report.explanations:
+        with console.status("explaining the winner's answers to test images"):
+            explain_winner(
+                monitor.executions[f"Trainer-{record.winner}"].outputs["model"].uri,
+                record.examples / "Split-test",
+                workspace.reports / record.run_id / "explanations",
+                count=config.report.explanations,
+                kept=workspace.explanations,
+            )
     if record.error is None:
         registry.keep_statistics(
             monitor.executions["StatisticsGen"].outputs["statistics"].uri, run_id=record.run_id, schema=schema

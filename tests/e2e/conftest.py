@@ -21,6 +21,7 @@ _SMALL = (
     "tuning.trials=2",
     "tuning.epochs=1",
     "gate.minimum={}",
+    "report.explanations=0",
 )
 
 

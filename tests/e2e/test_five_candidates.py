@@ -19,6 +19,7 @@ from ml_metadata.proto import metadata_store_pb2
 import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
 from components.breakhis_example_gen.splits.split import read_split
 from pipeline import features
+from pipeline.model_info import read_model_info
 from pipeline.models.decode_image import decode_images
 from pipeline.registry import RunRegistry
 from serving.client import Client
@@ -39,10 +40,10 @@ class Runs:
 
     def __init__(self, knet: Any) -> None:
         self.output: Path = knet.output
-        self.first = knet.run()
+        self.first = knet.run("report.explanations=1")
         self.first_artifacts = self.artifacts()
         start = time.monotonic()
-        self.second = knet.run()
+        self.second = knet.run("report.explanations=1")
         self.second_seconds = time.monotonic() - start
         self.after_two = self.artifacts()
         self.served = self.versions()
@@ -149,9 +150,25 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
         predictions = client.predict(encoded)
     served = np.array([[p.probabilities[name] for name in ("benign", "malignant")] for p in predictions])
     own = model.predict(decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0)
+    info = read_model_info(runs.output / "serving" / "knet" / production.version)
+    calibrated = own ** (1 / info.calibration.temperature)
+    calibrated /= calibrated.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(served, own, atol=1e-5)
+    np.testing.assert_allclose(served, calibrated, atol=1e-4)
+    called = [p.label == "malignant" for p in predictions]
+    assert called == [p.score >= info.calibration.threshold for p in predictions]
+    assert all(p.in_distribution == (not p.reasons) for p in predictions)
     assert {str(p.model_version) for p in predictions} == {production.version}
+
+
+def test_the_winner_is_explained_beside_every_report(runs: Runs) -> None:
+    folders = [file.parent / "explanations" for file in sorted(runs.output.glob("reports/*/report.json"))]
+    trees = [json.loads((folder / "explanations.json").read_text("utf-8")) for folder in folders[:2]]
+    assert trees[0] == trees[1] and not folders[2].exists()
+    assert trees[0]["candidate"] == runs.reports()[0]["winner"]
+    for entry in trees[0]["images"]:
+        assert entry["path"] in runs.texts("test", features.PATH)
+        assert (folders[1] / entry["image"]).is_file() and (folders[1] / entry["overlay"]).is_file()
 
 
 def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
