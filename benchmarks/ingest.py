@@ -13,48 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
-from PIL import Image
+from draw_images import draw_images
+from measure import measure, run_measured
 
-_ROOT = Path(__file__).resolve().parents[1]
 _DISTINCT = 100  # images that are drawn; the others are hard links to them
-_INTERVAL = 0.1  # seconds between two looks at the memory
 _TRANSFORMED = 227  # pixels per side
 _CODES = ("B_A", "M_DC")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one job took."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float  # of all its processes together, resident
-
-
 def write_images(folder: Path, *, count: int, width: int, height: int) -> Path:
     """Writes a synthetic BreaKHis of that many images, which pack about as well as micrographs."""
-    rng = np.random.default_rng(0)
     drawn = folder / "drawn"
     drawn.mkdir(parents=True)
-    for number in range(min(count, _DISTINCT)):
-        coarse = rng.integers(60, 250, (height // 12 + 1, width // 12 + 1, 3), dtype=np.uint8)
-        smooth = np.asarray(
-            Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16
-        )
-        noisy = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(drawn / f"{number}.png")
+    for number, image in enumerate(draw_images(min(count, _DISTINCT), width=width, height=height)):
+        (drawn / f"{number}.png").write_bytes(image)
     from components.breakhis_example_gen.breakhis_name import parse_name
 
     for number in range(count):
@@ -193,55 +170,10 @@ JOBS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def run_job(name: str, source: Path, out: Path) -> None:
-    """Runs one job in this process, and prints its seconds by the clock and of processors."""
+    """Runs one job in this process."""
     from tfx.components.transform import executor as _  # noqa: F401 (importing is not to be measured)
 
-    started, before = time.monotonic(), _cpu_seconds()
-    JOBS[name](source, out)
-    print(f"\n{json.dumps([time.monotonic() - started, _cpu_seconds() - before])}")
-
-
-def _cpu_seconds() -> float:
-    times = os.times()  # of ended children too
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def measure(name: str, source: Path, out: Path) -> Measured:
-    """Runs a job in a process of its own, and watches the memory of that and its children."""
-    out.mkdir(parents=True)
-    command = [sys.executable, __file__, "--job", name, str(source), str(out)]
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    environment = {**os.environ, **one_thread, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    peaks = [0]
-    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peaks), daemon=True)
-    watcher.start()
-    stdout, stderr = process.communicate()
-    watcher.join()
-    if process.returncode:
-        sys.exit(f"{name} failed:\n{stderr.decode()[-3000:]}")
-    seconds, cpu_seconds = json.loads(stdout.decode().splitlines()[-1])
-    return Measured(seconds, cpu_seconds, max(peaks) / 2**20)
-
-
-def _watch(process: psutil.Process, peaks: list[int]) -> None:
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        peaks.append(sum(_resident(one) for one in _family(process)))
-        time.sleep(_INTERVAL)
-
-
-def _family(process: psutil.Process) -> Iterator[psutil.Process]:
-    try:
-        yield from (process, *process.children(recursive=True))
-    except psutil.NoSuchProcess:  # it ended just now
-        return
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    run_measured(lambda: JOBS[name](source, out))
 
 
 def main() -> None:
@@ -266,7 +198,8 @@ def main() -> None:
             for name in (name for name in JOBS if name.startswith(arguments.only)):
                 out = folder / name.replace(" ", "-")
                 of = source if name.startswith("ingest") else folder / "ingest,-ours,-1-process" / "examples"
-                measured = measure(name, of, out)
+                out.mkdir(parents=True)
+                measured = measure(__file__, ["--job", name, str(of), str(out)])
                 print(
                     f"{name:30} {count:7} {measured.seconds:8.1f} {count / measured.seconds:9.1f} "
                     f"{count / measured.cpu_seconds:9.1f} {measured.peak_mib:9.0f}",

@@ -1,0 +1,77 @@
+"""Measures a job in a process of its own: by the clock, of the processors, and in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_ROOT = Path(__file__).resolve().parents[1]
+_INTERVAL = 0.1  # seconds between two looks at the memory
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one job took."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float  # of all its processes together, resident
+
+
+def run_measured(job: Callable[[], object]) -> None:
+    """Runs a job in this process, and prints its seconds by the clock and of processors for `measure`."""
+    started, before = time.monotonic(), _cpu_seconds()
+    job()
+    print(f"\n{json.dumps([time.monotonic() - started, _cpu_seconds() - before])}")
+
+
+def measure(script: str, arguments: Sequence[str]) -> Measured:
+    """Runs a script that calls `run_measured`, with one thread for TensorFlow, and watches its memory."""
+    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    environment = {**os.environ, **one_thread, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
+    process = subprocess.Popen(
+        [sys.executable, script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    peaks = [0]
+    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peaks), daemon=True)
+    watcher.start()
+    stdout, stderr = process.communicate()
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{stderr.decode()[-3000:]}")
+    seconds, cpu_seconds = json.loads(stdout.decode().splitlines()[-1])
+    return Measured(seconds, cpu_seconds, max(peaks) / 2**20)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()  # of ended children too
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _watch(process: psutil.Process, peaks: list[int]) -> None:
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        peaks.append(sum(_resident(one) for one in _family(process)))
+        time.sleep(_INTERVAL)
+
+
+def _family(process: psutil.Process) -> Iterator[psutil.Process]:
+    try:
+        yield from (process, *process.children(recursive=True))
+    except psutil.NoSuchProcess:  # it ended just now
+        return
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
