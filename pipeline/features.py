@@ -35,6 +35,11 @@ IMAGE_SCALARS: Final = (
 
 SPLITS: Final = ("train", "validation", "test")
 
+# Columns of a table of predictions, beside label, patient, split, score and the further columns.
+CANDIDATE: Final = "candidate"
+IMAGE_PATH: Final = "image"  # as PATH
+THRESHOLD: Final = "threshold"  # the score from which an image is called positive, the same in every row
+
 # Features of a transformed example, beside label, path, tissue fraction and Laplacian.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
 PIXEL_MEAN: Final = (

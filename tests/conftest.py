@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -91,7 +93,13 @@ def _finished_run() -> RunRecord:
     reliability = Reliability(0.25, 0.125, 0.0625, (*bins, ReliabilityBin(0.9, 1.0, 12, 0.9375, 0.875)))
 
     def candidate(name: str, accuracy: float) -> CandidateRecord:
-        metrics = {"accuracy": accuracy, "balanced_accuracy": 0.5, "roc_auc": 0.625}
+        metrics = {
+            "accuracy": accuracy,
+            "balanced_accuracy": 0.5,
+            "roc_auc": 0.625,
+            "patient_recognition_rate": 0.75,
+        }
+        intervals = {split: dict.fromkeys(metrics, (0.25, 0.95)) for split in ("validation", "test")}
         info = ModelInfo(
             candidate=name,
             weights="imagenet",
@@ -117,7 +125,7 @@ def _finished_run() -> RunRecord:
             code_sha256="8899aabb" * 8,
             commit=None,
         )
-        return CandidateRecord(info, {"validation": metrics, "test": {**metrics, "roc_auc": 0.75}})
+        return CandidateRecord(info, {"validation": metrics, "test": {**metrics, "roc_auc": 0.75}}, intervals)
 
     return RunRecord(
         run_id="20240131-120000",
@@ -144,3 +152,42 @@ def _finished_run() -> RunRecord:
         pushed_version="1706702400",
         pushed_folder="runs/demo/serving/knet/1706702400",
     )
+
+
+@pytest.fixture(scope="session")
+def make_predictions() -> Callable[..., Any]:
+    """Makes a candidate's predictions: of two patients of each class and split, three images each."""
+    return _predictions
+
+
+def _predictions(
+    candidate: str = "mobilenet",
+    *,
+    right: float = 1.0,
+    patients: int = 2,
+    splits: Sequence[str] = ("validation", "test"),
+    seed: int = 0,
+) -> Any:
+    """With a share of images that are decided rightly."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for split in splits:
+        for number in range(2 * patients):
+            label = number % 2
+            for image, magnification in enumerate(("40X", "100X", "200X")):
+                certainty = generator.uniform(0.55, 0.95)
+                towards = label if generator.random() < right else 1 - label
+                rows.append(
+                    {
+                        "candidate": candidate,
+                        "image": f"{split}/{number}/{image}.png",
+                        "patient": f"{split}-{number}",
+                        "split": split,
+                        "label": label,
+                        "score": np.float32(certainty if towards else 1 - certainty),
+                        "threshold": np.float32(0.5),
+                        "magnification": magnification,
+                        "subtype": ("adenosis", "ductal_carcinoma")[label],
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -20,7 +20,15 @@ from pipeline.errors import UserError
 REQUIRED: Final = ("path", "label", "group")  # the other columns are texts to slice evaluation by
 
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_RESERVED = (features.LABEL, features.PATIENT, features.SPLIT)
+_RESERVED = (
+    features.LABEL,
+    features.PATIENT,
+    features.SPLIT,
+    features.CANDIDATE,
+    features.IMAGE_PATH,
+    features.SCORE,
+    features.THRESHOLD,
+)
 _Row = tuple[int, dict[str, str]]  # the line it ends on, and its texts by column
 
 

@@ -1,42 +1,58 @@
-"""The metrics of every evaluation, and how TFMA is asked for them."""
+"""How TFMA is asked for the metrics of every evaluation."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline import features
+from pipeline.evaluation import tfma_calibration_error, tfma_patient_metrics
+from pipeline.evaluation.slices import slice_combinations
 
+IMAGES: Final = "images"  # how many images a slice has
+CONFUSION: Final = "confusion"
 # Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
-METRICS: Final = {
-    "accuracy": "BinaryAccuracy",
+_DECISIONS: Final = {
     "balanced_accuracy": "BalancedAccuracy",
-    "roc_auc": "AUC",
-    "pr_auc": "AUCPrecisionRecall",
     "precision": "Precision",
     "recall": "Recall",
     "specificity": "Specificity",
     "f1": "F1Score",
+    CONFUSION: "ConfusionMatrixAtThresholds",
 }
-IMAGES: Final = "images"  # how many images a slice has
+_SCORES: Final = {
+    IMAGES: "ExampleCount",
+    "roc_auc": "AUC",  # over TFMA's 10,000 thresholds, likewise the other
+    "pr_auc": "AUCPrecisionRecall",
+    "brier": "MeanSquaredError",
+}
 
 
-def eval_config(*, slices: Sequence[str]) -> config_pb2.EvalConfig:
-    """Every metric on every split, and within a split on every value of each of some columns."""
+def eval_config(*, slices: Sequence[str], threshold: float) -> config_pb2.EvalConfig:
+    """Every metric on every split, and within a split on the values of some columns and of their pairs.
+
+    Args:
+        slices: the columns.
+        threshold: the score from which an image is called positive.
+    """
+    above = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's is exclusive
     metrics = [
-        config_pb2.MetricConfig(class_name=tfma_class, config=f'{{"name": "{name}"}}')
-        for name, tfma_class in METRICS.items()
+        _metric("BinaryAccuracy", "accuracy", threshold=above),
+        *(_metric(tfma_class, name, thresholds=[above]) for name, tfma_class in _DECISIONS.items()),
+        *(_metric(tfma_class, name) for name, tfma_class in _SCORES.items()),
+        _metric("CalibrationError", "calibration_error", tfma_calibration_error),
+        _metric(
+            "PatientRecognitionRate", "patient_recognition_rate", tfma_patient_metrics, threshold=threshold
+        ),
+        _metric(
+            "PatientDecisionAccuracy", "patient_decision_accuracy", tfma_patient_metrics, threshold=threshold
+        ),
     ]
-    # Without any threshold the Evaluator would write no verdict at all.
-    some_image = config_pb2.MetricThreshold(
-        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": 1})
-    )
-    count = config_pb2.MetricConfig(
-        class_name="ExampleCount", config=f'{{"name": "{IMAGES}"}}', threshold=some_image
-    )
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -46,9 +62,17 @@ def eval_config(*, slices: Sequence[str]) -> config_pb2.EvalConfig:
                 model_type=tfma.TF_GENERIC,
             )
         ],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[count, *metrics])],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         slicing_specs=[
-            config_pb2.SlicingSpec(feature_keys=[features.SPLIT]),
-            *(config_pb2.SlicingSpec(feature_keys=[features.SPLIT, column]) for column in slices),
+            config_pb2.SlicingSpec(feature_keys=[features.SPLIT, *columns])
+            for columns in slice_combinations(slices)
         ],
+    )
+
+
+def _metric(class_name: str, name: str, module: Any = None, **settings: Any) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name=class_name,
+        module=module.__name__ if module else "",
+        config=json.dumps({"name": name, **settings}),
     )

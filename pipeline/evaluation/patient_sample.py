@@ -55,7 +55,7 @@ class PatientSample:
             patients: whose each is.
             labels: 1 for the positive class, else 0.
             scores: probabilities of the positive class.
-            threshold: a probability above it decides for the positive class.
+            threshold: a probability from it upwards decides for the positive class.
 
         Raises:
             ValueError: the lengths differ, an image is there twice, a score is no probability, or a patient
@@ -81,7 +81,7 @@ class PatientSample:
 
     def confusion(self) -> dict[str, int]:
         """How many images were decided how."""
-        decided, true = self._scores > self._threshold, self.labels == 1
+        decided, true = self._scores >= self._threshold, self.labels == 1
         return {
             "true_negatives": int(np.sum(~decided & ~true)),
             "false_positives": int(np.sum(decided & ~true)),
@@ -136,7 +136,7 @@ class PatientSample:
 
     def _patient_table(self) -> dict[str, NDArray[Any]]:
         """What each patient adds to the sums, [patients] or, of the bins, [patients, bins]."""
-        decided, true = self._scores > self._threshold, self.labels == 1
+        decided, true = self._scores >= self._threshold, self.labels == 1
         bins = np.minimum((self._scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
         gaps = np.zeros((len(self.patients), CALIBRATION_BINS))
         np.add.at(gaps, (self._owner, bins), self.labels - self._scores)
@@ -149,7 +149,7 @@ class PatientSample:
             "gaps": gaps,
             "squared_error": self._of_patients((self._scores - self.labels) ** 2),
             "recognition": _ratio(self._of_patients(decided == true), self._counts),
-            "decision": ((mean_scores > self._threshold) == self.positive).astype(float),
+            "decision": ((mean_scores >= self._threshold) == self.positive).astype(float),
         }
 
     def _areas(self, weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Reads what an Evaluator wrote."""
+"""Reads what TFMA wrote."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from pathlib import Path
 
 import tensorflow_model_analysis as tfma
 
-from pipeline import features
-from pipeline.evaluation.metrics import IMAGES, METRICS
+from pipeline.evaluation.metrics import CONFUSION
+
+SliceKey = frozenset[tuple[str, str]]  # column and value; the split is one of them
 
 
-def read_metrics(evaluation: Path) -> dict[str, dict[str, float]]:
-    """The metrics on validation and on test patients.
+def read_metrics(evaluation: Path) -> dict[SliceKey, dict[str, float]]:
+    """The metrics of every slice.
 
     Args:
         evaluation: folder of a ModelEvaluation artifact.
 
     Returns:
-        By split, each of `METRICS` and the number of images; NaN where a metric is undefined, such as an
-        AUC over one class.
+        By slice, each metric but the confusion matrix; NaN where one is undefined, such as an AUC over one
+        class.
     """
     result = tfma.load_eval_result(str(evaluation))
-    found = {}
-    for slice_key, outputs in result.slicing_metrics:
-        if len(slice_key) == 1 and slice_key[0][0] == features.SPLIT:
-            values = outputs[""][""]
-            found[slice_key[0][1]] = {
-                name: float(values[name].get("doubleValue", "nan")) for name in (IMAGES, *METRICS)
-            }
-    return found
+    return {
+        frozenset((str(column), str(value)) for column, value in key): {
+            name: float(value.get("doubleValue", "nan"))
+            for name, value in outputs[""][""].items()
+            if name != CONFUSION
+        }
+        for key, outputs in result.slicing_metrics
+    }

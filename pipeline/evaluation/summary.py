@@ -7,14 +7,22 @@ from collections.abc import Sequence
 
 from pipeline.run_record import CandidateRecord, RunRecord
 
-_SPLITS = {"validation": "val", "test": "test"}
-_METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "roc_auc": "AUC"}
+# Of each, split, metric and title. Patients is the patient recognition rate, with its 95 % interval.
+_RATE = "patient_recognition_rate"
+_FIGURES = (
+    ("validation", "accuracy", "val accuracy"),
+    ("validation", "balanced_accuracy", "val balanced"),
+    ("validation", "roc_auc", "val AUC"),
+    ("test", _RATE, "test patients"),
+    ("test", "balanced_accuracy", "test balanced"),
+    ("test", "roc_auc", "test AUC"),
+)
 SUMMARY_HEADER = (
     "candidate",
     "weights",
     "images",
     "parameters",
-    *(f"{split} {metric}" for split in _SPLITS.values() for metric in _METRICS.values()),
+    *(title for _, _, title in _FIGURES),
     "seconds",
     "",
 )
@@ -27,9 +35,7 @@ def summary_rows(record: RunRecord) -> list[Sequence[str]]:
 
 def _row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[str]:
     info = candidate.info
-    metrics = [
-        _figure(candidate.metrics.get(split, {}).get(metric)) for split in _SPLITS for metric in _METRICS
-    ]
+    metrics = [_figure(candidate, split, metric) for split, metric, _ in _FIGURES]
     return (
         name,
         info.weights,
@@ -41,7 +47,13 @@ def _row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[s
     )
 
 
-def _figure(value: float | None) -> str:
+def _figure(candidate: CandidateRecord, split: str, metric: str) -> str:
+    value = candidate.metrics.get(split, {}).get(metric)
     if value is None:
         return ""
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
+    if math.isnan(value):
+        return "undefined"
+    if metric != _RATE:
+        return f"{value:.3f}"
+    low, high = candidate.intervals[split][metric]
+    return f"{value:.2f} ({low:.2f}-{high:.2f})"

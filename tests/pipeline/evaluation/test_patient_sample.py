@@ -84,14 +84,15 @@ def test_the_threshold_moves_decisions_and_no_probability() -> None:
         assert lower[name] == at_half[name]
 
 
-def test_a_probability_at_the_threshold_decides_for_the_negative_class() -> None:
-    assert sample_of([("a", 0, 0.5), ("b", 1, 0.5)]).metrics()["specificity"] == 1
+def test_a_probability_at_the_threshold_decides_for_the_positive_class() -> None:
+    found = sample_of([("a", 0, 0.5), ("b", 1, 0.5)]).metrics()
+    assert found["recall"] == 1 and found["specificity"] == 0
 
 
 @given(samples())
 def test_metrics_are_scikit_learns(rows: list[tuple[str, int, float]]) -> None:
     labels, scores = [row[1] for row in rows], [row[2] for row in rows]
-    decided = [score > 0.5 for score in scores]
+    decided = [score >= 0.5 for score in scores]
     found = sample_of(rows).metrics()
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, decided))
     assert found["balanced_accuracy"] == pytest.approx(
@@ -108,8 +109,8 @@ def test_patient_metrics_are_means_over_patients(rows: list[tuple[str, int, floa
     of_patient = defaultdict(list)
     for patient, label, score in rows:
         of_patient[patient, label].append(score)
-    rates = [np.mean([(s > 0.5) == label for s in scores]) for (_, label), scores in of_patient.items()]
-    decisions = [(np.mean(scores) > 0.5) == label for (_, label), scores in of_patient.items()]
+    rates = [np.mean([(s >= 0.5) == label for s in scores]) for (_, label), scores in of_patient.items()]
+    decisions = [(np.mean(scores) >= 0.5) == label for (_, label), scores in of_patient.items()]
     found = sample_of(rows).metrics()
     assert found["patient_recognition_rate"] == pytest.approx(np.mean(rates))
     assert found["patient_decision_accuracy"] == pytest.approx(np.mean(decisions))

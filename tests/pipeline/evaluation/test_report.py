@@ -84,9 +84,15 @@ def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
         assert word not in text
 
 
+def test_it_says_why_the_winner_was_chosen_and_what_the_gate_found(page_of: Callable[..., Page]) -> None:
+    text = page_of(choice="selection.pin", gate_notes=("there is no model to compare with",)).text
+    assert "Winner: mobilenet , selection.pin. Pushed" in text
+    assert "The gate: there is no model to compare with." in text
+
+
 def test_all_candidates_are_shown(page_of: Callable[..., Page]) -> None:
     text = page_of().text
-    assert "mobilenet imagenet 40 1,234,567 0.875 0.500 0.625 0.875 0.500 0.750 61 winner" in text
+    assert "mobilenet imagenet 40 1,234,567 0.875 0.500 0.625 0.75 (0.25-0.95) 0.500 0.750 61 winner" in text
     assert "vgg16 imagenet 40 1,234,567 0.500" in text
 
 

@@ -32,7 +32,7 @@ def test_a_row_says_how_a_candidate_came_to_be_and_how_it_did(make_record: MakeR
         "0.875",
         "0.500",
         "0.625",
-        "0.875",
+        "0.75 (0.25-0.95)",
         "0.500",
         "0.750",
         "61",
@@ -45,7 +45,7 @@ def test_titles_name_validation_and_test_apart() -> None:
         "val accuracy",
         "val balanced",
         "val AUC",
-        "test accuracy",
+        "test patients",
         "test balanced",
         "test AUC",
     )
@@ -62,9 +62,14 @@ def test_only_the_winner_is_marked(make_record: MakeRecord) -> None:
 
 
 def test_an_undefined_metric_is_shown_as_such(make_record: MakeRecord) -> None:
-    record = with_metrics(make_record(), {"test": {"roc_auc": math.nan, "accuracy": 1.0}})
+    record = with_metrics(make_record(), {"test": {"roc_auc": math.nan, "balanced_accuracy": 1.0}})
     assert rows(record)["vgg16"]["test AUC"] == "undefined"
-    assert rows(record)["vgg16"]["test accuracy"] == "1.000"
+    assert rows(record)["vgg16"]["test balanced"] == "1.000"
+
+
+def test_an_undefined_patient_rate_has_no_interval(make_record: MakeRecord) -> None:
+    record = with_metrics(make_record(), {"test": {"patient_recognition_rate": math.nan}})
+    assert rows(record)["vgg16"]["test patients"] == "undefined"
 
 
 @pytest.mark.parametrize("title", SUMMARY_HEADER[4:10])

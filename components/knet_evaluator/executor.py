@@ -1,0 +1,97 @@
+"""Runs a model over validation and test images, once, in Beam."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import types
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.knet_evaluator.keep_predictions import KeepPredictions
+from pipeline import features
+from pipeline.evaluation.metrics import eval_config
+from pipeline.evaluation.predictions import FOLDER
+
+SPLITS: Final = ("validation", "test")
+_THRESHOLD: Final = 0.5
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Images are read and predicted in the workers; what comes together are sums and rows of the table."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes TFMA's metrics by slice, and the predictions.
+
+        Raises:
+            UserError: the model gives an image no probability; the text names both.
+        """
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
+        config = eval_config(slices=json.loads(exec_properties["slices"]), threshold=_THRESHOLD)
+        shared_model = tfma.default_eval_shared_model(
+            eval_saved_model_path=path_utils.serving_model_path(model.uri), eval_config=config
+        )
+        schema = _without_pixels(artifact_utils.get_single_uri(input_dict["schema"]))
+        source = tfxio_utils.get_tfxio_factory_from_artifact(
+            examples=input_dict["examples"],
+            telemetry_descriptors=["Evaluator"],
+            schema=schema,
+            raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
+        )
+        keep = KeepPredictions(
+            folder / FOLDER,
+            candidate=exec_properties["candidate"],
+            threshold=_THRESHOLD,
+            columns=[feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES],
+        )
+        with self._make_beam_pipeline() as pipeline:
+            batches = [
+                pipeline
+                | f"Read {split}"
+                >> source(
+                    io_utils.all_files_pattern(artifact_utils.get_split_uri(input_dict["examples"], split))
+                ).BeamSource()
+                for split in SPLITS
+            ]
+            _ = (
+                batches
+                | beam.Flatten()
+                | tfma.ExtractEvaluateAndWriteResults(
+                    eval_shared_model=shared_model,
+                    eval_config=config,
+                    extractors=[
+                        tfma.extractors.FeaturesExtractor(config),
+                        tfma.extractors.LabelsExtractor(config),
+                        tfma.extractors.PredictionsExtractor(config, shared_model),
+                        tfma.extractors.Extractor(stage_name="KeepPredictions", ptransform=keep),
+                        tfma.extractors.UnbatchExtractor(),
+                        tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False),
+                    ],
+                    output_path=str(folder),
+                )
+            )
+
+
+def _without_pixels(folder: str) -> schema_pb2.Schema:
+    """The label and the texts: what is not named is not decoded again beside the model."""
+    schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
+    wanted = [
+        feature
+        for feature in schema.feature
+        if feature.name == features.LABEL
+        or (feature.type == schema_pb2.BYTES and feature.name != features.IMAGE)
+    ]
+    return schema_pb2.Schema(feature=wanted)

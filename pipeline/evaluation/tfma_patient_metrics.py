@@ -1,0 +1,102 @@
+"""TFMA metrics by patient, from sums for each patient, which Beam combines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+
+from pipeline import features
+
+# Of a patient: images, rightly decided images, sum of scores, and the label.
+_Sums = dict[bytes, tuple[int, int, float, int]]
+_FEATURES: Final = "features"  # where TFMA keeps them
+
+
+class PatientRecognitionRate(tfma.metrics.Metric):
+    """The mean over patients of the share of their images that were decided rightly (Spanhol, 2016)."""
+
+    def __init__(self, threshold: float, name: str = "patient_recognition_rate") -> None:
+        """Takes the probability from which an image is called positive."""
+        super().__init__(_computations(_recognition), threshold=threshold, name=name)
+
+
+class PatientDecisionAccuracy(tfma.metrics.Metric):
+    """The share of patients whose images' mean probability is on the right side of the threshold."""
+
+    def __init__(self, threshold: float, name: str = "patient_decision_accuracy") -> None:
+        """Takes the probability from which a patient is called positive."""
+        super().__init__(_computations(_decision), threshold=threshold, name=name)
+
+
+class PatientCounts(beam.CombineFn):
+    """Sums over each patient's images; an accumulator grows with the patients, not with the images."""
+
+    def __init__(self, key: tfma.metrics.MetricKey, *, threshold: float) -> None:
+        self._key = key
+        self._threshold = threshold
+
+    def create_accumulator(self) -> _Sums:
+        """Of no image."""
+        return {}
+
+    def add_input(self, accumulator: _Sums, element: Any) -> _Sums:
+        """Adds an image."""
+        score = float(element.get_predictions()[features.SCORE].item())
+        label = int(element.get_labels().item())
+        right = int((score >= self._threshold) == (label == 1))
+        _add(accumulator, element[_FEATURES][features.PATIENT].item(), (1, right, score, label))
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
+        """Adds up what workers found."""
+        merged: _Sums = {}
+        for accumulator in accumulators:
+            for patient, sums in accumulator.items():
+                _add(merged, patient, sums)
+        return merged
+
+    def extract_output(self, accumulator: _Sums) -> dict[Any, _Sums]:
+        """As TFMA wants it."""
+        return {self._key: accumulator}
+
+
+def _add(accumulator: _Sums, patient: bytes, sums: tuple[int, int, float, int]) -> None:
+    images, right, score, _ = accumulator.get(patient, (0, 0, 0.0, 0))
+    accumulator[patient] = (images + sums[0], right + sums[1], score + sums[2], sums[3])
+
+
+def _computations(rate: Callable[[_Sums, float], float]) -> Callable[..., list[Any]]:
+    def create(name: str, threshold: float) -> list[Any]:
+        # TFMA computes what has the same key once, and shows no key that begins with an underscore.
+        counts = tfma.metrics.MetricKey(name=f"_patient_counts_{threshold}")
+        key = tfma.metrics.MetricKey(name=name)
+
+        def result(metrics: dict[Any, Any]) -> dict[Any, float]:
+            return {key: rate(metrics[counts], threshold)}
+
+        return [
+            tfma.metrics.MetricComputation(
+                keys=[counts],
+                preprocessors=[tfma.metrics.FeaturePreprocessor(feature_keys=[features.PATIENT])],
+                combiner=PatientCounts(counts, threshold=threshold),
+            ),
+            tfma.metrics.DerivedMetricComputation(keys=[key], result=result),
+        ]
+
+    return create
+
+
+def _recognition(sums: _Sums, _: float) -> float:
+    return _mean(right / images for images, right, _, _ in sums.values())
+
+
+def _decision(sums: _Sums, threshold: float) -> float:
+    return _mean((score / images >= threshold) == (label == 1) for images, _, score, label in sums.values())
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else float("nan")

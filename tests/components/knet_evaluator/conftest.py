@@ -1,0 +1,145 @@
+"""A model that answers what an image says, and examples to ask it about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.knet_evaluator.executor import Executor
+from pipeline import features
+from pipeline.runners.beam_args import FN_API_RUNNER
+
+_TEXTS = (features.PATH, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype")
+
+
+class _Parrot(tf.Module):
+    """Its score is the number that stands in the image file."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def answer(self, examples: Any) -> Any:
+        parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        score = tf.strings.to_number(parsed[features.IMAGE])
+        return {
+            features.SCORE: score,
+            features.PROBABILITIES: tf.stack([1 - score, score], axis=1),
+            features.PREDICTED_LABEL: tf.where(score >= 0.5, "malignant", "benign"),
+        }
+
+
+def rows() -> list[dict[str, Any]]:
+    """Eight patients of validation and of test, the last with one image; some scores lie on bins' edges."""
+    generator = np.random.default_rng(0)
+    found: list[dict[str, Any]] = []
+    for split in ("validation", "test"):
+        for number in range(8):
+            label = number % 2
+            for image in range(1 if number == 7 else 6):
+                score = round(float(np.clip(0.3 + 0.4 * label + generator.normal(0, 0.3), 0, 1)), 1)
+                patient = f"{split}-{number}"
+                found.append(
+                    {
+                        features.PATH: f"{patient}/{image}.png",
+                        features.PATIENT: patient,
+                        features.SPLIT: split,
+                        "slide": f"{patient}AB",
+                        "magnification": ("40X", "100X", "200X")[image % 3],
+                        "subtype": ("adenosis", "ductal_carcinoma", "fibroadenoma", "lobular_carcinoma")[
+                            number % 4
+                        ],
+                        features.LABEL: label,
+                        features.SCORE: score,
+                    }
+                )
+    return found
+
+
+def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Model, examples and schema as artifacts."""
+    made = {
+        "model": standard_artifacts.Model(),
+        "examples": standard_artifacts.Examples(),
+        "schema": standard_artifacts.Schema(),
+    }
+    for name, artifact in made.items():
+        artifact.uri = str(folder / name)
+    parrot = _Parrot()
+    tf.saved_model.save(
+        parrot,
+        str(folder / "model" / "Format-Serving"),
+        signatures={features.EXAMPLES_SIGNATURE: parrot.answer},
+    )
+    made["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
+    for split in ("validation", "test"):
+        file = folder / "examples" / f"Split-{split}" / "images.gz"
+        file.parent.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(file), options="GZIP") as writer:
+            for row in rows:
+                if row[features.SPLIT] == split:
+                    writer.write(_example(row).SerializeToString())
+    schema = schema_pb2.Schema()
+    for name in (features.IMAGE, *_TEXTS):
+        schema.feature.add(name=name, type=schema_pb2.BYTES, shape=_shape(), presence=_present())
+    schema.feature.add(name=features.LABEL, type=schema_pb2.INT, shape=_shape(), presence=_present())
+    (folder / "schema").mkdir()
+    (folder / "schema" / "schema.pbtxt").write_text(text_format.MessageToString(schema), encoding="utf-8")
+    return {name: [artifact] for name, artifact in made.items()}
+
+
+def _shape() -> schema_pb2.FixedShape:
+    return schema_pb2.FixedShape(dim=[schema_pb2.FixedShape.Dim(size=1)])
+
+
+def _present() -> schema_pb2.FeaturePresence:
+    return schema_pb2.FeaturePresence(min_fraction=1, min_count=1)
+
+
+def _example(row: dict[str, Any]) -> tf.train.Example:
+    example = tf.train.Example()
+    for name in _TEXTS:
+        example.features.feature[name].bytes_list.value.append(row[name].encode())
+    example.features.feature[features.IMAGE].bytes_list.value.append(str(row[features.SCORE]).encode())
+    example.features.feature[features.LABEL].int64_list.value.append(row[features.LABEL])
+    return example
+
+
+@pytest.fixture(scope="session")
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs the component's executor on rows, and returns the evaluation's folder."""
+
+    def run(rows: list[dict[str, Any]]) -> Path:
+        folder = tmp_path_factory.mktemp("evaluation")
+        evaluation = standard_artifacts.ModelEvaluation()
+        evaluation.uri = str(folder / "evaluation")
+        context = Executor.Context(
+            beam_pipeline_args=[f"--runner={FN_API_RUNNER}", "--direct_running_mode=in_memory"],
+            tmp_dir=str(folder / "tmp"),
+        )
+        Executor(context).Do(
+            write_inputs(folder, rows),
+            {"evaluation": [evaluation]},
+            {"candidate": "parrot", "slices": json.dumps(["magnification", "subtype"])},
+        )
+        return folder / "evaluation"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def asked() -> list[dict[str, Any]]:
+    """The rows that `evaluation` is of."""
+    return rows()
+
+
+@pytest.fixture(scope="session")
+def evaluation(evaluate: Callable[..., Path], asked: list[dict[str, Any]]) -> Path:
+    """The evaluation's folder."""
+    return evaluate(asked)

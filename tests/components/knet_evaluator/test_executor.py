@@ -1,0 +1,100 @@
+"""TFMA's metrics against plain NumPy on every slice, and the table of predictions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow_model_analysis as tfma
+
+from pipeline import features
+from pipeline.errors import UserError
+from pipeline.evaluation.metrics import CONFUSION, IMAGES
+from pipeline.evaluation.patient_sample import METRICS, PatientSample
+from pipeline.evaluation.predictions import FOLDER, patient_sample, read_predictions
+from pipeline.evaluation.read_metrics import SliceKey, read_metrics
+
+_AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
+
+
+@pytest.fixture(scope="module")
+def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
+    """Every slice, from the predictions."""
+    frame = read_predictions(evaluation / FOLDER)
+    found = {}
+    for columns in ([], ["magnification"], ["subtype"], ["magnification", "subtype"]):
+        for _, part in frame.groupby([features.SPLIT, *columns]):
+            key = frozenset((column, part[column].iloc[0]) for column in [features.SPLIT, *columns])
+            found[key] = patient_sample(part)
+    return found
+
+
+def test_predictions_are_what_the_model_said(evaluation: Path, asked: list[dict[str, Any]]) -> None:
+    frame = read_predictions(evaluation / FOLDER)
+    assert list(frame[features.IMAGE_PATH]) == sorted(row[features.PATH] for row in asked)
+    by_image = {row[features.PATH]: row for row in asked}
+    for row in frame.to_dict("records"):
+        expected = by_image[row[features.IMAGE_PATH]]
+        assert row[features.SCORE] == pytest.approx(expected[features.SCORE])
+        for name in (features.LABEL, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype"):
+            assert row[name] == expected[name]
+    assert set(frame["candidate"]) == {"parrot"} and set(frame["threshold"]) == {0.5}
+    assert features.IMAGE not in frame
+
+
+def test_there_is_every_split_every_column_and_every_pair(
+    evaluation: Path, samples: dict[SliceKey, PatientSample]
+) -> None:
+    found = read_metrics(evaluation)
+    assert set(found) == set(samples)
+    assert {len(key) for key in found} == {1, 2, 3}
+
+
+def test_tfma_agrees_with_plain_numpy_on_every_slice(
+    evaluation: Path, samples: dict[SliceKey, PatientSample]
+) -> None:
+    for key, found in read_metrics(evaluation).items():
+        expected = samples[key].metrics()
+        assert found[IMAGES] == len(samples[key].images)
+        for name in set(METRICS) - set(_AREAS):
+            assert found[name] == pytest.approx(expected[name], abs=1e-6, nan_ok=True), (key, name)
+        # Scores are tenths here, so thresholds miss nothing of the ROC; the other curve TFMA interpolates.
+        # Over one class TFMA says 0.
+        defined = not math.isnan(expected["roc_auc"])
+        assert found["roc_auc"] == pytest.approx(expected["roc_auc"] if defined else 0, abs=1e-3), key
+
+
+def test_the_confusion_matrix_is_that_of_the_predictions(
+    evaluation: Path, samples: dict[SliceKey, PatientSample]
+) -> None:
+    for key, outputs in tfma.load_eval_result(str(evaluation)).slicing_metrics:
+        (matrix,) = outputs[""][""][CONFUSION]["confusionMatrixAtThresholds"]["matrices"]
+        expected = samples[frozenset(key)].confusion()
+        found = {_snake_case(name): value for name, value in matrix.items()}  # zeros are left out
+        assert {name: float(found.get(name, 0)) for name in expected} == expected
+
+
+def _snake_case(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def test_over_one_class_what_needs_both_is_undefined_and_the_rest_is_there(evaluation: Path) -> None:
+    found = read_metrics(evaluation)[frozenset({(features.SPLIT, "test"), ("subtype", "adenosis")})]
+    assert math.isnan(found["balanced_accuracy"]) and math.isnan(found["recall"])
+    assert 0 <= found["patient_recognition_rate"] <= 1
+
+
+def test_a_probability_that_is_none_is_an_error_that_names_image_and_candidate(
+    evaluate: Callable[..., Path], asked: list[dict[str, Any]]
+) -> None:
+    broken = [
+        {**row, features.SCORE: "nan" if number == 7 else row[features.SCORE]}
+        for number, row in enumerate(asked)
+    ]
+    message = f"parrot gives image {asked[7][features.PATH]} the probability nan "
+    with pytest.raises(UserError, match=message):
+        evaluate(broken)
