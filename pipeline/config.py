@@ -21,9 +21,18 @@ PRESETS = ("demo", "paper", "production")
 BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
 # The paper's, which are compared unless a configuration says otherwise.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
-# Names of pipeline.evaluation.metrics.METRICS that are better when larger.
+# Names of pipeline.evaluation.patient_sample.METRICS that are better when larger.
 MetricName = Literal[
-    "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "precision", "recall", "specificity", "f1"
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "pr_auc",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "patient_recognition_rate",
+    "patient_decision_accuracy",
 ]
 FixedCopy = Literal["original", "flip_horizontal", "flip_vertical", "rotate_90", "rotate_180", "rotate_270"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -260,15 +269,26 @@ class SelectionConfig(_Section):
     """How the winner is chosen, on validation patients only."""
 
     metric: MetricName = "balanced_accuracy"
+    # candidates this close to the best, and not shown to be worse by a paired bootstrap, are as good: the
+    # smallest of them wins
+    tie: float = Field(0.01, ge=0, le=1)
+    pin: BackboneName | None = None  # the winner, whatever the metric says
 
 
 class GateConfig(_Section):
-    """What the winner must reach on test patients to be pushed; empty lets every model pass."""
+    """What the winner must reach on test patients to be pushed."""
 
+    # the least value of each metric; empty asks for none
     minimum: dict[MetricName, Annotated[float, Field(ge=0, le=1)]] = {
         "balanced_accuracy": 0.75,
         "recall": 0.85,
     }
+    # how much worse than the model in production the winner may be, at worst: the lower end of the 95 %
+    # interval of the paired difference, on the test patients of both; none compares with nothing
+    margin: float | None = Field(0.05, ge=0, le=1)
+    metric: MetricName = "patient_recognition_rate"  # that is compared
+    patients: int = Field(2, ge=1)  # test patients of each class, below which figures show nothing
+    insufficient: Literal["pass", "refuse"] = "refuse"  # what becomes of the winner then
 
 
 class ReportConfig(_Section):
@@ -296,6 +316,7 @@ class KubeflowConfig(_Section):
     # likewise, and writable: a folder that outlives a container, or a killed training begins anew
     checkpoints: str = "/data/checkpoints"
     cache_root: str = "/cache/feature-maps"  # likewise; on a volume, or every training computes its own
+    baseline: str = ""  # likewise: predictions (Parquet) of the model in production, for gate.margin
 
 
 class Config(_Section):
@@ -330,6 +351,8 @@ class Config(_Section):
     def _consistent(self) -> Config:
         if self.tuning and self.tuning.backbone not in self.candidates:
             raise ValueError(f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates")
+        if self.selection.pin and self.selection.pin not in self.candidates:
+            raise ValueError(f"selection.pin is {self.selection.pin}, which is not among the candidates")
         for name, candidate in self.candidates.items():
             if candidate.alpha is not None and name != "mobilenet":
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")

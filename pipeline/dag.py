@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfx.components import (
-    Evaluator,
-    ExampleValidator,
-    Pusher,
-    StatisticsGen,
-    Trainer,
-    Transform,
-    Tuner,
-)
+from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform, Tuner
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
@@ -21,14 +13,14 @@ from tfx.proto import pusher_pb2, trainer_pb2
 
 from components.breakhis_example_gen.component import BreakHisExampleGen
 from components.data_gate.component import DataGate
+from components.knet_evaluator.component import KnetEvaluator
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
 from pipeline.candidate import Candidate
 from pipeline.config import CalibrationConfig, Config, OodConfig
 from pipeline.digest import code_digest, file_digest
-from pipeline.evaluation.metrics import eval_config
-from pipeline.registry import KeptStatistics
+from pipeline.registry import KeptPredictions, KeptStatistics
 
 
 def create_pipeline(
@@ -47,6 +39,7 @@ def create_pipeline(
     checkpoints: str,
     cache_root: str,
     previous_statistics: KeptStatistics | None = None,
+    baseline: KeptPredictions | None = None,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
@@ -67,6 +60,7 @@ def create_pipeline(
         checkpoints: where Trainer keeps the state of a training that has not ended; the same for every run.
         cache_root: folder for what the frozen blocks of a backbone make of the images.
         previous_statistics: what DataGate looks for drift from; none looks for none.
+        baseline: what the model in production said, for ModelGate; none compares with none.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
     """
@@ -136,12 +130,20 @@ def create_pipeline(
         ModelSelector(
             models=models,
             evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
-            metric=config.selection.metric,
+            settings=config.selection.model_dump(),
+            slices=config.data.slices,
+            seed=config.seed,
         ),
         "components.model_selector.executor",
     )
     gate = _stamped(
-        ModelGate(decision=selector.outputs["decision"], minimum=config.gate.minimum),
+        ModelGate(
+            evaluation=selector.outputs["evaluation"],
+            rules=config.gate.model_dump(),
+            classes=config.data.classes,
+            baseline=baseline,
+            seed=config.seed,
+        ),
         "components.model_gate.executor",
     )
     validator = _stamped(
@@ -233,14 +235,10 @@ def _training_inputs(transform: Any) -> dict[str, Any]:
 
 def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:
     return _stamped(
-        Evaluator(
-            examples=examples,
-            example_splits=["validation", "test"],
-            model=model,
-            schema=schema,
-            eval_config=eval_config(slices=slices),
-        ).with_id(f"Evaluator-{name}"),
-        "pipeline.evaluation.metrics",
+        KnetEvaluator(candidate=name, model=model, examples=examples, schema=schema, slices=slices).with_id(
+            f"Evaluator-{name}"
+        ),
+        "components.knet_evaluator.executor",
     )
 
 

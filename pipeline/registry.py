@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.run_record import RunRecord
 
@@ -23,6 +24,15 @@ class ProductionModel:
 
 
 @dataclass(frozen=True)
+class KeptPredictions:
+    """What a model that was pushed said of each image."""
+
+    file: Path  # Parquet, as `pipeline.evaluation.predictions` has it
+    digest: str  # SHA-256 of its content, in hexadecimal
+    version: str  # of the model
+
+
+@dataclass(frozen=True)
 class KeptStatistics:
     """The statistics of the data of a run, by split as StatisticsGen writes them."""
 
@@ -35,7 +45,8 @@ class KeptStatistics:
 class RunRegistry:
     """What runs leave for later ones.
 
-    Run records are in `runs/<run id>.json`; the one that pushed last is named in `production.json`.
+    Run records are in `runs/<run id>.json`; the one that pushed last is named in `production.json`. The
+    predictions of models that were pushed are in `predictions/<digest>.parquet`.
     `spans.json` lists the fingerprints of the data seen so far. Statistics of data are in
     `statistics/<digest>`; `statistics.json` names those of the last successful run.
     Files and folders are written whole or not at all.
@@ -45,8 +56,22 @@ class RunRegistry:
         """Opens, or will make, the registry in a folder."""
         self._root = root
 
-    def record(self, run: RunRecord) -> Path:
-        """Keeps a run, and makes the model it pushed, if any, the production model; returns its file."""
+    def record(
+        self,
+        run: RunRecord,
+        *,
+        graph: str = "",
+        predictions: Path | None = None,
+        baseline: KeptPredictions | None = None,
+    ) -> Path:
+        """Keeps a run, and makes the model it pushed, if any, the production model; returns its file.
+
+        Args:
+            run: the run.
+            graph: digest of all that decided which model it was.
+            predictions: of that model, a Parquet file, which is copied.
+            baseline: what it was compared with.
+        """
         path = self._root / "runs" / f"{run.run_id}.json"
         _write_whole(path, run.to_json())
         if run.pushed_version:
@@ -55,9 +80,30 @@ class RunRegistry:
                 "folder": run.pushed_folder,
                 "candidate": run.winner,
                 "run_id": run.run_id,
+                "graph": graph,
+                "predictions": predictions and self._keep_predictions(predictions),
+                "baseline": baseline and {"digest": baseline.digest, "version": baseline.version},
             }
             _write_whole(self._root / "production.json", json.dumps(production, indent=2))
         return path
+
+    def baseline(self, graph: str) -> KeptPredictions | None:
+        """What a run's winner is to be compared with: the model in production, if there is one.
+
+        A run that repeats the one which pushed that model is given what that one was given, so that it is
+        answered from the cache, and its winner not compared with itself.
+
+        Args:
+            graph: digest of all that decides which model will win.
+        """
+        tree = self._production()
+        if tree is None:
+            return None
+        if tree.get("graph") == graph:
+            kept = tree["baseline"]
+        else:
+            kept = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
+        return kept and KeptPredictions(file=self._predictions_file(kept["digest"]), **kept)
 
     def span(self, fingerprint: str) -> int:
         """The number, from 1, of some data among all that were seen here; notes new ones."""
@@ -73,11 +119,34 @@ class RunRegistry:
 
     def production(self) -> ProductionModel | None:
         """The model pushed last, or None before the first push."""
+        tree = self._production()
+        if tree is None:
+            return None
+        return ProductionModel(
+            version=tree["version"],
+            folder=Path(tree["folder"]),
+            candidate=tree["candidate"],
+            run_id=tree["run_id"],
+        )
+
+    def _production(self) -> Any:
         try:
-            tree = json.loads((self._root / "production.json").read_text(encoding="utf-8"))
+            return json.loads((self._root / "production.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return ProductionModel(**{**tree, "folder": Path(tree["folder"])})
+
+    def _keep_predictions(self, file: Path) -> str:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        kept = self._predictions_file(digest)
+        if not kept.is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_name(f".{kept.name}.{os.getpid()}")
+            shutil.copyfile(file, part)
+            part.replace(kept)
+        return digest
+
+    def _predictions_file(self, digest: str) -> Path:
+        return self._root / "predictions" / f"{digest}.parquet"
 
     def keep_statistics(self, folder: Path, *, run_id: str, schema: Path) -> KeptStatistics:
         """Copies the statistics of a successful run; the next run may be compared with them.

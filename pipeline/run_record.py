@@ -42,6 +42,8 @@ class CandidateRecord:
 
     info: ModelInfo
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by split; empty before evaluation
+    # 95 % intervals of these, likewise
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class RunRecord:
     ingest: dict[str, Any] | None = None  # what became of every file, as ExampleGen reports it
     examples: Path | None = None  # the ingested examples
     winner: str | None = None
+    choice: str | None = None  # why it was chosen
     refusals: tuple[str, ...] = ()  # why the gate held the winner back
+    gate_notes: tuple[str, ...] = ()  # what else the gate found
     pushed_version: str | None = None
     pushed_folder: str | None = None
     error: str | None = None  # why the run failed

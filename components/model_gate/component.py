@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import types
@@ -12,33 +12,57 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.model_gate import executor
+from pipeline.registry import KeptPredictions
 
 
 class ModelGateSpec(types.ComponentSpec):
-    """A decision in, a blessing out."""
+    """The winner's evaluation in, a blessing out."""
 
-    PARAMETERS = {"minimum": ExecutionParameter(type=str)}
-    INPUTS = {"decision": ChannelParameter(type=standard_artifacts.JsonValue)}
+    PARAMETERS = {
+        "rules": ExecutionParameter(type=str),
+        "classes": ExecutionParameter(type=str),
+        "baseline": ExecutionParameter(type=str),
+        "baseline_digest": ExecutionParameter(type=str),
+        "baseline_version": ExecutionParameter(type=str),
+        "seed": ExecutionParameter(type=int),
+    }
+    INPUTS = {"evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation)}
     OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
 
 class ModelGate(base_component.BaseComponent):
-    """Blesses the ModelSelector's winner when its test metrics reach every minimum."""
+    """Blesses the ModelSelector's winner when it is good enough, and not worse than what is served."""
 
     SPEC_CLASS = ModelGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, *, decision: types.BaseChannel, minimum: Mapping[Any, float]) -> None:
+    def __init__(
+        self,
+        *,
+        evaluation: types.BaseChannel,
+        rules: Mapping[str, Any],
+        classes: Sequence[str],
+        baseline: KeptPredictions | None,
+        seed: int,
+    ) -> None:
         """Makes the node.
 
         Args:
-            decision: the ModelSelector's output.
-            minimum: the least value of each metric on test patients.
+            evaluation: the ModelSelector's output.
+            rules: as `rules.Rules` takes them.
+            classes: their names, in the order of the labels.
+            baseline: of the model in production. Without a digest, the file need not be there yet.
+            seed: of the bootstrap.
         """
         super().__init__(
             spec=ModelGateSpec(
-                decision=decision,
-                minimum=json.dumps(dict(minimum), sort_keys=True),
+                evaluation=evaluation,
+                rules=json.dumps(dict(rules), sort_keys=True),
+                classes=json.dumps(list(classes)),
+                baseline=str(baseline.file) if baseline else "",
+                baseline_digest=baseline.digest if baseline else "",
+                baseline_version=baseline.version if baseline else "",
+                seed=seed,
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.model_gate.rules import violations
+from components.model_gate.rules import Rules, judge
+from pipeline import features
+from pipeline.evaluation.predictions import FOLDER, read_predictions
 
 
 class Executor(base_executor.BaseExecutor):
-    """Reads the ModelSelector's decision."""
+    """Reads the predictions of the ModelSelector's winner, and those of the model in production."""
 
     def Do(
         self,
@@ -23,18 +26,40 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Blesses the model or says in one line why not; `gate.json` keeps the reasons."""
-        decision = artifact_utils.get_single_instance(input_dict["decision"]).read()
-        winner = decision["winner"]
-        reasons = violations(
-            decision["candidates"][winner]["test"], minimum=json.loads(exec_properties["minimum"])
+        """Blesses the model or says in one line why not; `gate.json` keeps the verdict.
+
+        Raises:
+            UserError: the predictions of the model in production are missing.
+        """
+        evaluation = Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
+        predictions = read_predictions(evaluation / FOLDER)
+        winner = str(predictions[features.CANDIDATE].iloc[0])
+        verdict = judge(
+            _of_test(predictions),
+            Rules(**json.loads(exec_properties["rules"])),
+            classes=json.loads(exec_properties["classes"]),
+            baseline=_baseline(exec_properties["baseline"], known=bool(exec_properties["baseline_digest"])),
+            version=exec_properties["baseline_version"],
+            seed=exec_properties["seed"],
         )
+        blessed = not verdict.reasons
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        blessing.set_int_custom_property("blessed", int(not reasons))
+        blessing.set_int_custom_property("blessed", int(blessed))
         folder = Path(blessing.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ("NOT_BLESSED" if reasons else "BLESSED")).touch()
-        record = {"model": winner, "blessed": not reasons, "reasons": reasons}
+        (folder / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
+        record = {"model": winner, "blessed": blessed, **asdict(verdict)}
         (folder / "gate.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-        if reasons:
-            logging.getLogger(__name__).warning("%s is refused: %s", winner, "; ".join(reasons))
+        if not blessed:
+            logging.getLogger(__name__).warning("%s is refused: %s", winner, "; ".join(verdict.reasons))
+
+
+def _baseline(path: str, *, known: bool) -> Any:
+    """None where there is no model in production: where no path is given, or nothing is there yet."""
+    if not path or not (known or Path(path).exists()):
+        return None
+    return _of_test(read_predictions(Path(path)))
+
+
+def _of_test(predictions: Any) -> Any:
+    return predictions[predictions[features.SPLIT] == "test"]

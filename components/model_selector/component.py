@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import types
@@ -28,14 +28,18 @@ class ModelSelector(base_component.BaseComponent):
         *,
         models: Mapping[Any, types.BaseChannel],
         evaluations: Mapping[Any, types.BaseChannel],
-        metric: str,
+        settings: Mapping[str, Any],
+        slices: Sequence[str],
+        seed: int,
     ) -> None:
         """Makes the node.
 
         Args:
             models: each candidate's Trainer output.
-            evaluations: each candidate's Evaluator output.
-            metric: as `pipeline.evaluation.metrics` names it; larger is better.
+            evaluations: each candidate's KnetEvaluator output.
+            settings: metric, tie and pin, as `selection.decide` takes them.
+            slices: columns by whose values a split is divided.
+            seed: of the bootstrap.
         """
         inputs = {f"model_{name}": model for name, model in models.items()}
         inputs |= {f"evaluation_{name}": evaluation for name, evaluation in evaluations.items()}
@@ -45,20 +49,28 @@ class ModelSelector(base_component.BaseComponent):
             {
                 "PARAMETERS": {
                     "candidates": ExecutionParameter(type=str),
-                    "metric": ExecutionParameter(type=str),
+                    "settings": ExecutionParameter(type=str),
+                    "slices": ExecutionParameter(type=str),
+                    "seed": ExecutionParameter(type=int),
                 },
                 "INPUTS": {name: ChannelParameter(type=channel.type) for name, channel in inputs.items()},
                 "OUTPUTS": {
                     "model": ChannelParameter(type=standard_artifacts.Model),
+                    "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
                     "decision": ChannelParameter(type=standard_artifacts.JsonValue),
+                    "results": ChannelParameter(type=standard_artifacts.JsonValue),
                 },
             },
         )
         spec = spec_class(
             candidates=json.dumps(list(models)),
-            metric=metric,
+            settings=json.dumps(dict(settings), sort_keys=True),
+            slices=json.dumps(list(slices)),
+            seed=seed,
             model=types.Channel(type=standard_artifacts.Model),
+            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             decision=types.Channel(type=standard_artifacts.JsonValue),
+            results=types.Channel(type=standard_artifacts.JsonValue),
             **inputs,
         )
         super().__init__(spec=spec)

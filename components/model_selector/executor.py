@@ -1,8 +1,9 @@
-"""Reads every candidate's evaluation, chooses, and hands the winner on with a decision record."""
+"""Reads every candidate's predictions, judges them, and hands the best on."""
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.model_selector.selection import select
+from components.model_selector.check_agreement import check_agreement
+from components.model_selector.selection import decide
+from pipeline import features
+from pipeline.evaluation.bootstrap import RESAMPLES
+from pipeline.evaluation.predictions import FOLDER, patient_sample, read_predictions
 from pipeline.evaluation.read_metrics import read_metrics
+from pipeline.evaluation.results import candidate_results
 from pipeline.model_info import read_model_info
+from pipeline.progress import PROGRESS
 
 
 class Executor(base_executor.BaseExecutor):
@@ -25,21 +32,38 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Copies the winner's model and writes what was compared."""
-        candidates = json.loads(exec_properties["candidates"])
-        metric = exec_properties["metric"]
+        """Copies the winner's model and evaluation, and writes the decision and all figures.
+
+        Raises:
+            UserError: a candidate's metric is undefined, so that no fair choice can be made.
+            ValueError: TFMA's figures are not those of the predictions.
+        """
+        settings = json.loads(exec_properties["settings"])
+        slices, seed = json.loads(exec_properties["slices"]), exec_properties["seed"]
 
         def uri(name: str) -> Path:
             return Path(artifact_utils.get_single_uri(input_dict[name]))
 
-        metrics = {name: read_metrics(uri(f"evaluation_{name}")) for name in candidates}
-        parameters = {name: read_model_info(uri(f"model_{name}")).parameters for name in candidates}
-        validation = {name: by_split["validation"] for name, by_split in metrics.items()}
-        winner = select(validation, metric=metric, parameters=parameters)
-        model = artifact_utils.get_single_uri(output_dict["model"])
-        shutil.copytree(uri(f"model_{winner}"), model, dirs_exist_ok=True)
-        artifact_utils.get_single_instance(output_dict["decision"]).value = {
-            "winner": winner,
-            "metric": metric,
-            "candidates": metrics,
+        figures, validation, parameters = {}, {}, {}
+        for name in json.loads(exec_properties["candidates"]):
+            logging.getLogger(PROGRESS).info("%d resamples of the patients of %s", RESAMPLES, name)
+            frame = read_predictions(uri(f"evaluation_{name}") / FOLDER)
+            info = read_model_info(uri(f"model_{name}"))
+            figures[name] = candidate_results(
+                frame, classes=info.classes, slices=slices, resamples=RESAMPLES, seed=seed
+            )
+            check_agreement(figures[name], read_metrics(uri(f"evaluation_{name}")), candidate=name)
+            validation[name] = patient_sample(frame[frame[features.SPLIT] == "validation"])
+            parameters[name] = info.parameters
+        decision = decide(validation, parameters=parameters, seed=seed, **settings)
+        for output in ("model", "evaluation"):
+            source = uri(f"{output}_{decision['winner']}")
+            shutil.copytree(source, artifact_utils.get_single_uri(output_dict[output]), dirs_exist_ok=True)
+        artifact_utils.get_single_instance(output_dict["decision"]).value = decision
+        artifact_utils.get_single_instance(output_dict["results"]).value = {
+            "classes": list(info.classes),
+            "confidence": 0.95,
+            "resamples": RESAMPLES,
+            "seed": seed,
+            "candidates": figures,
         }

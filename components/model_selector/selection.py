@@ -4,27 +4,115 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.evaluation.bootstrap import RESAMPLES, Estimate, estimate_difference, estimate_metrics
+from pipeline.evaluation.patient_sample import PatientSample
+from pipeline.evaluation.results import estimate_tree
 
 
-def select(
-    validation: Mapping[str, Mapping[str, float]], *, metric: str, parameters: Mapping[str, int]
-) -> str:
-    """The candidate with the highest metric on validation; of equals, the one with fewer parameters.
+def decide(
+    validation: Mapping[str, PatientSample],
+    *,
+    parameters: Mapping[str, int],
+    metric: str,
+    tie: float,
+    pin: str | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """The winner on validation patients, and for each candidate its numbers and why it won or lost.
+
+    The best is the candidate with the highest metric; of equals, the one with fewer parameters. Candidates
+    that are at most `tie` below it, and that a paired bootstrap does not show to be worse, are as good. Of
+    all these the one with the fewest parameters wins.
 
     Args:
-        validation: metrics by candidate.
-        metric: the name of the one that decides.
-        parameters: number of parameters by candidate.
+        validation: what is judged, by candidate, of the same images.
+        parameters: their number, by candidate.
+        metric: the one that decides; larger is better.
+        tie: how far below the best is as good.
+        pin: the winner, whatever the metric says.
+        seed: of the bootstrap.
+        resamples: likewise.
+
+    Returns:
+        The decision record, as JSON can hold it: `winner`, `metric`, `tie`, `pin` and `candidates`, each with
+        `parameters`, `value`, `low`, `high`, `below_best` (the paired difference, null for the best), `won`
+        and `why`.
 
     Raises:
-        UserError: a candidate's metric is undefined (NaN), so that no fair choice can be made.
+        UserError: a candidate's metric is undefined, so that no fair choice can be made.
     """
-    undefined = [name for name, metrics in validation.items() if math.isnan(metrics[metric])]
-    if undefined:
+    draw = {"seed": seed, "resamples": resamples}
+    values = {name: estimate_metrics(sample, **draw)[metric] for name, sample in validation.items()}
+    undefined = [name for name, estimate in values.items() if math.isnan(estimate.value)]
+    if undefined and not pin:
         raise UserError(
             f"{metric} on validation is undefined for {', '.join(undefined)}: "
             "are there patients of both classes? choose another selection.metric"
         )
-    return min(validation, key=lambda name: (-validation[name][metric], parameters[name], name))
+    ranked = sorted(values, key=lambda name: (_descending(values[name].value), parameters[name], name))
+    best = ranked[0]
+    below = {
+        name: estimate_difference(validation[best], validation[name], metric=metric, **draw)
+        for name in ranked[1:]
+    }
+    as_good = [best, *(name for name in ranked[1:] if below[name].value <= tie and not below[name].low > 0)]
+    winner = pin or min(as_good, key=lambda name: (parameters[name], name))
+    return {
+        "winner": winner,
+        "metric": metric,
+        "tie": tie,
+        "pin": pin,
+        "candidates": {
+            name: {
+                "parameters": parameters[name],
+                **estimate_tree(values[name]),
+                "below_best": estimate_tree(below[name]) if name in below else None,
+                "won": name == winner,
+                "why": _pinned(name, pin, best, metric)
+                if pin
+                else _why(name, winner, best, below, as_good, metric, tie),
+            }
+            for name in validation
+        },
+    }
+
+
+def _descending(value: float) -> float:
+    return math.inf if math.isnan(value) else -value
+
+
+def _pinned(name: str, pin: str, best: str, metric: str) -> str:
+    if name != pin:
+        return f"selection.pin chose {pin}"
+    measured = "which is also" if name == best else f"while {best} is"
+    return f"selection.pin, {measured} the best by {metric} on validation patients"
+
+
+def _why(
+    name: str,
+    winner: str,
+    best: str,
+    below: Mapping[str, Estimate],
+    as_good: list[str],
+    metric: str,
+    tie: float,
+) -> str:
+    """One line."""
+    if name == winner == best:
+        others = f", and the smallest of {len(as_good)} that are as good" if len(as_good) > 1 else ""
+        return f"highest {metric} on validation patients{others}"
+    if name == best:
+        return f"highest {metric} on validation patients, but larger than {winner}, which is as good"
+    difference = below[name]
+    distance = f"{difference.value:.3f} below {best} ({difference.low:.3f} to {difference.high:.3f})"
+    if name == winner:
+        return f"{metric} on validation patients is {distance}, which is as good, and it is smaller"
+    if name in as_good:
+        return f"{distance}, which is as good, but larger than {winner}"
+    if difference.value <= tie:
+        return f"{distance}: close, but worse in a paired bootstrap"
+    return distance

@@ -13,6 +13,7 @@ import schemas
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
+from pipeline.registry import KeptPredictions
 from pipeline.runners.beam_args import beam_args
 
 
@@ -23,6 +24,9 @@ def compile_pipeline(config: Config, output: Path) -> None:
         config: the experiment; its `kubeflow` section names image, pipeline root and data folder.
         output: a `.yaml` file.
     """
+    # What is in production is known when the graph runs.
+    compared = config.gate.margin is not None and config.kubeflow.baseline
+    baseline = KeptPredictions(Path(config.kubeflow.baseline), digest="", version="") if compared else None
     pipeline = create_pipeline(
         config,
         data_source=config.kubeflow.data_source,
@@ -37,6 +41,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         push_folder=f"{config.kubeflow.pipeline_root}/serving",
         checkpoints=config.kubeflow.checkpoints,
         cache_root=config.kubeflow.cache_root,
+        baseline=baseline,
         beam_args=beam_args(config.beam),
     )
     output.parent.mkdir(parents=True, exist_ok=True)

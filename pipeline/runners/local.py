@@ -20,8 +20,10 @@ from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
 from pipeline.evaluation.report import DATA_PAGE
+from pipeline.evaluation.results import whole
+from pipeline.graph_digest import graph_digest
 from pipeline.model_info import read_model_info
-from pipeline.registry import KeptStatistics, RunRegistry
+from pipeline.registry import KeptPredictions, KeptStatistics, RunRegistry
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.data_page import write_data_page
@@ -29,6 +31,7 @@ from pipeline.runners.explain_winner import explain_winner
 from pipeline.runners.lineage import Execution, read_execution
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
+from pipeline.runners.write_results import write_results
 from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace
 
@@ -45,6 +48,10 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     schema = schema_file(config, data, workspace)
     started = datetime.now(timezone.utc)
     pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous)
+    graph = graph_digest(pipeline)
+    baseline = None if config.gate.margin is None else registry.baseline(graph)
+    if baseline:
+        pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous, baseline=baseline)
     monitor = _run(pipeline, console)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
@@ -57,10 +64,13 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         **_failure(monitor),
         **_results(config, workspace.served, monitor.executions),
     )
-    registry.record(record)
+    report = workspace.reports / record.run_id
+    files = write_results(report, monitor.executions, candidates=config.candidates)
+    predictions = files.get(record.winner) if record.winner else None
+    registry.record(record, graph=graph, predictions=predictions, baseline=baseline)
     if "ExampleValidator" in monitor.executions:
         write_data_page(
-            workspace.reports / record.run_id / DATA_PAGE,
+            report / DATA_PAGE,
             monitor.executions,
             record=record,
             classes=config.data.classes,
@@ -102,7 +112,13 @@ def count_data(config: Config, data: Data, *, schema: Path, console: Console) ->
 
 
 def _pipeline(
-    config: Config, data: Data, workspace: Workspace, *, schema: Path, previous: KeptStatistics | None
+    config: Config,
+    data: Data,
+    workspace: Workspace,
+    *,
+    schema: Path,
+    previous: KeptStatistics | None,
+    baseline: KeptPredictions | None = None,
 ) -> Pipeline:
     return create_pipeline(
         config,
@@ -119,6 +135,7 @@ def _pipeline(
         checkpoints=str(workspace.checkpoints),
         cache_root=str(workspace.feature_maps),
         previous_statistics=previous,
+        baseline=baseline,
         beam_args=beam_args(config.beam),
         metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),
     )
@@ -209,7 +226,7 @@ def _failure(monitor: _Monitor) -> dict[str, Any]:
 def _user_message(error: Exception) -> str | None:
     """The text of the UserError that an error is; Beam's workers hand theirs on as text only."""
     if isinstance(error, UserError):
-        return str(error)
+        return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
     match = re.search(
         rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|$)", str(error), re.M
     )
@@ -219,11 +236,13 @@ def _user_message(error: Exception) -> str | None:
 def _results(config: Config, served: Path, executions: dict[str, Execution]) -> dict[str, Any]:
     """The record's fields that come from the nodes' outputs, as far as the run came."""
     decision = _read_json(executions, "ModelSelector", "decision") or {"winner": None, "candidates": {}}
-    gate = _read_json(executions, "ModelGate", "blessing", "gate.json") or {"reasons": []}
+    results = _read_json(executions, "ModelSelector", "results") or {"candidates": {}}
+    gate = _read_json(executions, "ModelGate", "blessing", "gate.json") or {"reasons": [], "notes": []}
+    winner = decision["winner"]
     trainers = {name: executions.get(f"Trainer-{name}") for name in config.candidates}
     candidates = {
         name: CandidateRecord(
-            info=read_model_info(trainer.outputs["model"].uri), metrics=decision["candidates"].get(name, {})
+            info=read_model_info(trainer.outputs["model"].uri), **_figures(results["candidates"].get(name))
         )
         for name, trainer in trainers.items()
         if trainer is not None
@@ -233,10 +252,29 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
         "ingest": _read_json(executions, "BreakHisExampleGen", "ingest"),
         "examples": _uri(executions, "BreakHisExampleGen", "examples"),
         "candidates": candidates,
-        "winner": decision["winner"],
+        "winner": winner,
+        "choice": winner and decision["candidates"][winner]["why"],
         "refusals": tuple(gate["reasons"]),
+        "gate_notes": tuple(gate["notes"]),
         "pushed_version": version,
         "pushed_folder": str(served / version) if version else None,
+    }
+
+
+def _figures(results: Any) -> dict[str, Any]:
+    """A candidate's metrics and intervals by split; nothing before ModelSelector judged them."""
+    if results is None:
+        return {}
+    splits = {split: whole(results, split) for split in results["splits"]}
+    return {
+        "metrics": {
+            split: {name: estimate.value for name, estimate in found.items()}
+            for split, found in splits.items()
+        },
+        "intervals": {
+            split: {name: (estimate.low, estimate.high) for name, estimate in found.items()}
+            for split, found in splits.items()
+        },
     }
 
 

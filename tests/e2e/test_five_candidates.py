@@ -19,6 +19,7 @@ from ml_metadata.proto import metadata_store_pb2
 import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
 from components.breakhis_example_gen.splits.split import read_split
 from pipeline import features
+from pipeline.evaluation.predictions import read_predictions
 from pipeline.model_info import read_model_info
 from pipeline.models.decode_image import decode_images
 from pipeline.registry import RunRegistry
@@ -47,7 +48,8 @@ class Runs:
         self.second_seconds = time.monotonic() - start
         self.after_two = self.artifacts()
         self.served = self.versions()
-        self.refused = knet.run("gate.minimum={recall: 1, specificity: 1, roc_auc: 1, accuracy: 1}")
+        minimum = "{recall: 1, specificity: 1, roc_auc: 1, accuracy: 1}"
+        self.refused = knet.run(f"gate={{minimum: {minimum}, margin: 0.05, patients: 1}}")
 
     @property
     def store(self) -> mlmd.MetadataStore:
@@ -105,7 +107,7 @@ def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -
     states = Counter(execution.last_known_state for execution in executions)
     assert states == {pb.COMPLETE: len(NODES), pb.CACHED: len(NODES)}
     assert runs.after_two == runs.first_artifacts
-    expected = {"Model": 6, "ModelRun": 5, "ModelEvaluation": 5, "PushedModel": 1, "Schema": 1, "Examples": 2}
+    expected = {"Model": 6, "ModelRun": 5, "ModelEvaluation": 6, "PushedModel": 1, "Schema": 1, "Examples": 2}
     assert {kind: runs.first_artifacts[kind] for kind in expected} == expected
 
 
@@ -179,16 +181,43 @@ def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
         score = np.array([p.score for p in client.predict(encoded)])
     malignant, benign = score[truth == 1], score[truth == 0]
     expected = {
-        "images": len(truth),
         "accuracy": np.mean((score > 0.5) == truth),
         "recall": np.mean(malignant > 0.5),
         "specificity": np.mean(benign <= 0.5),
+        "roc_auc": np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5),
     }
     figures = report["candidates"][report["winner"]]["metrics"]["test"]
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
-    # TFMA's AUC is over 10,000 thresholds: after one epoch many scores lie between two of them.
-    roc_auc = np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5)
-    assert figures["roc_auc"] == pytest.approx(roc_auc, abs=0.03)
+    intervals = report["candidates"][report["winner"]]["intervals"]["test"]
+    assert all(intervals[name][0] <= figures[name] <= intervals[name][1] for name in expected)
+
+
+def test_results_and_predictions_stand_beside_the_report(runs: Runs) -> None:
+    folder = min((runs.output / "reports").glob("*/report.json")).parent
+    results, decision = (
+        json.loads((folder / name).read_text("utf-8")) for name in ("results.json", "decision.json")
+    )
+    assert set(results["candidates"]) == set(decision["candidates"]) == set(CANDIDATES)
+    paths = {split: runs.texts(split, features.PATH) for split in ("validation", "test")}
+    for name in CANDIDATES:
+        frame = read_predictions(folder / "predictions" / f"{name}.parquet")
+        assert {"slide", "magnification", "subtype"} <= set(frame)
+        for split, expected in paths.items():
+            of_split = frame[frame["split"] == split]
+            assert sorted(of_split["image"]) == sorted(expected)
+            whole = results["candidates"][name]["splits"][split][0]
+            assert sum(whole["images"].values()) == len(expected)
+            right = (of_split["score"] >= of_split["threshold"]) == of_split["label"]
+            assert whole["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
+    assert decision["candidates"][decision["winner"]]["won"]
+
+
+def test_the_winner_is_compared_with_the_model_in_production(runs: Runs) -> None:
+    production = RunRegistry(runs.output / "registry").production()
+    assert production is not None
+    (line,) = [line for line in runs.refused.stdout.splitlines() if line.startswith("gate: ")]
+    against = f"to {production.candidate}, version {production.version}, in production is +0.000"
+    assert line.startswith(f"gate: the difference in patient_recognition_rate {against}")
 
 
 def test_every_candidate_trains_with_the_tuners_result(runs: Runs) -> None:

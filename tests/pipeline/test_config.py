@@ -101,6 +101,16 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
         ),
         ("data.sample.size=3", "data.sample.size", "allowed here: images_per_magnification, patients"),
         ("candidates.vgg16.layers=3", "candidates.vgg16.layers", "allowed here: alpha, block_rates, weights"),
+        (
+            "selection.metric=f2",
+            "selection.metric",
+            "'patient_recognition_rate' or 'patient_decision",
+        ),
+        ("selection.tie=2", "selection.tie", "less than or equal to 1"),
+        ("selection.pin=resnet18", "selection.pin", "'resnet152' or 'efficientnetv2b0'"),
+        ("gate.margin=-1", "gate.margin", "greater than or equal to 0"),
+        ("gate.patients=0", "gate.patients", "greater than or equal to 1"),
+        ("gate.insufficient=maybe", "gate.insufficient", "'pass' or 'refuse'"),
         ("tuning.metric=f1", "tuning.metric", "allowed here: backbone, epochs, learning_rate, momentum, tri"),
         ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
         ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101', 'res"),
@@ -193,6 +203,8 @@ def test_a_range_upside_down_is_said_once() -> None:
         ("gate.minimum.f1=0.5", "gate.minimum", {"f1": 0.5}),
         ("training.augmentation=[flip_vertical]", "training.augmentation", ("flip_vertical",)),
         ("tuning=null", "tuning", None),
+        ("selection.pin=resnet152", "selection.pin", "resnet152"),
+        ("gate.margin=null", "gate.margin", None),
         ("data.source=/data/BreaKHis_v1", "data.source", Path("/data/BreaKHis_v1")),
         ("data.source=", "data.source", None),
         ("data.keep_duplicate_slides=true", "data.keep_duplicate_slides", True),
@@ -216,6 +228,11 @@ def test_an_override_below_a_null_makes_the_section() -> None:
     tuning = load_config("paper", ["tuning.trials=4"]).tuning
     assert tuning is not None
     assert tuning.trials == 4
+
+
+def test_a_pin_must_be_a_candidate() -> None:
+    with pytest.raises(UserError, match="selection.pin is efficientnetv2b0, which is not among"):
+        load_config("demo", ["selection.pin=efficientnetv2b0"])
 
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", ""])

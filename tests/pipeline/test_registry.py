@@ -123,6 +123,66 @@ def test_a_crash_before_a_file_is_whole_leaves_the_old_one(
 
 
 @pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """A file; the registry does not look into it."""
+    file = tmp_path / "mobilenet.parquet"
+    file.write_bytes(b"predictions")
+    return file
+
+
+def test_before_the_first_push_there_is_nothing_to_compare_with(
+    registry: RunRegistry, make_record: MakeRecord
+) -> None:
+    assert registry.baseline("graph") is None
+    registry.record(make_record(**REFUSED), graph="graph")
+    assert registry.baseline("graph") is None
+
+
+def test_another_run_is_compared_with_the_predictions_of_the_model_in_production(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    predictions.unlink()  # they were copied
+    baseline = registry.baseline("second")
+    assert baseline is not None
+    assert baseline.version == "1706702400" and baseline.file.read_bytes() == b"predictions"
+    assert baseline.file == tmp_path / "registry" / "predictions" / f"{baseline.digest}.parquet"
+
+
+def test_a_run_that_repeats_the_one_in_production_is_given_what_that_one_was_given(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    assert registry.baseline("first") is None  # as then
+    given = registry.baseline("second")
+    predictions.write_bytes(b"others")
+    registry.record(make_record(pushed_version="2"), graph="second", predictions=predictions, baseline=given)
+    assert registry.baseline("second") == given
+    later = registry.baseline("third")
+    assert later is not None
+    assert (later.version, later.file.read_bytes()) == ("2", b"others")
+    back = registry.baseline("first")  # its model is no longer in production
+    assert back == later
+
+
+def test_a_refused_run_leaves_what_is_compared_with(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    before = registry.baseline("second")
+    registry.record(make_record(**REFUSED), graph="second", predictions=predictions, baseline=before)
+    assert registry.baseline("second") == before
+
+
+def test_the_same_predictions_are_kept_once(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
+) -> None:
+    for version in ("1", "2"):
+        registry.record(make_record(pushed_version=version), graph=version, predictions=predictions)
+    assert len(files(tmp_path / "registry" / "predictions")) == 1
+
+
+@pytest.fixture
 def statistics(tmp_path: Path) -> Path:
     """A folder as StatisticsGen leaves it."""
     for split in ("train", "test"):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
-from components.model_gate.rules import violations
+from components.model_gate.rules import Rules, Verdict, judge, violations
+
+CLASSES = ("benign", "malignant")
+MakePredictions = Callable[..., Any]
 
 
 @pytest.mark.parametrize("value", [0.75, 0.76, 1.0])
@@ -33,3 +39,131 @@ def test_every_rule_that_is_broken_has_a_line() -> None:
 
 def test_without_rules_every_model_passes() -> None:
     assert violations({"accuracy": 0.0, "roc_auc": math.nan}, minimum={}) == []
+
+
+def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: Any) -> Verdict:
+    rules: dict[str, Any] = {
+        "minimum": {},
+        "margin": 0.05,
+        "metric": "patient_recognition_rate",
+        "patients": 2,
+        "insufficient": "refuse",
+    }
+    return judge(
+        test,
+        Rules(**{**rules, **changes}),
+        classes=CLASSES,
+        baseline=baseline,
+        version=version,
+        resamples=200,
+    )
+
+
+@pytest.fixture
+def good(make_predictions: MakePredictions) -> Any:
+    """Every test image is decided rightly."""
+    return make_predictions("vgg16", patients=5, splits=["test"])
+
+
+@pytest.fixture
+def poor(make_predictions: MakePredictions) -> Any:
+    """Half of them."""
+    return make_predictions("resnet50", patients=5, splits=["test"], right=0.5)
+
+
+def test_a_first_run_passes_and_says_that_there_was_nothing_to_compare_with(poor: Any) -> None:
+    verdict = verdict_of(poor)
+    assert verdict.reasons == [] and verdict.comparison is None
+    assert verdict.notes == ["there is no model in production to compare with"]
+
+
+def test_minima_are_asked_for_on_a_first_run_too(poor: Any) -> None:
+    (line,) = verdict_of(poor, minimum={"patient_recognition_rate": 0.9}).reasons
+    assert "below the minimum of 0.9" in line
+
+
+def test_a_better_model_replaces_the_one_in_production(good: Any, poor: Any) -> None:
+    verdict = verdict_of(good, poor)
+    assert verdict.reasons == []
+    (note,) = verdict.notes
+    assert "patient_recognition_rate to resnet50, version 7, in production is +0." in note
+    assert verdict.comparison is not None
+    assert (verdict.comparison["with"], verdict.comparison["version"]) == ("resnet50", "7")
+    assert (verdict.comparison["patients"], verdict.comparison["images"]) == (10, 30)
+    assert verdict.comparison["difference"]["low"] > 0
+
+
+def test_an_equal_model_is_within_the_margin(good: Any) -> None:
+    verdict = verdict_of(good, good, margin=0.0)
+    assert verdict.reasons == []
+    assert verdict.comparison is not None and verdict.comparison["difference"]["value"] == 0
+
+
+def test_a_worse_model_is_refused_in_one_line_with_its_figures(good: Any, poor: Any) -> None:
+    (line,) = verdict_of(poor, good).reasons
+    assert "\n" not in line
+    assert line.startswith(
+        "the difference in patient_recognition_rate to vgg16, version 7, in production is -0."
+    )
+    assert line.endswith("on 10 test patients, and may be worse than gate.margin 0.05")
+
+
+def test_it_is_the_lower_end_of_the_interval_that_must_be_within_the_margin(good: Any) -> None:
+    # One patient's images are wrong: 0.1 lower at best guess, but up to 0.3 by the luck of who was tested.
+    one_wrong = good.copy()
+    hit = one_wrong["patient"] == "test-0"
+    one_wrong.loc[hit, "score"] = np.float32(1) - one_wrong.loc[hit, "score"]
+    verdict = verdict_of(one_wrong, good, margin=0.15)
+    assert verdict.comparison is not None
+    assert verdict.comparison["difference"]["value"] == pytest.approx(-0.1) and verdict.reasons
+    assert verdict_of(one_wrong, good, margin=0.5).reasons == []
+
+
+def test_without_a_margin_nothing_is_compared(good: Any, poor: Any) -> None:
+    assert verdict_of(poor, good, margin=None) == Verdict()
+
+
+def test_only_images_that_are_for_test_in_both_are_compared(good: Any, poor: Any) -> None:
+    other = poor.copy()
+    moved = other["patient"].isin(["test-0", "test-1"])
+    other.loc[moved, "image"] = "elsewhere/" + other.loc[moved, "image"]
+    verdict = verdict_of(good, other)
+    assert verdict.comparison is not None and verdict.comparison["patients"] == 8
+
+
+@pytest.mark.parametrize("insufficient", ["refuse", "pass"])
+def test_other_test_patients_than_production_s_are_too_few_to_compare(
+    good: Any, poor: Any, insufficient: str
+) -> None:
+    other = poor.assign(image="elsewhere/" + poor["image"])
+    verdict = verdict_of(good, other, insufficient=insufficient)
+    (line,) = verdict.reasons if insufficient == "refuse" else verdict.notes
+    assert line == (
+        "insufficient patients: 0 benign and 0 malignant for test both here and of resnet50, version 7, in "
+        "production, and gate.patients asks for 2 of each"
+    )
+    assert bool(verdict.reasons) == (insufficient == "refuse")
+
+
+@pytest.mark.parametrize("insufficient", ["refuse", "pass"])
+def test_too_few_test_patients_of_a_class_are_a_verdict_by_themselves(
+    make_predictions: MakePredictions, insufficient: str
+) -> None:
+    few = make_predictions(patients=1, splits=["test"])
+    verdict = verdict_of(few, minimum={"accuracy": 0.5}, margin=None, insufficient=insufficient)
+    (line,) = verdict.reasons if insufficient == "refuse" else verdict.notes
+    assert line == (
+        "insufficient patients: 1 benign and 1 malignant for test, and gate.patients asks for 2 of each"
+    )
+    assert bool(verdict.reasons) == (insufficient == "refuse")
+
+
+def test_where_nothing_is_asked_few_patients_do_no_harm(make_predictions: MakePredictions) -> None:
+    few = make_predictions(patients=1, splits=["test"], right=0.0)
+    assert verdict_of(few, margin=None) == Verdict()
+
+
+def test_a_difference_that_is_undefined_shows_nothing(good: Any) -> None:
+    never = good.assign(score=np.float32(0.1))
+    (line,) = verdict_of(never, good, metric="precision").reasons
+    assert line.startswith("precision is undefined here or of vgg16, version 7, in production")

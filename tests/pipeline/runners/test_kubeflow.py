@@ -40,6 +40,21 @@ def test_the_data_gate_is_compiled_without_anything_to_compare_with(spec: dict[s
     assert constants["previous_statistics"] == constants["previous_digest"] == ""
 
 
+def test_the_gate_is_compiled_without_a_baseline_unless_its_place_is_configured(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    def constants(tree: dict[str, Any]) -> dict[str, Any]:
+        parameters = tree["root"]["dag"]["tasks"]["ModelGate"]["inputs"]["parameters"]
+        return {name: value["runtimeValue"]["constant"] for name, value in parameters.items()}
+
+    assert constants(spec)["baseline"] == ""
+    output = tmp_path / "pipeline.yaml"
+    overrides = ["gate.margin=0.05", "kubeflow.baseline=/data/production.parquet"]
+    compile_pipeline(load_config("demo", overrides), output)
+    placed = constants(yaml.safe_load(output.read_text("utf-8")))
+    assert (placed["baseline"], placed["baseline_digest"]) == ("/data/production.parquet", "")
+
+
 def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
     assert str(Path(__file__).resolve().parents[3]) not in yaml.safe_dump(spec)
 
