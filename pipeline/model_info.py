@@ -21,6 +21,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     image_size: int  # pixels per side
     parameters: int
+    flops: int  # floating-point operations of one image, as pipeline.models.count_flops counts them
     train_images: int
     validation_images: int
     epochs: int  # that were run

@@ -24,6 +24,7 @@ from pipeline.learner import Learner
 from pipeline.loss_error import loss_error
 from pipeline.model_info import ModelInfo, write_model_info
 from pipeline.models.checkpoint import Checkpoint
+from pipeline.models.count_flops import count_flops
 from pipeline.models.export_model import export_model
 from pipeline.models.finite_loss import FiniteLoss
 from pipeline.models.training_history import TrainingHistory
@@ -76,6 +77,7 @@ def run_fn(fn_args: Any) -> None:
         classes=candidate.classes,
         image_size=candidate.image.size,
         parameters=model.count_params(),
+        flops=count_flops(model),
         train_images=learner.images.count,
         validation_images=learner.validation_images.count,
         epochs=len(training.history.epochs),

@@ -17,6 +17,7 @@ from PIL import Image
 
 from components.breakhis_example_gen.breakhis_name import SUBTYPES
 from pipeline.calibration.calibration import Calibration, Reliability, ReliabilityBin
+from pipeline.config import load_config
 from pipeline.model_info import ModelInfo
 from pipeline.ood.image_limits import ImageLimits
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
@@ -106,6 +107,7 @@ def _finished_run() -> RunRecord:
             classes=("benign", "malignant"),
             image_size=64,
             parameters=1234567,
+            flops=2_500_000,
             train_images=40,
             validation_images=12,
             epochs=3,
@@ -144,7 +146,7 @@ def _finished_run() -> RunRecord:
             split_sha256="fedcba9876543210" * 4,
             split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),
-        config={"name": "knet-demo"},
+        config=load_config("demo").model_dump(mode="json"),
         nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),
         candidates={"mobilenet": candidate("mobilenet", 0.875), "vgg16": candidate("vgg16", 0.5)},
         metric="accuracy",

@@ -24,6 +24,7 @@ from pipeline.config import TuningConfig, load_config
 from pipeline.digest import code_digest
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
+from pipeline.models.count_flops import count_flops
 from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
 from pipeline.training import run_fn
 from pipeline.tuning import tuner_fn
@@ -101,6 +102,7 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     info = read_model_info(tmp_path)
     assert (info.learning_rate, info.momentum) == (0.02, 0.7)
     assert (info.train_images, info.validation_images) == (COUNT, 4)
+    assert info.flops == count_flops(keras.saving.load_model(tmp_path / "run" / "model.keras"))
     assert info.synthetic_data
     assert info.fingerprint == "of the files" and info.split_sha256 == "of the split"
     assert info.code_sha256 == code_digest("pipeline.training")
