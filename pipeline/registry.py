@@ -105,6 +105,10 @@ class RunRegistry:
             kept = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
         return kept and KeptPredictions(file=self._predictions_file(kept["digest"]), **kept)
 
+    def runs(self) -> dict[str, Path]:
+        """The files of all records by run id, oldest first."""
+        return {path.stem: path for path in sorted((self._root / "runs").glob("*.json"))}
+
     def span(self, fingerprint: str) -> int:
         """The number, from 1, of some data among all that were seen here; notes new ones."""
         path = self._root / "spans.json"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.model_info import ModelInfo
 
 
@@ -72,6 +74,39 @@ class RunRecord:
     def to_json(self) -> str:
         """Readable JSON; an undefined metric is null."""
         return json.dumps(_plain(asdict(self)), indent=2)
+
+
+def read_record(file: Path) -> RunRecord:
+    """Reads a record back; a metric or interval that is null is NaN again.
+
+    Raises:
+        UserError: the file is missing, or no record of this version.
+    """
+    from pydantic import TypeAdapter, ValidationError  # which other users of a record do without
+
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        for candidate in tree["candidates"].values():
+            for figures in ("metrics", "intervals"):
+                candidate[figures] = _undefined(candidate[figures])
+        return TypeAdapter(RunRecord).validate_python(tree)
+    except OSError as error:
+        raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            problem = error.errors()[0]
+            reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        raise UserError(f"{file} is no record of a run by this version ({reason})") from None
+
+
+def _undefined(value: Any) -> Any:
+    """Turns null into NaN."""
+    if isinstance(value, dict):
+        return {key: _undefined(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_undefined(item) for item in value]
+    return math.nan if value is None else value
 
 
 def _plain(value: Any) -> Any:

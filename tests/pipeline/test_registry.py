@@ -90,6 +90,12 @@ def test_earlier_runs_stay(registry: RunRegistry, make_record: MakeRecord, tmp_p
     assert files(tmp_path / "registry" / "runs") == {"a.json", "b.json"}
 
 
+def test_all_runs_are_known_oldest_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+    assert registry.runs() == {}
+    files = {run_id: registry.record(make_record(run_id=run_id)) for run_id in ("20240102", "20240101")}
+    assert list(registry.runs().items()) == sorted(files.items())
+
+
 def test_an_undefined_metric_is_null(registry: RunRegistry, make_record: MakeRecord) -> None:
     record = make_record()
     undefined = replace(record.candidates["vgg16"], metrics={"test": {"roc_auc": math.nan, "accuracy": 0.5}})

@@ -37,6 +37,11 @@ def test_every_file_is_counted_or_listed() -> None:
             "validation": {"benign": 0, "malignant": 1},
             "test": {"benign": 1, "malignant": 0},
         },
+        "patients": {
+            "train": {"benign": 2, "malignant": 0},
+            "validation": {"benign": 0, "malignant": 1},
+            "test": {"benign": 1, "malignant": 0},
+        },
         "quarantined": [
             {"path": "f.png", "reason": "zero bytes"},
             {"path": "z.txt", "reason": "outside the grammar"},
