@@ -44,7 +44,8 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     data = {
         "pipeline/configs/demo.yaml",
         "pipeline/data/breakhis_v1_names.txt.gz",
-        "pipeline/evaluation/report.html",
+        "pipeline/report/templates/page.html",
+        "pipeline/report/templates/style.css",
     }
     assert data | {
         "schemas/breakhis.pbtxt",

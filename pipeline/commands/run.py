@@ -46,7 +46,8 @@ def command(
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
-        from pipeline.evaluation.report import DATA_PAGE, write_report
+        from pipeline.report.run_files import DATA_PAGE
+        from pipeline.report.write_report import write_report
         from pipeline.runners.local import run_pipeline
 
         record = run_pipeline(config, checked, console=console)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from components.data_gate.judge import judge
 from components.data_gate.page import write_page
 from components.data_gate.split_files import read_statistics
 from pipeline.registry import KeptStatistics
+from pipeline.report import run_files
 from pipeline.run_record import RunRecord
 from pipeline.runners.lineage import Execution
 
@@ -21,7 +24,9 @@ def write_data_page(
     classes: Sequence[str],
     previous: KeptStatistics | None,
 ) -> None:
-    """Writes the page; DataGate's own outputs are not needed, which are gone where it failed.
+    """Writes the page, and beside it what is wrong as JSON.
+
+    DataGate's own outputs are not needed, which are gone where it failed.
 
     Args:
         path: of the page.
@@ -48,3 +53,5 @@ def write_data_page(
         judgement=judgement,
         statistics=sets,
     )
+    findings = json.dumps(asdict(judgement), indent=2)
+    path.with_name(run_files.FINDINGS).write_text(findings, encoding="utf-8")

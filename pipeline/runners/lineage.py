@@ -16,6 +16,7 @@ _OUTPUT_EVENTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 class OutputArtifact:
     """Where an artifact lies, and the properties its executor gave it."""
 
+    id: int  # in MLMD
     uri: Path
     properties: dict[str, Any]
 
@@ -24,6 +25,7 @@ class OutputArtifact:
 class Execution:
     """How an execution ended and what it put out, by output name."""
 
+    id: int  # in MLMD
     cached: bool
     outputs: dict[str, OutputArtifact]
 
@@ -35,11 +37,15 @@ def read_execution(connection: pb.ConnectionConfig, execution_id: int) -> Execut
     events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type in _OUTPUT_EVENTS]
     artifacts = {a.id: a for a in store.get_artifacts_by_id([event.artifact_id for event in events])}
     outputs = {event.path.steps[0].key: _output(artifacts[event.artifact_id]) for event in events}
-    return Execution(cached=execution.last_known_state == pb.Execution.CACHED, outputs=outputs)
+    return Execution(
+        id=execution_id,
+        cached=execution.last_known_state == pb.Execution.CACHED,
+        outputs=outputs,
+    )
 
 
 def _output(artifact: pb.Artifact) -> OutputArtifact:
     properties = {
         name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()
     }
-    return OutputArtifact(uri=Path(artifact.uri), properties=properties)
+    return OutputArtifact(id=artifact.id, uri=Path(artifact.uri), properties=properties)

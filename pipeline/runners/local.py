@@ -19,13 +19,14 @@ from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
-from pipeline.evaluation.report import DATA_PAGE
 from pipeline.evaluation.results import whole
 from pipeline.graph_digest import graph_digest
 from pipeline.model_info import read_model_info
 from pipeline.registry import KeptPredictions, KeptStatistics, RunRegistry
+from pipeline.report import run_files
 from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
+from pipeline.runners.collect import collect
 from pipeline.runners.data_page import write_data_page
 from pipeline.runners.explain_winner import explain_winner
 from pipeline.runners.lineage import Execution, read_execution
@@ -64,13 +65,14 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
         **_failure(monitor),
         **_results(config, workspace.served, monitor.executions),
     )
-    report = workspace.reports / record.run_id
-    files = write_results(report, monitor.executions, candidates=config.candidates)
+    folder = workspace.reports / record.run_id
+    files = write_results(folder, monitor.executions, candidates=config.candidates)
     predictions = files.get(record.winner) if record.winner else None
     registry.record(record, graph=graph, predictions=predictions, baseline=baseline)
+    collect(folder, monitor.executions, candidates=record.candidates, winner=record.winner)
     if "ExampleValidator" in monitor.executions:
         write_data_page(
-            report / DATA_PAGE,
+            folder / run_files.DATA_PAGE,
             monitor.executions,
             record=record,
             classes=config.data.classes,
@@ -81,7 +83,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
             explain_winner(
                 monitor.executions[f"Trainer-{record.winner}"].outputs["model"].uri,
                 record.examples / "Split-test",
-                workspace.reports / record.run_id / "explanations",
+                folder / run_files.EXPLANATIONS,
                 count=config.report.explanations,
                 kept=workspace.explanations,
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.predictions import FOLDER, read_predictions, write_predictions
+from pipeline.report import run_files
 from pipeline.runners.lineage import Execution
 
 
@@ -26,9 +27,9 @@ def write_results(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, (node, output, inner) in {
-        "results.json": ("ModelSelector", "results", ""),
-        "decision.json": ("ModelSelector", "decision", ""),
-        "gate.json": ("ModelGate", "blessing", "gate.json"),
+        run_files.RESULTS: ("ModelSelector", "results", ""),
+        run_files.DECISION: ("ModelSelector", "decision", ""),
+        run_files.GATE: ("ModelGate", "blessing", "gate.json"),
     }.items():
         if node in executions:
             tree = json.loads((executions[node].outputs[output].uri / inner).read_text(encoding="utf-8"))
@@ -36,7 +37,7 @@ def write_results(
     files = {}
     for candidate in candidates:
         if (node := f"Evaluator-{candidate}") in executions:
-            files[candidate] = folder / "predictions" / f"{candidate}.parquet"
+            files[candidate] = folder / run_files.PREDICTIONS / f"{candidate}.parquet"
             frame = read_predictions(executions[node].outputs["evaluation"].uri / FOLDER)
             write_predictions(frame, files[candidate])
     return files

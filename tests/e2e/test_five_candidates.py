@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ from pipeline.evaluation.predictions import read_predictions
 from pipeline.model_info import read_model_info
 from pipeline.models.decode_image import decode_images
 from pipeline.registry import RunRegistry
+from pipeline.report.write_report import write_report
+from pipeline.run_record import read_record
 from serving.client import Client
 from serving.dev_server import DevServer
 
@@ -263,6 +267,21 @@ def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(r
     assert (page.parent / "report.html").is_file()
     text = page.read_text("utf-8")
     assert "Nothing is wrong" in text and "Synthetic data" in text and "<facets-overview" in text
+
+
+def test_the_page_of_a_run_shows_all_there_is_and_needs_no_artifacts(runs: Runs, tmp_path: Path) -> None:
+    first = min((runs.output / "reports").iterdir())
+    text = (first / "report.html").read_text("utf-8")
+    empty = re.findall(r'<section id="(\w+)"(?:(?!</section>).)*?<p class="missing">', text, re.S)
+    assert set(empty) <= {"anomalies", "heat_maps"}  # no drift to measure, perhaps no image of some kind
+    shutil.copytree(first, tmp_path / "copied")
+    record = read_record(first / "report.json")
+    assert write_report(record, tmp_path / "copied").read_text("utf-8") == text
+
+
+def test_the_page_of_a_refused_run_says_so(runs: Runs) -> None:
+    last = max((runs.output / "reports").iterdir())
+    assert "below the minimum of 1" in (last / "report.html").read_text("utf-8")
 
 
 def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:

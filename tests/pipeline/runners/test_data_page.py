@@ -42,7 +42,7 @@ def executions(tmp_path: Path) -> dict[str, Execution]:
             file.write_bytes(content.SerializeToString())
 
     def execution(output: str) -> Execution:
-        return Execution(cached=False, outputs={output: OutputArtifact(tmp_path / output, {})})
+        return Execution(1, cached=False, outputs={output: OutputArtifact(1, tmp_path / output, {})})
 
     return {
         "ImportSchemaGen": execution("schema"),

@@ -16,7 +16,8 @@ from pipeline.runners.write_results import write_results
 
 
 def execution(**outputs: Path) -> Execution:
-    return Execution(cached=False, outputs={name: OutputArtifact(uri, {}) for name, uri in outputs.items()})
+    artifacts = {name: OutputArtifact(1, uri, {}) for name, uri in outputs.items()}
+    return Execution(1, cached=False, outputs=artifacts)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The run report: one page, made from what a run left in its folder."""

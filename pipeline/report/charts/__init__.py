@@ -1,0 +1,1 @@
+"""Small charts as SVG, which take their colours from the page."""
