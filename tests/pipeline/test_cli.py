@@ -82,7 +82,10 @@ def test_help_comes_within_a_second() -> None:
 def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
-    for command in ("run", "compile", "serve", "predict", "schema", "config", "data", "sample-data"):
+    for command in (
+        "run", "compile", "serve", "predict", "schema", "config", "data", "sample-data",
+        "report", "runs", "compare", "lineage",
+    ):  # fmt: skip
         assert f"  {command} " in finished.stdout
 
 
@@ -94,6 +97,10 @@ def test_help_needs_none_of_the_libraries() -> None:
         "serve",
         "predict",
         "sample-data",
+        "report",
+        "runs",
+        "compare",
+        "lineage",
         "config show",
         "data describe",
         "data download",
@@ -152,6 +159,9 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
         (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
+        (["report", "last"], "there is no run in runs/demo yet, nor is last the folder of one"),
+        (["compare", "last", "x"], "there is no run in runs/demo yet"),
+        (["lineage", "1"], "no run in runs/demo pushed version 1; none was pushed yet"),
         (["paint"], "No such command 'paint'"),
     ],
 )
