@@ -41,6 +41,7 @@ def test_every_node_succeeds_and_a_model_is_served(finished: Any) -> None:
     assert finished.code == 0, finished.stdout + finished.stderr
     assert set(finished.states().values()) == {"done"}
     assert "served version: " in finished.stdout
+    assert "no gate: gate.minimum is empty" in finished.stdout
     assert "8 images ingested (train 4, validation 2, test 2), 0 quarantined" in finished.stdout
 
 
