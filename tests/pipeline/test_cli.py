@@ -83,7 +83,7 @@ def test_help_needs_none_of_the_libraries() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
     for command in (
-        "run", "compile", "serve", "predict", "schema", "config", "data", "sample-data",
+        "run", "kubeflow", "serve", "predict", "schema", "config", "data", "sample-data",
         "report", "runs", "compare", "lineage",
     ):  # fmt: skip
         assert f"  {command} " in finished.stdout
@@ -93,7 +93,7 @@ def test_help_needs_none_of_the_libraries() -> None:
     "command",
     [
         "run",
-        "compile",
+        "kubeflow",
         "serve",
         "predict",
         "sample-data",
@@ -145,13 +145,16 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
     ("arguments", "message"),
     [
         (["config", "show", "--preset", "nightly"], "'nightly' is not one of 'demo', 'paper', 'production'"),
-        (["config", "show", "--set", "colour=red"], "colour: no such field; allowed here: beam, candidates,"),
+        (["config", "show", "--set", "colour=red"], "colour: no such field; allowed here: beam, calibration,"),
         (["config", "show", "--set", "seed"], "--set seed: write it as key.path=value"),
         (["config", "show", "--set", "image.size=1"], "image.size: Input should be greater than or equal to"),
         (["config", "show", "--config", "none.yaml"], "cannot read configuration none.yaml: No such file or"),
         (["run", "--preset", "nightly"], "'nightly' is not one of"),
         (["run", "--set", "colour=red"], "colour: no such field"),
-        (["compile", "--output", "pipeline.json"], "--output pipeline.json: Kubeflow takes a file that ends"),
+        (
+            ["kubeflow", "compile", "--output", "pipeline.json"],
+            "--output pipeline.json: Kubeflow takes a file that ends",
+        ),
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
         (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
@@ -313,14 +316,16 @@ def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., P
 
 def test_compile_names_a_missing_split_file(tmp_path: Path) -> None:
     settings = ("--set", f"data.split.file={tmp_path / 'none'}", "--set", f"output={tmp_path / 'out'}")
-    finished = knet_without(HEAVY, "compile", *settings)
+    finished = knet_without(HEAVY, "kubeflow", "compile", *settings)
     assert finished.code == 2
     assert f"data.split.file: no such file: {tmp_path / 'none'}" in finished.stderr
 
 
 def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     setting = f"candidates.vgg16.weights={tmp_path / 'missing.h5'}"
-    finished = knet_without(HEAVY, "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}")
+    finished = knet_without(
+        HEAVY, "kubeflow", "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}"
+    )
     assert finished.code == 2
     assert "candidates.vgg16.weights: no such file" in finished.stderr
 

@@ -8,16 +8,42 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.client import client
 
 from pipeline.config import load_config
-from pipeline.runners.kubeflow import compile_pipeline
+from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline, compile_spec
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("compiled") / "new" / "pipeline.yaml"
     compile_pipeline(load_config("demo"), output)
-    return yaml.safe_load(output.read_text("utf-8"))
+    return output
+
+
+@pytest.fixture(scope="module")
+def spec(compiled: Path) -> dict[str, Any]:
+    document: dict[str, Any] = next(yaml.safe_load_all(compiled.read_text("utf-8")))
+    return document
+
+
+def test_compiling_twice_gives_the_same_bytes(compiled: Path, tmp_path: Path) -> None:
+    compile_pipeline(load_config("demo"), tmp_path / "pipeline.yaml")
+    assert (tmp_path / "pipeline.yaml").read_bytes() == compiled.read_bytes()
+
+
+def test_the_client_of_kubeflow_takes_the_file(compiled: Path) -> None:
+    # What it reads a file with before it uploads it.
+    document = client._extract_pipeline_yaml(str(compiled))
+    assert document.pipeline_spec.pipeline_info.name == "knet-demo"
+    executors = document.platform_spec.platforms["kubernetes"].deployment_spec.executors
+    assert set(executors) == set(document.pipeline_spec.deployment_spec["executors"])
+
+
+def test_every_container_but_the_first_starts_our_entrypoint(spec: dict[str, Any]) -> None:
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        module = "fingerprint_node" if name == "DataFingerprint_executor" else "entrypoint"
+        assert executor["container"]["command"] == ["python", "-m", f"pipeline.runners.kubeflow.{module}"]
 
 
 def test_schema_version_is_2_1_0(spec: dict[str, Any]) -> None:
@@ -26,7 +52,7 @@ def test_schema_version_is_2_1_0(spec: dict[str, Any]) -> None:
 
 def test_every_node_is_a_task_with_an_argo_safe_name(spec: dict[str, Any]) -> None:
     tasks = spec["root"]["dag"]["tasks"]
-    assert len(tasks) == 21
+    assert len(tasks) == 22
     assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in tasks)
 
 
@@ -41,17 +67,15 @@ def test_the_data_gate_is_compiled_without_anything_to_compare_with(spec: dict[s
 
 
 def test_the_gate_is_compiled_without_a_baseline_unless_its_place_is_configured(
-    spec: dict[str, Any], tmp_path: Path
+    spec: dict[str, Any],
 ) -> None:
     def constants(tree: dict[str, Any]) -> dict[str, Any]:
         parameters = tree["root"]["dag"]["tasks"]["ModelGate"]["inputs"]["parameters"]
         return {name: value["runtimeValue"]["constant"] for name, value in parameters.items()}
 
     assert constants(spec)["baseline"] == ""
-    output = tmp_path / "pipeline.yaml"
     overrides = ["gate.margin=0.05", "kubeflow.baseline=/data/production.parquet"]
-    compile_pipeline(load_config("demo", overrides), output)
-    placed = constants(yaml.safe_load(output.read_text("utf-8")))
+    placed = constants(compile_spec(load_config("demo", overrides)))
     assert (placed["baseline"], placed["baseline_digest"]) == ("/data/production.parquet", "")
 
 
@@ -60,5 +84,6 @@ def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
 
 
 def test_every_node_carries_its_code_digest(spec: dict[str, Any]) -> None:
-    tasks = spec["root"]["dag"]["tasks"].values()
-    assert all("code_digest" in task["inputs"]["parameters"] for task in tasks)
+    tasks = spec["root"]["dag"]["tasks"]
+    cached = [task for name, task in tasks.items() if name != "DataFingerprint"]
+    assert all("code_digest" in task["inputs"]["parameters"] for task in cached)

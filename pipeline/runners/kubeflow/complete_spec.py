@@ -1,0 +1,143 @@
+"""Adds to TFX's compiled graph what open-source Kubeflow needs and TFX does not write."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.config import Config, KubeflowConfig, ResourcesConfig
+from pipeline.errors import UserError
+
+FINGERPRINT = "DataFingerprint"  # the node that looks at the data before ExampleGen does
+_INGEST = "BreakHisExampleGen"
+
+
+def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A PipelineSpec that the backend takes, and the document of the platform beside it.
+
+    Args:
+        spec: TFX's PipelineSpec, as JSON knows it.
+        config: the experiment.
+
+    Returns:
+        The PipelineSpec, with a first node whose output tells ExampleGen when the data are new, with the
+        location of the data as the run's parameter, retries, environment and resources; and the
+        SinglePlatformSpec of Kubernetes, with volumes, secrets, node selectors and tolerations.
+
+    Raises:
+        UserError: the configuration has resources for a node that there is not.
+    """
+    completed = copy.deepcopy(spec)
+    _add_fingerprint(completed, config)
+    _add_parameters(completed, config.kubeflow)
+    tasks = completed["root"]["dag"]["tasks"]
+    executors = completed["deploymentSpec"]["executors"]
+    _check_names(config.kubeflow, tasks)
+    platform = {}
+    for name, task in tasks.items():
+        label = completed["components"][task["componentRef"]["name"]]["executorLabel"]
+        resources = config.kubeflow.resources_of(name)
+        container = executors[label]["container"]
+        container["env"] = [
+            {"name": key, "value": value} for key, value in sorted(config.kubeflow.env.items())
+        ]
+        container["resources"] = _limits(resources)
+        task["retryPolicy"] = {
+            "maxRetryCount": config.kubeflow.retries,
+            "backoffDuration": "30s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": "600s",
+        }
+        platform[label] = _pod(config.kubeflow, resources)
+    return completed, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": platform}}}}
+
+
+def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
+    kinds = {node.partition("-")[0] for node in nodes}
+    for name in kubeflow.resources:
+        if name not in kinds and name not in nodes:
+            raise UserError(f"kubeflow.resources.{name}: no such node; there are {', '.join(sorted(nodes))}")
+
+
+def _add_fingerprint(spec: dict[str, Any], config: Config) -> None:
+    """A node that is never answered from the cache, as that knows nothing of what is in a file."""
+    label = f"{FINGERPRINT}_executor"
+    parameters = ("data_source", "data_root")
+    ingest = spec["root"]["dag"]["tasks"][_INGEST]
+    spec["components"][FINGERPRINT] = {
+        "executorLabel": label,
+        "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in parameters}},
+        "outputDefinitions": {"parameters": {"fingerprint": {"parameterType": "STRING"}}},
+    }
+    spec["root"]["dag"]["tasks"][FINGERPRINT] = {
+        "taskInfo": {"name": FINGERPRINT},
+        "componentRef": {"name": FINGERPRINT},
+        "inputs": {"parameters": {name: ingest["inputs"]["parameters"][name] for name in parameters}},
+    }
+    image = spec["deploymentSpec"]["executors"][f"{_INGEST}_executor"]["container"]["image"]
+    flags = [
+        *(f"--{name}={{{{$.inputs.parameters['{name}']}}}}" for name in parameters),
+        *(f"--class={name}" for name in config.data.classes),
+        *(["--keep_duplicate_slides"] if config.data.keep_duplicate_slides else []),
+        "--output={{$.outputs.parameters['fingerprint'].output_file}}",
+    ]
+    spec["deploymentSpec"]["executors"][label] = {
+        "container": {
+            "image": image,
+            "command": ["python", "-m", "pipeline.runners.kubeflow.fingerprint_node"],
+            "args": flags,
+        }
+    }
+    ingest["inputs"]["parameters"]["fingerprint"] = {
+        "taskOutputParameter": {"producerTask": FINGERPRINT, "outputParameterKey": "fingerprint"}
+    }
+    ingest.setdefault("dependentTasks", []).append(FINGERPRINT)
+
+
+def _add_parameters(spec: dict[str, Any], kubeflow: KubeflowConfig) -> None:
+    """Makes the place of the data a parameter of the run, so that one spec serves many data sets."""
+    values = {"data_source": kubeflow.data_source, "data_root": kubeflow.data_root}
+    definitions = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+    for name, value in values.items():
+        definitions[name] = {"parameterType": "STRING", "defaultValue": value}
+        for node in (_INGEST, FINGERPRINT):
+            task = spec["root"]["dag"]["tasks"][node]
+            task["inputs"]["parameters"][name] = {"componentInputParameter": name}
+
+
+def _limits(resources: ResourcesConfig) -> dict[str, Any]:
+    limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
+    if resources.gpus:
+        limits["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
+    return limits
+
+
+def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]:
+    """A KubernetesExecutorConfig, of kfp-kubernetes."""
+    pod: dict[str, Any] = {
+        "pvcMount": [
+            {"constant": volume.claim, "mountPath": volume.mount_path} for volume in kubeflow.volumes
+        ],
+        "secretAsEnv": [
+            {
+                "secretName": secret.name,
+                "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in secret.env.items()],
+            }
+            for secret in kubeflow.secrets
+        ],
+        "tolerations": [item.model_dump(exclude_none=True) for item in resources.tolerations],
+    }
+    if resources.node_selector:
+        pod["nodeSelector"] = {"labels": dict(resources.node_selector)}
+    if resources.shared_memory_gb:
+        # Workers of tf.data and NCCL share memory; a pod has 64 MB of it by default.
+        pod["emptyDirMounts"] = [
+            {
+                "volumeName": "shared-memory",
+                "mountPath": "/dev/shm",
+                "medium": "Memory",
+                "sizeLimit": f"{resources.shared_memory_gb:g}Gi",
+            }
+        ]
+    return {name: value for name, value in pod.items() if value}

@@ -1,0 +1,127 @@
+"""What a container of the compiled graph runs: one executor of TFX or ours.
+
+TFX's own entrypoint fails on open-source Kubeflow, whose artifacts come without types and with URIs that
+TensorFlow cannot open. This one completes what it is told, and imports what its executor needs and no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from pipeline.errors import UserError
+from pipeline.runners.kubeflow.invocation import local_invocation
+from pipeline.runners.kubeflow.remote_uris import remote_uri
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the executor that the arguments name; the last line of the log says why, where it fails.
+
+    Args:
+        arguments: those that TFX compiles into a container; what is unknown is Beam's.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"
+    signal.signal(signal.SIGTERM, _stop)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="entrypoint", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True, metavar="EXECUTOR_INPUT")
+    parser.add_argument("--json_serialized_inputs_spec_args", required=True, metavar="INPUTS_SPEC")
+    options, beam_args = parser.parse_known_args(arguments)
+    try:
+        run_executor(
+            options.executor_class_path,
+            invocation=options.json_serialized_invocation_args,
+            inputs_spec=options.json_serialized_inputs_spec_args,
+            beam_args=beam_args,
+        )
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        logging.shutdown()
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_args: Sequence[str]) -> None:
+    """Runs an executor and writes what it made where the invocation says.
+
+    Args:
+        class_path: the executor's import path.
+        invocation: an ExecutorInput as JSON.
+        inputs_spec: a ComponentInputsSpec as JSON.
+        beam_args: for executors that run Beam.
+    """
+    message = local_invocation(invocation, inputs_spec)
+    _skip_other_components()
+
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.dsl.components.base.base_executor import BaseExecutor
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
+    from tfx.utils import import_utils
+
+    parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
+    spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
+    names: dict[int, str] = {}
+    inputs = utils.parse_raw_artifact_dict(parsed.inputs.artifacts, names)
+    outputs = utils.parse_raw_artifact_dict(parsed.outputs.artifacts, names)
+    properties = utils.parse_execution_properties(
+        parsed.inputs.parameter_values, parsed.inputs.parameters, spec
+    )
+    output_file = Path(parsed.outputs.output_file)
+    place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
+    executor_class = import_utils.import_class_by_path(class_path)
+    if issubclass(executor_class, BaseBeamExecutor):
+        context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), **place)
+    else:
+        context = BaseExecutor.Context(extra_flags=list(beam_args), **place)
+    executor_class(context).Do(inputs, outputs, properties)
+
+    made = pipeline_spec_pb2.ExecutorOutput()
+    for name, artifacts in utils.translate_executor_output(outputs, names).items():
+        for artifact in artifacts.artifacts:
+            artifact.uri = remote_uri(artifact.uri)
+        made.artifacts[name].CopyFrom(artifacts)
+    for name in parsed.outputs.parameters:
+        made.parameter_values[name].CopyFrom(_value(outputs[name][0]))
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    output_file.write_text(json_format.MessageToJson(made), encoding="utf-8")
+
+
+def _value(artifact: Any) -> Any:
+    """The content of a value artifact, for a node that takes it as a parameter."""
+    from google.protobuf import json_format, struct_pb2
+
+    return json_format.Parse(json.dumps(artifact.read()), struct_pb2.Value())
+
+
+def _skip_other_components() -> None:
+    """Keeps `tfx.components` from importing every component there is when one executor is asked for."""
+    spec = importlib.util.find_spec("tfx.components")
+    assert spec is not None and spec.submodule_search_locations is not None
+    package = ModuleType("tfx.components")
+    package.__spec__, package.__path__ = spec, list(spec.submodule_search_locations)
+    sys.modules["tfx.components"] = package
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    """Kubernetes stops a container by this signal and waits for a while: time to write out what is known."""
+    print("error: stopped by SIGTERM", file=sys.stderr, flush=True)
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Runs a compiled graph as Kubeflow's backend and launcher do, with a process for each container.
+
+What it does is read from the sources of Kubeflow Pipelines 2.x: artifacts come without types and with the
+URIs of an object store, inputs are downloaded and outputs uploaded by the launcher, and a node is not run
+where one with the same image, arguments, parameters and inputs was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.runners.kubeflow.remote_uris import ROOT
+
+_OUTPUT_FILE = "tmp/kfp_outputs/output_metadata.json"
+_PARAMETERS = "tmp/kfp/outputs"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a node left: artifacts by name, as RuntimeArtifact messages in JSON, and parameters."""
+
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """How a node of the simulated graph fared."""
+
+    node: str
+    state: str  # done or cached
+    outputs: Outputs
+
+
+class Simulator:
+    """A cluster of one machine.
+
+    Buckets are folders under `<root>/store`, the cache of nodes is in `<root>/cache`, and every run has a
+    folder of its own with a file for the log of each node.
+    """
+
+    def __init__(
+        self, root: Path, *, run_id: str, told: Callable[[NodeResult], object] = lambda result: None
+    ) -> None:
+        """Makes a cluster that keeps its store and cache in a folder, or goes on with one."""
+        self._root = root.absolute()
+        self._run = self._root / "runs" / run_id
+        self._run_id = run_id
+        self._told = told
+
+    def run(self, spec: Mapping[str, Any], *, pipeline_root: str) -> dict[str, NodeResult]:
+        """Runs every node of a PipelineSpec in order.
+
+        Args:
+            spec: the first document that `knet kubeflow compile` writes.
+            pipeline_root: a folder in a bucket, such as `minio://mlpipeline/knet`.
+
+        Returns:
+            By node, what it left.
+
+        Raises:
+            UserError: the backend would refuse the graph, or a container failed; the text ends with the last
+                line of its log, and names the file of all of it.
+        """
+        results: dict[str, NodeResult] = {}
+        parameters = _defaults(spec)
+        for name, task in _in_order(spec["root"]["dag"]["tasks"]):
+            component = spec["components"][task["componentRef"]["name"]]
+            executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+            if set(executor) != {"container"}:
+                raise UserError(f"{name}: Kubeflow runs containers alone, not {', '.join(executor)}")
+            inputs = _inputs(task, results, parameters)
+            results[name] = self._node(
+                name, component, executor["container"], inputs, task=task, pipeline_root=pipeline_root
+            )
+            self._told(results[name])
+        return results
+
+    def _node(
+        self,
+        name: str,
+        component: Mapping[str, Any],
+        container: Mapping[str, Any],
+        inputs: dict[str, Any],
+        *,
+        task: Mapping[str, Any],
+        pipeline_root: str,
+    ) -> NodeResult:
+        entry = self._root / "cache" / f"{_cache_key(container, inputs, component)}.json"
+        cached = task.get("cachingOptions", {}).get("enableCache", False)
+        if cached and entry.is_file():
+            return NodeResult(name, "cached", Outputs(**json.loads(entry.read_text(encoding="utf-8"))))
+        outputs = self._container(name, component, container, inputs, pipeline_root=pipeline_root)
+        if cached:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            entry.write_text(json.dumps(vars(outputs)), encoding="utf-8")
+        return NodeResult(name, "done", outputs)
+
+    def _container(
+        self,
+        name: str,
+        component: Mapping[str, Any],
+        container: Mapping[str, Any],
+        inputs: dict[str, Any],
+        *,
+        pipeline_root: str,
+    ) -> Outputs:
+        """What the launcher does in a pod, whose file system is a folder here."""
+        pod = self._run / name
+        shutil.rmtree(pod, ignore_errors=True)
+        pod.mkdir(parents=True)
+        message = _executor_input(component, inputs, folder=f"{pipeline_root}/{self._run_id}/{name}", pod=pod)
+        for held in message["inputs"]["artifacts"].values():
+            for artifact in held["artifacts"]:
+                self._copy(self._stored(artifact["uri"]), self._in_pod(pod, artifact["uri"]))
+        for held in message["outputs"]["artifacts"].values():
+            for artifact in held["artifacts"]:
+                self._in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
+        (pod / _PARAMETERS).mkdir(parents=True)
+        self._execute(name, container, message, pod)
+        artifacts = _made(name, message, pod / _OUTPUT_FILE)
+        for artifact in artifacts.values():
+            self._copy(self._in_pod(pod, artifact["uri"]), self._stored(artifact["uri"]))
+        parameters = {
+            key: Path(value["outputFile"]).read_text(encoding="utf-8")
+            for key, value in message["outputs"]["parameters"].items()
+        }
+        return Outputs(artifacts, parameters)
+
+    def _execute(
+        self, name: str, container: Mapping[str, Any], message: Mapping[str, Any], pod: Path
+    ) -> None:
+        command = [
+            _substitute(word, message) for word in (*container.get("command", ()), *container.get("args", ()))
+        ]
+        if command[0] == "python":
+            command[0] = sys.executable
+        log = pod / "log.txt"
+        with log.open("w", encoding="utf-8") as stream:
+            code = subprocess.run(
+                command,
+                env={
+                    **os.environ,
+                    **{item["name"]: item["value"] for item in container.get("env", ())},
+                    ROOT: str(pod),
+                },
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        if code != 0:
+            last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            raise UserError(f"{name} ended with code {code}: {last} (its whole log: {log})")
+
+    def _stored(self, uri: str) -> Path:
+        scheme, _, path = uri.partition("://")
+        return self._root / "store" / scheme / path
+
+    def _in_pod(self, pod: Path, uri: str) -> Path:
+        scheme, _, path = uri.partition("://")
+        return pod / ("gcs" if scheme == "gs" else scheme) / path
+
+    def _copy(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copy2(source, target)
+
+
+def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the run's parameters; the backend refuses a run that leaves one without."""
+    definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    missing = [name for name, definition in definitions.items() if "defaultValue" not in definition]
+    if missing:
+        raise UserError(f"parameter {missing[0]} has no default value")
+    return {name: definition["defaultValue"] for name, definition in definitions.items()}
+
+
+def _in_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The nodes, each after those that it names."""
+    done: set[str] = set()
+    while len(done) < len(tasks):
+        ready = [name for name, task in tasks.items() if name not in done and _named_by(task) <= done]
+        if not ready:
+            raise UserError(f"{', '.join(sorted(set(tasks) - done))}: wait for a node that there is not")
+        for name in ready:
+            yield name, tasks[name]
+            done.add(name)
+
+
+def _named_by(task: Mapping[str, Any]) -> set[str]:
+    inputs = task.get("inputs", {})
+    return {
+        *task.get("dependentTasks", ()),
+        *(a["taskOutputArtifact"]["producerTask"] for a in inputs.get("artifacts", {}).values()),
+        *(
+            p["taskOutputParameter"]["producerTask"]
+            for p in inputs.get("parameters", {}).values()
+            if "taskOutputParameter" in p
+        ),
+    }
+
+
+def _inputs(
+    task: Mapping[str, Any], results: Mapping[str, NodeResult], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A task's parameters and artifacts, as ExecutorInput.Inputs in JSON."""
+
+    def value(given: Mapping[str, Any]) -> Any:
+        if "taskOutputParameter" in given:
+            output = given["taskOutputParameter"]
+            return results[output["producerTask"]].outputs.parameters[output["outputParameterKey"]]
+        if "componentInputParameter" in given:
+            return parameters[given["componentInputParameter"]]
+        return given["runtimeValue"]["constant"]
+
+    def artifact(given: Mapping[str, Any]) -> dict[str, Any]:
+        output = given["taskOutputArtifact"]
+        made = results[output["producerTask"]].outputs.artifacts[output["outputArtifactKey"]]
+        return {**made, "type": {"instanceSchema": ""}}  # the backend knows no TFX type
+
+    given = task.get("inputs", {})
+    return {
+        "parameterValues": {name: value(item) for name, item in given.get("parameters", {}).items()},
+        "artifacts": {
+            name: {"artifacts": [artifact(item)]} for name, item in given.get("artifacts", {}).items()
+        },
+    }
+
+
+def _executor_input(
+    component: Mapping[str, Any], inputs: dict[str, Any], *, folder: str, pod: Path
+) -> dict[str, Any]:
+    definitions = component.get("outputDefinitions", {})
+    artifacts = {
+        name: {
+            "artifacts": [
+                {"name": name, "type": definition["artifactType"], "uri": f"{folder}/{name}", "metadata": {}}
+            ]
+        }
+        for name, definition in definitions.get("artifacts", {}).items()
+    }
+    parameters = {
+        name: {"outputFile": str(pod / _PARAMETERS / name)} for name in definitions.get("parameters", {})
+    }
+    outputs = {"artifacts": artifacts, "parameters": parameters, "outputFile": str(pod / _OUTPUT_FILE)}
+    return {"inputs": inputs, "outputs": outputs}
+
+
+def _substitute(word: str, message: Mapping[str, Any]) -> str:
+    """Puts values in the place of the launcher's placeholders."""
+    word = word.replace("{{$}}", json.dumps(message))
+    for name, value in message["inputs"]["parameterValues"].items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        word = word.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text)
+    for name, value in message["outputs"]["parameters"].items():
+        word = word.replace(f"{{{{$.outputs.parameters['{name}'].output_file}}}}", value["outputFile"])
+    return word
+
+
+def _made(node: str, message: Mapping[str, Any], output_file: Path) -> dict[str, dict[str, Any]]:
+    """The output artifacts, with what the container wrote about them."""
+    written = (
+        json.loads(output_file.read_text(encoding="utf-8")).get("artifacts", {})
+        if output_file.is_file()
+        else {}
+    )
+    made = {}
+    for name, held in message["outputs"]["artifacts"].items():
+        (artifact,) = held["artifacts"]
+        (told,) = written.get(name, {}).get("artifacts", [{}])
+        uri = told.get("uri", artifact["uri"])
+        if "://" not in uri:
+            raise UserError(
+                f"{node}: the container names {uri} for its output {name}: Kubeflow's launcher would not "
+                "upload it, and the nodes behind would find nothing"
+            )
+        identity = hashlib.sha256(uri.encode()).hexdigest()
+        made[name] = {"name": identity, "uri": uri, "metadata": told.get("metadata", {})}
+    return made
+
+
+def _cache_key(container: Mapping[str, Any], inputs: Mapping[str, Any], component: Mapping[str, Any]) -> str:
+    """Holds what the backend's key does: no content of a file is among it."""
+    artifacts = {
+        name: [artifact["name"] for artifact in held["artifacts"]]
+        for name, held in inputs["artifacts"].items()
+    }
+    key = {
+        "container": {name: container.get(name) for name in ("image", "command", "args")},
+        "parameters": inputs["parameterValues"],
+        "artifacts": artifacts,
+        "outputs": component.get("outputDefinitions", {}),
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
