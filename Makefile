@@ -50,7 +50,8 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 .PHONY: proto
 proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
 	$(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc \
-		-I. --include_imports --descriptor_set_out=serving/messages.binpb serving/predict.proto
+		-I. --include_imports --descriptor_set_out=serving/messages.binpb \
+		serving/predict.proto serving/example.proto
 
 .PHONY: facets
 facets: .venv/.run ## Bundle facets, which shows statistics, into components/data_gate/facets.html.gz

@@ -52,7 +52,7 @@ def ingest_plain(source: Path, out: Path) -> None:
 
     catalog = read_catalog(source)
     files = catalog.source.parts(image.path for image in catalog.images)
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
     hashes = []
     with tf.io.TFRecordWriter(str(out / "plain.gz"), options) as writer:
         for image, file in zip(catalog.images, files.values(), strict=True):

@@ -42,13 +42,10 @@ def _pixel_statistics(inputs: dict[str, Any]) -> tuple[Any, Any]:
         tf.cast(tf.concat([inputs[f"image/{name}_{colour}"] for colour in _COLOURS], axis=1), tf.float64)
         for name in ("mean", "std")
     )
-    images = tf.cast(tft.sum(tf.ones_like(means[:, 0], tf.int64)), tf.float64)
-
-    def average(values: Any) -> Any:
-        # Sums of integers are exact, so that the order in which several workers are done does not matter.
-        whole = tf.cast(tf.round(values * _PARTS), tf.int64)
-        return tf.cast(tft.sum(whole, reduce_instance_dims=False), tf.float64) / _PARTS / images
-
-    mean = average(means)
-    variance = average(tf.square(stds) + tf.square(means)) - tf.square(mean)
-    return tf.cast(mean, tf.float32), tf.cast(tf.sqrt(tf.maximum(variance, 1.0)), tf.float32)
+    values = tf.concat([tf.ones_like(means[:, :1]), means, tf.square(stds) + tf.square(means)], axis=1)
+    # Sums of integers are exact, so that the order in which several workers are done does not matter.
+    whole = tf.cast(tf.round(values * _PARTS), tf.int64)
+    sums = tf.cast(tft.sum(whole, reduce_instance_dims=False), tf.float64)
+    mean, square = sums[1:4] / sums[0], sums[4:] / sums[0]
+    std = tf.sqrt(tf.maximum(square - tf.square(mean), 1.0))
+    return tf.cast(mean, tf.float32), tf.cast(std, tf.float32)

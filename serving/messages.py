@@ -1,4 +1,4 @@
-"""TF Serving's Predict messages, the same on the wire as the official ones, without TensorFlow."""
+"""TensorFlow's examples and TF Serving's Predict messages, the same on the wire, without TensorFlow."""
 
 from pathlib import Path
 from typing import Any
@@ -21,3 +21,4 @@ TensorShapeProto = _MESSAGES["TensorShapeProto"]
 ModelSpec = _MESSAGES["ModelSpec"]
 PredictRequest = _MESSAGES["PredictRequest"]
 PredictResponse = _MESSAGES["PredictResponse"]
+Example = _MESSAGES["Example"]

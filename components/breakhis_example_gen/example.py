@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.breakhis_example_gen.image_file import ImageFile
 from components.breakhis_example_gen.image_scalars import image_scalars
 from components.breakhis_example_gen.quality import examine
-from components.breakhis_example_gen.quarantine import UnusableError
 from pipeline import features
-
-_JPEG_BEGIN = b"\xff\xd8"
+from serving.messages import Example
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,6 @@ def make_example(image: ImageFile, content: bytes, *, split: str, classes: Seque
         UnusableError: the content is not an image that can be used; the text is the reason.
     """
     good = examine(content)
-    _check_decodable(good.encoded)
     height, width, _ = good.pixels.shape
     texts = {
         features.PATH: image.path,
@@ -42,7 +38,7 @@ def make_example(image: ImageFile, content: bytes, *, split: str, classes: Seque
         features.SPLIT: split,
         **dict(image.columns),
     }
-    example = tf.train.Example()
+    example = Example()
     feature = example.features.feature
     feature[features.IMAGE].bytes_list.value.append(good.encoded)
     feature[features.LABEL].int64_list.value.append(classes.index(image.label))
@@ -53,16 +49,6 @@ def make_example(image: ImageFile, content: bytes, *, split: str, classes: Seque
     for name, value in image_scalars(good.pixels).items():
         feature[name].float_list.value.append(value)
     return Ingested(example.SerializeToString(deterministic=True), _pixel_hash(good.pixels))
-
-
-def _check_decodable(encoded: bytes) -> None:
-    """Refuses the damaged JPEGs that Pillow decodes and TensorFlow does not; there are no such PNGs."""
-    if not encoded.startswith(_JPEG_BEGIN):
-        return
-    try:
-        tf.io.decode_jpeg(encoded)
-    except tf.errors.InvalidArgumentError:
-        raise UnusableError("truncated or damaged (a served model could not decode it)") from None
 
 
 def _pixel_hash(pixels: NDArray[np.uint8]) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from components.breakhis_example_gen.check_jpeg import check_jpeg
 from components.breakhis_example_gen.quarantine import UnusableError, check_size
 
 MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
@@ -57,6 +58,7 @@ def examine(content: bytes) -> GoodImage:
             if image.format == "PNG":
                 _check_png(content)
             image.load()
+            _check_upright(image)
             pixels = np.asarray(image)
             kind = image.format
     except UnusableError:
@@ -67,6 +69,8 @@ def examine(content: bytes) -> GoodImage:
         raise UnusableError(f"decompression bomb: more than {MAX_PIXELS} pixels") from None
     except Exception as error:  # decoders raise anything on a damaged file
         raise UnusableError(f"truncated or damaged ({error})") from None
+    if kind == "JPEG":
+        check_jpeg(content)
     return GoodImage(pixels, content if kind in _STORED_AS_THEY_ARE else _as_png(pixels))
 
 
@@ -95,6 +99,22 @@ def check_header(image: Any, content: bytes) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise UnusableError(f"{frames} images in one file")
+    if image.format != "PNG":  # which may say it behind the pixels
+        _check_upright(image)
+
+
+def _check_upright(image: Any) -> None:
+    """Refuses what viewers turn or mirror when they show it: TensorFlow, and so a served model, does not.
+
+    Args:
+        image: as Pillow opened it; a TIFF before it is loaded, which turns it.
+
+    Raises:
+        UnusableError: its EXIF orientation is another than upright.
+    """
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    if orientation in range(2, 9):
+        raise UnusableError(f"EXIF orientation {orientation}, which models do not see; save it upright")
 
 
 def _bits(image: Any, content: bytes) -> tuple[int, ...]:
@@ -109,8 +129,14 @@ def _check_png(content: bytes) -> None:
     """Checks that all chunks are there and their checksums right, which loading does not."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.verify()
+    check_png_end(content)
+
+
+def check_png_end(content: bytes) -> None:
+    """Refuses a PNG, or the last bytes of one, that does not end as it must."""
     if not content.endswith(PNG_END):
-        raise UnusableError("truncated or damaged (its end is missing)")
+        what = "there are bytes behind its end" if PNG_END in content else "its end is missing"
+        raise UnusableError(f"truncated or damaged ({what})")
 
 
 def _as_png(pixels: NDArray[np.uint8]) -> bytes:

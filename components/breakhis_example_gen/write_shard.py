@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import uuid
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
-import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
 
 from components.breakhis_example_gen.example import make_example
 from components.breakhis_example_gen.quarantine import UnusableError
 from components.breakhis_example_gen.shards import Shard
 from components.breakhis_example_gen.sources.source import RandomAccessSource, Reader
+from components.breakhis_example_gen.tf_record import tf_record
 
 
 class WriteShard(beam.DoFn):
@@ -27,7 +29,7 @@ class WriteShard(beam.DoFn):
 
         Args:
             source: of the images.
-            folder: of the examples; it may be anywhere where TensorFlow can write.
+            folder: of the examples; it may be anywhere where Beam can write.
             classes: the name of each label.
         """
         self._source = source
@@ -48,9 +50,8 @@ class WriteShard(beam.DoFn):
         """Writes the file whole or not at all, since a worker may be asked twice."""
         assert self._reader is not None
         part = f"{self._folder}/.{uuid.uuid4().hex}"
-        # Level 1: the images are compressed already.
-        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
-        with tf.io.TFRecordWriter(part, options) as writer:
+        # TFX expects gzip, but images are compressed already: level 0. No time, so that bytes are the same.
+        with FileSystems.create(part) as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as writer:
             for image in shard.images:
                 fate = {
                     "split": shard.split,
@@ -65,6 +66,6 @@ class WriteShard(beam.DoFn):
                 except UnusableError as reason:
                     yield json.dumps({**fate, "reason": str(reason)})
                 else:
-                    writer.write(ingested.record)
+                    writer.write(tf_record(ingested.record))
                     yield json.dumps({**fate, "pixels": ingested.pixel_hash})
-        tf.io.gfile.rename(part, f"{self._folder}/{shard.file}", overwrite=True)
+        FileSystems.rename([part], [f"{self._folder}/{shard.file}"])

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.breakhis_example_gen.quality import FORMATS, PNG_END, check_header
+from components.breakhis_example_gen.quality import FORMATS, check_header, check_png_end
 from components.breakhis_example_gen.quarantine import UnusableError
 
 _START = 32  # bytes, in which a PNG says how many bits it has
+_END = 1024  # bytes, in which it ends, with what was put behind it
 
 
 def check_headers(folder: Path, paths: Sequence[str]) -> dict[str, str]:
@@ -39,9 +40,8 @@ def _reason(path: Path) -> str | None:
             with Image.open(file, formats=FORMATS) as image:
                 check_header(image, start)
                 if image.format == "PNG":
-                    file.seek(-len(PNG_END), os.SEEK_END)
-                    if file.read() != PNG_END:
-                        return "truncated or damaged (its end is missing)"
+                    file.seek(-min(_END, path.stat().st_size), os.SEEK_END)
+                    check_png_end(file.read())
     except UnusableError as error:
         return str(error)
     except Exception as error:  # decoders raise anything on a damaged file

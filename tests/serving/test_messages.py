@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from google.protobuf.descriptor_pb2 import DescriptorProto
+from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
@@ -16,6 +17,7 @@ PAIRS = [
     (messages.ModelSpec, model_pb2.ModelSpec),
     (messages.PredictRequest, predict_pb2.PredictRequest),
     (messages.PredictResponse, predict_pb2.PredictResponse),
+    (messages.Example, example_pb2.Example),
 ]
 
 
@@ -92,3 +94,16 @@ def test_response_survives_the_round_trip(values: list[Any]) -> None:
     assert ours.model_spec.version.value == 2**40
     back = predict_pb2.PredictResponse.FromString(ours.SerializeToString())
     assert back == official
+
+
+def test_example_is_the_official_one_byte_by_byte() -> None:
+    ours, official = messages.Example(), example_pb2.Example()
+    for example in (ours, official):
+        feature = example.features.feature
+        feature["image/encoded"].bytes_list.value.extend([b"\x89PNG", b""])
+        feature["label"].int64_list.value.extend([1, -(2**40)])
+        feature["image/std_red"].float_list.value.append(0.1)
+        feature["empty"].SetInParent()
+    serialised = official.SerializeToString(deterministic=True)
+    assert ours.SerializeToString(deterministic=True) == serialised
+    assert messages.Example.FromString(serialised) == ours

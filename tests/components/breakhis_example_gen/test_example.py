@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-import tensorflow as tf
-from hypothesis import given
-from hypothesis import strategies as st
 
 from components.breakhis_example_gen.example import make_example
 from components.breakhis_example_gen.image_file import ImageFile
@@ -16,6 +12,7 @@ from components.breakhis_example_gen.image_scalars import image_scalars
 from components.breakhis_example_gen.quality import examine
 from components.breakhis_example_gen.quarantine import UnusableError
 from pipeline import features
+from serving.messages import Example
 
 CLASSES = ("benign", "malignant")
 IMAGE = ImageFile(
@@ -27,7 +24,7 @@ IMAGE = ImageFile(
 
 
 def values(record: bytes) -> dict[str, list[int] | list[bytes] | list[float]]:
-    feature = tf.train.Example.FromString(record).features.feature
+    feature = Example.FromString(record).features.feature
     return {name: list(getattr(of, of.WhichOneof("kind")).value) for name, of in feature.items()}
 
 
@@ -73,40 +70,3 @@ def test_the_hash_is_of_the_pixels_and_not_of_the_file(picture: Callable[..., by
 def test_a_truncated_image_is_unusable(picture: Callable[..., bytes], kept: int) -> None:
     with pytest.raises(UnusableError):
         make_example(IMAGE, picture(size=(70, 46))[:kept], split="train", classes=CLASSES)
-
-
-@given(positions=st.lists(st.integers(0), min_size=1, max_size=3), value=st.integers(0, 255))
-def test_what_is_accepted_a_served_model_can_decode(positions: list[int], value: int, jpeg: bytes) -> None:
-    content = bytearray(jpeg)
-    for position in positions:
-        content[position % len(content)] = value
-    try:
-        record = make_example(IMAGE, bytes(content), split="train", classes=CLASSES).record
-    except UnusableError:
-        return
-    (encoded,) = values(record)[features.IMAGE]
-    assert tf.io.decode_image(encoded, channels=3).shape.rank == 3
-
-
-@pytest.fixture(scope="module")
-def jpeg() -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-    return tf.io.encode_jpeg(pixels).numpy()
-
-
-def test_a_jpeg_that_only_pillow_decodes_is_unusable(jpeg: bytes) -> None:
-    begin = jpeg.index(b"\xff\xda")
-
-    def damaged(position: int) -> bytes:
-        return jpeg[:position] + b"\xff\xe0" + jpeg[position + 2 :]  # a marker amid the pixels
-
-    def reason(content: bytes) -> str:
-        try:
-            examine(content)
-            make_example(IMAGE, content, split="train", classes=CLASSES)
-        except UnusableError as error:
-            return str(error)
-        return ""
-
-    reasons = {reason(damaged(position)) for position in range(begin + 300, len(jpeg) - 40)}
-    assert "truncated or damaged (a served model could not decode it)" in reasons

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from components.breakhis_example_gen.quality import MAX_PIXELS, examine
 from components.breakhis_example_gen.quarantine import UnusableError
@@ -114,6 +114,34 @@ def test_several_images_in_one_file_are_named(picture: Picture) -> None:
         examine(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
 
 
+def with_orientation(kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return saved(Image.new("RGB", (40, 32)), kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [2, 6])
+def test_an_image_that_is_to_be_turned_is_named(kind: str, orientation: int) -> None:
+    with pytest.raises(UnusableError, match=f"^EXIF orientation {orientation}, which models do not see"):
+        examine(with_orientation(kind, orientation))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [0, 1])
+def test_an_image_that_is_upright_by_its_exif_is_good(kind: str, orientation: int) -> None:
+    assert examine(with_orientation(kind, orientation)).pixels.shape == (32, 40, 3)
+
+
+def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    whole = png()
+    end = whole.index(chunk(b"IEND"))
+    with pytest.raises(UnusableError, match="^EXIF orientation 3"):
+        examine(whole[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + whole[end:])
+
+
 @pytest.mark.parametrize(("width", "height"), [(31, 500), (500, 31), (1, 1)])
 def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, height: int) -> None:
     with pytest.raises(UnusableError, match=f"^too small: {width}x{height}, at least 32 pixels a side"):
@@ -135,6 +163,7 @@ def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: 
         (b"GIF89a" + bytes(100), "not an image, or damaged in its first bytes"),
         (png(rows=0), "truncated or damaged"),
         (png()[: -len(chunk(b"IEND"))], "truncated or damaged"),
+        (png() + b"\n", r"truncated or damaged \(there are bytes behind its end\)"),
     ],
 )
 def test_what_is_no_image_is_named(content: bytes, reason: str) -> None:

@@ -29,6 +29,7 @@ def test_whole_images_have_no_problem(tmp_path: Path, picture: Callable[..., byt
         ),
         (lambda content: content[:20], "not an image, or damaged in its first bytes"),
         (lambda content: content[:-1], "truncated or damaged (its end is missing)"),
+        (lambda content: content + b"\0", "truncated or damaged (there are bytes behind its end)"),
         (
             lambda content: content[:24] + b"\x10" + content[25:],
             "not an image, or damaged in its first bytes",
