@@ -79,7 +79,7 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
         "span": 1,
         "max_bad_share": 0.0,
         "allow_leaks": 1,  # few images are distinct
-        "split": json.dumps(load_config("paper").split_settings),
+        "split": json.dumps(load_config("paper", ["data.slices=[]"]).split_settings),
         "keep_duplicate_slides": 1,
         "seed": 0,
     }
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, nargs="+", default=[500, 2000, 7909])
     parser.add_argument("--size", default="350x230", help="width x height of an image; BreaKHis has 700x460")
-    parser.add_argument("--only", default="", help="jobs whose names start so")
+    parser.add_argument("--only", nargs="+", default=[""], help="jobs whose names start so")
     parser.add_argument("--job", nargs=3, metavar=("NAME", "SOURCE", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
@@ -195,7 +195,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             source = write_images(folder, count=count, width=width, height=height)
-            for name in (name for name in JOBS if name.startswith(arguments.only)):
+            for name in (name for name in JOBS if name.startswith(tuple(arguments.only))):
                 out = folder / name.replace(" ", "-")
                 of = source if name.startswith("ingest") else folder / "ingest,-ours,-1-process" / "examples"
                 out.mkdir(parents=True)

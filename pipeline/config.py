@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,7 +82,9 @@ class DataConfig(_Section):
     root: Path | None = None  # folder or archive that a manifest's paths are in; none means the manifest's
     sample: SampleConfig = SampleConfig()
     classes: tuple[ClassName, ClassName] = ("benign", "malignant")  # the second is the positive one
-    slices: tuple[str, ...] = ("magnification", "subtype")  # columns by which the models are judged too
+    # columns by which the models are judged too; none means magnification and subtype of BreaKHis, and all
+    # further columns of a manifest
+    slices: tuple[str, ...] | None = None
     schema_file: Path | None = None  # none means the bundled one for BreaKHis or for manifests
     max_bad_share: float = Field(0.0, ge=0, lt=1)  # of unusable images above which a run fails
     allow_leaks: bool = False  # go on where the same pixels are in several splits, under several patients
@@ -408,14 +411,24 @@ class Config(_Section):
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")
         return self
 
+    def with_slices(self, columns: Sequence[str]) -> Config:
+        """The same, with these columns to slice by where it names none."""
+        if self.data.slices is not None:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"slices": tuple(columns)})})
+
     @property
     def split_settings(self) -> dict[str, Any]:
-        """All that decides who is in which split, as `make_split` takes it and JSON can hold it."""
+        """All that decides who is in which split, as `make_split` takes it and JSON can hold it.
+
+        The columns to slice by, which it makes notes on, must be known (`with_slices`).
+        """
+        assert self.data.slices is not None
         data = self.data.model_dump(mode="json", include={"classes", "slices"})
         return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
 
 
-def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a preset by name, or a YAML file, and applies `key.path=value` overrides.
 
     Raises:

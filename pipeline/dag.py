@@ -46,7 +46,7 @@ def create_pipeline(
     """Builds the graph, for any runner.
 
     Args:
-        config: the experiment.
+        config: the experiment; the columns to slice by are known (`Config.with_slices`).
         data_source: the folder, archive or manifest, as the machine that runs the nodes sees it.
         data_root: where a manifest's paths are, likewise; else empty.
         fingerprint: of the content; empty where it is not known yet.
@@ -122,8 +122,9 @@ def create_pipeline(
         for name, candidate in candidates.items()
     }
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
+    slices = config.data.slices or ()
     evaluators = {
-        name: _evaluator(name, model, examples, schema, slices=config.data.slices)
+        name: _evaluator(name, model, examples, schema, slices=slices)
         for name, model in models.items()
     }
     selector = _stamped(
@@ -131,7 +132,7 @@ def create_pipeline(
             models=models,
             evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
             settings=config.selection.model_dump(),
-            slices=config.data.slices,
+            slices=slices,
             seed=config.seed,
         ),
         "components.model_selector.executor",

@@ -90,6 +90,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         max_share=config.data.max_bad_share,
         where=catalog.location,
     )
+    config = config.with_slices(catalog.slices)
     check_slices(config, catalog)
     split = make_split(catalog.images, **config.split_settings)
     split_of = split.assignment
@@ -106,6 +107,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         patients={name: patients[name] for name in features.SPLITS},
         images={name: images[name] for name in features.SPLITS},
         columns=catalog.columns,
+        slices=config.data.slices or (),
         left_out=len(catalog.left_out),
         split_notes=split.notes,
         split_sha256=split.sha256,
@@ -118,7 +120,7 @@ def check_slices(config: Config, catalog: Catalog) -> None:
     Raises:
         UserError: one is missing; the text names it, those that there are and what to set.
     """
-    unknown = [name for name in config.data.slices if name not in catalog.columns]
+    unknown = [name for name in config.data.slices or () if name not in catalog.columns]
     if unknown:
         columns = ", ".join(catalog.columns)
         raise UserError(

@@ -26,6 +26,7 @@ class Data:
     columns: tuple[str, ...]  # further features of each image
     left_out: int  # second copies of slides filed under two subtypes
     split_sha256: str  # of the frozen split
+    slices: tuple[str, ...] = ()  # those of the columns by which the models are judged
     split_notes: tuple[str, ...] = ()  # such as slices that are not in every split
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -56,8 +57,24 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     } <= set(names)
 
 
-def test_source_distribution_is_one_file_as_beam_ships_it(built: Path) -> None:
-    assert len(list(built.glob("*.tar.gz"))) == 1
+def test_a_worker_ingests_with_what_beam_ships_and_without_tensorflow(built: Path, tmp_path: Path) -> None:
+    (shipped,) = built.glob("*.tar.gz")  # by --setup_file
+    with tarfile.open(shipped) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    step = "components.breakhis_example_gen.write_shard"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys, {step}; print(sys.modules['{step}'].__file__, *sys.modules)"],
+        cwd=unpacked,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    file, *modules = ran.stdout.split()
+    assert Path(file).is_relative_to(unpacked)
+    assert {"apache_beam", "PIL", "serving.messages"} <= set(modules)
+    assert not {"tensorflow", "tfx", "keras"} & set(modules)
 
 
 def test_base_install_is_the_light_client(built: Path) -> None:

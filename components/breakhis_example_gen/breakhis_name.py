@@ -19,6 +19,7 @@ SUBTYPES: Final = {
     "PC": "papillary_carcinoma",
 }
 COLUMNS: Final = ("slide", "subtype", "magnification", "year", "sequence")
+SLICES: Final = ("magnification", "subtype")  # by which results are compared in the literature
 GRAMMAR: Final = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
 
 _CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}

@@ -46,6 +46,11 @@ class Catalog:
         """The names of the columns that every image has."""
         return tuple(name for name, _ in self.images[0].columns)
 
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """Those of them by which models are judged, where the configuration names none."""
+        return self.columns if self.manifest else breakhis_name.SLICES
+
 
 def read_catalog(
     location: Path,

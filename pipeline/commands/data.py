@@ -38,7 +38,8 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
     if as_json:
         click.echo(json.dumps(asdict(description), indent=2))
     else:
-        print_description(description, console=Console(markup=False, highlight=False))
+        settings = str(file) if file else f"preset {preset}"
+        print_description(description, settings=settings, console=Console(markup=False, highlight=False))
     sys.exit(1 if description.problems else 0)
 
 

@@ -83,6 +83,23 @@ def _print_data(console: Console, data: Data) -> None:
 
 
 def _print_outcome(console: Console, record: RunRecord) -> None:
+    if record.candidates:
+        _print_candidates(console, record)
+    if record.choice:
+        console.print(f"winner: {record.winner}, {record.choice}", soft_wrap=True)
+    for note in record.gate_notes:
+        console.print(f"gate: {note}", soft_wrap=True)
+    if record.refusals:
+        console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
+    elif record.pushed_version:
+        console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
+        if not record.config["gate"]["minimum"] and record.config["gate"]["margin"] is None:
+            console.print(
+                "no gate: gate.minimum is empty and gate.margin null, so every winner is pushed, however good"
+            )
+
+
+def _print_candidates(console: Console, record: RunRecord) -> None:
     from rich import box
     from rich.table import Table
 
@@ -97,18 +114,6 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
     for row in summary_rows(record):
         table.add_row(*row)
     console.print(table)
-    if record.choice:
-        console.print(f"winner: {record.winner}, {record.choice}", soft_wrap=True)
-    for note in record.gate_notes:
-        console.print(f"gate: {note}", soft_wrap=True)
-    if record.refusals:
-        console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
-    elif record.pushed_version:
-        console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
-        if not record.config["gate"]["minimum"] and record.config["gate"]["margin"] is None:
-            console.print(
-                "no gate: gate.minimum is empty and gate.margin null, so every winner is pushed, however good"
-            )
 
 
 def _print_prediction(console: Console, served: Path, images: Path) -> None:

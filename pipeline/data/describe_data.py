@@ -64,6 +64,7 @@ def describe_data(config: Config) -> Description:
     catalog = read_catalog(
         data.source, root=data.root, classes=data.classes, keep_duplicate_slides=data.keep_duplicate_slides
     )
+    config = config.with_slices(catalog.slices)
     problems = [f"{file.path}: {file.reason}" for file in catalog.quarantined]
     notes = list(_notes(catalog))
     file_problems, not_checked = _check_files(catalog)
@@ -86,7 +87,9 @@ def describe_data(config: Config) -> Description:
         location=str(catalog.location),
         counts=_count(catalog.images),
         classes={label: _count(i for i in catalog.images if i.label == label) for label in data.classes},
-        slices={name: _slice(catalog.images, name) for name in data.slices if name in catalog.columns},
+        slices={
+            name: _slice(catalog.images, name) for name in config.data.slices or () if name in catalog.columns
+        },
         split=split,
         problems=tuple(problems),
         notes=tuple(notes),

@@ -14,8 +14,14 @@ from pipeline.data.describe_data import Counts, Description
 _LISTED = 20  # problems
 
 
-def print_description(description: Description, *, console: Console) -> None:
-    """Prints tables of counts and of the split, then notes, what was not checked, and problems."""
+def print_description(description: Description, *, settings: str, console: Console) -> None:
+    """Prints tables of counts and of the split, then notes, what was not checked, and problems.
+
+    Args:
+        description: of the data.
+        settings: the name of what the split was made with.
+        console: where it prints.
+    """
     console.print(f"data: {description.location}", soft_wrap=True)
     classes = list(description.classes)
     console.print(_table("class", {**description.classes, "all": description.counts}, []))
@@ -23,7 +29,7 @@ def print_description(description: Description, *, console: Console) -> None:
         console.print(_table(column, values, classes))
     if description.split:
         made = ", ".join(f"{name} {value}" for name, value in description.split.made.items())
-        console.print(f"split {made}, seed {description.split.seed}", soft_wrap=True)
+        console.print(f"split of {settings}: {made}, seed {description.split.seed}", soft_wrap=True)
         console.print(_table("split", description.split.counts, classes))
     for heading, lines in (("note", description.notes), ("not checked", description.not_checked)):
         for line in lines:

@@ -42,6 +42,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
 
     A failed run is recorded too; its `error` says why.
     """
+    config = config.with_slices(data.slices)
     workspace = Workspace(config.output.resolve())
     registry = RunRegistry(workspace.registry)
     previous = registry.previous_statistics() if config.data_gate.drift else None
@@ -105,6 +106,7 @@ def count_data(config: Config, data: Data, *, schema: Path, console: Console) ->
     """
     workspace = Workspace(config.output.resolve())
     workspace.root.mkdir(parents=True, exist_ok=True)
+    config = config.with_slices(data.slices)
     pipeline = _pipeline(config, data, workspace, schema=schema, previous=None)
     monitor = _run(pipeline, console, last="StatisticsGen")
     failure = _failure(monitor)

@@ -19,8 +19,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from make_crossover import held_out_images, knet_run, probabilities
 from ml_metadata.proto import metadata_store_pb2
 
+from components.breakhis_example_gen import breakhis_name
 from pipeline import features
-from pipeline.config import BeamConfig, DataConfig
+from pipeline.config import BeamConfig
 from pipeline.evaluation.metrics import eval_config
 from pipeline.evaluation.read_metrics import read_metrics
 from pipeline.registry import RunRegistry
@@ -79,7 +80,7 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    config = eval_config(slices=DataConfig().slices, threshold=0.5)
+    config = eval_config(slices=breakhis_name.SLICES, threshold=0.5)
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(
             eval_saved_model_path=str(left.model), eval_config=config

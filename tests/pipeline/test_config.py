@@ -318,11 +318,12 @@ def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
 
 
 def test_what_decides_the_split_can_be_told_in_json() -> None:
-    settings = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"]).split_settings
+    config = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"])
+    settings = config.with_slices(("stain",)).split_settings
     assert json.loads(json.dumps(settings)) == settings
     assert settings == {
         "classes": ["benign", "malignant"],
-        "slices": ["magnification", "subtype"],
+        "slices": ["stain"],
         "seed": 3,
         "test_share": 0.1,
         "validation_share": 0.2,
@@ -330,3 +331,9 @@ def test_what_decides_the_split_can_be_told_in_json() -> None:
         "fold": 4,
         "file": None,
     }
+
+
+def test_columns_to_slice_by_are_those_of_the_data_unless_some_or_none_are_named() -> None:
+    for named, slices in (("null", ("stain",)), ("[]", ()), ("[scanner]", ("scanner",))):
+        config = load_config("demo", [f"data.slices={named}"])
+        assert config.with_slices(("stain",)).data.slices == slices

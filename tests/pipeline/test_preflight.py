@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components.breakhis_example_gen.breakhis_name import SLICES
 from components.breakhis_example_gen.catalog import read_catalog
 from components.breakhis_example_gen.splits.make_split import make_split
 from pipeline import preflight
@@ -114,7 +115,7 @@ def test_a_frozen_split_is_kept_under_another_seed(
     samples: Path, config_of: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = config_of(f"data.source={samples}")
-    frozen = make_split(read_catalog(samples).images, **config.split_settings).frozen()
+    frozen = make_split(read_catalog(samples).images, **config.with_slices(SLICES).split_settings).frozen()
     (tmp_path / "split.json").write_text(json.dumps(frozen), encoding="utf-8")
     data = prepare_data(
         config_of(f"data.source={samples}", f"data.split.file={tmp_path}/split.json", "seed=9")
@@ -126,7 +127,7 @@ def test_patients_of_the_split_that_are_absent_are_not_counted(
     samples: Path, config_of: Callable[..., Config], tmp_path: Path, breakhis: Callable[..., Path]
 ) -> None:
     config = config_of(f"data.source={samples}")
-    split = make_split(read_catalog(samples).images, **config.split_settings)
+    split = make_split(read_catalog(samples).images, **config.with_slices(SLICES).split_settings)
     (tmp_path / "split.json").write_text(json.dumps(split.frozen()), encoding="utf-8")
     absent = next(patient for patient, name in split.assignment.items() if name == "train")
     root = breakhis(*(path.name for path in samples.rglob("*.png") if absent not in path.name))
@@ -176,11 +177,17 @@ def test_a_slice_that_is_no_column_is_named(samples: Path, config_of: Callable[.
         prepare_data(config_of(f"data.source={samples}", "data.slices=[stain]"))
 
 
+def test_breakhis_is_sliced_by_magnification_and_subtype(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
+    assert prepare_data(config_of(f"data.source={samples}")).slices == ("magnification", "subtype")
+
+
 @pytest.mark.parametrize(
     ("stain", "remedy"),
     [("", r"no further columns; set data\.slices=\[\],"), (",stain", r"set data\.slices=\[stain\],")],
 )
-def test_a_manifest_without_the_columns_of_breakhis_is_told_what_to_set(
+def test_a_manifest_without_the_columns_that_are_named_is_told_what_to_set(
     config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes], stain: str, remedy: str
 ) -> None:
     lines = [f"path,label,group{stain}"]
@@ -190,9 +197,11 @@ def test_a_manifest_without_the_columns_of_breakhis_is_told_what_to_set(
     (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = (f"data.source={tmp_path}/manifest.csv", "data.classes=[a, b]")
     with pytest.raises(UserError, match=f"data.slices: magnification is not a column .*{remedy}") as caught:
-        prepare_data(config_of(*settings))
+        prepare_data(config_of(*settings, "data.slices=[magnification]"))
     remedied = str(caught.value).partition("; set ")[2].partition("],")[0] + "]"
-    assert prepare_data(config_of(*settings, remedied)).columns == (("stain",) if stain else ())
+    for setting in (remedied, "data.slices=null"):  # or without it
+        data = prepare_data(config_of(*settings, setting))
+        assert data.columns == data.slices == (("stain",) if stain else ())
 
 
 def test_a_manifest_has_its_own_columns_and_root(
@@ -207,7 +216,6 @@ def test_a_manifest_has_its_own_columns_and_root(
     data = prepare_data(
         config_of(
             f"data.source={tmp_path}/manifest.csv", f"data.root={tmp_path}/images", "data.classes=[a, b]",
-            "data.slices=[stain]",
         )
     )  # fmt: skip
     assert (data.source, data.root) == (tmp_path / "manifest.csv", tmp_path / "images")

@@ -40,6 +40,7 @@ class TarGzArchive(Source):
     @contextmanager
     def random_access(self, folder: Path) -> Iterator[TarArchive]:
         """An uncompressed copy, made by one sequential reader and removed again."""
+        _check_space(self.location, folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as temporary:
             copy = Path(temporary) / "data.tar"
             try:
@@ -50,3 +51,20 @@ class TarGzArchive(Source):
             except OSError as error:
                 raise UserError(f"cannot unpack {self.location} into {folder}: {error.strerror}") from None
             yield TarArchive(copy, self.prefix)
+
+
+def _check_space(archive: Path, folder: Path) -> None:
+    """Refuses to begin where the copy and the examples, which hold the same images, cannot both be written.
+
+    Images hardly pack, so that each takes about as much as the archive.
+    """
+    needed, free = 2 * archive.stat().st_size, shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{archive} is unpacked for the run and takes {_gib(needed)} with the examples, but {folder} has "
+            f"{_gib(free)} left: free some space, or unpack it elsewhere and name that folder"
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

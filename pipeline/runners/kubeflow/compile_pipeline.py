@@ -13,9 +13,11 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 
 import schemas
+from components.breakhis_example_gen import breakhis_name
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
+from pipeline.errors import UserError
 from pipeline.registry import KeptPredictions
 from pipeline.runners.beam_args import beam_args
 from pipeline.runners.kubeflow.complete_spec import complete_spec
@@ -40,8 +42,18 @@ def compile_pipeline(config: Config, output: Path) -> None:
 
 
 def compile_spec(config: Config) -> dict[str, Any]:
-    """The PipelineSpec as TFX makes it, with our entrypoint."""
+    """The PipelineSpec as TFX makes it, with our entrypoint.
+
+    Raises:
+        UserError: the columns of a manifest, which is not read here, are not named.
+    """
     kubeflow = config.kubeflow
+    if config.data.slices is None and kubeflow.data_source.lower().endswith(".csv"):
+        raise UserError(
+            "kubeflow.data_source is a manifest, which is not read before the graph runs: name its columns "
+            "to slice by in data.slices, or set data.slices=[]"
+        )
+    config = config.with_slices(breakhis_name.SLICES)
     # What is in production is known when the graph runs.
     compared = config.gate.margin is not None and kubeflow.baseline
     baseline = KeptPredictions(Path(kubeflow.baseline), digest="", version="") if compared else None

@@ -27,7 +27,7 @@ from pipeline.progress import PROGRESS
 from pipeline.runners.beam_args import beam_args
 from pipeline.sample_data import write_sample_data
 
-SETTINGS = load_config("demo", ["data.split.test_share=0.25"]).split_settings
+SETTINGS = load_config("demo", ["data.split.test_share=0.25", "data.slices=[subtype]"]).split_settings
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_other_images_are_described_by_their_manifest(tmp_path: Path, picture: A
         rows.append((f"{number}.png", "marked" if number % 2 else "clear", f"g{number}", "H&E"))
     with (tmp_path / "images.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    found = describe(tmp_path / "images.csv", "data.classes=[clear, marked]", "data.slices=[stain]")
+    found = describe(tmp_path / "images.csv", "data.classes=[clear, marked]")
     assert found.problems == ()
     assert found.counts == Counts(8, 8, None, {"clear": 4, "marked": 4})
     assert found.slices == {"stain": {"H&E": Counts(8, 8, None, {"clear": 4, "marked": 4})}}

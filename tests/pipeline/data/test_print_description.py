@@ -24,7 +24,7 @@ def shown(problems: int) -> list[list[str]]:
         not_checked=("pixels",),
     )
     console = Console(file=io.StringIO(), width=80, markup=False)
-    print_description(description, console=console)
+    print_description(description, settings="preset demo", console=console)
     return [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
@@ -35,7 +35,7 @@ def test_every_part_is_shown() -> None:
     assert ["all", "1,234", "5"] in lines
     assert ["magnification", "images", "benign", "malignant", "patients"] in lines
     assert ["40X", "1,234", "4", "1,230", "5"] in lines
-    assert ["split", "by", "folds,", "folds", "5,", "seed", "7"] in lines
+    assert ["split", "of", "preset", "demo:", "by", "folds,", "folds", "5,", "seed", "7"] in lines
     assert ["note:", "adenosis", "is", "rare"] in lines
     assert ["not", "checked:", "pixels"] in lines
     assert lines[-2:] == [["problem:", "file", "0"], ["1", "problem"]]

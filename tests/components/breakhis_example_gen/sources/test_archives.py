@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -63,6 +64,24 @@ def test_files_can_be_read_in_any_order_from_another_process(pack: Pack, kind: s
 def test_the_copy_of_a_gzipped_archive_is_removed_again(pack: Pack, tmp_path: Path) -> None:
     with open_source(pack("data.tar.gz", "a.png")).random_access(tmp_path) as source:
         assert source.location.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
+
+
+def test_the_copy_is_removed_when_its_use_fails(pack: Pack, tmp_path: Path) -> None:
+    source = open_source(pack("data.tar.gz", "a.png"))
+    with pytest.raises(RuntimeError), source.random_access(tmp_path):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
+
+
+def test_nothing_is_unpacked_where_it_would_fill_the_disk(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = pack("data.tar.gz", "a.png")
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 * archive.stat().st_size - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="takes .* with the examples, but .* left: free some space"):
+        open_source(archive).random_access(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 
 

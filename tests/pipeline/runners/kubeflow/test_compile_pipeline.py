@@ -11,6 +11,7 @@ import yaml
 from kfp.client import client
 
 from pipeline.config import load_config
+from pipeline.errors import UserError
 from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline, compile_spec
 
 
@@ -87,3 +88,8 @@ def test_every_node_carries_its_code_digest(spec: dict[str, Any]) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     cached = [task for name, task in tasks.items() if name != "DataFingerprint"]
     assert all("code_digest" in task["inputs"]["parameters"] for task in cached)
+
+
+def test_the_columns_of_a_manifest_must_be_named() -> None:
+    with pytest.raises(UserError, match=r"kubeflow\.data_source is a manifest"):
+        compile_spec(load_config("demo", ["kubeflow.data_source=/data/m.csv"]))
