@@ -124,8 +124,7 @@ def create_pipeline(
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
     slices = config.data.slices or ()
     evaluators = {
-        name: _evaluator(name, model, examples, schema, slices=slices)
-        for name, model in models.items()
+        name: _evaluator(name, model, examples, schema, slices=slices) for name, model in models.items()
     }
     selector = _stamped(
         ModelSelector(
