@@ -145,7 +145,10 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
     ("arguments", "message"),
     [
         (["config", "show", "--preset", "nightly"], "'nightly' is not one of 'demo', 'paper', 'production'"),
-        (["config", "show", "--set", "colour=red"], "colour: no such field; allowed here: beam, calibration,"),
+        (
+            ["config", "show", "--set", "colour=red"],
+            "colour: no such field; allowed here: beam, calibration,",
+        ),
         (["config", "show", "--set", "seed"], "--set seed: write it as key.path=value"),
         (["config", "show", "--set", "image.size=1"], "image.size: Input should be greater than or equal to"),
         (["config", "show", "--config", "none.yaml"], "cannot read configuration none.yaml: No such file or"),
