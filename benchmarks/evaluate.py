@@ -75,7 +75,12 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     archive.add_endpoint(
         features.EXAMPLES_SIGNATURE, answer, [tf.TensorSpec([None], tf.string, name="examples")]
     )
-    archive.write_out(str(folder / "model" / "Format-Serving"), verbose=False)
+    served = folder / "model" / "Format-Serving"
+    archive.write_out(str(served), verbose=False)
+    (served / "assets.extra").mkdir()
+    (served / "assets.extra" / "knet.json").write_text(
+        '{"calibration": {"threshold": 0.5}}', encoding="utf-8"
+    )
 
 
 def _example(number: int, split: str, image: bytes) -> Any:

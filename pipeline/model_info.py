@@ -52,6 +52,14 @@ def read_model_info(folder: Path) -> ModelInfo:
     """Reads it from a SavedModel's folder, or from a TFX Model artifact's."""
     from pydantic import TypeAdapter  # which other users of a ModelInfo do without
 
-    if (folder / "Format-Serving").is_dir():
-        folder = folder / "Format-Serving"
-    return TypeAdapter(ModelInfo).validate_json((folder / _FILE).read_bytes())
+    return TypeAdapter(ModelInfo).validate_json(_read(folder))
+
+
+def read_threshold(folder: Path) -> float:
+    """The score from which the model in such a folder calls an image positive."""
+    return float(json.loads(_read(folder))["calibration"]["threshold"])
+
+
+def _read(folder: Path) -> bytes:
+    served = folder / "Format-Serving"
+    return ((served if served.is_dir() else folder) / _FILE).read_bytes()

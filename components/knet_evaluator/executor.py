@@ -19,9 +19,9 @@ from components.knet_evaluator.keep_predictions import KeepPredictions
 from pipeline import features
 from pipeline.evaluation.metrics import eval_config
 from pipeline.evaluation.predictions import FOLDER
+from pipeline.model_info import read_threshold
 
 SPLITS: Final = ("validation", "test")
-_THRESHOLD: Final = 0.5
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -40,7 +40,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
-        config = eval_config(slices=json.loads(exec_properties["slices"]), threshold=_THRESHOLD)
+        threshold = read_threshold(Path(model.uri))
+        config = eval_config(slices=json.loads(exec_properties["slices"]), threshold=threshold)
         shared_model = tfma.default_eval_shared_model(
             eval_saved_model_path=path_utils.serving_model_path(model.uri), eval_config=config
         )
@@ -54,7 +55,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         keep = KeepPredictions(
             folder / FOLDER,
             candidate=exec_properties["candidate"],
-            threshold=_THRESHOLD,
+            threshold=threshold,
             columns=[feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES],
         )
         with self._make_beam_pipeline() as pipeline:

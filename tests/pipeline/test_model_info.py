@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.model_info import read_model_info, write_model_info
+from pipeline.model_info import read_model_info, read_threshold, write_model_info
 from pipeline.run_record import RunRecord
 
 
@@ -16,3 +16,4 @@ def test_it_is_read_back_from_the_model_and_from_its_artifact(
     write_model_info(tmp_path / "Format-Serving", info)
     assert read_model_info(tmp_path / "Format-Serving") == info
     assert read_model_info(tmp_path) == info
+    assert read_threshold(tmp_path) == info.calibration.threshold

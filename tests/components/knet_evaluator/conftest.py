@@ -18,6 +18,7 @@ from components.knet_evaluator.executor import Executor
 from pipeline import features
 from pipeline.runners.beam_args import FN_API_RUNNER
 
+THRESHOLD = 0.375  # between two scores, and a float32
 _TEXTS = (features.PATH, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype")
 
 
@@ -77,6 +78,9 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
         str(folder / "model" / "Format-Serving"),
         signatures={features.EXAMPLES_SIGNATURE: parrot.answer},
     )
+    account = folder / "model" / "Format-Serving" / "assets.extra" / "knet.json"
+    account.parent.mkdir(exist_ok=True)
+    account.write_text(json.dumps({"calibration": {"threshold": THRESHOLD}}), encoding="utf-8")
     made["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
     for split in ("validation", "test"):
         file = folder / "examples" / f"Split-{split}" / "images.gz"

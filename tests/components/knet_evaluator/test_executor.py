@@ -42,7 +42,7 @@ def test_predictions_are_what_the_model_said(evaluation: Path, asked: list[dict[
         assert row[features.SCORE] == pytest.approx(expected[features.SCORE])
         for name in (features.LABEL, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype"):
             assert row[name] == expected[name]
-    assert set(frame["candidate"]) == {"parrot"} and set(frame["threshold"]) == {0.5}
+    assert set(frame["candidate"]) == {"parrot"} and set(frame["threshold"]) == {0.375}
     assert features.IMAGE not in frame
 
 
