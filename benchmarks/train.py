@@ -37,6 +37,7 @@ from pipeline.start_from_seed import start_from_seed
 from pipeline.training import fit_arguments
 
 _FILES = 4
+_PATIENTS = 8  # every second is malignant
 _CALIBRATION = (8, 96)  # images, pixels per side
 
 
@@ -79,6 +80,7 @@ def write_split(folder: Path, *, count: int, size: int) -> str:
                 feature = example.features.feature
                 feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(pixels).numpy())
                 feature[features.LABEL].int64_list.value.append(place % 2)
+                feature[features.PATIENT].bytes_list.value.append(str(place % _PATIENTS).encode())
                 for name, value in ((features.PIXEL_MEAN, 150.0), (features.PIXEL_STD, 50.0)):
                     feature[name].float_list.value.extend([value] * 3)
                 writer.write(example.SerializeToString())

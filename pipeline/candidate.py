@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from pydantic import BaseModel, ConfigDict
@@ -113,8 +114,8 @@ class Candidate(BaseModel):
         *,
         devices: Devices,
         pixel_statistics: tuple[Sequence[float], Sequence[float]],
-        learning_rate: float,
-        momentum: float,
+        learning_rate: Any,
+        momentum: Any,
         images: int,
     ) -> AccumulatingModel:
         """Builds and compiles the model for training (the paper's eqs 1-3).
@@ -122,8 +123,8 @@ class Candidate(BaseModel):
         Args:
             devices: that it will be trained on.
             pixel_statistics: RGB means and deviations of the training images.
-            learning_rate: alpha, of the first epoch.
-            momentum: mu.
+            learning_rate: alpha, of the first epoch, or a `StaircaseDecay`.
+            momentum: mu, or a tf.Variable of it.
             images: of an epoch, every copy counted.
 
         Raises:
@@ -147,8 +148,8 @@ class Candidate(BaseModel):
         *,
         blocks: Sequence[Block],
         devices: Devices,
-        learning_rate: float,
-        momentum: float,
+        learning_rate: Any,
+        momentum: Any,
         images: int,
     ) -> None:
         """Compiles a model, or its upper part, and chooses which of the backbone's blocks learn.
@@ -163,12 +164,14 @@ class Candidate(BaseModel):
         """
         training = self.training
         with devices.scope():
-            schedule = StaircaseDecay(
-                rate=learning_rate,
-                gamma=training.learning_rate_decay,
-                batch=min(training.batch_size, images),
-                images=images,
-            )
+            schedule = learning_rate
+            if not isinstance(schedule, StaircaseDecay):
+                schedule = StaircaseDecay(
+                    rate=learning_rate,
+                    gamma=training.learning_rate_decay,
+                    batch=min(training.batch_size, images),
+                    images=images,
+                )
             model.micro_batch = training.micro_batch
             model.compile(
                 optimizer=BlockSGD(schedule, momentum, multipliers=self._multipliers(model, blocks)),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform, Tuner
+from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
@@ -14,13 +14,14 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from components.breakhis_example_gen.component import BreakHisExampleGen
 from components.data_gate.component import DataGate
 from components.knet_evaluator.component import KnetEvaluator
+from components.knet_tuner.component import KnetTuner
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
 from pipeline.candidate import Candidate
-from pipeline.config import CalibrationConfig, Config, OodConfig
+from pipeline.config import BackboneName, CalibrationConfig, Config, OodConfig
 from pipeline.digest import code_digest, file_digest
-from pipeline.registry import KeptPredictions, KeptStatistics
+from pipeline.registry import KeptPredictions, KeptStatistics, KeptTrials
 
 
 def create_pipeline(
@@ -40,6 +41,8 @@ def create_pipeline(
     cache_root: str,
     previous_statistics: KeptStatistics | None = None,
     baseline: KeptPredictions | None = None,
+    previous_trials: Mapping[str, KeptTrials] | None = None,
+    tuner_pods: bool = False,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
@@ -57,10 +60,12 @@ def create_pipeline(
         schema_digest: of its content.
         pipeline_root: where artifacts are written.
         push_folder: where TF Serving looks for versions of the model.
-        checkpoints: where Trainer keeps the state of a training that has not ended; the same for every run.
+        checkpoints: where Trainer and Tuner keep the state of what has not ended; the same for every run.
         cache_root: folder for what the frozen blocks of a backbone make of the images.
         previous_statistics: what DataGate looks for drift from; none looks for none.
         baseline: what the model in production said, for ModelGate; none compares with none.
+        previous_trials: of an earlier search on a backbone, with which the Tuner begins; none needs none.
+        tuner_pods: whether the search runs in pods of its own.
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
     """
@@ -113,12 +118,23 @@ def create_pipeline(
     candidates = {
         name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
     }
-    tuner = _tuner(config, candidates, transform, cache_root=cache_root)
     places = {"cache_root": cache_root, "checkpoints": checkpoints}
+    tuners = {
+        name: _tuner(
+            config,
+            candidates[name],
+            transform,
+            previous=(previous_trials or {}).get(name),
+            pods=tuner_pods,
+            **places,
+        )
+        for name in searched_backbones(config)
+    }
+    tuner_of = {name: tuners.get(name) or next(iter(tuners.values()), None) for name in candidates}
     # For the model's own account; where they change, the examples do too.
     data = {"fingerprint": fingerprint, "split_sha256": split_sha256}
     trainers = {
-        name: _trainer(candidate, transform, tuner, **places, **data)
+        name: _trainer(candidate, transform, tuner_of[name], **places, **data)
         for name, candidate in candidates.items()
     }
     models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
@@ -172,7 +188,7 @@ def create_pipeline(
             example_validator,
             data_gate,
             transform,
-            *([tuner] if tuner else []),
+            *tuners.values(),
             *trainers.values(),
             *evaluators.values(),
             selector,
@@ -186,26 +202,47 @@ def create_pipeline(
     )
 
 
-def _tuner(config: Config, candidates: dict[Any, Candidate], transform: Any, *, cache_root: str) -> Any:
-    """The search for learning rate and momentum, or None where the configuration has none."""
+def searched_backbones(config: Config) -> list[BackboneName]:
+    """Those that a search is made on."""
     if config.tuning is None:
-        return None
-    candidate = candidates[config.tuning.backbone]
-    training = candidate.training.model_copy(update={"epochs": config.tuning.epochs})
-    # What comes after training does not bear on the search: another value is still answered from the cache.
+        return []
+    return list(config.candidates) if config.tuning.scope == "backbone" else [config.tuning.backbone]
+
+
+def tuner_id(config: Config, backbone: str) -> str:
+    """The name of the node that searches on a backbone."""
+    return f"Tuner-{backbone}" if config.tuning and config.tuning.scope == "backbone" else "Tuner"
+
+
+def _tuner(
+    config: Config,
+    candidate: Candidate,
+    transform: Any,
+    *,
+    previous: KeptTrials | None,
+    pods: bool,
+    cache_root: str,
+    checkpoints: str,
+) -> Any:
+    tuning = config.tuning
+    assert tuning is not None
+    # What does not bear on the search: with another value it is still answered from the cache.
     later = {"calibration": CalibrationConfig(), "ood": OodConfig()}
+    budget = {"epochs": tuning.epochs, "early_stopping_patience": tuning.early_stopping_patience}
+    training = candidate.training.model_copy(update=budget)
     candidate = candidate.model_copy(update={"training": training, **later})
     return _stamped(
-        Tuner(
-            tuner_fn="pipeline.tuning.tuner_fn",
-            custom_config={
-                "candidate": candidate.model_dump_json(),
-                "tuning": config.tuning.model_dump_json(),
-                "cache_root": cache_root,
-            },
-            **_training_inputs(transform),
-        ),
-        "pipeline.tuning",
+        KnetTuner(
+            examples=transform.outputs["transformed_examples"],
+            candidate=candidate.model_dump_json(),
+            tuning=tuning.model_dump_json(),
+            cache_root=cache_root,
+            searches=f"{checkpoints}/searches",
+            previous_trials=str(previous.file) if previous else "",
+            previous_digest=previous.digest if previous else "",
+            pods=pods,
+        ).with_id(tuner_id(config, candidate.name)),
+        "components.knet_tuner.executor",
         weights=_weights_digest(candidate),
     )
 
@@ -216,21 +253,14 @@ def _trainer(candidate: Candidate, transform: Any, tuner: Any, **further: str) -
             run_fn="pipeline.training.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"candidate": candidate.model_dump_json(), **further},
-            **_training_inputs(transform),
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            train_args=trainer_pb2.TrainArgs(splits=["train"]),
+            eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
         ).with_id(f"Trainer-{candidate.name}"),
         "pipeline.training",
         weights=_weights_digest(candidate),
     )
-
-
-def _training_inputs(transform: Any) -> dict[str, Any]:
-    """What Tuner and Trainer take alike; both see train and validation patients only."""
-    return {
-        "examples": transform.outputs["transformed_examples"],
-        "transform_graph": transform.outputs["transform_graph"],
-        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
-        "eval_args": trainer_pb2.EvalArgs(splits=["validation"]),
-    }
 
 
 def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pipeline import features
 from pipeline.augmentation.change_randomly import change_randomly
 from pipeline.augmentation.fixed_copy import fixed_copy
 from pipeline.config import RandomAugmentationConfig
+from pipeline.keep_records import keep_records
 from pipeline.training_epochs import training_epochs
 
 _SHUFFLE_BUFFER = 4096  # serialised images: 630 MB at 227 px
@@ -103,6 +105,31 @@ class TransformedSplit:
             digest.update(pixels.tobytes())
             digest.update(labels.tobytes())
         return digest.hexdigest()
+
+    def labels_and_patients(self) -> tuple[np.ndarray, list[str]]:
+        """Label and patient of each image, in their order."""
+        spec = {
+            features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+            features.PATIENT: tf.io.FixedLenFeature([], tf.string),
+        }
+        parsed = self._records.map(lambda record: tf.io.parse_single_example(record, spec))
+        rows = list(parsed.as_numpy_iterator())
+        labels = np.array([row[features.LABEL] for row in rows], np.int64)
+        return labels, [row[features.PATIENT].decode() for row in rows]
+
+    def only(self, keep: np.ndarray, *, labels: np.ndarray) -> TransformedSplit:
+        """The same of some images.
+
+        Args:
+            keep: which, as booleans [images].
+            labels: of all images [images].
+        """
+        part = copy.copy(self)
+        part.__dict__.pop("digest", None)
+        part._records = keep_records(self._records, keep)
+        part.class_counts = tuple(np.bincount(labels[keep], minlength=2).tolist())
+        part.count = sum(part.class_counts)
+        return part
 
     def batches(self, *, batch_size: int) -> Any:
         """Batches of (uint8 [batch, size, size, 3], int64 [batch]): each image once, as it is, in order."""

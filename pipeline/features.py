@@ -40,7 +40,7 @@ CANDIDATE: Final = "candidate"
 IMAGE_PATH: Final = "image"  # as PATH
 THRESHOLD: Final = "threshold"  # the score from which an image is called positive, the same in every row
 
-# Features of a transformed example, beside label, path, tissue fraction and Laplacian.
+# Features of a transformed example, beside label, path, patient, tissue fraction and Laplacian.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
 PIXEL_MEAN: Final = (
     "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example

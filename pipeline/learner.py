@@ -68,12 +68,12 @@ class Learner:
             self._keep_features(train, validation, cache_root)
             start_from_seed(candidate.seed)  # as if nothing had been built
 
-    def build(self, *, learning_rate: float, momentum: float) -> tuple[AccumulatingModel, AccumulatingModel]:
+    def build(self, *, learning_rate: Any, momentum: Any) -> tuple[AccumulatingModel, AccumulatingModel]:
         """The compiled model to fit, and the whole one that it is, or shares its weights with.
 
         Args:
-            learning_rate: alpha, of the first epoch.
-            momentum: mu.
+            learning_rate: alpha, of the first epoch, or a `StaircaseDecay`.
+            momentum: mu, or a tf.Variable of it.
         """
         settings: dict[str, Any] = {
             "devices": self.devices,

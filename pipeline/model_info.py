@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pipeline.calibration.calibration import Calibration
@@ -40,6 +40,7 @@ class ModelInfo:
     candidate_sha256: str  # of all settings that bear on the training, without the tuned ones
     code_sha256: str  # of the code that trained, with the versions of its libraries
     commit: str | None  # of that code, where it is a checkout
+    tuned: dict[str, float] = field(default_factory=dict)  # what the Tuner chose; empty where there is none
 
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:

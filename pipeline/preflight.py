@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from components.breakhis_example_gen.catalog import Catalog, read_catalog
@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.registry import RunRegistry
 from pipeline.run_record import Data
 from pipeline.sample_data import MARKER, is_synthetic, write_sample_data
+from pipeline.tuning.grouped_folds import check_patients
 from pipeline.workspace import Workspace
 
 
@@ -94,6 +95,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
     check_slices(config, catalog)
     split = make_split(catalog.images, **config.split_settings)
     split_of = split.assignment
+    check_folds(config, catalog, split_of)
     images = Counter(split_of[image.patient] for image in catalog.images)
     patients = Counter(split_of[patient] for patient in {image.patient for image in catalog.images})
     workspace = Workspace(config.output)
@@ -127,6 +129,20 @@ def check_slices(config: Config, catalog: Catalog) -> None:
             f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has "
             f"{columns or 'no further columns'}; set data.slices=[{columns}], or less of it"
         )
+
+
+def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -> None:
+    """Checks that the search has enough training patients for its folds.
+
+    Raises:
+        UserError: it has not.
+    """
+    if config.tuning is None:
+        return
+    training = [image for image in catalog.images if split_of[image.patient] == "train"]
+    positive = {image.patient for image in training if image.label == config.data.classes[1]}
+    negative = {image.patient for image in training} - positive
+    check_patients([len(negative), len(positive)], folds=config.tuning.folds)
 
 
 def _is_synthetic(catalog: Catalog) -> bool:

@@ -11,7 +11,13 @@ from pipeline import features
 from pipeline.models.decode_image import decode_images
 
 _COLOURS = ("red", "green", "blue")
-_AS_THEY_ARE = (features.LABEL, features.PATH, features.TISSUE_FRACTION, features.LAPLACIAN)
+_AS_THEY_ARE = (
+    features.LABEL,
+    features.PATH,
+    features.PATIENT,
+    features.TISSUE_FRACTION,
+    features.LAPLACIAN,
+)
 _PARTS = 2**20  # of a grey level, in the sums of integers; 9 million images fit an int64
 
 

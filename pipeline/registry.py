@@ -42,13 +42,22 @@ class KeptStatistics:
     schema: Path  # the file of the schema that they passed, wherever it is
 
 
+@dataclass(frozen=True)
+class KeptTrials:
+    """The trials of a search."""
+
+    file: Path  # a table, as pipeline.tuning.trials_table makes it
+    digest: str  # SHA-256 of it, in hexadecimal
+
+
 class RunRegistry:
     """What runs leave for later ones.
 
     Run records are in `runs/<run id>.json`; the one that pushed last is named in `production.json`. The
     predictions of models that were pushed are in `predictions/<digest>.parquet`.
     `spans.json` lists the fingerprints of the data seen so far. Statistics of data are in
-    `statistics/<digest>`; `statistics.json` names those of the last successful run.
+    `statistics/<digest>`; `statistics.json` names those of the last successful run. Trials of searches are
+    in `trials/<digest>.csv`; `trials.json` names those of each backbone, in the order of the searches.
     Files and folders are written whole or not at all.
     """
 
@@ -177,6 +186,43 @@ class RunRegistry:
             return None
         folder = self._root / "statistics" / tree["digest"]
         return KeptStatistics(**{**tree, "folder": folder, "schema": Path(tree["schema"])})
+
+    def keep_trials(self, file: Path, *, backbone: str, search: str) -> None:
+        """Copies the table of a search that ended, unless the same search was kept before.
+
+        Args:
+            file: the table.
+            backbone: that was searched with.
+            search: a digest of all that it depends on, but earlier searches.
+        """
+        content = file.read_text(encoding="utf-8")
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        kept = self._searches()
+        if any(entry["search"] == search for entry in kept.get(backbone, [])):
+            return
+        _write_whole(self._root / "trials" / f"{digest}.csv", content)
+        kept.setdefault(backbone, []).append({"search": search, "digest": digest})
+        _write_whole(self._root / "trials.json", json.dumps(kept, indent=2))
+
+    def trials_before(self, *, backbone: str, search: str) -> KeptTrials | None:
+        """Those of the search before this one, or None.
+
+        For a search that was kept it is the one that was the last when it was made: asked again, it is the
+        same search, which the cache answers.
+        """
+        entries = self._searches().get(backbone, [])
+        names = [entry["search"] for entry in entries]
+        before = entries[: names.index(search)] if search in names else entries
+        if not before:
+            return None
+        digest = before[-1]["digest"]
+        return KeptTrials(file=self._root / "trials" / f"{digest}.csv", digest=digest)
+
+    def _searches(self) -> dict[str, list[dict[str, str]]]:
+        try:
+            return json.loads((self._root / "trials.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
 
 
 def _folder_digest(folder: Path) -> str:

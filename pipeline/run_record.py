@@ -40,6 +40,22 @@ class NodeRecord:
 
 
 @dataclass(frozen=True)
+class TuningRecord:
+    """What a search chose."""
+
+    candidate: str  # that it was made on
+    method: str
+    objective: str  # whose mean over the folds decided
+    values: dict[str, float]
+    trial: int  # that had them, from 0; the first has the paper's values
+    score: float
+    paper_score: float | None  # None where that trial failed
+    trials: int
+    failed: int  # of them
+    folder: Path  # of the table and the plots
+
+
+@dataclass(frozen=True)
 class CandidateRecord:
     """One candidate and how it did."""
 
@@ -61,6 +77,7 @@ class RunRecord:
     nodes: tuple[NodeRecord, ...]
     candidates: dict[str, CandidateRecord]
     metric: str  # that chose the winner
+    tuning: dict[str, TuningRecord] = field(default_factory=dict)  # by node
     ingest: dict[str, Any] | None = None  # what became of every file, as ExampleGen reports it
     examples: Path | None = None  # the ingested examples
     winner: str | None = None

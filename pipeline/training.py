@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
 import tensorflow as tf
 
 from pipeline.candidate import Candidate
@@ -30,6 +29,7 @@ from pipeline.models.finite_loss import FiniteLoss
 from pipeline.models.training_history import TrainingHistory
 from pipeline.models.training_progress import TrainingProgress
 from pipeline.start_from_seed import start_from_seed
+from pipeline.tuning.with_hyperparameters import with_hyperparameters
 from pipeline.write_history import write_history
 
 
@@ -49,15 +49,15 @@ def run_fn(fn_args: Any) -> None:
     """
     start = time.monotonic()
     learner = prepare_learner(fn_args)
-    learning_rate, momentum = _hyperparameters(fn_args, learner.candidate)
+    candidate = learner.candidate
+    learning_rate, momentum = candidate.training.learning_rate, candidate.training.momentum
     learning, model = learner.build(learning_rate=learning_rate, momentum=momentum)
     digests = _digests(learner, fn_args.custom_config)
     training = _begin(
-        learner, fn_args, state=text_digest(*digests.values(), f"{learning_rate} {momentum} {learning.name}")
+        learner, fn_args, state=text_digest(*digests.values(), f"{_tuned(fn_args)} {learning.name}")
     )
     _fit(learning, learner, training, learning_rate=learning_rate)
     model = _plain(model, learner)
-    candidate = learner.candidate
     decision = fit_decision(model, learner, batch_size=_at_once(candidate, learner.devices.replicas))
     _write_model(model, learner, training, decision, folder=Path(fn_args.model_run_dir))
     saved_model = Path(fn_args.serving_model_dir)
@@ -83,6 +83,7 @@ def run_fn(fn_args: Any) -> None:
         epochs=len(training.history.epochs),
         learning_rate=learning_rate,
         momentum=momentum,
+        tuned=_tuned(fn_args),
         seconds=time.monotonic() - start,
         calibration=decision.calibration,
         image_limits=decision.limits,
@@ -100,7 +101,7 @@ def run_fn(fn_args: Any) -> None:
 
 
 def prepare_learner(fn_args: Any) -> Learner:
-    """What Trainer and Tuner begin with: devices, seed, images and, where they are kept, feature maps.
+    """What Trainer begins with: settings, devices, seed, images and, where they are kept, feature maps.
 
     Args:
         fn_args: TFX's FnArgs; `custom_config` holds `candidate` and `cache_root`.
@@ -109,6 +110,7 @@ def prepare_learner(fn_args: Any) -> Learner:
         UserError: as `Learner` does.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
+    candidate = with_hyperparameters(candidate, _tuned(fn_args))
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
     train, validation = read_splits(fn_args, candidate)
@@ -259,9 +261,6 @@ def _digests(learner: Learner, settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _hyperparameters(fn_args: Any, candidate: Candidate) -> tuple[float, float]:
-    """The Tuner's learning rate and momentum where it ran, else the configured ones."""
-    if not fn_args.hyperparameters:
-        return candidate.training.learning_rate, candidate.training.momentum
-    best = keras_tuner.HyperParameters.from_config(fn_args.hyperparameters)
-    return best.get("learning_rate"), best.get("momentum")
+def _tuned(fn_args: Any) -> dict[str, Any]:
+    """What the Tuner chose, by name; nothing where there is none."""
+    return fn_args.hyperparameters["values"] if fn_args.hyperparameters else {}

@@ -46,7 +46,7 @@ class Workspace:
 
     @property
     def checkpoints(self) -> Path:
-        """The states of trainings that have not ended."""
+        """The states of trainings and searches that have not ended."""
         return self.root / "checkpoints"
 
     @property

@@ -36,10 +36,12 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
-    if config.data_gate.drift:
-        click.echo(
-            "note: data_gate.drift has no effect there yet: nothing is remembered between runs", err=True
-        )
+    remembering = {
+        "data_gate.drift": config.data_gate.drift,
+        "tuning.warm_start": config.tuning and config.tuning.warm_start,
+    }
+    for field in (name for name, wanted in remembering.items() if wanted):
+        click.echo(f"note: {field} has no effect there yet: nothing is remembered between runs", err=True)
 
 
 @command.command()

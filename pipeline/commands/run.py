@@ -103,7 +103,7 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
     from rich import box
     from rich.table import Table
 
-    from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows
+    from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows, tuning_line
 
     title = "synthetic data: not about tissue" if record.data.synthetic else None
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
@@ -114,6 +114,8 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
     for row in summary_rows(record):
         table.add_row(*row)
     console.print(table)
+    for tuning in record.tuning.values():
+        console.print(tuning_line(tuning), soft_wrap=True)
 
 
 def _print_prediction(console: Console, served: Path, images: Path) -> None:

@@ -107,7 +107,8 @@ def _statistics(
             from pipeline.schema.schema_file import schema_file
 
             config = with_source(config, where["data"])
-            checked = prepare_data(config)
+            # No node is run that would need as many patients as the search.
+            checked = prepare_data(config.model_copy(update={"tuning": None}))
             file = schema_file(config, checked, workspace)
             console.print("starting TensorFlow and TFX")
             from pipeline.runners.local import count_data

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.data.check_headers import check_headers
 from pipeline.data.find_copies import find_copies
 from pipeline.errors import UserError
-from pipeline.preflight import check_slices
+from pipeline.preflight import check_folds, check_slices
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ def describe_data(config: Config) -> Description:
         problems.append(str(error))
     else:
         notes += made.notes
+        try:
+            check_folds(config, catalog, made.assignment)
+        except UserError as error:
+            problems.append(str(error))
         images = {
             name: [image for image in catalog.images if made.assignment[image.patient] == name]
             for name in features.SPLITS

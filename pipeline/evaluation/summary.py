@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.run_record import CandidateRecord, RunRecord
+from pipeline.run_record import CandidateRecord, RunRecord, TuningRecord
 
 # Of each, split, metric and title. Patients is the patient recognition rate, with its 95 % interval.
 _RATE = "patient_recognition_rate"
@@ -31,6 +31,18 @@ SUMMARY_HEADER = (
 def summary_rows(record: RunRecord) -> list[Sequence[str]]:
     """One row a candidate under `SUMMARY_HEADER`, in the order of the configuration."""
     return [_row(name, candidate, record) for name, candidate in record.candidates.items()]
+
+
+def tuning_line(tuning: TuningRecord) -> str:
+    """What a search chose, and how it compares with the paper's values."""
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuning.values.items())
+    paper = "failed" if tuning.paper_score is None else f"{tuning.paper_score:.4g}"
+    source = "the paper's values" if tuning.trial == 0 else f"trial {tuning.trial}"
+    failed = f", {tuning.failed} of them failed" if tuning.failed else ""
+    return (
+        f"tuned on {tuning.candidate}: {values} ({source}, {tuning.trials} trials{failed}; "
+        f"{tuning.objective} {tuning.score:.4g}, the paper's values {paper})"
+    )
 
 
 def _row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[str]:

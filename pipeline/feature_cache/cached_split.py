@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from pipeline.keep_records import keep_records
 from pipeline.training_epochs import training_epochs
 
 FEATURE_MAP = "feature_map"  # bytes: float16 [rows, columns, channels], little-endian
@@ -40,6 +43,14 @@ class CachedSplit:
         self.shuffle_buffer = min(_SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // map_bytes(shape)))
         self.class_counts = class_counts
         self.count = sum(class_counts)
+
+    def only(self, keep: np.ndarray, *, labels: np.ndarray) -> CachedSplit:
+        """The feature maps of some images, as `TransformedSplit.only` takes them."""
+        part = copy.copy(self)
+        part._records = keep_records(self._records, keep, copies=self.copy_count)
+        part.class_counts = tuple(np.bincount(labels[keep], minlength=2).tolist())
+        part.count = sum(part.class_counts)
+        return part
 
     def batches(self, *, batch_size: int) -> Any:
         """Batches of (float16 [batch, rows, columns, channels], int64 [batch]), in the order of the split."""

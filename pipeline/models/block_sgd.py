@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable("knet")
@@ -19,7 +20,7 @@ class BlockSGD(keras.optimizers.SGD):
     def __init__(
         self,
         learning_rate: Any = 0.001,
-        momentum: float = 0.9,
+        momentum: Any = 0.9,
         *,
         multipliers: Mapping[str, float] | None = None,
         name: str = "block_sgd",
@@ -29,12 +30,14 @@ class BlockSGD(keras.optimizers.SGD):
 
         Args:
             learning_rate: the rate, or its schedule.
-            momentum: mu.
+            momentum: mu, or a tf.Variable of it that is not 0 yet.
             multipliers: alpha_j of the layers for which it is not 1.
             name: of the optimiser.
             **kwargs: of `keras.optimizers.SGD`.
         """
-        super().__init__(learning_rate, momentum=momentum, name=name, **kwargs)
+        number = momentum if isinstance(momentum, float) else float(momentum)
+        super().__init__(learning_rate, momentum=number, name=name, **kwargs)
+        self._mu = momentum
         self._multipliers = dict(multipliers or {})
         self._factors: list[float] = []
 
@@ -45,8 +48,16 @@ class BlockSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable."""
-        factor = self._factors[self._get_variable_index(variable)]
-        super().update_step(gradient if factor == 1 else gradient * factor, variable, learning_rate)
+        index = self._get_variable_index(variable)
+        factor = self._factors[index]
+        gradient = gradient if factor == 1 else gradient * factor
+        if isinstance(self._mu, float):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        velocity = self.momentums[index]
+        mu, rate = (ops.cast(value, variable.dtype) for value in (self._mu, learning_rate))
+        self.assign(velocity, velocity * mu - ops.cast(gradient, variable.dtype) * rate)
+        self.assign_add(variable, velocity)
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes."""

@@ -15,8 +15,8 @@ class StaircaseDecay(keras.optimizers.schedules.LearningRateSchedule):
     With N the images of a batch and |m| those of an epoch the exponent is the epoch.
     """
 
-    def __init__(self, *, rate: float, gamma: float, batch: int, images: int) -> None:
-        """Takes the equation's constants.
+    def __init__(self, *, rate: Any, gamma: Any, batch: Any, images: Any) -> None:
+        """Takes the equation's constants, numbers or tf.Variables.
 
         Args:
             rate: alpha, the learning rate at the start.

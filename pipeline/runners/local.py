@@ -16,15 +16,15 @@ from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
 from pipeline.config import Config
-from pipeline.dag import create_pipeline
-from pipeline.digest import file_digest
+from pipeline.dag import create_pipeline, searched_backbones, tuner_id
+from pipeline.digest import file_digest, text_digest
 from pipeline.errors import UserError
 from pipeline.evaluation.results import whole
 from pipeline.graph_digest import graph_digest
 from pipeline.model_info import read_model_info
-from pipeline.registry import KeptPredictions, KeptStatistics, RunRegistry
+from pipeline.registry import KeptPredictions, KeptStatistics, KeptTrials, RunRegistry
 from pipeline.report import run_files
-from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
+from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord, TuningRecord
 from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.collect import collect
 from pipeline.runners.data_page import write_data_page
@@ -34,6 +34,8 @@ from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
 from pipeline.runners.write_results import write_results
 from pipeline.schema.schema_file import schema_file
+from pipeline.tuning.trials_table import TABLE
+from pipeline.tuning.write_trials import SUMMARY
 from pipeline.workspace import Workspace
 
 
@@ -49,11 +51,13 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     workspace.root.mkdir(parents=True, exist_ok=True)
     schema = schema_file(config, data, workspace)
     started = datetime.now(timezone.utc)
-    pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous)
+    trials = _trials_before(config, data, registry)
+    remembered: dict[str, Any] = {"schema": schema, "previous": previous, "trials": trials}
+    pipeline = _pipeline(config, data, workspace, **remembered)
     graph = graph_digest(pipeline)
     baseline = None if config.gate.margin is None else registry.baseline(graph)
     if baseline:
-        pipeline = _pipeline(config, data, workspace, schema=schema, previous=previous, baseline=baseline)
+        pipeline = _pipeline(config, data, workspace, **remembered, baseline=baseline)
     monitor = _run(pipeline, console)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
@@ -71,6 +75,8 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     predictions = files.get(record.winner) if record.winner else None
     registry.record(record, graph=graph, predictions=predictions, baseline=baseline)
     collect(folder, monitor.executions, candidates=record.candidates, winner=record.winner)
+    for tuning in record.tuning.values():
+        registry.keep_trials(tuning.folder / TABLE, backbone=tuning.candidate, search=_search(config, data))
     if "ExampleValidator" in monitor.executions:
         write_data_page(
             folder / run_files.DATA_PAGE,
@@ -115,6 +121,21 @@ def count_data(config: Config, data: Data, *, schema: Path, console: Console) ->
     return monitor.executions["StatisticsGen"].outputs["statistics"].uri
 
 
+def _search(config: Config, data: Data) -> str:
+    """A digest of what a search depends on, but earlier searches: with another one it is another search."""
+    sections = {"seed", "image", "candidates", "head", "training", "devices", "tuning"}
+    return text_digest(config.model_dump_json(include=sections), data.fingerprint, data.split_sha256)
+
+
+def _trials_before(config: Config, data: Data, registry: RunRegistry) -> dict[str, KeptTrials]:
+    """What the searches begin with, by backbone."""
+    if config.tuning is None or not config.tuning.warm_start:
+        return {}
+    search = _search(config, data)
+    kept = {name: registry.trials_before(backbone=name, search=search) for name in searched_backbones(config)}
+    return {name: trials for name, trials in kept.items() if trials}
+
+
 def _pipeline(
     config: Config,
     data: Data,
@@ -123,6 +144,7 @@ def _pipeline(
     schema: Path,
     previous: KeptStatistics | None,
     baseline: KeptPredictions | None = None,
+    trials: dict[str, KeptTrials] | None = None,
 ) -> Pipeline:
     return create_pipeline(
         config,
@@ -140,6 +162,7 @@ def _pipeline(
         cache_root=str(workspace.feature_maps),
         previous_statistics=previous,
         baseline=baseline,
+        previous_trials=trials,
         beam_args=beam_args(config.beam),
         metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),
     )
@@ -256,6 +279,7 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
         "ingest": _read_json(executions, "BreakHisExampleGen", "ingest"),
         "examples": _uri(executions, "BreakHisExampleGen", "examples"),
         "candidates": candidates,
+        "tuning": _tuning(config, executions),
         "winner": winner,
         "choice": winner and decision["candidates"][winner]["why"],
         "refusals": tuple(gate["reasons"]),
@@ -279,6 +303,15 @@ def _figures(results: Any) -> dict[str, Any]:
             split: {name: (estimate.low, estimate.high) for name, estimate in found.items()}
             for split, found in splits.items()
         },
+    }
+
+
+def _tuning(config: Config, executions: dict[str, Execution]) -> dict[str, TuningRecord]:
+    nodes = [tuner_id(config, name) for name in searched_backbones(config)]
+    folders = {node: executions[node].outputs["trials"].uri for node in nodes if node in executions}
+    return {
+        node: TuningRecord(**_read_json(executions, node, "trials", SUMMARY), folder=folder)
+        for node, folder in folders.items()
     }
 
 

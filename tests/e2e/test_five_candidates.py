@@ -234,6 +234,18 @@ def test_every_candidate_trains_with_the_tuners_result(runs: Runs) -> None:
         assert used == pytest.approx(best["values"])
 
 
+def test_screen_and_report_say_what_was_tuned_and_what_else_was_tried(runs: Runs) -> None:
+    tuning = runs.reports()[0]["tuning"]["Tuner"]
+    assert (tuning["trials"], tuning["failed"]) == (2, 0)
+    assert tuning["score"] <= tuning["paper_score"]
+    (line,) = [line for line in runs.first.stdout.splitlines() if line.startswith("tuned on mobilenet: ")]
+    assert f"momentum {tuning['values']['momentum']:.4g}" in line
+    report = next((runs.output / "reports").glob("*/report.html")).read_text("utf-8")
+    assert "Best val_loss so far" in report
+    trials = runs.uri("TunerResults", "Tuner") / "trials.csv"
+    assert trials.read_text("utf-8").splitlines()[1].startswith("0,paper,completed,0.001,0.9,")
+
+
 def test_written_examples_are_not_sorted_by_class(runs: Runs) -> None:
     labels = [e.features.feature[features.LABEL].int64_list.value[0] for e in runs.examples("train")]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -37,7 +37,7 @@ def body_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
     """Writes images as Transform does, and returns the pattern of their files."""
 
-    def write(pixels: np.ndarray, labels: list[int]) -> str:
+    def write(pixels: np.ndarray, labels: list[int], patients: Sequence[str] = ()) -> str:
         folder = tmp_path_factory.mktemp("Split")
         statistics = {
             features.PIXEL_MEAN: pixels.mean(axis=(0, 1, 2)),
@@ -54,6 +54,8 @@ def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
                 for name, value in image_scalars(image).items():
                     if name in (features.TISSUE_FRACTION, features.LAPLACIAN):
                         feature[name].float_list.value.append(value)
+                patient = patients[number] if patients else f"patient-{number}"
+                feature[features.PATIENT].bytes_list.value.append(patient.encode())
                 for name, values in statistics.items():
                     feature[name].float_list.value.extend(values)
                 writer.write(example.SerializeToString())

@@ -256,3 +256,13 @@ def test_without_imagenet_weights_nothing_is_fetched(
 ) -> None:
     monkeypatch.delattr("keras.utils.get_file")
     fetch_weights(config_of())
+
+
+def test_more_folds_than_training_patients_of_a_class_are_refused(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
+    few = (f"data.source={samples}", "data.split.test_share=0.17", "data.split.validation_share=0.4")
+    assert prepare_data(config_of(*few, "tuning.folds=3")).patients["train"] == 6
+    with pytest.raises(UserError, match=r"tuning.folds: 4 needs 4 training patients .* set tuning.folds=3"):
+        prepare_data(config_of(*few, "tuning.folds=4"))
+    prepare_data(config_of(*few, "tuning=null"))

@@ -250,3 +250,19 @@ def test_a_crash_while_statistics_are_copied_leaves_the_old_ones(
     assert registry.previous_statistics() == first
     # What was left behind is in no one's way.
     assert registry.keep_statistics(statistics, run_id="c", schema=SCHEMA).folder.is_dir()
+
+
+def test_a_search_begins_with_the_one_before_it_however_often_it_is_asked(
+    registry: RunRegistry, tmp_path: Path
+) -> None:
+    def before(search: str, backbone: str = "vgg16") -> str | None:
+        kept = registry.trials_before(backbone=backbone, search=search)
+        return kept.file.read_text("utf-8") if kept else None
+
+    assert before("first") is None
+    for search in ("first", "second", "first", "third"):
+        (tmp_path / "trials.csv").write_text(f"of {search}", "utf-8")
+        registry.keep_trials(tmp_path / "trials.csv", backbone="vgg16", search=search)
+    asked = [before(search) for search in ("first", "second", "third", "fourth")]
+    assert asked == [None, "of first", "of second", "of third"]
+    assert before("second", backbone="mobilenet") is None

@@ -20,14 +20,15 @@ import pytest
 import tensorflow as tf
 
 from pipeline.candidate import Candidate
-from pipeline.config import TuningConfig, load_config
+from pipeline.config import load_config
 from pipeline.digest import code_digest
 from pipeline.errors import UserError
 from pipeline.model_info import read_model_info
 from pipeline.models.count_flops import count_flops
 from pipeline.models.smoothed_crossentropy import SmoothedCrossentropy
 from pipeline.training import run_fn
-from pipeline.tuning import tuner_fn
+from pipeline.tuning.fold_evaluation import FoldEvaluation
+from pipeline.tuning.search_plan import SearchPlan
 
 SIZE = 32
 COUNT = 12
@@ -57,7 +58,6 @@ def fn_args(
     folder: Path,
     candidate: Candidate,
     *,
-    tuning: TuningConfig | None = None,
     hyperparameters: dict[str, Any] | None = None,
 ) -> SimpleNamespace:
     return SimpleNamespace(
@@ -71,7 +71,6 @@ def fn_args(
             "checkpoints": str(folder / "checkpoints"),
             "fingerprint": "of the files",
             "split_sha256": "of the split",
-            "tuning": tuning.model_dump_json() if tuning else None,
             "cache_root": str(folder / "feature-maps"),
         },
         hyperparameters=hyperparameters,
@@ -97,10 +96,14 @@ def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path:
     best = keras_tuner.HyperParameters()
     best.Fixed("learning_rate", 0.02)
     best.Fixed("momentum", 0.7)
+    best.Fixed("lstm_units", 8)
     settings = candidate("calibration.threshold=sensitivity")
     run_fn(fn_args(patterns, tmp_path, settings, hyperparameters=best.get_config()))
     info = read_model_info(tmp_path)
     assert (info.learning_rate, info.momentum) == (0.02, 0.7)
+    assert info.tuned == {"learning_rate": 0.02, "momentum": 0.7, "lstm_units": 8}
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert [layer.units for layer in model.get_layer("head").layers if "lstm" in layer.name] == [8]
     assert (info.train_images, info.validation_images) == (COUNT, 4)
     assert info.flops == count_flops(keras.saving.load_model(tmp_path / "run" / "model.keras"))
     assert info.synthetic_data
@@ -209,17 +212,20 @@ def test_kept_feature_maps_give_the_model_that_images_give(
 def test_tuner_and_trainer_have_feature_maps_computed_once(
     patterns: tuple[str, str], body_weights: Path, tmp_path: Path
 ) -> None:
-    tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
+    tuning = load_config("demo").tuning
+    assert tuning is not None
     head = candidate(
         *("training.fine_tune=blocks", "training.blocks=0", "training.feature_cache=true"),
         f"candidates.mobilenet.weights={body_weights}",
     )
-    result = tuner_fn(fn_args(patterns, tmp_path, head, tuning=tuning))
-    result.tuner.search(**result.fit_kwargs)
+    arguments = {"train_files": [patterns[0]], "cache_root": str(tmp_path / "feature-maps")}
+    plan = SearchPlan(candidate=head, tuning=tuning, evaluation="", arguments=arguments)
+    FoldEvaluation(plan)({"learning_rate": 0.01, "momentum": 0.5}, 1)
     kept = feature_maps(tmp_path)
-    assert len(kept) == 2
+    assert len(kept) == 2  # with the copies, to learn from, and without, to hold out
     run_fn(fn_args(patterns, tmp_path, head))
-    assert feature_maps(tmp_path) == kept
+    after = feature_maps(tmp_path)
+    assert kept.items() <= after.items() and len(after) == 3  # those of validation
 
 
 def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:
@@ -259,18 +265,3 @@ def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], t
         history["epochs"] = [{k: v for k, v in row.items() if k not in clocks} for row in history["epochs"]]
     for name in ("epochs", "best_epoch", "confusion"):
         assert found[name] == expected[name]
-
-
-def test_tuner_searches_within_the_configured_ranges(patterns: tuple[str, str], tmp_path: Path) -> None:
-    tuning = load_config("demo", ["tuning.trials=2", "tuning.epochs=1"]).tuning
-    assert tuning is not None
-    result = tuner_fn(fn_args(patterns, tmp_path, candidate(), tuning=tuning))
-    result.tuner.search(**result.fit_kwargs)
-    trials = result.tuner.oracle.trials.values()
-    assert len(trials) == 2
-    for trial in trials:
-        values = trial.hyperparameters.values
-        assert tuning.learning_rate.low <= values["learning_rate"] <= tuning.learning_rate.high
-        assert tuning.momentum.low <= values["momentum"] <= tuning.momentum.high
-    best = result.tuner.get_best_hyperparameters()[0]
-    assert best.values == min(trials, key=lambda trial: trial.score).hyperparameters.values

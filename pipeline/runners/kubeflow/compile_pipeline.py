@@ -71,6 +71,7 @@ def compile_spec(config: Config) -> dict[str, Any]:
         push_folder=kubeflow.push_folder,
         checkpoints=kubeflow.checkpoints,
         cache_root=kubeflow.cache_root,
+        tuner_pods=kubeflow.tuner_pods,
         baseline=baseline,
         beam_args=beam_args(config.beam),
     )

@@ -140,3 +140,8 @@ def test_files_in_an_archive_are_said_not_to_be_opened(samples: Path, tmp_path: 
     found = describe(Path(archive))
     assert (found.counts.images, found.problems) == (56, ())
     assert any("archive" in line for line in found.not_checked)
+
+
+def test_too_few_training_patients_for_the_search_are_a_problem(drawn: Path) -> None:
+    (problem,) = describe(drawn, "tuning.folds=5").problems
+    assert problem.startswith("tuning.folds: 5 needs 5 training patients of each class")

@@ -1,0 +1,1 @@
+"""Searches hyperparameters on the training patients."""

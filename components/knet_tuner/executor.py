@@ -1,0 +1,60 @@
+"""Runs the search, or goes on with one that was killed, and writes what came of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from pipeline.candidate import Candidate
+from pipeline.config import TuningConfig
+from pipeline.digest import code_digest, text_digest
+from pipeline.tuning.fold_evaluation import FoldEvaluation
+from pipeline.tuning.run_search import run_search
+from pipeline.tuning.search_plan import SearchPlan
+from pipeline.tuning.warm_values import warm_values
+from pipeline.tuning.write_best import write_best
+from pipeline.tuning.write_trials import write_trials
+
+_SPLIT = "train"  # no other may be looked at here
+
+
+class Executor(base_executor.BaseExecutor):
+    """The state of a search lies below `searches`, by all that the search depends on."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Searches; the state is removed when the results are written."""
+        plan = _plan(input_dict["examples"], exec_properties)
+        # Another number of workers goes on with the same search.
+        settings = plan.model_dump_json(exclude={"tuning": {"workers"}})
+        key = text_digest(settings, exec_properties["weights_digest"], code_digest(__name__))
+        folder = Path(exec_properties["searches"]) / plan.candidate.name / key
+        trials = run_search(plan, folder, pods=bool(exec_properties["pods"]))
+        write_best(trials, plan, Path(artifact_utils.get_single_uri(output_dict["best_hyperparameters"])))
+        write_trials(trials, plan, Path(artifact_utils.get_single_uri(output_dict["trials"])))
+        shutil.rmtree(folder)
+
+
+def _plan(examples: list[types.Artifact], properties: dict[str, Any]) -> SearchPlan:
+    candidate = Candidate.model_validate_json(properties["candidate"])
+    tuning = TuningConfig.model_validate_json(properties["tuning"])
+    previous = properties["previous_trials"]
+    return SearchPlan(
+        candidate=candidate,
+        tuning=tuning,
+        warm=warm_values(Path(previous), tuning, candidate) if previous else (),
+        evaluation=f"{FoldEvaluation.__module__}:{FoldEvaluation.__name__}",
+        arguments={
+            "train_files": [f"{uri}/*" for uri in artifact_utils.get_split_uris(examples, _SPLIT)],
+            "cache_root": properties["cache_root"],
+        },
+    )

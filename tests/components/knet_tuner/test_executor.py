@@ -1,0 +1,122 @@
+"""The node looks at training patients alone, goes on where it was, and leaves what others take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tfx.types import standard_artifacts
+
+from components.knet_tuner import executor
+from pipeline.candidate import Candidate
+from pipeline.config import Config, load_config
+from pipeline.tuning.fold_evaluation import FoldEvaluation
+from pipeline.tuning.search_plan import SearchPlan
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
+    """The plans by which trials were judged; the momentum is the score."""
+    plans: list[SearchPlan] = []
+
+    def judge(plan: SearchPlan) -> Callable[..., float]:
+        plans.append(plan)
+        return lambda values, epochs: values["momentum"]
+
+    monkeypatch.setattr("pipeline.tuning.fold_evaluation.FoldEvaluation", judge)
+    return plans
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[..., Path]:
+    """Runs the executor on examples that have three splits, and returns the folder of its outputs."""
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    examples.split_names = json.dumps(["train", "validation", "test"])
+
+    def run(*overrides: str, name: str = "out", previous: Path | None = None) -> Path:
+        config = load_config("demo", ["tuning.method=random", "tuning.trials=5", *overrides])
+        outputs = {
+            "best_hyperparameters": standard_artifacts.HyperParameters(),
+            "trials": standard_artifacts.TunerResults(),
+        }
+        for output, artifact in outputs.items():
+            artifact.uri = str(tmp_path / name / output)
+        executor.Executor().Do(
+            {"examples": [examples]},
+            {output: [artifact] for output, artifact in outputs.items()},
+            properties(config, tmp_path, previous),
+        )
+        return tmp_path / name
+
+    return run
+
+
+def read(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "trials" / "trials.csv", float_precision="round_trip")
+
+
+def properties(config: Config, folder: Path, previous: Path | None) -> dict[str, Any]:
+    assert config.tuning is not None
+    return {
+        "candidate": Candidate.of(config, "mobilenet", synthetic_data=True).model_dump_json(),
+        "tuning": config.tuning.model_dump_json(),
+        "cache_root": str(folder / "maps"),
+        "searches": str(folder / "searches"),
+        "previous_trials": str(previous or ""),
+        "previous_digest": "",
+        "pods": 0,
+        "weights_digest": "none",
+    }
+
+
+def test_the_best_values_and_all_trials_are_written(node: Any, asked: list[SearchPlan]) -> None:
+    out = node()
+    trials = read(out)
+    assert len(trials) == 5
+    (file,) = (out / "best_hyperparameters").iterdir()  # Trainer takes the only one
+    best = json.loads(file.read_text("utf-8"))["values"]
+    assert best == trials.loc[trials["val_loss"].idxmin(), ["learning_rate", "momentum"]].to_dict()
+    assert best["momentum"] == trials["momentum"].min() < 0.9
+    summary = json.loads((out / "trials" / "summary.json").read_text("utf-8"))
+    assert summary["values"] == best and summary["paper_score"] == 0.9
+    assert (summary["trials"], summary["failed"], summary["score"]) == (5, 0, best["momentum"])
+
+
+def test_only_training_patients_are_looked_at(node: Any, asked: list[SearchPlan], tmp_path: Path) -> None:
+    node()
+    (plan,) = asked
+    assert plan.arguments["train_files"] == [str(tmp_path / "examples" / "Split-train" / "*")]
+    assert FoldEvaluation.__name__ in plan.evaluation
+
+
+def test_what_was_killed_goes_on_with_any_number_of_workers(
+    node: Any, asked: list[SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "write_best", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            node()
+    assert len(list((tmp_path / "searches" / "mobilenet").iterdir())) == 1
+    monkeypatch.setattr("pipeline.tuning.run_search.run_workers", lambda folder, workers: None)
+    node("tuning.workers=2", name="again")
+    assert len(asked) == 1  # all trials were there
+    assert not list((tmp_path / "searches" / "mobilenet").iterdir())
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_it_begins_with_the_best_of_an_earlier_search(node: Any, asked: list[SearchPlan]) -> None:
+    first = read(node())
+    table = node(name="first") / "trials" / "trials.csv"
+    found = read(node("tuning.warm_start=1", "seed=7", name="second", previous=table))
+    assert found["source"].tolist() == ["paper", "warm start", "random", "random", "random"]
+    assert found["momentum"][1] == first["momentum"].min()
+    assert not np.isin(found["momentum"][2:], first["momentum"]).any()
