@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
+import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
@@ -40,7 +41,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
-        threshold = read_threshold(Path(model.uri))
+        threshold = float(np.float32(read_threshold(Path(model.uri))))  # as the served graph compares
         config = eval_config(slices=json.loads(exec_properties["slices"]), threshold=threshold)
         shared_model = tfma.default_eval_shared_model(
             eval_saved_model_path=path_utils.serving_model_path(model.uri), eval_config=config

@@ -42,6 +42,11 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     }
     for field in (name for name, wanted in remembering.items() if wanted):
         click.echo(f"note: {field} has no effect there yet: nothing is remembered between runs", err=True)
+    if config.gate.margin is not None and not config.kubeflow.baseline:
+        click.echo(
+            "note: gate.margin has no effect there: kubeflow.baseline names no predictions to compare with",
+            err=True,
+        )
 
 
 @command.command()

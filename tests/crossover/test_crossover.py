@@ -24,6 +24,7 @@ from pipeline import features
 from pipeline.config import BeamConfig
 from pipeline.evaluation.metrics import eval_config
 from pipeline.evaluation.read_metrics import read_metrics
+from pipeline.model_info import read_threshold
 from pipeline.registry import RunRegistry
 from pipeline.runners.beam_args import beam_args
 from serving.client import Client
@@ -80,7 +81,7 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    config = eval_config(slices=breakhis_name.SLICES, threshold=0.5)
+    config = eval_config(slices=breakhis_name.SLICES, threshold=read_threshold(left.model))
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(
             eval_saved_model_path=str(left.model), eval_config=config

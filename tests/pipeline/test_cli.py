@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -332,6 +333,25 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     )
     assert finished.code == 2
     assert "candidates.vgg16.weights: no such file" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "noted"),
+    [((), False), (("gate.margin=0.05",), True), (("gate.margin=0.05", "kubeflow.baseline=/a"), False)],
+)
+def test_compile_says_when_a_margin_has_no_effect(
+    knet: Callable[..., Finished],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: tuple[str, ...],
+    noted: bool,
+) -> None:
+    compiler: Any = SimpleNamespace(compile_pipeline=lambda *_: None)  # without TFX
+    monkeypatch.setitem(sys.modules, "pipeline.runners.kubeflow.compile_pipeline", compiler)
+    arguments = [word for setting in (f"output={tmp_path}", *settings) for word in ("--set", setting)]
+    finished = knet("kubeflow", "compile", "--output", str(tmp_path / "pipeline.yaml"), *arguments)
+    assert finished.code == 0
+    assert ("note: gate.margin has no effect there" in finished.stderr) == noted
 
 
 def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
