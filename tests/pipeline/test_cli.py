@@ -86,7 +86,7 @@ def test_help_needs_none_of_the_libraries() -> None:
     assert (finished.code, finished.stderr) == (0, "")
     for command in (
         "run", "kubeflow", "serve", "predict", "schema", "config", "data", "sample-data",
-        "report", "runs", "compare", "lineage",
+        "report", "runs", "compare", "lineage", "experiment", "cache",
     ):  # fmt: skip
         assert f"  {command} " in finished.stdout
 
@@ -110,6 +110,9 @@ def test_help_needs_none_of_the_libraries() -> None:
         "schema infer",
         "schema diff",
         "schema update",
+        "cache",
+        "experiment results",
+        "experiment paper",
     ],
 )
 def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
@@ -170,6 +173,10 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["report", "last"], "there is no run in runs/demo yet, nor is last the folder of one"),
         (["compare", "last", "x"], "there is no run in runs/demo yet"),
         (["lineage", "1"], "no run in runs/demo pushed version 1; none was pushed yet"),
+        (["experiment", "results"], "Missing option '--data'"),
+        (["experiment", "results", "--data", ".", "--page", "p.html"], "--page p.html: the page is Markdown"),
+        (["experiment", "paper", "--scale", "large"], "'large' is not one of 'full', 'smoke'"),
+        (["cache", "--remove-unused", "-1"], "-1.0 is not in the range x>=0"),
         (["paint"], "No such command 'paint'"),
     ],
 )

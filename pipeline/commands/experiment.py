@@ -1,0 +1,106 @@
+"""`knet experiment`: results and paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.config import Config
+
+
+@click.group("experiment")
+def command() -> None:
+    """Train many models that answer one question."""
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Those that all experiments have."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Images, as for `run`.")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="MobileNet of alpha 0.75 without top: imagenet (downloaded), or a file.",
+)
+@click.option(
+    "--page", type=click.Path(path_type=Path), default=Path("results.md"), show_default=True, help="To write."
+)
+@_options
+def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], verbose: bool) -> None:
+    """Compare hybrid, ablations and a linear probe by cross-validation over patients.
+
+    The settings are in pipeline/experiments/results.yaml.
+    """
+    from pipeline.config import load_config
+    from pipeline.experiments.arms import SETTINGS
+
+    if page.suffix != ".md":
+        raise UserError(f"--page {page}: the page is Markdown, its name must end in .md")
+    named = {"data.source": str(data), "candidates.mobilenet.weights": weights}
+    overrides = (*(f"{key}={json.dumps(value)}" for key, value in named.items()), *overrides)
+    config = load_config(SETTINGS, overrides)
+    with _console(config, verbose=verbose) as console:
+        from pipeline.experiments.results_page import write_results_page
+        from pipeline.experiments.run_results import run_results
+
+        write_results_page(page, run_results(config, overrides, console=console))
+        console.print(f"written: {page} and {page.with_suffix('.json').name}", soft_wrap=True)
+
+
+@command.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Images, as for `run`. Default: synthetic ones."
+)
+@click.option("--scale", type=click.Choice(("full", "smoke")), default="full", show_default=True)
+@_options
+def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bool) -> None:
+    """Compare the paper's models after several numbers of epochs, and draw its figures.
+
+    The full scale wants a GPU and days; smoke takes minutes, and shows only that everything works.
+    """
+    from pipeline.config import load_config
+    from pipeline.experiments.schedules import SCALES
+
+    named = [f"data.source={json.dumps(str(data))}"] if data else []
+    overrides = (f"output=runs/paper-{scale}", *named, *overrides)
+    config = load_config(SCALES[scale].preset, (*SCALES[scale].overrides, *overrides))
+    with _console(config, verbose=verbose) as console:
+        from pipeline.experiments.paper_page import write_paper_page
+        from pipeline.experiments.run_paper import run_paper
+
+        page = write_paper_page(config.output, run_paper(scale, overrides, console=console))
+        console.print(f"page: {page}", soft_wrap=True)
+
+
+@contextmanager
+def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
+    """A console, when data and weights files have been found good and before TensorFlow is loaded."""
+    from pipeline.runners.screen import quiet_console
+    from pipeline.workspace import Workspace
+
+    with quiet_console(Workspace(config.output).log, verbose=verbose) as console:
+        from pipeline.preflight import check_weights, prepare_data
+
+        check_weights(config)
+        prepare_data(config)
+        console.print("starting TensorFlow and TFX")
+        yield console

@@ -1,0 +1,81 @@
+"""Every schedule is a run of the graph, and every model is judged on the test patients."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from pipeline.candidate import Candidate
+from pipeline.config import Config, load_config
+from pipeline.experiments import run_paper as module
+from pipeline.experiments.run_paper import run_paper
+from pipeline.experiments.schedules import SCALES
+from pipeline.preflight import prepare_data
+from pipeline.runners.lineage import Execution, OutputArtifact
+
+SMALL = (
+    "data.sample={patients: 12, images_per_magnification: 1}",
+    "candidates={mobilenet: {weights: none, alpha: 0.25}}",
+)
+
+
+def execution(output: str, uri: Path) -> Execution:
+    return Execution(cached=False, outputs={output: OutputArtifact(uri=uri, properties={})})
+
+
+@pytest.fixture
+def graph(
+    write_transformed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Config]:
+    """Stands for the graph: it leaves an untrained model and eight test images; and lists what was run."""
+    candidate = Candidate.of(
+        load_config("demo", ["tuning=null", "image.size=32", *SMALL]), "mobilenet", synthetic_data=True
+    )
+    candidate.model(pixel_statistics=([0.0] * 3, [1.0] * 3)).save(tmp_path / "model.keras")
+    history = {"epochs": [{"epoch": 1}, {"epoch": 2}], "best_epoch": 1}
+    (tmp_path / "history.json").write_text(json.dumps(history), encoding="utf-8")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype="uint8")
+    ran: list[Config] = []
+
+    def run_down_to(last: list[str], config: Config, data: Any, **_: Any) -> dict[str, Execution]:
+        assert last == ["Trainer-mobilenet"]
+        ran.append(config)
+        test = tmp_path / "transformed" / "Split-test"
+        if not test.exists():
+            test.parent.mkdir()
+            test.symlink_to(Path(write_transformed(pixels, [0] * 4 + [1] * 4)).parent)
+        return {
+            "Transform": execution("transformed_examples", test.parent),
+            "Trainer-mobilenet": execution("model_run", tmp_path),
+        }
+
+    monkeypatch.setattr(module, "run_down_to", run_down_to)
+    # Whose names the transformed images do not have.
+    monkeypatch.setattr(
+        module, "patients_of", lambda *_: {f"images/{n}.png": f"patient {n // 2}" for n in range(8)}
+    )
+    return ran
+
+
+def test_every_schedule_is_run_on_the_same_data_and_judged(graph: list[Config], tmp_path: Path) -> None:
+    results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=io.StringIO()))
+    schedules = SCALES["smoke"].schedules()
+    assert list(results["runs"]) == [schedule.name for schedule in schedules]
+    assert len(graph) == len(schedules)
+    assert len({prepare_data(config).split_sha256 for config in graph}) == 1
+    assert results["synthetic"] and results["scale"] == "smoke"
+    run = results["runs"]["2-epochs"]["mobilenet"]
+    assert run["best_epoch"] == 1 and len(run["epochs"]) == 2
+    assert run["majority_share"] == 0.5
+    value, low, high = run["metrics"]["accuracy"]
+    assert 0 <= low <= value <= high <= 1
+    assert run["parameters"] > run["backbone_parameters"] > 200_000
+    assert run["operations"] > run["backbone_operations"] > 500_000
+    json.dumps(results)
