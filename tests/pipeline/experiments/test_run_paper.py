@@ -16,14 +16,14 @@ from pipeline.candidate import Candidate
 from pipeline.config import Config, load_config
 from pipeline.experiments import run_paper as module
 from pipeline.experiments.run_paper import run_paper
-from pipeline.experiments.schedules import SCALES
-from pipeline.preflight import prepare_data
+from pipeline.experiments.schedules import SCALES, Scale
 from pipeline.runners.lineage import Execution, OutputArtifact
 
 SMALL = (
     "data.sample={patients: 12, images_per_magnification: 1}",
     "candidates={mobilenet: {weights: none, alpha: 0.25}}",
 )
+SCHEDULES = SCALES["smoke"].schedules()
 
 
 def execution(output: str, uri: Path) -> Execution:
@@ -33,8 +33,8 @@ def execution(output: str, uri: Path) -> Execution:
 @pytest.fixture
 def graph(
     write_transformed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[Config]:
-    """Stands for the graph: it leaves an untrained model and eight test images; and lists what was run."""
+) -> list[tuple[Config, str]]:
+    """Stands for the graph: it leaves an untrained model and eight test images; and lists what was run on."""
     candidate = Candidate.of(
         load_config("demo", ["tuning=null", "image.size=32", *SMALL]), "mobilenet", synthetic_data=True
     )
@@ -42,11 +42,11 @@ def graph(
     history = {"epochs": [{"epoch": 1}, {"epoch": 2}], "best_epoch": 1}
     (tmp_path / "history.json").write_text(json.dumps(history), encoding="utf-8")
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype="uint8")
-    ran: list[Config] = []
+    ran: list[tuple[Config, str]] = []
 
     def run_down_to(last: list[str], config: Config, data: Any, **_: Any) -> dict[str, Execution]:
         assert last == ["Trainer-mobilenet"]
-        ran.append(config)
+        ran.append((config, data.split_sha256))
         test = tmp_path / "transformed" / "Split-test"
         if not test.exists():
             test.parent.mkdir()
@@ -57,6 +57,7 @@ def graph(
         }
 
     monkeypatch.setattr(module, "run_down_to", run_down_to)
+    monkeypatch.setattr(Scale, "schedules", lambda self: (SCHEDULES[0], SCHEDULES[-1]))
     # Whose names the transformed images do not have.
     monkeypatch.setattr(
         module, "patients_of", lambda *_: {f"images/{n}.png": f"patient {n // 2}" for n in range(8)}
@@ -64,12 +65,13 @@ def graph(
     return ran
 
 
-def test_every_schedule_is_run_on_the_same_data_and_judged(graph: list[Config], tmp_path: Path) -> None:
+def test_every_schedule_is_run_on_the_same_data_and_judged(
+    graph: list[tuple[Config, str]], tmp_path: Path
+) -> None:
     results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=io.StringIO()))
-    schedules = SCALES["smoke"].schedules()
-    assert list(results["runs"]) == [schedule.name for schedule in schedules]
-    assert len(graph) == len(schedules)
-    assert len({prepare_data(config).split_sha256 for config in graph}) == 1
+    assert list(results["runs"]) == ["2-epochs", "all"]
+    (first, split), (last, same_split) = graph
+    assert (first.training.epochs, last.training.fine_tune, split) == (2, "all", same_split)
     assert results["synthetic"] and results["scale"] == "smoke"
     run = results["runs"]["2-epochs"]["mobilenet"]
     assert run["best_epoch"] == 1 and len(run["epochs"]) == 2
