@@ -17,7 +17,10 @@ def count_operations(model: keras.Model) -> int:
     Args:
         model: built for a fixed input size; models within it count too.
     """
-    return sum(_of_layer(layer) for layer in model._flatten_layers(include_self=False))
+    return sum(
+        count_operations(layer) if isinstance(layer, keras.Model) else _of_layer(layer)
+        for layer in model.layers
+    )
 
 
 def _of_layer(layer: Any) -> int:

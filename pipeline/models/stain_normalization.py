@@ -36,9 +36,11 @@ class StainNormalization(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Makes the weight."""
-        initial = keras.initializers.Constant(self._initial)
         self.reference = self.add_weight(
-            shape=(self.length,), initializer=initial, trainable=False, name="reference"
+            shape=(self.length,),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(self._initial, dtype),
+            trainable=False,
+            name="reference",
         )
 
     def call(self, pixels: Any) -> Any:
