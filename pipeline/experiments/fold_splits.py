@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -39,11 +38,12 @@ def fold_splits(config: Config, *, console: Console) -> tuple[Data, FoldSplits]:
     schema = schema_file(config, data, Workspace(config.output.resolve()))
     executions = run_down_to(["Transform"], config, data, schema=schema, console=console)
     folder = executions["Transform"].outputs["transformed_examples"].uri
-    training = config.training
 
-    def split(name: str, **copies: tuple[str, ...]) -> TransformedSplit:
-        return TransformedSplit([str(Path(folder) / f"Split-{name}" / "*")], size=config.image.size, **copies)
+    def split(name: str, copies: tuple[str, ...] = ("original",)) -> TransformedSplit:
+        return TransformedSplit([str(folder / f"Split-{name}" / "*")], size=config.image.size, copies=copies)
 
     return data, FoldSplits(
-        train=split("train", copies=training.augmentation), validation=split("validation"), test=split("test")
+        train=split("train", config.training.augmentation),
+        validation=split("validation"),
+        test=split("test"),
     )

@@ -44,8 +44,8 @@ def numpy_macenko(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     on_plane = tissue @ plane
     angles = np.arctan2(on_plane[:, 1], on_plane[:, 0])
     low, high = np.percentile(angles, [1, 99], method="nearest")
-    found = [plane @ np.array([np.cos(angle), np.sin(angle)]) for angle in (low, high)]
-    stains = np.stack(sorted(found, key=lambda stain: -stain[0]))
+    found = np.stack([plane @ np.array([np.cos(angle), np.sin(angle)]) for angle in (low, high)])
+    stains = found[np.argsort(-found[:, 0])]
     concentrations = np.linalg.lstsq(stains.T, density.T, rcond=None)[0].T
     return stains, np.percentile(concentrations, 99, axis=0, method="nearest"), concentrations
 
@@ -136,7 +136,7 @@ def test_what_stands_beside_an_image_does_not_matter(seed: int, other: int) -> N
 def test_the_reference_is_the_median_of_the_images_that_show_stains(name: str) -> None:
     images = np.concatenate([stained(3, seed=6), np.full((1, SIZE, SIZE, 3), 255, np.uint8)])
     batches = tf.data.Dataset.from_tensor_slices((images, [0] * 4)).batch(2)
-    reference = fit_stain_reference(name, batches)
+    reference = np.array(fit_stain_reference(name, batches))
     values, usable = measured(STAIN_NORMALISATIONS[name], images)
     np.testing.assert_allclose(reference, np.median(values[usable], axis=0), atol=1e-5)
 
