@@ -26,7 +26,12 @@ def write_results_page(file: Path, results: dict[str, Any]) -> None:
         (resources.files("pipeline.experiments") / "results.md.jinja").read_text(encoding="utf-8")
     )
     figures = file.with_suffix(".json")
-    page = template.render(**results, metrics=METRICS, json_name=figures.name)
+    page = template.render(
+        **results,
+        metrics=METRICS,
+        missed_patients=sorted({patient for arm in results["arms"].values() for patient in arm["missed"]}),
+        json_name=figures.name,
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page.rstrip() + "\n", encoding="utf-8")
     figures.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from pipeline.evaluation.bootstrap import Estimate, estimate_difference, estimat
 from pipeline.evaluation.patient_sample import PatientSample
 from pipeline.experiments.cross_validate import TestedFold
 
+_THRESHOLD = 0.5
 METRICS = {
     "accuracy": "image rate",
     "balanced_accuracy": "balanced accuracy",
@@ -52,6 +53,7 @@ def summarise(
                     name: _estimate(estimate_difference(sample, samples[against], metric=name))
                     for name in ("balanced_accuracy", "roc_auc")
                 },
+                "missed": _missed(folds, patients, arm),
                 "folds": [_fold(fold, patients, arm) for fold in folds],
                 "seconds": round(sum(fold.outcomes[arm].seconds for fold in folds), 1),
             }
@@ -79,6 +81,19 @@ def _fold(fold: TestedFold, patients: Mapping[str, str], arm: str) -> dict[str, 
     """What was chosen on a fold's validation patients, and what it came to on its test patients."""
     metrics = _sample([fold], patients, arm).metrics()
     return {**fold.outcomes[arm].chosen, **{name: metrics[name] for name in METRICS}}
+
+
+def _missed(folds: Sequence[TestedFold], patients: Mapping[str, str], arm: str) -> dict[str, list[int]]:
+    """The patients of whom most images are decided wrongly: how many of how many."""
+    wrong: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for fold in folds:
+        for path, label, score in zip(fold.paths, fold.labels, fold.outcomes[arm].scores, strict=True):
+            images[patients[path]] += 1
+            wrong[patients[path]] += (score > _THRESHOLD) != label
+    return {
+        patient: [wrong[patient], count] for patient, count in images.items() if 2 * wrong[patient] > count
+    }
 
 
 def _estimate(estimate: Estimate) -> list[float]:

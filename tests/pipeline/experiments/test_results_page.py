@@ -21,6 +21,7 @@ def results(difference: list[float]) -> dict[str, Any]:
             "metrics": {metric: [0.75, 0.5, 0.875] for metric in METRICS},
             "difference": dict.fromkeys(("balanced_accuracy", "roc_auc"), difference),
             "folds": [{**chosen, "balanced_accuracy": value} for value in (0.5, 0.7)],
+            "missed": {"14-1": [3, 4]} if name == PROBE.name else {},
             "seconds": 12.0,
         }
 
@@ -56,7 +57,7 @@ def test_every_arm_has_a_row_with_intervals(tmp_path: Path) -> None:
         assert f"| {arm.title} | " + " | ".join(["0.750 [0.500, 0.875]"] * len(METRICS)) + " |\n" in page
         choice = "C 0.001" if arm is PROBE else "0.01, epoch 4"
         assert f"| {arm.title} | 0.500 ({choice}) | 0.700 ({choice}) | 0.600 ± 0.141 |\n" in page
-    assert "75.9 % are\nmalignant" in page
+    assert "75.9 % are malignant" in page
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,12 @@ def test_a_difference_counts_where_its_interval_leaves_out_zero(
     page = write(tmp_path, results(difference))
     rows = [line for line in page.splitlines() if line.endswith(f"| {verdict} |")]
     assert len(rows) == len(ARMS) - 1
+
+
+def test_patients_that_are_missed_are_named(tmp_path: Path) -> None:
+    page = write(tmp_path, results([0.0, 0.0, 0.0]))
+    cells = ["3 of 4" if arm is PROBE else "" for arm in ARMS]
+    assert f"| 14-1 | {' | '.join(cells)} |\n" in page
 
 
 def test_synthetic_images_are_called_so(tmp_path: Path) -> None:

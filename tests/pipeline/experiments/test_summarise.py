@@ -44,6 +44,18 @@ def test_metrics_have_intervals(summary: dict) -> None:
     assert coin["roc_auc"][0] == pytest.approx(0.5)
 
 
+def test_patients_of_whom_most_images_are_wrong_are_named() -> None:
+    tested = fold([0, 1])
+    scores = list(tested.outcomes["good"].scores)
+    scores[:3] = [0.75] * 3  # of the benign patient 0
+    scores[4:6] = [0.25] * 2  # half of those of patient 1
+    tested.outcomes["poor"] = outcome(scores)
+    arms = summarise([tested, fold([2, 3])], patients=PATIENTS, arms=["good"], against="good")["arms"]
+    assert arms["good"]["missed"] == {}
+    poor = summarise([tested], patients=PATIENTS, arms=["poor"], against="poor")["arms"]
+    assert poor["poor"]["missed"] == {"patient 0": [3, 4]}
+
+
 def test_differences_are_paired(summary: dict) -> None:
     assert summary["arms"]["coin"]["difference"]["balanced_accuracy"] == [0.0, 0.0, 0.0]
     assert summary["arms"]["good"]["difference"]["balanced_accuracy"] == [0.5, 0.5, 0.5]
