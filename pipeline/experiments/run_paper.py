@@ -17,10 +17,10 @@ from pipeline.config import Config, load_config
 from pipeline.dataset import TransformedSplit
 from pipeline.evaluation.bootstrap import estimate_metrics
 from pipeline.evaluation.patient_sample import PatientSample
-from pipeline.experiments.count_operations import count_operations
 from pipeline.experiments.machine import machine
 from pipeline.experiments.patients_of import patients_of
 from pipeline.experiments.schedules import SCALES, Schedule
+from pipeline.models.count_flops import count_flops
 from pipeline.models.hybrid_model import BODY
 from pipeline.preflight import check_weights, fetch_weights, prepare_data
 from pipeline.run_record import Data
@@ -113,7 +113,7 @@ def _judge(trainer: Execution, test: TransformedSplit, patients: Mapping[str, st
         "metrics": {name: list(asdict(estimates[name]).values()) for name in _METRICS},
         "majority_share": float(max(sample.labels.mean(), 1 - sample.labels.mean())),
         "parameters": model.count_params(),
-        "operations": count_operations(model),
+        "flops": count_flops(model),
         "backbone_parameters": model.get_layer(BODY).count_params(),
-        "backbone_operations": count_operations(model.get_layer(BODY)),
+        "backbone_flops": count_flops(model.get_layer(BODY)),
     }

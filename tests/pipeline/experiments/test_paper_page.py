@@ -26,9 +26,9 @@ def results(**changes: Any) -> dict[str, Any]:
         },
         "majority_share": 0.686,
         "parameters": 1234567,
-        "operations": 10**9,
+        "flops": 2 * 10**9,
         "backbone_parameters": 1234000,
-        "backbone_operations": 10**8,
+        "backbone_flops": 2 * 10**8,
     }
     schedules = SCALES["smoke"].schedules()
     return {

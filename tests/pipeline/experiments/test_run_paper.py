@@ -79,5 +79,5 @@ def test_every_schedule_is_run_on_the_same_data_and_judged(
     value, low, high = run["metrics"]["accuracy"]
     assert 0 <= low <= value <= high <= 1
     assert run["parameters"] > run["backbone_parameters"] > 200_000
-    assert run["operations"] > run["backbone_operations"] > 500_000
+    assert run["flops"] > run["backbone_flops"] > 1_000_000
     json.dumps(results)
