@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -12,25 +11,18 @@ from pipeline.candidate import Candidate
 from pipeline.config import BackboneName, load_config
 from pipeline.digest import code_digest, file_digest, text_digest
 from pipeline.experiments.arms import SETTINGS, Arm
-from pipeline.experiments.fold_splits import FoldSplits, fold_splits
+from pipeline.experiments.fold_splits import FoldSplits
 from pipeline.experiments.linear_probe import probe_arm
 from pipeline.experiments.outcome import Outcome, read_outcome
+from pipeline.experiments.tested_fold import TestedFold
 from pipeline.experiments.train_arm import train_arm
+from pipeline.experiments.transform_fold import transform_fold
 from pipeline.preflight import check_weights, fetch_weights
 from pipeline.run_record import Data
 from pipeline.runners.screen import NodeDisplay
 from pipeline.workspace import Workspace
 
 _BACKBONE: BackboneName = "mobilenet"
-
-
-@dataclass(frozen=True)
-class TestedFold:
-    """One fold: its test images, in their order, and what every arm says of them."""
-
-    paths: tuple[str, ...]
-    labels: tuple[int, ...]
-    outcomes: dict[str, Outcome]  # by arm
 
 
 def cross_validate(
@@ -62,7 +54,7 @@ def cross_validate(
         for fold, config in configs.items():
             if (fold, config.image.size) not in splits:
                 console.print(f"images of fold {fold + 1} of {len(folds)} at {config.image.size} px")
-                data, splits[fold, config.image.size] = fold_splits(config, console=console)
+                data, splits[fold, config.image.size] = transform_fold(config, console=console)
         with NodeDisplay(console, [_title(arm, fold) for fold in folds]) as display:
             for fold, config in configs.items():
                 candidate = Candidate.of(config, _BACKBONE, synthetic_data=data.synthetic)

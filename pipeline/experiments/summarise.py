@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.evaluation.bootstrap import Estimate, estimate_difference, estimate_metrics
 from pipeline.evaluation.patient_sample import PatientSample
-from pipeline.experiments.cross_validate import TestedFold
+from pipeline.experiments.tested_fold import TestedFold
 
 _THRESHOLD = 0.5
 METRICS = {

@@ -16,8 +16,9 @@ from pipeline.config import Config
 from pipeline.dataset import TransformedSplit
 from pipeline.experiments import cross_validate as module
 from pipeline.experiments.arms import PROBE, Arm
-from pipeline.experiments.cross_validate import TestedFold, cross_validate
+from pipeline.experiments.cross_validate import cross_validate
 from pipeline.experiments.fold_splits import FoldSplits
+from pipeline.experiments.tested_fold import TestedFold
 
 COUNT = 12
 ARMS = (Arm("head", "the head", learning_rates=(1e-9, 0.05)), PROBE)
@@ -46,7 +47,7 @@ def run(
                 split(train, copies=copies), split(validation), split(test, flip=flip)
             )
 
-        monkeypatch.setattr(module, "fold_splits", splits)
+        monkeypatch.setattr(module, "transform_fold", splits)
         settings = (
             *("data.split.folds=2", "image.size=32", "training.epochs=2", "training.batch_size=8"),
             f"candidates.mobilenet={{weights: {body_weights}, alpha: 0.25}}",

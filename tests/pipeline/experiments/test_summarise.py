@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.experiments.cross_validate import TestedFold
 from pipeline.experiments.outcome import Outcome
 from pipeline.experiments.summarise import summarise
+from pipeline.experiments.tested_fold import TestedFold
 
 PATIENTS = {f"{patient}/{number}": f"patient {patient}" for patient in range(12) for number in range(4)}
 
