@@ -27,7 +27,7 @@ SCHEDULES = SCALES["smoke"].schedules()
 
 
 def execution(output: str, uri: Path) -> Execution:
-    return Execution(cached=False, outputs={output: OutputArtifact(uri=uri, properties={})})
+    return Execution(id=1, cached=False, outputs={output: OutputArtifact(id=2, uri=uri, properties={})})
 
 
 @pytest.fixture
