@@ -110,9 +110,10 @@ def _statistics(
             checked = prepare_data(config)
             file = schema_file(config, checked, workspace)
             console.print("starting TensorFlow and TFX")
-            from pipeline.runners.local import count_data
+            from pipeline.runners.local import run_down_to
 
-            folder = count_data(config, checked, schema=file, console=console)
+            executions = run_down_to(["StatisticsGen"], config, checked, schema=file, console=console)
+            folder = executions["StatisticsGen"].outputs["statistics"].uri
         from components.data_gate.split_files import read_statistics
 
         yield file, list(read_statistics(folder).values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,10 +95,19 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     return record
 
 
-def count_data(config: Config, data: Data, *, schema: Path, console: Console) -> Path:
-    """Runs the nodes down to StatisticsGen, and returns the folder of the statistics.
+def run_down_to(
+    last: Collection[str], config: Config, data: Data, *, schema: Path, console: Console
+) -> dict[str, Execution]:
+    """Runs the graph's nodes in their order up to the last of some, and returns how each ended.
 
     They are answered from the cache where a run was on the same data, and a later run finds them there.
+
+    Args:
+        last: names of nodes, such as `StatisticsGen`.
+        config: the experiment.
+        data: as `prepare_data` found them.
+        schema: the file that they are held to.
+        console: shows each node.
 
     Raises:
         UserError: a node failed in a way that the user can mend.
@@ -106,11 +116,11 @@ def count_data(config: Config, data: Data, *, schema: Path, console: Console) ->
     workspace = Workspace(config.output.resolve())
     workspace.root.mkdir(parents=True, exist_ok=True)
     pipeline = _pipeline(config, data, workspace, schema=schema, previous=None)
-    monitor = _run(pipeline, console, last="StatisticsGen")
+    monitor = _run(pipeline, console, last=last)
     failure = _failure(monitor)
     if failure:
         raise UserError(failure["error"]) if failure["user_error"] else RuntimeError(failure["error"])
-    return monitor.executions["StatisticsGen"].outputs["statistics"].uri
+    return monitor.executions
 
 
 def _pipeline(
@@ -197,16 +207,17 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
 
 
-def _run(pipeline: Pipeline, console: Console, *, last: str | None = None) -> _Monitor:
-    """Runs the graph, or what leads to a last node; a node's failure is left with the monitor."""
+def _run(pipeline: Pipeline, console: Console, *, last: Collection[str] = ()) -> _Monitor:
+    """Runs the graph, or its nodes up to the last of some; a node's failure is left with the monitor."""
     # Beam and absl both read the process's own arguments as theirs.
     sys.argv[1:] = []
     use_fn_api_runner_by_default()
     nodes = [node.id for node in pipeline.components]
-    with NodeDisplay(console, nodes[: nodes.index(last) + 1] if last else nodes) as display:
+    wanted = nodes[: max(map(nodes.index, last)) + 1] if last else nodes
+    with NodeDisplay(console, wanted) as display:
         _MonitoredNode.monitor = monitor = _Monitor(display)
         try:
-            _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=[last]) if last else None)
+            _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=wanted) if last else None)
         except Exception:
             if monitor.failure is None:  # not a node's failure, but ours or TFX's
                 raise
