@@ -83,12 +83,17 @@ class Candidate(BaseModel):
         return still and training.feature_cache is not False
 
     def model(
-        self, *, pixel_statistics: tuple[Sequence[float], Sequence[float]], replicas: int = 1
+        self,
+        *,
+        pixel_statistics: tuple[Sequence[float], Sequence[float]],
+        stain_reference: Sequence[float] | None = None,
+        replicas: int = 1,
     ) -> AccumulatingModel:
         """Builds the model, which starts from the configured weights.
 
         Args:
             pixel_statistics: RGB means and deviations of the training images.
+            stain_reference: what `fit_stain_reference` makes of them; None where weights will be loaded.
             replicas: devices that will share a batch.
         """
         mean, std = pixel_statistics
@@ -99,6 +104,8 @@ class Candidate(BaseModel):
             weights=None if self.settings.weights == "none" else self.settings.weights,
             alpha=self.settings.alpha,
             normalisation=self.image.normalisation,
+            stain_normalisation=self.image.stain_normalisation,
+            stain_reference=stain_reference,
             pixel_mean=mean,
             pixel_std=std,
             batch_norm_momentum=training.batch_norm_momentum,
@@ -113,6 +120,7 @@ class Candidate(BaseModel):
         *,
         devices: Devices,
         pixel_statistics: tuple[Sequence[float], Sequence[float]],
+        stain_reference: Sequence[float] | None = None,
         learning_rate: float,
         momentum: float,
         images: int,
@@ -122,6 +130,7 @@ class Candidate(BaseModel):
         Args:
             devices: that it will be trained on.
             pixel_statistics: RGB means and deviations of the training images.
+            stain_reference: as for `model`.
             learning_rate: alpha, of the first epoch.
             momentum: mu.
             images: of an epoch, every copy counted.
@@ -130,7 +139,11 @@ class Candidate(BaseModel):
             UserError: `block_rates` names a block that the backbone has not, or the weights are not usable.
         """
         with devices.scope():
-            model = self.model(pixel_statistics=pixel_statistics, replicas=devices.replicas)
+            model = self.model(
+                pixel_statistics=pixel_statistics,
+                stain_reference=stain_reference,
+                replicas=devices.replicas,
+            )
         self.compile(
             model,
             blocks=blocks_of(self.name, model.get_layer(BODY)),

@@ -111,6 +111,8 @@ class ImageConfig(_Section):
     # image: per-image global contrast normalisation; backbone: the scaling its ImageNet weights were trained
     # with; dataset: mean and deviation of the training images
     normalisation: Literal["image", "backbone", "dataset"] = "image"
+    # before it, in the model: every image gets the stains of the training images
+    stain_normalisation: Literal["none", "macenko", "reinhard"] = "none"
 
 
 class CandidateConfig(_Section):

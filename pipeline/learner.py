@@ -17,9 +17,12 @@ from pipeline.feature_cache.write_feature_maps import FeatureRangeError
 from pipeline.models.accumulating_model import AccumulatingModel
 from pipeline.models.backbones import blocks_of
 from pipeline.models.divide_model import divide_model
+from pipeline.models.fit_stain_reference import fit_stain_reference
 from pipeline.models.hybrid_model import BODY
 from pipeline.progress import PROGRESS
 from pipeline.start_from_seed import start_from_seed
+
+_AT_ONCE = 32
 
 
 class Learner:
@@ -59,7 +62,12 @@ class Learner:
         self.devices = devices
         self.images = train
         self.validation_images = validation
-        self._pixel_statistics = train.pixel_statistics()
+        self._statistics: dict[str, Any] = {
+            "pixel_statistics": train.pixel_statistics(),
+            "stain_reference": fit_stain_reference(
+                candidate.image.stain_normalisation, train.batches(batch_size=_AT_ONCE)
+            ),
+        }
         self._copies = train.count * train.copy_count
         self._body_weights: list[Any] | None = None  # that the feature maps were made with
         self.train: TransformedSplit | CachedSplit = train
@@ -82,7 +90,7 @@ class Learner:
             "images": self._copies,
         }
         if self._body_weights is None:
-            model = self.candidate.build(pixel_statistics=self._pixel_statistics, **settings)
+            model = self.candidate.build(**self._statistics, **settings)
             return model, model
         with self.devices.scope():
             whole = self._whole()
@@ -97,7 +105,7 @@ class Learner:
         return self.candidate.training.blocks or 0
 
     def _whole(self) -> AccumulatingModel:
-        return self.candidate.model(pixel_statistics=self._pixel_statistics, replicas=self.devices.replicas)
+        return self.candidate.model(**self._statistics, replicas=self.devices.replicas)
 
     def _keep_features(self, train: TransformedSplit, validation: TransformedSplit, root: Path) -> None:
         """Replaces images by feature maps, unless there is nothing frozen or no place for them."""

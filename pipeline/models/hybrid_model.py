@@ -11,11 +11,13 @@ from keras import layers
 from pipeline.errors import UserError
 from pipeline.models.accumulating_model import AccumulatingModel
 from pipeline.models.backbones import BACKBONES
+from pipeline.models.fit_stain_reference import STAIN_NORMALISATIONS
 from pipeline.models.global_contrast_normalization import GlobalContrastNormalization
 from pipeline.models.hybrid_head import build_hybrid_head
 from pipeline.models.imagenet_weights import imagenet_weights
 
 SCALING = "scaling"
+STAINS = "stains"  # the layer in it that normalises them, where there is one
 BODY = "backbone"
 
 
@@ -29,6 +31,8 @@ def build_hybrid_model(
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
     batch_norm_momentum: float,
+    stain_normalisation: str = "none",
+    stain_reference: Sequence[float] | None = None,
     **head: Any,
 ) -> AccumulatingModel:
     """Builds LSTM-KNet on a backbone (Dsouza & Ansari, 2022).
@@ -42,6 +46,8 @@ def build_hybrid_model(
         pixel_mean: RGB means of the training images, 0 to 255, for `dataset`.
         pixel_std: RGB deviations, likewise.
         batch_norm_momentum: of every batch normalisation.
+        stain_normalisation: `none`, `macenko` or `reinhard`.
+        stain_reference: as `fit_stain_reference` returns it; None where weights will be loaded.
         **head: as `build_hybrid_head` takes it.
 
     Raises:
@@ -52,13 +58,16 @@ def build_hybrid_model(
         layers `scaling`, `backbone` and `head` are models of their own.
     """
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
+    stained = pixels
+    if stain_normalisation != "none":
+        stained = STAIN_NORMALISATIONS[stain_normalisation](stain_reference, name=STAINS)(pixels)
     scaled = {
         "image": GlobalContrastNormalization(dtype="float32"),
         "backbone": BACKBONES[backbone].scale,
         "dataset": layers.Normalization(
             mean=list(pixel_mean), variance=[s * s for s in pixel_std], dtype="float32"
         ),
-    }[normalisation](pixels)
+    }[normalisation](stained)
     scaling = keras.Model(pixels, scaled, name=SCALING)
     body = _build_body(backbone, size=size, weights=weights, alpha=alpha)
     for layer in body.layers:

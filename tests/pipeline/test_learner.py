@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.feature_cache import write_feature_maps
 from pipeline.feature_cache.cached_split import CachedSplit
 from pipeline.learner import Learner
+from pipeline.models.fit_stain_reference import fit_stain_reference
 from pipeline.progress import PROGRESS
 
 SIZE = 32
@@ -136,3 +137,23 @@ def test_what_cannot_be_kept_is_said_and_refused_only_where_it_was_asked_for(
     assert reason in caplog.text
     with pytest.raises(UserError, match=f"{reason}.*set training.feature_cache=auto"):
         learner(*blocks(count, "true"))
+
+
+@pytest.mark.parametrize("name", ["macenko", "reinhard"])
+def test_stains_are_those_of_the_training_images_whatever_the_others_look_like(
+    write_transformed: Callable[..., str], tmp_path: Path, name: str
+) -> None:
+    images = np.random.default_rng(0).integers(20, 200, (8, SIZE, SIZE, 3), dtype="uint8")
+    patterns = [write_transformed(part, [0, 1, 0, 1]) for part in (images[:4], images[4:], 255 - images[4:])]
+    train, *others = (TransformedSplit([pattern], size=SIZE) for pattern in patterns)
+    settings = ("tuning=null", "image.size=32", f"image.stain_normalisation={name}")
+    candidate = Candidate.of(load_config("demo", settings), "mobilenet", synthetic_data=True)
+    expected = fit_stain_reference(name, train.batches(batch_size=4))
+    for validation in others:
+        made = Learner(
+            candidate, devices=DEVICES, train=train, validation=validation, cache_root=tmp_path / "maps"
+        )
+        _, whole = made.build(learning_rate=0.1, momentum=0.9)
+        (reference,) = whole.get_layer("scaling").get_layer("stains").get_weights()
+        np.testing.assert_allclose(reference, expected, rtol=1e-6)
+        assert not np.allclose(reference, fit_stain_reference(name, validation.batches(batch_size=4)), 1e-3)

@@ -45,6 +45,8 @@ def model() -> keras.Model:
         weights=None,
         alpha=0.25,
         normalisation="image",
+        stain_normalisation="macenko",
+        stain_reference=(0.65, 0.70, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8),
         pixel_mean=(0, 0, 0),
         pixel_std=(1, 1, 1),
         batch_norm_momentum=0.9,
