@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import keras
@@ -29,7 +31,9 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
         FeatureRangeError: values are too large or too small for float16.
     """
     file = root / f"{_key(split, frozen)}.tfrecord"
-    if not file.is_file():
+    if file.is_file():
+        os.utime(file, (time.time(), file.stat().st_mtime))  # read now: `knet cache` goes by that
+    else:
         write_feature_maps(split, frozen, file, batch_size=batch_size)
     return CachedSplit(
         file,
