@@ -104,6 +104,12 @@ class TransformedSplit:
             digest.update(labels.tobytes())
         return digest.hexdigest()
 
+    def paths(self) -> list[str]:
+        """Of the images, below the data folder, in the order of `batches`."""
+        spec = {features.PATH: tf.io.FixedLenFeature([], tf.string)}
+        paths = self._records.map(lambda record: tf.io.parse_single_example(record, spec)[features.PATH])
+        return [path.decode() for path in paths.as_numpy_iterator()]
+
     def batches(self, *, batch_size: int) -> Any:
         """Batches of (uint8 [batch, size, size, 3], int64 [batch]): each image once, as it is, in order."""
         return (

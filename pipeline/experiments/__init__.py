@@ -1,0 +1,1 @@
+"""Experiments: many trainings that answer one question, each a command of its own."""
