@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.run_record import RunRecord
+from pipeline.write_whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class RunRegistry:
             baseline: what it was compared with.
         """
         path = self._root / "runs" / f"{run.run_id}.json"
-        _write_whole(path, run.to_json())
+        write_whole(path, run.to_json())
         if run.pushed_version:
             production = {
                 "version": run.pushed_version,
@@ -93,7 +94,7 @@ class RunRegistry:
                 "predictions": predictions and self._keep_predictions(predictions),
                 "baseline": baseline and {"digest": baseline.digest, "version": baseline.version},
             }
-            _write_whole(self._root / "production.json", json.dumps(production, indent=2))
+            write_whole(self._root / "production.json", json.dumps(production, indent=2))
         return path
 
     def baseline(self, graph: str) -> KeptPredictions | None:
@@ -127,7 +128,7 @@ class RunRegistry:
             seen = []
         if fingerprint not in seen:
             seen.append(fingerprint)
-            _write_whole(path, json.dumps(seen, indent=2))
+            write_whole(path, json.dumps(seen, indent=2))
         return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
@@ -175,7 +176,7 @@ class RunRegistry:
             shutil.copytree(folder, part)
             part.replace(kept)
         last = {"digest": digest, "run_id": run_id, "schema": str(schema)}
-        _write_whole(self._root / "statistics.json", json.dumps(last, indent=2))
+        write_whole(self._root / "statistics.json", json.dumps(last, indent=2))
         return KeptStatistics(folder=kept, digest=digest, run_id=run_id, schema=schema)
 
     def previous_statistics(self) -> KeptStatistics | None:
@@ -200,9 +201,9 @@ class RunRegistry:
         kept = self._searches()
         if any(entry["search"] == search for entry in kept.get(backbone, [])):
             return
-        _write_whole(self._root / "trials" / f"{digest}.csv", content)
+        write_whole(self._root / "trials" / f"{digest}.csv", content)
         kept.setdefault(backbone, []).append({"search": search, "digest": digest})
-        _write_whole(self._root / "trials.json", json.dumps(kept, indent=2))
+        write_whole(self._root / "trials.json", json.dumps(kept, indent=2))
 
     def trials_before(self, *, backbone: str, search: str) -> KeptTrials | None:
         """Those of the search before this one, or None.
@@ -231,10 +232,3 @@ def _folder_digest(folder: Path) -> str:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.breakhis_example_gen.catalog import Catalog
 from pipeline.digest import file_digest
+from pipeline.write_whole import write_whole
 
 _SETTLED = 2.0  # seconds: a file changed so shortly before may change again without a later time
 
@@ -73,7 +74,4 @@ def _read(cache: Path) -> _Known:
 def _write(cache: Path, entries: _Known) -> None:
     settled = time.time_ns() - int(_SETTLED * 1e9)
     kept = {path: entry for path, entry in entries.items() if 0 < int(entry[1]) < settled}
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_name(f".{cache.name}.{os.getpid()}")
-    part.write_text(json.dumps(kept), encoding="utf-8")
-    part.replace(cache)
+    write_whole(cache, json.dumps(kept))

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.write_whole import write_whole
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -19,10 +21,7 @@ class Outcome:
 
     def write(self, file: Path) -> None:
         """Writes it as JSON, whole or not at all."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}")
-        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        part.replace(file)
+        write_whole(file, json.dumps(asdict(self)))
 
 
 def read_outcome(file: Path) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,7 @@ from pipeline.report.sections.summary import summary
 from pipeline.report.sections.tuning import tuning
 from pipeline.report.verdict import verdict
 from pipeline.run_record import RunRecord
+from pipeline.write_whole import write_whole
 
 # In the order in which the page shows them.
 SECTIONS: Final[tuple[Callable[[Inputs], Section], ...]] = (
@@ -60,10 +60,10 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     A failed run has a page too, with what it came to. The page loads nothing: images and styles are in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / run_files.RECORD, record.to_json())
+    write_whole(folder / run_files.RECORD, record.to_json())
     inputs = read_inputs(record, folder)
     page = folder / run_files.PAGE
-    _write_whole(
+    write_whole(
         page,
         _environment()
         .get_template("page.html")
@@ -92,9 +92,3 @@ def _environment() -> jinja2.Environment:
         "estimate": formats.estimate,
     }
     return environment
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig
+from pipeline.write_whole import write_whole
 
 Evaluation = Callable[[dict[str, Any], int], float]  # of values and epochs, to the objective
 PLAN = "plan.json"  # the file in the folder of a search
@@ -39,10 +39,7 @@ class SearchPlan(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder of the search, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{PLAN}.{os.getpid()}"
-        part.write_text(self.model_dump_json(), encoding="utf-8")
-        part.replace(folder / PLAN)
+        write_whole(folder / PLAN, self.model_dump_json())
 
     @classmethod
     def read(cls, folder: Path) -> SearchPlan:

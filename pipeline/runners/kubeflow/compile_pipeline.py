@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.registry import KeptPredictions
 from pipeline.runners.beam_args import beam_args
 from pipeline.runners.kubeflow.complete_spec import complete_spec
+from pipeline.write_whole import write_whole
 
 _ENTRYPOINT = ["python", "-m", "pipeline.runners.kubeflow.entrypoint"]
 
@@ -35,10 +35,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         output: a `.yaml` file.
     """
     documents = complete_spec(compile_spec(config), config)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{output.name}.{os.getpid()}")
-    part.write_text(yaml.safe_dump_all(documents, sort_keys=True), encoding="utf-8")
-    part.replace(output)
+    write_whole(output, yaml.safe_dump_all(documents, sort_keys=True))
 
 
 def compile_spec(config: Config) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipeline.experiments.draw_accuracies import draw_accuracies
@@ -12,7 +14,7 @@ def test_each_model_has_a_bar_for_each_training() -> None:
         "1 epoch": {"vgg16": [0.5, 0.25, 0.625], "resnet152": [0.75, 0.5, 0.875]},
         "2 epochs": {"vgg16": [0.625, 0.5, 0.75], "resnet152": [0.875, 0.75, 1.0]},
     }
-    figure = draw_accuracies(accuracies, paper={"resnet152": 0.92}, majority=0.7)
+    figure: Any = draw_accuracies(accuracies, paper={"resnet152": 0.92}, majority=0.7)
     (axes,) = figure.axes
     heights = [bar.get_height() for bars in axes.containers if hasattr(bars, "patches") for bar in bars]
     assert heights == [0.5, 0.75, 0.625, 0.875]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.experiments.draw_curves import draw_curves
 
 ROWS = [
@@ -11,7 +13,7 @@ ROWS = [
 
 
 def test_each_training_has_a_column_of_accuracy_and_loss() -> None:
-    figure = draw_curves("mobilenet", {"1 epoch": ROWS[:1], "2 epochs": ROWS})
+    figure: Any = draw_curves("mobilenet", {"1 epoch": ROWS[:1], "2 epochs": ROWS})
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["1 epoch", "2 epochs", "", ""]
     _, accuracy, _, loss = figure.axes
