@@ -32,7 +32,7 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
     """
     file = root / f"{_key(split, frozen)}.tfrecord"
     if file.is_file():
-        os.utime(file, (time.time(), file.stat().st_mtime))  # read now: `knet cache` goes by that
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # read now: `knet cache` goes by that
     else:
         write_feature_maps(split, frozen, file, batch_size=batch_size)
     return CachedSplit(

@@ -82,7 +82,7 @@ def test_edited_weights_retrain(run: EditableRun) -> None:
 
 
 def test_edited_preprocessing_transforms_and_retrains(run: EditableRun) -> None:
-    run.replace("pipeline/preprocessing.py", "tf.maximum(variance, 1.0)", "tf.maximum(variance, 4.0)")
+    run.replace("pipeline/preprocessing.py", "tf.square(mean), 1.0)", "tf.square(mean), 4.0)")
     assert run.rerun() == {"Transform", *_TRAINING}
 
 

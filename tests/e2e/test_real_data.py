@@ -24,5 +24,5 @@ def test_real_images_give_a_pushed_model(make_knet: Callable[..., Any], shared_d
     assert "served version: " in finished.stdout
     assert "synthetic" not in finished.stdout
     assert finished.connections == []
-    images = [int(line.split()[3]) for line in finished.stdout.splitlines() if " patients " in line]
-    assert sum(images) == 116
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    assert sum(int(words[3]) for words in lines if words[2:3] == ["patients"]) == 116
