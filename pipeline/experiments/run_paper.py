@@ -19,6 +19,7 @@ from pipeline.evaluation.bootstrap import estimate_metrics
 from pipeline.evaluation.patient_sample import PatientSample
 from pipeline.experiments.machine import machine
 from pipeline.experiments.patients_of import patients_of
+from pipeline.experiments.published_config import published_config
 from pipeline.experiments.schedules import SCALES, Schedule
 from pipeline.models.count_flops import count_flops
 from pipeline.models.hybrid_model import BODY
@@ -72,7 +73,7 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
         "split_notes": data.split_notes,
         "schedules": [asdict(schedule) for schedule in schedules],
         "runs": runs,
-        "config": config.model_dump(mode="json", exclude={"output", "kubeflow", "beam"}),
+        "config": published_config(config),
         "machine": machine(),
         "commit": commit(),
     }

@@ -15,6 +15,7 @@ from pipeline.experiments.arms import ARMS, PROBE
 from pipeline.experiments.cross_validate import cross_validate
 from pipeline.experiments.machine import machine
 from pipeline.experiments.patients_of import patients_of
+from pipeline.experiments.published_config import published_config
 from pipeline.experiments.summarise import summarise
 
 
@@ -49,7 +50,7 @@ def run_results(config: Config, overrides: Sequence[str], *, console: Console) -
         "synthetic": data.synthetic,
         "fingerprint": data.fingerprint,
         "weights": f"{weights.name} (SHA-256 {file_digest(weights)[:16]})" if weights else "imagenet",
-        "config": config.model_dump(mode="json", exclude={"output", "kubeflow", "beam"}),
+        "config": published_config(config),
         "machine": machine(),
         "commit": commit(),
     }

@@ -1,0 +1,19 @@
+"""The configuration of an experiment, as it may be published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+
+
+def published_config(config: Config) -> dict[str, Any]:
+    """All that decides the figures, as JSON can hold it, without the places of files on this machine."""
+    places = {"source", "root", "schema_file"}
+    tree = config.model_dump(
+        mode="json", exclude={"output": True, "kubeflow": True, "beam": True, "data": places}
+    )
+    for candidate in tree["candidates"].values():
+        candidate["weights"] = Path(candidate["weights"]).name
+    return tree
