@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.runners.kubeflow.remote_uris import ROOT
+from pipeline.write_whole import write_whole
 
 _OUTPUT_FILE = "tmp/kfp_outputs/output_metadata.json"
 _PARAMETERS = "tmp/kfp/outputs"
@@ -102,8 +103,7 @@ class Simulator:
             return NodeResult(name, "cached", Outputs(**json.loads(entry.read_text(encoding="utf-8"))))
         outputs = self._container(name, component, container, inputs, pipeline_root=pipeline_root)
         if cached:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            entry.write_text(json.dumps(vars(outputs)), encoding="utf-8")
+            write_whole(entry, json.dumps(vars(outputs)))
         return NodeResult(name, "done", outputs)
 
     def _container(
