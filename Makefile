@@ -42,6 +42,7 @@ format: .venv/.dev ## Format the code and mend what ruff can mend
 .PHONY: lock
 lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
 	$(LOCK) --universal requirements/uv.in -o requirements/uv.lock
+	$(LOCK) --universal --python-version 3.10 requirements/tools.in -o requirements/tools.lock
 	$(LOCK) --python-version 3.10 --extra pipeline pyproject.toml -o requirements/compat.lock
 	$(LOCK) --python-version 3.10 --extra pipeline --extra dev -c requirements/compat.lock pyproject.toml -o requirements/compat-dev.lock
 	$(LOCK) --universal --python-version 3.11 --extra pipeline pyproject.toml -o requirements/current.lock
@@ -59,7 +60,7 @@ facets: .venv/.run ## Bundle facets, which shows statistics, into components/dat
 
 .PHONY: clean
 clean: ## Remove the environments and caches; runs/ and data/ stay
-	rm -rf .venv .uv .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf .venv .uv .tools .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build *.egg-info
 
 # Another stack than the one that is set up: set up again.
 ifneq ($(STACK),)

@@ -1,4 +1,4 @@
-"""Makes .venv for the stack that this machine can run: set_up.py run|dev.
+"""Makes .venv for the stack that this machine can run, and .tools for development: set_up.py run|dev.
 
 Any Python 3.8 or later runs it, and nothing else is needed: uv comes through pip when missing, a Python for
 the stack through uv. The environment variable STACK names a stack to take instead of the newest.
@@ -17,6 +17,7 @@ from stack import COMPAT, Choice, NoStackError, choose, machine_glibc
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PYTHON = _ROOT / ".venv" / "bin" / "python"
+_TOOLS_PYTHON = _ROOT / ".tools" / "bin" / "python"
 _LOCKS = {"run": "{}.lock", "dev": "{}-dev.lock"}
 
 
@@ -38,12 +39,19 @@ def main() -> None:
     print(f"stack: {stack.name} (TFX {stack.tfx}, Python {choice.python}): {choice.reason}", flush=True)
     _check_compiler(choice)
     lock = _ROOT / "requirements" / lock_name.format(stack.name)
-    if _version(str(_PYTHON)) != _version(choice.python):
-        _run(uv, "venv", "--quiet", "--clear", "--python", choice.python, str(_ROOT / ".venv"))
-    _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(_PYTHON), str(lock))
+    _sync(uv, _PYTHON, base=choice.python, lock=lock)
     ours = ["--no-deps", "--no-build-isolation", "--editable", str(_ROOT)]
     _run(uv, "pip", "install", "--quiet", "--offline", "--python", str(_PYTHON), *ours)
+    if sys.argv[1] == "dev":
+        _sync(uv, _TOOLS_PYTHON, base=choice.python, lock=_ROOT / "requirements" / "tools.lock")
     (_ROOT / ".venv" / ".stack").write_text(stack.name + "\n", encoding="utf-8")
+
+
+def _sync(uv: str, python: Path, *, base: str, lock: Path) -> None:
+    """Brings the environment of an interpreter up to a lock file."""
+    if _version(str(python)) != _version(base):
+        _run(uv, "venv", "--quiet", "--clear", "--python", base, str(python.parent.parent))
+    _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(lock))
 
 
 def _find_uv() -> str:

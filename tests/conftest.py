@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("knet")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], Path]:
+    """Finds a program of requirements/tools.in, such as k6."""
+
+    def find(name: str) -> Path:
+        found = shutil.which(name, path=_TOOLS)
+        assert found, f"no {name} in .tools: run make setup"
+        return Path(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def debian_program() -> Callable[..., Path]:
+    """Finds a program that Debian has and PyPI has not; skips the test where it is not installed."""
+
+    def find(name: str, *, package: str) -> Path:
+        found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+        if found is None:
+            pytest.skip(f"no {name} on this machine (Debian: apt-get install {package})")
+        return Path(found)
+
+    return find
 
 
 @pytest.fixture(scope="session")
