@@ -43,7 +43,7 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"pipeline", "components", "schemas", "serving"}
     data = {
-        "pipeline/configs/demo.yaml",
+        "pipeline/config/presets/demo.yaml",
         "pipeline/data/breakhis_v1_names.txt.gz",
         "pipeline/report/templates/page.html",
         "pipeline/report/templates/style.css",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config as config_module
 from pipeline.config import PAPER_BACKBONES, PRESETS, Config, dump_config, load_config
 from pipeline.errors import UserError
 
@@ -40,8 +41,8 @@ def test_production_fine_tunes_the_last_two_blocks() -> None:
 
 
 def test_every_file_of_a_preset_is_offered() -> None:
-    folder = Path(config_module.__file__).parent / "configs"
-    assert {path.stem for path in folder.glob("*.yaml")} == set(PRESETS)
+    folder = resources.files("pipeline.config") / "presets"
+    assert {file.name for file in folder.iterdir()} == {f"{preset}.yaml" for preset in PRESETS}
 
 
 def test_beam_runs_several_processes_but_for_the_demo() -> None:
@@ -326,7 +327,7 @@ def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
     field: str, value: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
-    file.write_text(config_module.yaml.safe_dump({field: value}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({field: value}), encoding="utf-8")
     try:
         assert field in load_config(file).model_fields_set
     except UserError as error:
