@@ -20,6 +20,7 @@ class Arm:
 
 
 _SMALL = "image.size=64"  # where every block learns, 224 px would take hours on two cores
+_ALL_BLOCKS = "training.fine_tune=all", "training.blocks=null"
 
 PROBE = Arm("probe", "linear probe on the frozen features", learning_rates=())
 ARMS = (
@@ -29,9 +30,15 @@ ARMS = (
     Arm("serial", "serial: the LSTM alone", ("head.variant=serial",)),
     Arm("parallel-64", "hybrid at 64 px", (_SMALL,)),
     Arm(
+        "imagenet-64",
+        "hybrid at 64 px, all blocks learn from ImageNet weights",
+        (_SMALL, *_ALL_BLOCKS),
+        learning_rates=(0.003, 0.01),
+    ),
+    Arm(
         "scratch-64",
-        "hybrid at 64 px without ImageNet weights, all blocks learn",
-        (_SMALL, "candidates.mobilenet.weights=none", "training.fine_tune=all", "training.blocks=null"),
+        "hybrid at 64 px, all blocks learn from random weights",
+        (_SMALL, "candidates.mobilenet.weights=none", *_ALL_BLOCKS),
         learning_rates=(0.01, 0.03),
     ),
 )
