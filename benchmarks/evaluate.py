@@ -68,7 +68,9 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     def answer(examples: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
         decoded = tf.cast(decode_images(parsed[features.IMAGE], size=pixels), tf.float32)
-        return {features.SCORE: model(decoded, training=False)[:, 1]}
+        probabilities = model(decoded, training=False)
+        # Two outputs: TFMA takes a single one out of its dictionary.
+        return {features.PROBABILITIES: probabilities, features.SCORE: probabilities[:, 1]}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
