@@ -69,8 +69,11 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
         decoded = tf.cast(decode_images(parsed[features.IMAGE], size=pixels), tf.float32)
         probabilities = model(decoded, training=False)
-        # Two outputs: TFMA takes a single one out of its dictionary.
-        return {features.PROBABILITIES: probabilities, features.SCORE: probabilities[:, 1]}
+        return {
+            features.SCORE: probabilities[:, 1],
+            features.IN_DISTRIBUTION: probabilities[:, 1] >= 0,
+            features.DISTANCE: probabilities[:, 0],
+        }
 
     archive = keras.export.ExportArchive()
     archive.track(model)

@@ -35,7 +35,8 @@ IMAGE_SCALARS: Final = (
 
 SPLITS: Final = ("train", "validation", "test")
 
-# Columns of a table of predictions, beside label, patient, split, score and the further columns.
+# Columns of a table of predictions, beside label, patient, split, score, IN_DISTRIBUTION, DISTANCE and the
+# further columns.
 CANDIDATE: Final = "candidate"
 IMAGE_PATH: Final = "image"  # as PATH
 THRESHOLD: Final = "threshold"  # the score from which an image is called positive, the same in every row

@@ -12,9 +12,11 @@ import tensorflow_model_analysis as tfma
 from pipeline import features
 from pipeline.evaluation.predictions import check_scores, predictions_schema
 
+_OUTPUTS = (features.SCORE, features.IN_DISTRIBUTION, features.DISTANCE)
+
 
 class KeepPredictions(beam.PTransform):
-    """From TFMA's batches to the same with texts, labels and scores only; writes these as Parquet."""
+    """From TFMA's batches to the same with texts, labels and a few outputs only; writes these as Parquet."""
 
     def __init__(self, folder: Path, *, candidate: str, threshold: float, columns: Sequence[str]) -> None:
         """Says what the rows hold beside the score.
@@ -53,12 +55,12 @@ class KeepPredictions(beam.PTransform):
 
 def _light(batch: Any, *, columns: Sequence[str], candidate: str) -> Any:
     texts = batch[tfma.FEATURES_KEY]
-    scores = batch[tfma.PREDICTIONS_KEY][features.SCORE]
-    check_scores(scores, images=_decoded(texts[features.PATH]), candidate=candidate)
+    outputs = {name: batch[tfma.PREDICTIONS_KEY][name] for name in _OUTPUTS}
+    check_scores(outputs[features.SCORE], images=_decoded(texts[features.PATH]), candidate=candidate)
     return {
         tfma.FEATURES_KEY: {name: texts[name] for name in columns},
         tfma.LABELS_KEY: batch[tfma.LABELS_KEY],
-        tfma.PREDICTIONS_KEY: {features.SCORE: scores},
+        tfma.PREDICTIONS_KEY: outputs,
     }
 
 
@@ -66,13 +68,13 @@ def _rows(batch: Any, *, columns: Sequence[str], settings: dict[str, Any]) -> It
     texts = {name: _decoded(batch[tfma.FEATURES_KEY][name]) for name in columns}
     images = _decoded(batch[tfma.FEATURES_KEY][features.PATH])
     labels = batch[tfma.LABELS_KEY].reshape(-1).tolist()
-    scores = batch[tfma.PREDICTIONS_KEY][features.SCORE].reshape(-1).tolist()
+    outputs = {name: values.reshape(-1).tolist() for name, values in batch[tfma.PREDICTIONS_KEY].items()}
     for number, image in enumerate(images):
         yield {
             **settings,
             features.IMAGE_PATH: image,
             features.LABEL: labels[number],
-            features.SCORE: scores[number],
+            **{name: values[number] for name, values in outputs.items()},
             **{name: values[number] for name, values in texts.items()},
         }
 

@@ -23,6 +23,8 @@ _FIRST: Final = {
     features.LABEL: pa.int64(),
     features.SCORE: pa.float32(),
     features.THRESHOLD: pa.float32(),
+    features.IN_DISTRIBUTION: pa.bool_(),
+    features.DISTANCE: pa.float32(),
 }
 
 
