@@ -33,7 +33,7 @@ class _Parrot(tf.Module):
             features.SCORE: score,
             features.PROBABILITIES: tf.stack([1 - score, score], axis=1),
             features.PREDICTED_LABEL: tf.where(score >= 0.5, "malignant", "benign"),
-            features.IN_DISTRIBUTION: score < 0.9,
+            features.IN_DISTRIBUTION: score < 0.85,
             features.DISTANCE: 10 * score,
         }
 
