@@ -10,6 +10,7 @@ ARGS ?=
 
 UV = $(shell command -v uv || echo .uv/bin/uv)
 LOCK = $(UV) pip compile --quiet --generate-hashes --no-header $(LOCK_ARGS)
+PROTOC = $(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc -I. --include_imports
 SETUP_FILES = $(wildcard requirements/*.lock) pyproject.toml $(wildcard scripts/*.py)
 
 .PHONY: help
@@ -49,10 +50,9 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
 .PHONY: proto
-proto: .venv/.run ## Compile serving/*.proto into serving/messages.binpb
-	$(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc \
-		-I. --include_imports --descriptor_set_out=serving/messages.binpb \
-		serving/predict.proto serving/example.proto
+proto: .venv/.run ## Compile the .proto files of serving/ into .binpb files
+	$(PROTOC) --descriptor_set_out=serving/messages.binpb serving/predict.proto serving/example.proto
+	$(PROTOC) --descriptor_set_out=serving/config/settings.binpb serving/config/settings.proto
 
 .PHONY: facets
 facets: .venv/.run ## Bundle facets, which shows statistics, into components/data_gate/facets.html.gz

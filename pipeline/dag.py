@@ -7,6 +7,7 @@ from typing import Any
 
 from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
@@ -14,6 +15,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from components.breakhis_example_gen.component import BreakHisExampleGen
 from components.data_gate.component import DataGate
 from components.knet_evaluator.component import KnetEvaluator
+from components.knet_pusher.executor import Executor as PusherExecutor
 from components.knet_tuner.component import KnetTuner
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
@@ -176,7 +178,9 @@ def create_pipeline(
             push_destination=pusher_pb2.PushDestination(
                 filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_folder)
             ),
-        )
+            custom_executor_spec=executor_spec.ExecutorClassSpec(PusherExecutor),
+        ),
+        "components.knet_pusher.executor",
     )
     return Pipeline(
         pipeline_name=config.name,

@@ -38,6 +38,14 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """The SHA-256 of the paths and contents of all files below a folder, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def text_digest(*texts: str) -> str:
     """The SHA-256 of several texts, in hexadecimal; it depends on where one ends and the next begins."""
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()

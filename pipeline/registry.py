@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.digest import folder_digest
+from pipeline.errors import UserError
 from pipeline.run_record import RunRecord
 from pipeline.write_whole import write_whole
 
 
 @dataclass(frozen=True)
 class ProductionModel:
-    """The model that was pushed last."""
+    """A model that was pushed."""
 
     version: str
     folder: Path
@@ -54,8 +56,10 @@ class KeptTrials:
 class RunRegistry:
     """What runs leave for later ones.
 
-    Run records are in `runs/<run id>.json`; the one that pushed last is named in `production.json`. The
-    predictions of models that were pushed are in `predictions/<digest>.parquet`.
+    Run records are in `runs/<run id>.json`. What each version is that was pushed stands in
+    `pushed/<version>.json`, and of the model in production in `production.json`: the one that was pushed
+    last, unless it was rolled back. The predictions of models that were pushed are in
+    `predictions/<digest>.parquet`.
     `spans.json` lists the fingerprints of the data seen so far. Statistics of data are in
     `statistics/<digest>`; `statistics.json` names those of the last successful run. Trials of searches are
     in `trials/<digest>.csv`; `trials.json` names those of each backbone, in the order of the searches.
@@ -94,8 +98,30 @@ class RunRegistry:
                 "predictions": predictions and self._keep_predictions(predictions),
                 "baseline": baseline and {"digest": baseline.digest, "version": baseline.version},
             }
-            write_whole(self._root / "production.json", json.dumps(production, indent=2))
+            write_whole(self._pushed_file(run.pushed_version), json.dumps(production, indent=2))
+            self.make_production(run.pushed_version)
         return path
+
+    def make_production(self, version: str) -> None:
+        """Makes a version that was pushed here the production model.
+
+        Raises:
+            UserError: it was not.
+        """
+        self.require_pushed(version)
+        write_whole(self._root / "production.json", self._pushed_file(version).read_text(encoding="utf-8"))
+
+    def require_pushed(self, version: str) -> None:
+        """Raises UserError unless a version was pushed here."""
+        if self.pushed(version) is None:
+            raise UserError(f"no run in {self._root} pushed version {version}")
+
+    def pushed(self, version: str) -> ProductionModel | None:
+        """The model that was pushed here as a version, or None."""
+        return _production_model(_read(self._pushed_file(version)))
+
+    def _pushed_file(self, version: str) -> Path:
+        return self._root / "pushed" / f"{version}.json"
 
     def baseline(self, graph: str) -> KeptPredictions | None:
         """What a run's winner is to be compared with: the model in production, if there is one.
@@ -132,22 +158,11 @@ class RunRegistry:
         return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
-        """The model pushed last, or None before the first push."""
-        tree = self._production()
-        if tree is None:
-            return None
-        return ProductionModel(
-            version=tree["version"],
-            folder=Path(tree["folder"]),
-            candidate=tree["candidate"],
-            run_id=tree["run_id"],
-        )
+        """The model in production, or None before the first push."""
+        return _production_model(self._production())
 
     def _production(self) -> Any:
-        try:
-            return json.loads((self._root / "production.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+        return _read(self._root / "production.json")
 
     def _keep_predictions(self, file: Path) -> str:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -167,7 +182,7 @@ class RunRegistry:
 
         Equal statistics are kept once, so that a run on the same data finds the same folder.
         """
-        digest = _folder_digest(folder)
+        digest = folder_digest(folder)
         kept = self._root / "statistics" / digest
         if not kept.is_dir():
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -226,9 +241,20 @@ class RunRegistry:
             return {}
 
 
-def _folder_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+def _read(file: Path) -> Any:
+    """A JSON file's content, or None where there is no file."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _production_model(tree: Any) -> ProductionModel | None:
+    if tree is None:
+        return None
+    return ProductionModel(
+        version=tree["version"],
+        folder=Path(tree["folder"]),
+        candidate=tree["candidate"],
+        run_id=tree["run_id"],
+    )

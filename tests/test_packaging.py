@@ -52,6 +52,10 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
         "schemas/breakhis.pbtxt",
         "schemas/images.pbtxt",
         "serving/messages.binpb",
+        "serving/config/settings.binpb",
+        "serving/config/models.config",
+        "serving/config/batching_parameters.txt",
+        "serving/config/monitoring.config",
         "components/data_gate/page.html",
         "components/data_gate/facets.html.gz",
     } <= set(names)

@@ -2,27 +2,107 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import ExitStack
+from importlib import resources
 from pathlib import Path
 
 import click
 
 from pipeline import features
+from pipeline.errors import UserError
+
+_TOKEN = "KNET_TOKEN"
+_PATH = click.Path(path_type=Path)
 
 
 @click.command("serve")
-@click.argument(
-    "models", type=click.Path(path_type=Path), default=Path(f"runs/demo/serving/{features.MODEL_NAME}")
-)
+@click.argument("models", type=_PATH, default=Path(f"runs/demo/serving/{features.MODEL_NAME}"))
+@click.option("--engine", type=click.Choice(["dev", "tf-serving"]), default="dev", show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8500, show_default=True)
-def command(models: Path, host: str, port: int) -> None:
-    """Serve the newest version in the folder MODELS over gRPC (a development server, not TF Serving)."""
-    from serving.dev_server import DevServer
+@click.option("--port", default=8500, show_default=True, help="Of gRPC.")
+@click.option("--rest-port", default=8501, show_default=True, help="Of REST, metrics and the web page.")
+@click.option("--config", "folder", type=_PATH, help="Of batching and monitoring; else the bundled one.")
+@click.option("--tls-cert", "certificate", type=_PATH, help="The server's, in PEM.")
+@click.option("--tls-key", "key", type=_PATH)
+@click.option("--client-ca", "authority", type=_PATH, help="Clients must show a certificate of it.")
+@click.option("--require-token", is_flag=True, help=f"Every request must bring the token in {_TOKEN}.")
+@click.option("--max-message-mb", default=64, show_default=True, help="Of a request.")
+@click.option("--image", help="Of TF Serving, where its program is not on the PATH.")
+def command(
+    models: Path,
+    engine: str,
+    host: str,
+    port: int,
+    rest_port: int,
+    folder: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    authority: Path | None,
+    require_token: bool,
+    max_message_mb: int,
+    image: str | None,
+) -> None:
+    """Serve the versions in the folder MODELS over gRPC and REST.
 
-    with DevServer(models, host=host, port=port) as server:
-        click.echo(f"development server: {features.MODEL_NAME} version {server.version} on {server.address}")
-        click.echo("stop it with Ctrl-C")
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            click.echo("stopped")
+    The engine dev is a development server, not TF Serving.
+    """
+    from serving.config.batching import read_batching
+    from serving.config.monitoring import read_metrics_path
+    from serving.model_store.models_config import write_models_config
+
+    if (certificate is None) != (key is None) or (authority and not key):
+        raise UserError("--tls-cert and --tls-key go together, and --client-ca with them")
+    token = os.environ.get(_TOKEN) if require_token else None
+    if require_token and not token:
+        raise UserError(f"--require-token needs the token in the environment variable {_TOKEN}")
+    if not models.is_dir():
+        raise UserError(f"{models} is not a folder: give the one that the pipeline pushes models to")
+    folder = (folder or Path(str(resources.files("serving.config")))).resolve()
+    batching, monitoring = folder / "batching_parameters.txt", folder / "monitoring.config"
+    parameters, metrics_path = read_batching(batching), read_metrics_path(monitoring)
+    models_config = write_models_config(models.resolve())
+    if engine == "tf-serving":
+        from serving.tf_serving import IMAGE, run_until_stopped, tf_serving_command, written_ssl_config
+
+        if token:
+            raise UserError("TF Serving knows no tokens: use --engine dev, or a proxy before it")
+        with ExitStack() as stack:
+            ssl = (
+                certificate
+                and key
+                and written_ssl_config(certificate=certificate, key=key, client_authority=authority)
+            )
+            arguments = tf_serving_command(
+                models_config=models_config,
+                batching=batching,
+                monitoring=monitoring,
+                ssl_config=stack.enter_context(ssl) if ssl else None,
+                host=host,
+                port=port,
+                rest_port=rest_port,
+                image=image or IMAGE,
+            )
+            sys.exit(run_until_stopped(arguments))
+
+    from serving.dev_server import DevServer
+    from serving.dev_server.credentials import Tls
+    from serving.dev_server.options import Options
+    from serving.dev_server.serve_until_stopped import serve_until_stopped
+
+    options = Options(
+        models_config=models_config,
+        batching=parameters,
+        metrics_path=metrics_path,
+        max_message_bytes=max_message_mb * 2**20,
+        tls=Tls(certificate, key, authority) if certificate and key else None,
+        token=token,
+    )
+    server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)
+    web = f"{'https' if options.tls else 'http'}://{server.rest_address}"
+    click.echo(f"development server, not TF Serving: {features.MODEL_NAME} version {server.version}")
+    click.echo(f"gRPC on {server.address}, REST and web page on {web}/, metrics on {web}{metrics_path or ''}")
+    click.echo("stop it with Ctrl-C or SIGTERM")
+    serve_until_stopped(server)
+    click.echo("stopped")

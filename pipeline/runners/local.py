@@ -39,6 +39,10 @@ from pipeline.tuning.trials_table import TABLE
 from pipeline.tuning.write_trials import SUMMARY
 from pipeline.workspace import Workspace
 
+_WITHDRAWN = (
+    "it was rolled back (knet models list shows its version, knet models rollback --to brings it back)"
+)
+
 
 def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     """Runs every node, keeps a record of the run in the registry, and returns it.
@@ -293,7 +297,8 @@ def _results(config: Config, served: Path, executions: dict[str, Execution]) -> 
         "tuning": _tuning(config, executions),
         "winner": winner,
         "choice": winner and decision["candidates"][winner]["why"],
-        "refusals": tuple(gate["reasons"]),
+        "refusals": tuple(gate["reasons"])
+        or ((_WITHDRAWN,) if "Pusher" in executions and not version else ()),
         "gate_notes": tuple(gate["notes"]),
         "pushed_version": version,
         "pushed_folder": str(served / version) if version else None,

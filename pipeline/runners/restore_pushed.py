@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from pathlib import Path
 
+from serving.model_store.push_version import push_version
+from serving.model_store.withdrawn import withdrawn_as
 from serving.versions import newest_version
 
 
-def restore_pushed(served: Path, *, version: str, archive: Path) -> str:
+def restore_pushed(served: Path, *, version: str, archive: Path) -> str | None:
     """Pushes an archived model again, unless its version is still the newest one served.
 
-    It is not when another model was pushed since, or when the served folder was removed. The new version
-    folder appears whole or not at all.
+    It is not when another model was pushed since, or when the served folder was removed. A model that was
+    rolled back is not pushed again.
 
     Args:
         served: the folder that TF Serving watches.
@@ -21,13 +21,11 @@ def restore_pushed(served: Path, *, version: str, archive: Path) -> str:
         archive: the PushedModel artifact, which holds a copy of it.
 
     Returns:
-        The version under which the model is served now.
+        The version under which the model is served now, or None where it was rolled back.
     """
     newest = newest_version(served)
     if newest is not None and newest.name == version:
         return version
-    number = max(int(time.time()), int(newest.name) + 1 if newest else 0)
-    unfinished = served / f".{number}"
-    shutil.copytree(archive, unfinished)
-    unfinished.rename(served / str(number))
-    return str(number)
+    if withdrawn_as(archive, served):
+        return None
+    return push_version(archive, served)

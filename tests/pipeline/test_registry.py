@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.registry import ProductionModel, RunRegistry
 from pipeline.run_record import RunRecord
 
@@ -111,7 +112,25 @@ def test_nothing_but_the_records_is_left(
     registry: RunRegistry, make_record: MakeRecord, tmp_path: Path
 ) -> None:
     registry.record(make_record())
-    assert files(tmp_path) == {"registry/production.json", "registry/runs/20240131-120000.json"}
+    assert files(tmp_path) == {
+        "registry/production.json",
+        "registry/pushed/1706702400.json",
+        "registry/runs/20240131-120000.json",
+    }
+
+
+def test_a_version_that_was_pushed_before_can_be_in_production_again(
+    registry: RunRegistry, make_record: MakeRecord
+) -> None:
+    registry.record(make_record(run_id="20240101", pushed_version="1"))
+    first = registry.production()
+    registry.record(make_record(run_id="20240102", pushed_version="2", winner="vgg16"))
+    assert registry.pushed("1") == first != registry.production()
+    registry.make_production("1")
+    assert registry.production() == first
+    with pytest.raises(UserError, match="pushed version 3"):
+        registry.make_production("3")
+    assert registry.production() == first
 
 
 def test_a_crash_before_a_file_is_whole_leaves_the_old_one(

@@ -50,6 +50,8 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = TinyModel()
     signatures = {features.SERVING_SIGNATURE: model.serve, "double": model.double}
     tf.saved_model.save(model, str(base / "7"), signatures=signatures)
+    (base / "7" / "assets.extra").mkdir()
+    (base / "7" / "assets.extra" / "knet.json").write_text('{"candidate": "tiny"}')
     (base / "10" / "variables").mkdir(parents=True)
     for other in ("6", "temporary"):
         (base / other).mkdir()
@@ -60,7 +62,7 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(base_path: Path) -> Iterator[DevServer]:
     """Run a development server on a free port."""
-    with DevServer(base_path, port=0) as running:
+    with DevServer(base_path, port=0, rest_port=0) as running:
         yield running
 
 

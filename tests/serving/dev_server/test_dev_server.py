@@ -99,7 +99,6 @@ def test_output_filter(stub: Any, png: Png) -> None:
     [
         ({"name": "other"}, "Servable not found for request: Latest(other)"),
         ({"version": {"value": 6}}, "Servable not found for request: Specific(knet, 6)"),
-        ({"version_label": "stable"}, "Servable not found for request: Label(knet, stable)"),
     ],
 )
 def test_unknown_model_or_version(
@@ -117,7 +116,7 @@ def test_unknown_model_or_version(
 
 def test_unknown_signature(stub: Any, png: Png) -> None:
     assert refusal(stub.Predict, request_for([png(0)], signature_name="nothing")) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
         'Serving signature key "nothing" not found.',
     )
 

@@ -1,0 +1,45 @@
+"""Pusher's work as TFX does it, but for how the version gets into the served folder.
+
+TFX copies file by file into the folder of the version, which a server may find half-filled, and passes over a
+model that is pushed in the same second as another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, proto_utils
+
+from serving.model_store.push_version import push_version
+from serving.model_store.withdrawn import withdrawn_as
+
+
+class Executor(tfx_pusher.Executor):
+    """The executor of the graph's Pusher."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model and archives it, unless it is not blessed or was rolled back."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        served = Path(destination.filesystem.base_directory)
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        model = Path(self.GetModelPath(input_dict))
+        if withdrawn_as(model, served):
+            self._MarkNotPushed(pushed)
+            return
+        io_utils.copy_dir(str(model), pushed.uri)
+        version = push_version(model, served)
+        self._MarkPushed(pushed, pushed_destination=str(served / version), pushed_version=version)

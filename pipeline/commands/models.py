@@ -1,0 +1,97 @@
+"""`knet models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands._console import console
+from pipeline.commands._options import configured, load
+
+if TYPE_CHECKING:
+    from pipeline.registry import RunRegistry
+    from pipeline.workspace import Workspace
+
+
+@click.group("models")
+def command() -> None:
+    """The served versions of the model: list them, go back to an earlier one, delete old ones."""
+
+
+@command.command("list")
+@configured
+def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """List the versions, newest first."""
+    from serving.model_store.list_versions import list_versions
+
+    workspace, registry = _opened(preset, file, overrides)
+    versions = list_versions(workspace.served)
+    if not versions:
+        click.echo(f"no version in {workspace.served} yet")
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        "version", "state", "labels", "candidate", "run", "MiB", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    production = registry.production()
+    for version in versions:
+        pushed = registry.pushed(str(version.number))
+        in_production = production is not None and production.version == str(version.number)
+        table.add_row(
+            str(version.number),
+            f"{version.state}, production" if in_production else version.state,
+            ", ".join(version.labels),
+            pushed.candidate if pushed else "",
+            pushed.run_id if pushed else "",
+            f"{version.size / 2**20:.1f}",
+        )
+    console().print(table)
+
+
+@command.command("rollback")
+@click.option("--to", type=int, metavar="VERSION", help="Else the one before the newest.")
+@configured
+def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Serve an earlier version, or one that was rolled back, and make it the model in production.
+
+    Newer versions are withdrawn: servers let go of them, and no repeated run pushes them again.
+    """
+    from serving.model_store.rollback import rollback, rollback_target
+
+    workspace, registry = _opened(preset, file, overrides)
+    target = rollback_target(workspace.served, to)
+    registry.require_pushed(str(target))
+    withdrawn = rollback(workspace.served, target)
+    registry.make_production(str(target))
+    click.echo(f"version {target} is served")
+    if withdrawn:
+        click.echo(f"withdrawn: {', '.join(map(str, withdrawn))}")
+
+
+@command.command("prune")
+@click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Of the newest.")
+@configured
+def prune_(keep: int, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Delete all but the newest versions, and those that were rolled back.
+
+    What is in production, loaded by the model config or labelled stays.
+    """
+    from serving.model_store.prune import prune
+
+    workspace, registry = _opened(preset, file, overrides)
+    production = registry.production()
+    in_use = {int(production.version)} if production else set()
+    deleted = prune(workspace.served, keep=keep, in_use=in_use)
+    click.echo(f"deleted: {', '.join(map(str, deleted)) or 'nothing'}")
+
+
+def _opened(preset: str, file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, RunRegistry]:
+    from pipeline.registry import RunRegistry
+    from pipeline.workspace import Workspace
+
+    workspace = Workspace(load(preset, file, overrides).output)
+    return workspace, RunRegistry(workspace.registry)
