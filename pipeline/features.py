@@ -33,6 +33,8 @@ IMAGE_SCALARS: Final = (
     LAPLACIAN,
 )
 
+MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
+
 SPLITS: Final = ("train", "validation", "test")
 
 # Columns of a table of predictions, beside label, patient, split, score, IN_DISTRIBUTION, DISTANCE and the
@@ -52,6 +54,7 @@ PIXEL_STD: Final = "pixel_std"  # float32 [3]: RGB standard deviations of the tr
 MODEL_NAME: Final = "knet"
 SERVING_SIGNATURE: Final = "serving_default"
 EXAMPLES_SIGNATURE: Final = "examples"
+CLASSIFY_SIGNATURE: Final = "classify"  # TF Serving's Classify asks it
 FEATURES_SIGNATURE: Final = "features"
 EXPLAIN_SIGNATURE: Final = "explain"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes

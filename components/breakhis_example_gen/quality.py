@@ -12,8 +12,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from components.breakhis_example_gen.check_jpeg import check_jpeg
 from components.breakhis_example_gen.quarantine import UnusableError, check_size
+from pipeline import features
 
-MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
 MIN_SIDE: Final = 32  # pixels, the smallest that the models take
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
@@ -66,7 +66,7 @@ def examine(content: bytes) -> GoodImage:
     except UnidentifiedImageError:
         raise UnusableError("not an image, or damaged in its first bytes") from None
     except Image.DecompressionBombError:
-        raise UnusableError(f"decompression bomb: more than {MAX_PIXELS} pixels") from None
+        raise UnusableError(f"decompression bomb: more than {features.MAX_PIXELS} pixels") from None
     except Exception as error:  # decoders raise anything on a damaged file
         raise UnusableError(f"truncated or damaged ({error})") from None
     if kind == "JPEG":
@@ -85,8 +85,8 @@ def check_header(image: Any, content: bytes) -> None:
         UnusableError: it is no 8-bit RGB image of a sensible size; the text says why.
     """
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnusableError(f"decompression bomb: {width}x{height} is more than {MAX_PIXELS} pixels")
+    if width * height > features.MAX_PIXELS:
+        raise UnusableError(f"decompression bomb: {width}x{height} is more than {features.MAX_PIXELS} pixels")
     if min(width, height) < MIN_SIDE:
         raise UnusableError(f"too small: {width}x{height}, at least {MIN_SIDE} pixels a side are needed")
     if image.mode != "RGB":

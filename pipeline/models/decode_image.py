@@ -6,11 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from pipeline import features
 from pipeline.models.measure_pixels import laplacian_variance, tissue_fraction
 
 # What the files begin with.
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_HEADER = 24  # bytes of a PNG up to its width and height
 
 
 def decode_images(encoded: Any, *, size: int) -> Any:
@@ -18,7 +20,8 @@ def decode_images(encoded: Any, *, size: int) -> Any:
 
     Args:
         encoded: string [batch], PNG or JPEG bytes of any size. Others, and damaged ones, are an
-            InvalidArgumentError when the graph runs.
+            InvalidArgumentError when the graph runs, before they are decoded where they have more than
+            64 million pixels.
         size: pixels per side of the result; bilinear, the aspect is not kept (as in the paper).
 
     Returns:
@@ -38,11 +41,30 @@ def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Any, Any]:
 
 
 def _decode(encoded: Any) -> Any:
-    accepted = (tf.strings.substr(encoded, 0, 8) == _PNG) | (tf.strings.substr(encoded, 0, 3) == _JPEG)
+    png, jpeg = tf.strings.substr(encoded, 0, 8) == _PNG, tf.strings.substr(encoded, 0, 3) == _JPEG
     # `decode_image` would take the first picture of a GIF, and BMP.
-    with tf.control_dependencies([tf.debugging.Assert(accepted, ["an image must be PNG or JPEG bytes"])]):
+    accepted = tf.debugging.Assert(png | jpeg, ["an image must be PNG or JPEG bytes"])
+    with tf.control_dependencies([accepted]):
+        count = tf.cond(png, lambda: _png_pixels(encoded), lambda: _jpeg_pixels(encoded))
+    # A few kilobytes can hold an image that fills the memory.
+    sensible = tf.debugging.Assert(
+        count <= features.MAX_PIXELS, [f"an image must have at most {features.MAX_PIXELS} pixels"]
+    )
+    with tf.control_dependencies([sensible]):
         pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def _png_pixels(encoded: Any) -> Any:
+    """By the header; 0 where it is cut off, which decoding then refuses."""
+    header = tf.strings.substr(encoded, 0, _HEADER) + _HEADER * b"\0"
+    sides = tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)
+    # Unsigned, and short enough for the product of two.
+    return tf.reduce_prod(tf.minimum(tf.cast(sides, tf.int64) % 2**32, 2**31))
+
+
+def _jpeg_pixels(encoded: Any) -> Any:
+    return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64))
 
 
 def _resize(pixels: Any, size: int) -> Any:

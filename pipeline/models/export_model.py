@@ -15,6 +15,7 @@ from pipeline.models.grad_cam import GradCam
 from pipeline.models.hybrid_model import BODY, SCALING
 from pipeline.models.judge_images import judge_images
 from pipeline.models.model_outputs import logits_and_vectors
+from pipeline.models.set_method_name import set_method_name
 from pipeline.models.warm_up_requests import write_warm_up_requests
 from pipeline.ood.class_gaussians import ClassGaussians
 from pipeline.ood.image_limits import ImageLimits
@@ -31,14 +32,15 @@ def export_model(
     gaussians: ClassGaussians,
     limits: ImageLimits,
 ) -> None:
-    """Writes the SavedModel with four signatures, of which preprocessing is part, and a warm-up request.
+    """Writes the SavedModel with five signatures, of which preprocessing is part, and a warm-up request.
 
-    `examples` takes serialised tf.train.Examples, string [batch], for TFMA; the others take `image`, string
-    [batch] of PNG or JPEG bytes.
+    `examples`, for TFMA, and `classify`, for TF Serving's Classify, take serialised tf.train.Examples, string
+    [batch]; the others take `image`, string [batch] of PNG or JPEG bytes.
 
     `serving_default` and `examples` return `probabilities` float32 [batch, 2], calibrated, `classes` string
     [batch, 2], what they are of, `label` string [batch], what the image is called, `score` float32 [batch],
-    the probability of the second class, and what `judge_images` says. `features` returns `vector` float32
+    the probability of the second class, and what `judge_images` says. `classify` returns `classes` as they do
+    and their probabilities as `scores`. `features` returns `vector` float32
     [batch, units], what the last layer but one makes of an image. `explain` returns `heat_map` float32
     [batch, rows, columns], from 0 to 1, what speaks for the label and where, with `label` and `score`.
 
@@ -87,6 +89,13 @@ def export_model(
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
         return answer(parsed[features.IMAGE])
 
+    def classify(inputs: Any) -> dict[str, Any]:
+        answered = answer_examples(inputs)
+        return {
+            tf.saved_model.CLASSIFY_OUTPUT_CLASSES: answered[features.CLASSES],
+            tf.saved_model.CLASSIFY_OUTPUT_SCORES: answered[features.PROBABILITIES],
+        }
+
     def describe(image: Any) -> dict[str, Any]:
         _, vectors = head(look(image)[0], training=False)
         return {features.VECTOR: vectors}
@@ -103,7 +112,13 @@ def export_model(
     archive.add_endpoint(
         features.EXAMPLES_SIGNATURE, answer_examples, [tf.TensorSpec([None], tf.string, name="examples")]
     )
+    archive.add_endpoint(
+        features.CLASSIFY_SIGNATURE,
+        classify,
+        [tf.TensorSpec([None], tf.string, name=tf.saved_model.CLASSIFY_INPUTS)],
+    )
     archive.add_endpoint(features.FEATURES_SIGNATURE, describe, images)
     archive.add_endpoint(features.EXPLAIN_SIGNATURE, explain, images)
     archive.write_out(str(folder), verbose=False)
+    set_method_name(folder, signature=features.CLASSIFY_SIGNATURE, method=tf.saved_model.CLASSIFY_METHOD_NAME)
     write_warm_up_requests(folder)

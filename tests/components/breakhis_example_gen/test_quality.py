@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from components.breakhis_example_gen.quality import MAX_PIXELS, examine
+from components.breakhis_example_gen.quality import examine
 from components.breakhis_example_gen.quarantine import UnusableError
+from pipeline import features
 
 Picture = Callable[..., bytes]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -148,7 +149,7 @@ def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, heig
         examine(picture(size=(width, height)))
 
 
-@pytest.mark.parametrize(("width", "height"), [(MAX_PIXELS // 1000 + 1, 1000), (100_000, 100_000)])
+@pytest.mark.parametrize(("width", "height"), [(features.MAX_PIXELS // 1000 + 1, 1000), (100_000, 100_000)])
 def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(UnusableError, match="^decompression bomb: "):
         examine(png(width=width, height=height, rows=0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -211,6 +214,50 @@ def test_other_files_and_truncated_ones_are_refused(
         exported.signatures[signature](image=tf.constant([encoded]))
 
 
+def _png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def _jpeg_header(width: int, height: int) -> bytes:
+    frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\1\x11\0\2\x11\0\3\x11\0"
+    scan = struct.pack(">HB", 12, 3) + b"\1\0\2\0\3\0\0\x3f\0"
+    return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda" + scan
+
+
+@pytest.mark.parametrize("header", [_png_header, _jpeg_header])
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (64_001, 1_000), (8_001, 8_000)])
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
+    exported: tf.Module, header: Callable[[int, int], bytes], width: int, height: int
+) -> None:
+    # Nothing follows the header, so that decoding would say something else.
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
+        exported.signatures["serving_default"](image=tf.constant([header(width, height)]))
+
+
+@pytest.mark.parametrize("sides", [(2**32 - 1, 2**32 - 1), (2**31, 1)])
+def test_sides_that_overflow_are_refused(exported: tf.Module, sides: tuple[int, int]) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
+        exported.signatures["serving_default"](image=tf.constant([_png_header(*sides)]))
+
+
+def test_examples_are_classified(exported: tf.Module, folder: Path, images: list[bytes]) -> None:
+    example = tf.train.Example()
+    example.features.feature[features.IMAGE].bytes_list.value.append(images[0])
+    classified = exported.signatures[features.CLASSIFY_SIGNATURE](
+        inputs=tf.constant([example.SerializeToString()])
+    )
+    by_image = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images[:1]))
+    assert classified["classes"].numpy().tolist() == by_image[features.CLASSES].numpy().tolist()
+    np.testing.assert_array_equal(classified["scores"], by_image[features.PROBABILITIES])
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    (graph,) = saved_model.meta_graphs
+    methods = {name: definition.method_name for name, definition in graph.signature_def.items()}
+    assert methods[features.CLASSIFY_SIGNATURE] == "tensorflow/serving/classify"
+    assert methods[features.EXAMPLES_SIGNATURE] == "tensorflow/serving/predict"
+
+
 def test_the_development_server_lists_and_answers_every_signature(folder: Path, images: list[bytes]) -> None:
     with DevServer(folder.parent, port=0) as server, grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -220,7 +267,7 @@ def test_the_development_server_lists_and_answers_every_signature(folder: Path, 
         )
         listed = get_model_metadata_pb2.SignatureDefMap()
         reply.metadata["signature_def"].Unpack(listed)
-        assert {"serving_default", "examples", "features", "explain"} <= set(listed.signature_def)
+        assert {"serving_default", "examples", "classify", "features", "explain"} <= set(listed.signature_def)
         answer = stub.Predict(
             predict_pb2.PredictRequest(
                 model_spec={**spec, "signature_name": "explain"},
