@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline import features
+from pipeline.models.set_method_name import set_method_name
 from serving.dev_server import DevServer
 
 CLASSES = ["benign", "malignant"]
@@ -39,17 +40,53 @@ class TinyModel(tf.Module):
         """Double two numbers: a signature of another type and shape."""
         return {"y": 2 * x}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classify examples."""
+        feature = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+        answer = self.serve(tf.io.parse_example(inputs, feature)[features.IMAGE])
+        return {"classes": answer[features.CLASSES], "scores": answer[features.PROBABILITIES]}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 2], tf.float32, name="a"),
+            tf.TensorSpec([None, 2], tf.float32, name="b"),
+        ]
+    )
+    def add(self, a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Add rows of numbers: a signature with two inputs."""
+        return {"sum": a + b, "name_bytes": tf.repeat([b"\xff"], tf.shape(a)[0])}
+
     def _brightness(self, image: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(tf.io.decode_png(image, channels=3), tf.float32)) / self.white
+
+
+def save_tiny_model(folder: Path) -> None:
+    """Write the SavedModel of a TinyModel."""
+    model = TinyModel()
+    signatures = {
+        features.SERVING_SIGNATURE: model.serve,
+        features.CLASSIFY_SIGNATURE: model.classify,
+        "double": model.double,
+        "add": model.add,
+    }
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+    set_method_name(folder, signature="classify", method=tf.saved_model.CLASSIFY_METHOD_NAME)
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the SavedModel of a TinyModel, to be copied."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_tiny_model(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Push a model: version 7, and beside it an older, an unfinished and a stray folder."""
     base = tmp_path_factory.mktemp("knet")
-    model = TinyModel()
-    signatures = {features.SERVING_SIGNATURE: model.serve, "double": model.double}
-    tf.saved_model.save(model, str(base / "7"), signatures=signatures)
+    save_tiny_model(base / "7")
     (base / "7" / "assets.extra").mkdir()
     (base / "7" / "assets.extra" / "knet.json").write_text('{"candidate": "tiny"}')
     (base / "10" / "variables").mkdir(parents=True)
