@@ -57,6 +57,8 @@ def command(
     token = os.environ.get(_TOKEN) if require_token else None
     if require_token and not token:
         raise UserError(f"--require-token needs the token in the environment variable {_TOKEN}")
+    if token and engine == "tf-serving":
+        raise UserError("TF Serving knows no tokens: use --engine dev, or a proxy before it")
     if not models.is_dir():
         raise UserError(f"{models} is not a folder: give the one that the pipeline pushes models to")
     folder = (folder or Path(str(resources.files("serving.config")))).resolve()
@@ -66,8 +68,6 @@ def command(
     if engine == "tf-serving":
         from serving.tf_serving import IMAGE, run_until_stopped, tf_serving_command, written_ssl_config
 
-        if token:
-            raise UserError("TF Serving knows no tokens: use --engine dev, or a proxy before it")
         with ExitStack() as stack:
             ssl = (
                 certificate

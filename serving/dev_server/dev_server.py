@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from serving.config.messages import ModelServerConfig
 from serving.dev_server.batcher import Batcher
 from serving.dev_server.credentials import TokenInterceptor
+from serving.dev_server.malformed import MalformedInterceptor
 from serving.dev_server.metrics import Metrics
 from serving.dev_server.options import Options
 from serving.dev_server.predictor import Predictor
@@ -67,6 +68,7 @@ class DevServer:
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_pass_over_wakeups)
         self._thread = threading.Thread(target=self._loop.run_forever, name="dev-server", daemon=True)
         self._thread.start()
         try:
@@ -132,8 +134,9 @@ class DevServer:
 
     def _grpc_server(self) -> grpc.aio.Server:
         options = self._options
+        tokens = [TokenInterceptor(options.token)] if options.token else []
         server = grpc.aio.server(
-            interceptors=[TokenInterceptor(options.token)] if options.token else [],
+            interceptors=[*tokens, MalformedInterceptor()],
             maximum_concurrent_rpcs=options.max_requests,
             options=[
                 ("grpc.so_reuseport", 0),  # else two servers would share the port and split the requests
@@ -214,6 +217,12 @@ class DevServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _pass_over_wakeups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """GRPC wakes every event loop of a process; those that find nothing to do raise this, which is harmless."""
+    if not isinstance(context.get("exception"), BlockingIOError):
+        loop.default_exception_handler(context)
 
 
 def _models_config(base_path: Path, model: str, file: Path | None) -> Any:

@@ -68,9 +68,9 @@ class Rest:
 
     async def _predict(self, request: web.Request) -> web.Response:
         predict = predict_pb2.PredictRequest(model_spec=_spec(request))
+        body = await request.read()
 
         async def answer() -> dict[str, Any]:
-            body = await request.read()
             by_row = await asyncio.to_thread(read_predict_request, body, predict, self._inputs_of(predict))
             return predict_reply(await self._predictor.predict(predict), by_row=by_row)
 
@@ -78,9 +78,10 @@ class Rest:
 
     async def _classify(self, request: web.Request) -> web.Response:
         classify = classification_pb2.ClassificationRequest(model_spec=_spec(request))
+        body = await request.read()
 
         async def answer() -> dict[str, Any]:
-            read_classification_request(await request.read(), classify)
+            await asyncio.to_thread(read_classification_request, body, classify)
             return classification_reply(await self._predictor.classify(classify))
 
         return await self._measured(answer, request, api="Classify")

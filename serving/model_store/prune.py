@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from serving.model_store.locked import locked
 from serving.model_store.models_config import loaded_versions, read_models_config, write_models_config
 from serving.model_store.withdrawn import withdrawn_versions
 from serving.versions import complete_versions
@@ -21,9 +22,14 @@ def prune(base_path: Path, *, keep: int, in_use: Collection[int] = ()) -> list[i
         keep: how many of the newest stay, at least.
         in_use: versions that stay whatever their age.
     """
-    versions = complete_versions(base_path)
-    if not versions:
+    if not complete_versions(base_path):
         return []
+    with locked(base_path):
+        return _prune(base_path, keep=keep, in_use=in_use)
+
+
+def _prune(base_path: Path, *, keep: int, in_use: Collection[int]) -> list[int]:
+    versions = complete_versions(base_path)
     (model,) = read_models_config(write_models_config(base_path)).model_config_list.config
     stay = {*in_use, *model.version_labels.values(), *loaded_versions(model, versions)}
     stay.update(sorted(versions)[-keep:])

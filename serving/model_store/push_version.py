@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
+from serving.model_store.locked import locked
 from serving.model_store.models_config import write_models_config
 from serving.model_store.withdrawn import WITHDRAWN
 
@@ -25,19 +25,14 @@ def push_version(model: Path, base_path: Path) -> str:
     base_path.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base_path))
     try:
-        copy = shutil.copytree(model, unfinished / "model")
-        while True:
+        copy = unfinished / "model"
+        shutil.copytree(model, copy)
+        with locked(base_path):
             version = str(max(int(time.time()), _highest(base_path) + 1))
-            try:
-                copy.rename(base_path / version)
-                break
-            except OSError as error:
-                # Another process took the number just now.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+            copy.rename(base_path / version)
+            write_models_config(base_path)
     finally:
         shutil.rmtree(unfinished)
-    write_models_config(base_path)
     return version
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import UserError
+from serving.model_store.locked import locked
 from serving.model_store.models_config import write_models_config
 from serving.model_store.withdrawn import restore, withdraw, withdrawn_versions
 from serving.versions import complete_versions
@@ -36,10 +37,12 @@ def rollback(base_path: Path, target: int) -> list[int]:
         base_path: the served folder.
         target: a version of `rollback_target`.
     """
-    if target in withdrawn_versions(base_path):
-        restore(base_path, target)
-    newer = {version: folder for version, folder in complete_versions(base_path).items() if version > target}
-    for folder in reversed(newer.values()):
-        withdraw(folder)
-    write_models_config(base_path)
-    return list(newer)
+    with locked(base_path):
+        if target in withdrawn_versions(base_path):
+            restore(base_path, target)
+        versions = complete_versions(base_path)
+        newer = [version for version in versions if version > target]
+        for version in reversed(newer):
+            withdraw(versions[version])
+        write_models_config(base_path)
+    return newer

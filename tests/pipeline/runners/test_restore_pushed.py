@@ -44,7 +44,7 @@ def test_a_model_pushed_since_is_superseded(tmp_path: Path, archive: Path) -> No
 def test_a_removed_folder_is_filled_again(tmp_path: Path, archive: Path) -> None:
     served = tmp_path / "served"
     version = restore_pushed(served, version="7", archive=archive)
-    assert {path.name for path in served.iterdir()} == {version, "models.config"}
+    assert {path.name for path in served.iterdir()} == {version, "models.config", ".lock"}
 
 
 def test_an_interrupted_copy_leaves_no_version(

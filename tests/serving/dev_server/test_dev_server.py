@@ -1,15 +1,18 @@
 """The development server, asked with the official stubs and with TFX's own client."""
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import grpc
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -22,6 +25,8 @@ from tensorflow_serving.apis import (
 from pipeline import features
 from pipeline.errors import UserError
 from serving.dev_server import DevServer
+from serving.dev_server.loaded_version import LoadedVersion
+from serving.dev_server.options import Options
 
 Png = Callable[[int], bytes]
 
@@ -204,6 +209,91 @@ def test_tfx_infra_validator_client(server: DevServer, png: Png) -> None:
         client.SendRequests([request_for([b"not an image"])])
     stranger = tensorflow_serving_client.TensorFlowServingClient(server.address, "other")
     assert stranger._GetServingStatus() == types.ModelServingStatus.NOT_READY
+
+
+def test_health(channel: grpc.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+        request = health_pb2.HealthCheckRequest(service=service)
+        assert stub.Check(request).status == health_pb2.HealthCheckResponse.SERVING
+    unknown = health_pb2.HealthCheckRequest(service="other")
+    assert refusal(stub.Check, unknown)[0] == grpc.StatusCode.NOT_FOUND
+
+
+def test_a_message_above_the_limit_is_refused(base_path: Path, png: Png) -> None:
+    options = Options(max_message_bytes=10_000)
+    with (
+        DevServer(base_path, port=0, rest_port=0, options=options) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        code, _ = refusal(stub.Predict, request_for([bytes(20_000)]))
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://{server.rest_address}/v1/models/knet:predict", bytes(20_000))
+        assert caught.value.code == 413
+        assert stub.Predict(request_for([png(0)])).outputs
+
+
+def test_more_requests_at_once_than_the_limit_are_refused(
+    base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on = slow_models(monkeypatch)
+    with (
+        DevServer(base_path, port=0, options=Options(max_requests=1)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        first = stub.Predict.future(request_for([png(0)]))
+        assert running.wait(10)
+        assert refusal(stub.Predict, request_for([png(0)]))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        go_on.set()
+        assert first.result().outputs
+
+
+def slow_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """Make models wait: gives what says that one runs, and what lets it go on."""
+    running, go_on = Event(), Event()
+    run = LoadedVersion.run
+
+    def wait_and_run(*arguments: Any) -> Any:
+        running.set()
+        assert go_on.wait(10)
+        return run(*arguments)
+
+    monkeypatch.setattr(LoadedVersion, "run", wait_and_run)
+    return running, go_on
+
+
+def test_a_running_request_is_answered_when_the_server_stops(
+    base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on = slow_models(monkeypatch)
+    server = DevServer(base_path, port=0)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        first = stub.Predict.future(request_for([png(0)]))
+        assert running.wait(10)
+        stopping = Thread(target=server.stop)
+        stopping.start()
+        stopping.join(0.2)
+        with grpc.insecure_channel(server.address) as late:
+            code, _ = refusal(
+                prediction_service_pb2_grpc.PredictionServiceStub(late).Predict, request_for([png(0)])
+            )
+        assert code == grpc.StatusCode.UNAVAILABLE
+        go_on.set()
+        assert first.result().outputs
+        stopping.join(10)
+        assert not stopping.is_alive()
+
+
+def test_a_damaged_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=f"no version in {tmp_path} can be loaded: version 3 of knet"):
+        DevServer(tmp_path, port=0)
 
 
 def test_port_taken(server: DevServer, base_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""`knet models`: what is listed, and that rolled back models and the registry agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import cli
+from pipeline.errors import UserError
+from pipeline.registry import RunRegistry
+from pipeline.runners.restore_pushed import restore_pushed
+from serving.model_store.push_version import push_version
+from serving.versions import newest_version
+
+
+@pytest.fixture
+def knet(tmp_path: Path) -> Callable[..., Result]:
+    def knet(*arguments: str) -> Result:
+        command = ["models", *arguments, "--set", f"output={tmp_path}"]
+        return CliRunner().invoke(cli, command, catch_exceptions=False)
+
+    return knet
+
+
+@pytest.fixture
+def versions(tmp_path: Path, make_record: Callable[..., Any]) -> list[str]:
+    """Pushes three models, each with the record of its run."""
+    pushed = []
+    for number, winner in enumerate(("mobilenet", "vgg16", "mobilenet")):
+        model = tmp_path / f"model-{number}"
+        model.mkdir()
+        (model / "saved_model.pb").write_text(str(number))
+        version = push_version(model, tmp_path / "serving" / "knet")
+        RunRegistry(tmp_path / "registry").record(
+            make_record(
+                run_id=f"run-{number}",
+                winner=winner,
+                pushed_version=version,
+                pushed_folder=str(tmp_path / "serving" / "knet" / version),
+            )
+        )
+        pushed.append(version)
+    return pushed
+
+
+def test_nothing_yet(knet: Callable[..., Result]) -> None:
+    assert "no version in" in knet("list").output
+    assert "deleted: nothing" in knet("prune").output
+
+
+def test_list(knet: Callable[..., Result], versions: list[str]) -> None:
+    lines = [line.split() for line in knet("list").output.splitlines() if line.split()[:1]]
+    rows = {line[0]: " ".join(line[1:]) for line in lines if line[0] in versions}
+    assert list(rows) == versions[::-1]
+    assert rows[versions[2]].startswith("served, production canary mobilenet run-2")
+    assert rows[versions[1]].startswith("served stable vgg16 run-1")
+    assert rows[versions[0]].startswith("kept mobilenet run-0")
+
+
+def test_a_rollback_changes_what_is_served_and_what_is_in_production(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    output = knet("rollback").output
+    assert f"version {versions[1]} is served" in output and f"withdrawn: {versions[2]}" in output
+    served, registry = tmp_path / "serving" / "knet", RunRegistry(tmp_path / "registry")
+    production = registry.production()
+    assert production is not None and (production.version, production.candidate) == (versions[1], "vgg16")
+    assert newest_version(served) == production.folder
+    # A run that is answered from the cache does not undo it.
+    assert restore_pushed(served, version=versions[2], archive=tmp_path / "model-2") is None
+    assert restore_pushed(served, version=versions[1], archive=tmp_path / "model-1") == versions[1]
+    knet("rollback", "--to", versions[2])
+    production = registry.production()
+    assert production is not None and production.version == versions[2]
+    assert restore_pushed(served, version=versions[2], archive=tmp_path / "model-2") == versions[2]
+
+
+def test_a_version_that_the_registry_does_not_know_is_not_served(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "registry" / "pushed" / f"{versions[1]}.json").unlink()
+    with pytest.raises(UserError, match=f"pushed version {versions[1]}"):
+        knet("rollback")
+    assert newest_version(tmp_path / "serving" / "knet") == tmp_path / "serving" / "knet" / versions[2]
+
+
+def test_prune_spares_the_version_in_production(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    RunRegistry(tmp_path / "registry").make_production(versions[0])
+    assert "deleted: nothing" in knet("prune", "--keep", "1").output
+    RunRegistry(tmp_path / "registry").make_production(versions[2])
+    assert f"deleted: {versions[0]}" in knet("prune", "--keep", "1").output
