@@ -34,10 +34,16 @@ def run_measured(job: Callable[[], object]) -> None:
     print(f"\n{json.dumps([time.monotonic() - started, _cpu_seconds() - before])}")
 
 
-def measure(script: str, arguments: Sequence[str]) -> Measured:
-    """Runs a script that calls `run_measured`, with one thread for TensorFlow, and watches its memory."""
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    environment = {**os.environ, **one_thread, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
+def measure(script: str, arguments: Sequence[str], *, one_thread: bool = True) -> Measured:
+    """Runs a script that calls `run_measured`, and watches its memory.
+
+    Args:
+        script: its file.
+        arguments: that it gets.
+        one_thread: whether TensorFlow is held to one thread.
+    """
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if one_thread else {}
+    environment = {**os.environ, **threads, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
     process = subprocess.Popen(
         [sys.executable, script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )

@@ -166,7 +166,10 @@ def create_pipeline(
     )
     validator = _stamped(
         ServingValidator(
-            model=selector.outputs["model"], blessing=gate.outputs["blessing"], examples=examples
+            model=selector.outputs["model"],
+            model_runs={name: trainer.outputs["model_run"] for name, trainer in trainers.items()},
+            blessing=gate.outputs["blessing"],
+            examples=examples,
         ),
         "components.serving_validator.executor",
     )

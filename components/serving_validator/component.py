@@ -1,6 +1,9 @@
-"""The component's interface."""
+"""The component's interface, made from the list of candidates."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -10,28 +13,17 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from components.serving_validator import executor
 
 
-class ServingValidatorSpec(types.ComponentSpec):
-    """A model, its blessing and examples in, an infra blessing out."""
-
-    PARAMETERS = {"images": ExecutionParameter(type=int)}
-    INPUTS = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {"infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
-
-
 class ServingValidator(base_component.BaseComponent):
     """Loads a blessed model in a server and sends it real test images before it is pushed."""
 
-    SPEC_CLASS = ServingValidatorSpec
+    SPEC_CLASS = types.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
         self,
         *,
         model: types.BaseChannel,
+        model_runs: Mapping[Any, types.BaseChannel],
         blessing: types.BaseChannel,
         examples: types.BaseChannel,
         images: int = 4,
@@ -40,16 +32,22 @@ class ServingValidator(base_component.BaseComponent):
 
         Args:
             model: the ModelSelector's winner.
+            model_runs: each candidate's Trainer output, with the Keras model.
             blessing: the ModelGate's output.
             examples: BreakHisExampleGen's output.
             images: how many test images are sent.
         """
-        super().__init__(
-            spec=ServingValidatorSpec(
-                model=model,
-                blessing=blessing,
-                examples=examples,
-                images=images,
-                infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-            )
+        # Kubeflow takes one artifact a channel, so each candidate has an input of its own name.
+        inputs = {"model": model, "blessing": blessing, "examples": examples}
+        inputs |= {f"model_run_{name}": model_run for name, model_run in model_runs.items()}
+        spec_class = type(
+            "ServingValidatorSpec",
+            (types.ComponentSpec,),
+            {
+                "PARAMETERS": {"images": ExecutionParameter(type=int)},
+                "INPUTS": {name: ChannelParameter(type=channel.type) for name, channel in inputs.items()},
+                "OUTPUTS": {"infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)},
+            },
         )
+        infra_blessing = types.Channel(type=standard_artifacts.InfraBlessing)
+        super().__init__(spec=spec_class(images=images, infra_blessing=infra_blessing, **inputs))

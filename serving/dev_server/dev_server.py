@@ -220,7 +220,7 @@ class DevServer:
 
 
 def _pass_over_wakeups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """GRPC wakes every event loop of a process; those that find nothing to do raise this, which is harmless."""
+    """Passes over what gRPC raises, harmlessly, in event loops that it wakes without need."""
     if not isinstance(context.get("exception"), BlockingIOError):
         loop.default_exception_handler(context)
 

@@ -12,8 +12,7 @@ _FILE = ".lock"
 
 @contextmanager
 def locked(base_path: Path) -> Iterator[None]:
-    """Waits until no other process, or thread, changes the versions in a folder, which is made where missing."""
-    base_path.mkdir(parents=True, exist_ok=True)
+    """Waits until no other process, or thread, changes the versions in a folder."""
     with (base_path / _FILE).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
