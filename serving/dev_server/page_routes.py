@@ -9,20 +9,18 @@ from aiohttp import web
 from tensorflow_serving.apis import model_pb2
 
 from pipeline import features
+from serving.dev_server.page.render_page import render_page
 from serving.dev_server.served_models import ServedModels
 
-_FOLDER = Path(__file__).parent / "page"
 _CARD = Path("assets.extra") / "knet.json"
 
 
 def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
-    """`/` gives the page, `/page/...` its files, `/card` what the newest version says of itself (JSON)."""
+    """`/` gives the page, `/card` what the newest version says of itself (JSON)."""
+    page = render_page(model=features.MODEL_NAME)
 
-    async def index(request: web.Request) -> web.StreamResponse:
-        page = _FOLDER / "index.html"
-        if page.is_file():
-            return web.FileResponse(page)
-        return web.Response(text="breakhis-knet development server, not TF Serving\n")
+    async def index(request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
 
     async def card(request: web.Request) -> web.Response:
         version = models.find(model_pb2.ModelSpec(name=features.MODEL_NAME))
@@ -32,5 +30,4 @@ def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
         tree = {"version": version.number, **json.loads(file.read_text(encoding="utf-8"))}
         return web.json_response(tree)
 
-    static = [web.static("/page", _FOLDER)] if _FOLDER.is_dir() else []
-    return [web.get("/", index), web.get("/card", card), *static]
+    return [web.get("/", index), web.get("/card", card)]
