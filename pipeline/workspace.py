@@ -65,6 +65,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def monitor_page(self) -> Path:
+        """The page on what served models were asked."""
+        return self.root / "monitor.html"
+
+    @property
     def log(self) -> Path:
         """What the libraries have to say."""
         return self.root / "run.log"

@@ -1,18 +1,18 @@
-"""Compares the training images of this run with those of the previous one."""
+"""Compares images with those before them: of this run with the previous one, and served with trained on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.data_gate.finding import Finding
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a feature's distribution moved since the previous run."""
+    """How far a feature's distribution moved."""
 
     feature: str
     value: float | None  # approximate Jensen-Shannon divergence, 0 to 1; None where it has no value
@@ -40,20 +40,35 @@ def measure_drift(
         schema: its comparators are Jensen-Shannon divergences.
     """
     compared = tfdv.validate_statistics(statistics, schema, previous_statistics=previous)
+    return _distances(compared, schema=schema, of="drift")
+
+
+def measure_skew(
+    training: statistics_pb2.DatasetFeatureStatisticsList,
+    *,
+    served: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+) -> list[Distance]:
+    """As `measure_drift`, by `skew_comparator`: of served images from those that were trained on."""
+    compared = tfdv.validate_statistics(training, schema, serving_statistics=served)
+    return _distances(compared, schema=schema, of="skew")
+
+
+def _distances(compared: anomalies_pb2.Anomalies, *, schema: schema_pb2.Schema, of: str) -> list[Distance]:
     values = {
-        ".".join(info.path.step): info.drift_measurements[0].value
+        ".".join(info.path.step): measured[0].value
         for info in compared.drift_skew_info
-        if info.drift_measurements
+        if (measured := getattr(info, f"{of}_measurements"))
     }
     return [
         Distance(
             feature=feature.name,
             # TFDV passes over a feature that either side lacks, or says so in an anomaly only.
             value=values.get(feature.name),
-            threshold=feature.drift_comparator.jensen_shannon_divergence.threshold,
+            threshold=getattr(feature, f"{of}_comparator").jensen_shannon_divergence.threshold,
         )
         for feature in schema.feature
-        if feature.HasField("drift_comparator")
+        if feature.HasField(f"{of}_comparator")
     ]
 
 

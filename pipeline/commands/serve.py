@@ -7,13 +7,18 @@ import sys
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline import features
 from pipeline.errors import UserError
 
+if TYPE_CHECKING:
+    from serving.dev_server.observer import Observer
+
 _TOKEN = "KNET_TOKEN"
+_LOG_KEY = "KNET_LOG_KEY"
 _PATH = click.Path(path_type=Path)
 
 
@@ -29,6 +34,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--client-ca", "authority", type=_PATH, help="Clients must show a certificate of it.")
 @click.option("--require-token", is_flag=True, help=f"Every request must bring the token in {_TOKEN}.")
 @click.option("--max-message-mb", default=64, show_default=True, help="Of a request.")
+@click.option("--request-log", "log_folder", type=_PATH, help="Note each answer there, for knet monitor.")
+@click.option("--log-key-file", "log_key", type=_PATH, help=f"For patients' names; else {_LOG_KEY} has it.")
+@click.option("--keep-images", type=_PATH, help="Store the images that are asked about in this folder.")
 @click.option("--image", help="Of TF Serving, where its program is not on the PATH.")
 def command(
     models: Path,
@@ -42,6 +50,9 @@ def command(
     authority: Path | None,
     require_token: bool,
     max_message_mb: int,
+    log_folder: Path | None,
+    log_key: Path | None,
+    keep_images: Path | None,
     image: str | None,
 ) -> None:
     """Serve the versions in the folder MODELS over gRPC and REST.
@@ -59,6 +70,10 @@ def command(
         raise UserError(f"--require-token needs the token in the environment variable {_TOKEN}")
     if token and engine == "tf-serving":
         raise UserError("TF Serving knows no tokens: use --engine dev, or a proxy before it")
+    if (log_key or keep_images) and not log_folder:
+        raise UserError("--log-key-file and --keep-images go with --request-log")
+    if log_folder and engine == "tf-serving":
+        raise UserError("TF Serving keeps no such log: let what asks it use serving.monitoring.request_log")
     if not models.is_dir():
         raise UserError(f"{models} is not a folder: give the one that the pipeline pushes models to")
     folder = (folder or Path(str(resources.files("serving.config")))).resolve()
@@ -98,6 +113,7 @@ def command(
         max_message_bytes=max_message_mb * 2**20,
         tls=Tls(certificate, key, authority) if certificate and key else None,
         token=token,
+        observers=[_log_observer(log_folder, log_key, keep_images)] if log_folder else [],
     )
     server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)
     web = f"{'https' if options.tls else 'http'}://{server.rest_address}"
@@ -106,3 +122,16 @@ def command(
     click.echo("stop it with Ctrl-C or SIGTERM")
     serve_until_stopped(server)
     click.echo("stopped")
+
+
+def _log_observer(folder: Path, key_file: Path | None, keep_images: Path | None) -> Observer:
+    from serving.monitoring.log_observer import LogObserver
+    from serving.monitoring.pseudonym import read_key
+    from serving.monitoring.request_log import RequestLog
+
+    key = read_key(key_file)
+    named = "patients by keyed hashes" if key else f"patients are left out, for there is no key in {_LOG_KEY}"
+    kept = f"; the images are kept in {keep_images}" if keep_images else ""
+    log = RequestLog(folder, key=key, keep_images=keep_images)
+    click.echo(f"request log in {folder}: {named}{kept}")
+    return LogObserver(log)

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
+from typing import Final, Protocol
+
+# The header, or metadata of gRPC, by which a client may say whose images it sends, percent-encoded.
+PATIENT: Final = "x-patient"
 
 Value = float | int | bool | str | list[float] | list[int] | list[bool] | list[str]
 
@@ -25,6 +28,7 @@ class RequestRecord:
     # for each image what the reply says of it, by output: a value, or a short list of them (a row of
     # `probabilities`); vectors and heat maps are left out
     answers: Sequence[Mapping[str, Value]]
+    patient: str | None = None  # whose images they are, where the request said so
 
     @cached_property
     def image_sha256(self) -> tuple[str, ...]:

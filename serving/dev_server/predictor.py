@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from grpc import StatusCode
 from numpy.typing import NDArray
@@ -86,8 +87,15 @@ class Predictor:
             seconds = time.perf_counter() - started
             self._metrics.answered(model=known, api=api, entrypoint=entrypoint, code=code, seconds=seconds)
 
-    async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """Runs one signature; raises Refusal."""
+    async def predict(
+        self, request: predict_pb2.PredictRequest, *, patient: str | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Runs one signature; raises Refusal.
+
+        Args:
+            request: as it came.
+            patient: whose images they are, as the header `PATIENT` has it.
+        """
         started = time.perf_counter()
         spec = request.model_spec
         version = self._models.find(spec)
@@ -97,7 +105,7 @@ class Predictor:
         wanted = requested_outputs(signature, request.output_filter)
         outputs = await self._run(version, signature, arrays, spec.name, api="Predict")
         if self._observers and features.SERVING_INPUT in arrays:
-            await self._observe(spec.name, version, signature, arrays, outputs, started)
+            await self._observe(spec.name, version, signature, arrays, outputs, started, patient)
         return predict_pb2.PredictResponse(
             model_spec=_spec(spec.name, version, signature.name),
             outputs={alias: proto_of(outputs[alias]) for alias in wanted},
@@ -153,6 +161,7 @@ class Predictor:
         arrays: Arrays,
         outputs: Arrays,
         started: float,
+        patient: str | None,
     ) -> None:
         record = RequestRecord(
             time=datetime.now(timezone.utc),
@@ -162,6 +171,7 @@ class Predictor:
             signature=signature.name,
             images=tuple(arrays[features.SERVING_INPUT].tolist()),
             answers=_answers(outputs),
+            patient=unquote(patient) if patient else None,
         )
         await asyncio.get_running_loop().run_in_executor(self._observing, self._tell, record)
 

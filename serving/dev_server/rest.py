@@ -27,6 +27,7 @@ from serving.dev_server.json_tensors import (
     read_predict_request,
 )
 from serving.dev_server.metrics import Metrics
+from serving.dev_server.observer import PATIENT
 from serving.dev_server.page_routes import page_routes
 from serving.dev_server.predictor import Predictor
 from serving.dev_server.refusal import Refusal, invalid
@@ -72,7 +73,8 @@ class Rest:
 
         async def answer() -> dict[str, Any]:
             by_row = await asyncio.to_thread(read_predict_request, body, predict, self._inputs_of(predict))
-            return predict_reply(await self._predictor.predict(predict), by_row=by_row)
+            reply = await self._predictor.predict(predict, patient=request.headers.get(PATIENT))
+            return predict_reply(reply, by_row=by_row)
 
         return await self._measured(answer, request, api="Predict")
 

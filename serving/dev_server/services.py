@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.config.messages import ModelServerConfig
+from serving.dev_server.observer import PATIENT
 from serving.dev_server.predictor import Predictor
 from serving.dev_server.refusal import Refusal, invalid
 from serving.dev_server.served_models import ServedModels
@@ -32,7 +34,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        return await self._answer(self._predictor.predict, request, context, api="Predict")
+        patient = dict(context.invocation_metadata() or ()).get(PATIENT)
+        predict = partial(self._predictor.predict, patient=patient)
+        return await self._answer(predict, request, context, api="Predict")
 
     async def Classify(
         self, request: classification_pb2.ClassificationRequest, context: grpc.aio.ServicerContext

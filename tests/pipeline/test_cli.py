@@ -86,7 +86,7 @@ def test_help_needs_none_of_the_libraries() -> None:
     assert (finished.code, finished.stderr) == (0, "")
     for command in (
         "run", "kubeflow", "serve", "predict", "schema", "config", "data", "sample-data",
-        "report", "runs", "compare", "lineage", "experiment", "cache",
+        "report", "runs", "compare", "lineage", "experiment", "cache", "monitor",
     ):  # fmt: skip
         assert f"  {command} " in finished.stdout
 
@@ -111,6 +111,7 @@ def test_help_needs_none_of_the_libraries() -> None:
         "schema diff",
         "schema update",
         "cache",
+        "monitor",
         "experiment results",
         "experiment paper",
     ],
@@ -177,6 +178,11 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["experiment", "results", "--data", ".", "--page", "p.html"], "--page p.html: the page is Markdown"),
         (["experiment", "paper", "--scale", "large"], "'large' is not one of 'full', 'smoke'"),
         (["cache", "--remove-unused", "-1"], "-1.0 is not in the range x>=0"),
+        (["serve", "x", "--keep-images", "y"], "--log-key-file and --keep-images go with --request-log"),
+        (["serve", "x", "--engine", "tf-serving", "--request-log", "y"], "TF Serving keeps no such log"),
+        (["monitor", "none.jsonl"], "no request log: none.jsonl is missing; name a file, or the folder of a"),
+        (["monitor", "x", "--predictions", "y"], "--predictions: say with --statistics too what the images"),
+        (["monitor"], "Missing argument 'LOG...'"),
         (["paint"], "No such command 'paint'"),
     ],
 )
