@@ -53,17 +53,17 @@ def write_monitor_page(path: Path, monitored: Monitored, *, title: str) -> None:
     write_whole(path, page)
 
 
-def _scalar_charts(judgement: Judgement) -> list[tuple[str, Chart]]:
+def _scalar_charts(judgement: Judgement) -> list[Chart]:
     charts = []
     for name in features.IMAGE_SCALARS:
         sides = (judgement.reference.statistics, judgement.statistics)
         before, now = (_cumulative(_histogram(statistics, name)) for statistics in sides)
         if before and now:
-            charts.append((name, _chart(name, before, now, compared="training images")))
+            charts.append(_chart(name, before, now, compared="training images"))
     return charts
 
 
-def _answer_charts(judgement: Judgement) -> list[tuple[str, Chart]]:
+def _answer_charts(judgement: Judgement) -> list[Chart]:
     charts = []
     for answer in judgement.answers:
         edges = bucket_edges(answer.name, judgement.reference.predictions)
@@ -71,7 +71,7 @@ def _answer_charts(judgement: Judgement) -> list[tuple[str, Chart]]:
             _cumulative(list(zip(edges, edges[1:], count(frame[answer.name], edges), strict=False)))
             for frame in (judgement.reference.predictions, judgement.frame)
         )
-        charts.append((answer.name, _chart(answer.name, before, now, compared="evaluated images")))
+        charts.append(_chart(answer.name, before, now, compared="evaluated images"))
     return charts
 
 
