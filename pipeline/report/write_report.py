@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import jinja2
-
-from pipeline.report import formats, run_files
+from pipeline.report import run_files
+from pipeline.report.environment import environment
 from pipeline.report.inputs import Inputs, read_inputs
 from pipeline.report.section import Section
 from pipeline.report.sections.anomalies import anomalies
@@ -65,7 +64,7 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     page = folder / run_files.PAGE
     write_whole(
         page,
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             run=record,
@@ -75,20 +74,3 @@ def write_report(record: RunRecord, folder: Path) -> Path:
         ),
     )
     return page
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "figure": formats.figure,
-        "duration": formats.duration,
-        "size": formats.size,
-        "estimate": formats.estimate,
-    }
-    return environment

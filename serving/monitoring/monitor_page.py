@@ -7,12 +7,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 from pipeline import features
-from pipeline.report import formats
 from pipeline.report.charts.frame import Axis
 from pipeline.report.charts.line_chart import Chart, Line, line_chart
+from pipeline.report.environment import environment
 from pipeline.write_whole import write_whole
 from serving.monitoring.answer_drift import bucket_edges, count
 from serving.monitoring.judge_requests import Judgement
@@ -31,24 +29,18 @@ def write_monitor_page(path: Path, monitored: Monitored, *, title: str) -> None:
         monitored: what is shown.
         title: names the log.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("serving.monitoring"), jinja2.PackageLoader("pipeline.report")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = formats.figure
-    page = environment.get_template("monitor.html").render(
-        title=title,
-        monitored=monitored,
-        versions=[
-            (judgement, [*_answer_charts(judgement), *_scalar_charts(judgement)])
-            for judgement in monitored.judgements
-        ],
-        listed=monitored.broken[:_LISTED],
+    page = (
+        environment("serving.monitoring")
+        .get_template("monitor.html")
+        .render(
+            title=title,
+            monitored=monitored,
+            versions=[
+                (judgement, [*_answer_charts(judgement), *_scalar_charts(judgement)])
+                for judgement in monitored.judgements
+            ],
+            listed=monitored.broken[:_LISTED],
+        )
     )
     write_whole(path, page)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
+from prometheus_client.parser import text_string_to_metric_families
 
 import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
 from components.breakhis_example_gen.splits.split import read_split
@@ -29,6 +30,7 @@ from pipeline.report.write_report import write_report
 from pipeline.run_record import read_record
 from serving.client import Client
 from serving.dev_server import DevServer
+from serving.monitoring.request_log import RequestLog
 
 pytestmark = pytest.mark.e2e
 
@@ -44,6 +46,7 @@ class Runs:
     """Two runs of the same configuration, what MLMD held after each, and a third that is refused."""
 
     def __init__(self, knet: Any) -> None:
+        self.knet = knet
         self.output: Path = knet.output
         settings = "report.explanations=1", "gate.margin=0.05"  # compared with what is in production
         self.first = knet.run(*settings)
@@ -306,6 +309,29 @@ def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:
     for split in features.SPLITS:
         file = f"Split-{split}/FeatureStats.pb"
         assert (kept.folder / file).read_bytes() == (counted / file).read_bytes()
+
+
+def test_served_training_images_are_no_distance_from_the_training_images(runs: Runs, tmp_path: Path) -> None:
+    images = [
+        example.features.feature[features.IMAGE].bytes_list.value[0] for example in runs.examples("train")
+    ]
+    log = RequestLog(tmp_path / "log")
+    with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
+        for image, prediction in zip(images, client.predict(images), strict=True):
+            log.note(image, prediction)
+    arguments = f"--least {len(images)} --metrics {tmp_path / 'knet.prom'} --page {tmp_path / 'page.html'}"
+    finished = runs.knet.run(command=f"monitor {tmp_path / 'log'} {arguments}")
+    assert finished.code in (0, 1), finished.stderr  # scores of so few patients may have drifted
+    gauges = text_string_to_metric_families((tmp_path / "knet.prom").read_text("utf-8"))
+    distances = {
+        sample.labels["feature"]: sample.value
+        for gauge in gauges
+        for sample in gauge.samples
+        if sample.name == "knet_monitor_distance"
+    }
+    assert set(distances) == {*features.IMAGE_SCALARS, features.SCORE, features.DISTANCE}
+    assert max(distances[name] for name in features.IMAGE_SCALARS) < 1e-6
+    assert "Synthetic data." in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_models_say_that_they_were_trained_on_synthetic_data(runs: Runs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import jinja2
+from pipeline.report.environment import environment
 
 
 def render_page(*, model: str) -> str:
@@ -14,11 +14,4 @@ def render_page(*, model: str) -> str:
     Args:
         model: the served name.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("serving.dev_server.page"), jinja2.PackageLoader("pipeline.report")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("index.html").render(model=model)
+    return environment("serving.dev_server.page").get_template("index.html").render(model=model)
