@@ -53,7 +53,8 @@ async function findModel() {
     const statuses = (await ask(`v1/models/${model}`)).model_version_status;
     const versions = statuses.filter(status => status.state === "AVAILABLE").map(status => Number(status.version));
     if (!versions.length) throw new Error(`no version of ${model} is available`);
-    served = { version: Math.max(...versions), info: await ask("card").catch(() => null) };
+    const info = await ask("card").catch(() => null);
+    served = { version: Math.max(...versions), info: info?.calibration ? info : null };  // else of another pipeline
     at("trouble").hidden = true;
     at("served").textContent = `Version ${served.version}`
       + (served.info ? `, ${served.info.candidate}, ${served.info.classes.join(" or ")}` : "");
