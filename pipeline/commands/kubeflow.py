@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands._kubeflow_server import schedule, status, submit, unschedule
 from pipeline.commands._options import configured, load
 from pipeline.errors import UserError
 
 
 @click.group("kubeflow")
 def command() -> None:
-    """Compile the graph for Kubeflow Pipelines, or try it without a cluster."""
+    """Compile the graph for Kubeflow Pipelines, try it without a cluster, run and schedule it on one."""
+
+
+for _command in (schedule, status, submit, unschedule):
+    command.add_command(_command)
 
 
 @command.command("compile")
@@ -42,6 +47,9 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     }
     for field in (name for name, wanted in remembering.items() if wanted):
         click.echo(f"note: {field} has no effect there yet: nothing is remembered between runs", err=True)
+    for field in config.kubeflow.kept_nowhere:
+        place = getattr(config.kubeflow, field)
+        click.echo(f"note: kubeflow.{field}, {place}, is on no volume: it goes with the container", err=True)
     if config.gate.margin is not None and not config.kubeflow.baseline:
         click.echo(
             "note: gate.margin has no effect there: kubeflow.baseline names no predictions to compare with",

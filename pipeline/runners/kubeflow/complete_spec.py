@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection
 from typing import Any
 
 from pipeline.config import Config, KubeflowConfig, ResourcesConfig
 from pipeline.errors import UserError
+from pipeline.runners.kubeflow.remote_uris import EXCHANGE
 
 FINGERPRINT = "DataFingerprint"  # the node that looks at the data before ExampleGen does
 _INGEST = "BreakHisExampleGen"
+_BEAM = {_INGEST, "StatisticsGen", "Transform", "Evaluator"}  # the kinds of nodes that run Beam
+_SAFE = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
 
 
 def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,7 +30,8 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         SinglePlatformSpec of Kubernetes, with volumes, secrets, node selectors and tolerations.
 
     Raises:
-        UserError: the configuration has resources for a node that there is not.
+        UserError: the configuration has resources for a node that there is not, or sends Beam elsewhere
+            without a place to share files, or a node has a name that Kubeflow does not take.
     """
     completed = copy.deepcopy(spec)
     _add_fingerprint(completed, config)
@@ -39,10 +44,12 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         label = completed["components"][task["componentRef"]["name"]]["executorLabel"]
         resources = config.kubeflow.resources_of(name)
         container = executors[label]["container"]
-        container["env"] = [
-            {"name": key, "value": value} for key, value in sorted(config.kubeflow.env.items())
-        ]
+        container["image"] = resources.image or container["image"]
+        variables = {**config.kubeflow.env, **resources.env, **_exchange(config, name)}
+        container["env"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
         container["resources"] = _limits(resources)
+        if not resources.cache:
+            task.pop("cachingOptions", None)
         task["retryPolicy"] = {
             "maxRetryCount": config.kubeflow.retries,
             "backoffDuration": "30s",
@@ -54,6 +61,12 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
 
 
 def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
+    for node in nodes:
+        if not _SAFE.fullmatch(node):
+            raise UserError(
+                f"the node {node} cannot run on Kubeflow, which names pods after it: an id has letters, "
+                "digits and hyphens, at most 63"
+            )
     kinds = {node.partition("-")[0] for node in nodes}
     for name in kubeflow.resources:
         if name not in kinds and name not in nodes:
@@ -106,6 +119,23 @@ def _add_parameters(spec: dict[str, Any], kubeflow: KubeflowConfig) -> None:
             task["inputs"]["parameters"][name] = {"componentInputParameter": name}
 
 
+def _exchange(config: Config, node: str) -> dict[str, str]:
+    """The variable by which a node shares its artifacts with pods that work for it.
+
+    Raises:
+        UserError: there are such pods, but nothing is shared with them.
+    """
+    kind = node.partition("-")[0]
+    if not ((config.beam.elsewhere and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == "Tuner")):
+        return {}
+    if config.kubeflow.exchange is None:
+        raise UserError(
+            "kubeflow.exchange: with a --runner of other machines in beam.args, name a folder here that "
+            "Beam's workers have too, on one of kubeflow.volumes"
+        )
+    return {EXCHANGE: config.kubeflow.exchange}
+
+
 def _limits(resources: ResourcesConfig) -> dict[str, Any]:
     limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
     if resources.gpus:
@@ -126,6 +156,7 @@ def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]
             }
             for secret in kubeflow.secrets
         ],
+        "imagePullSecret": [{"secretName": name} for name in kubeflow.image_pull_secrets],
         "tolerations": [item.model_dump(exclude_none=True) for item in resources.tolerations],
     }
     if resources.node_selector:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from pipeline.errors import UserError
+from pipeline.runners.kubeflow.exchange import exchanged
 from pipeline.runners.kubeflow.invocation import local_invocation
 from pipeline.runners.kubeflow.remote_uris import remote_uri
 
@@ -88,7 +89,8 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), **place)
     else:
         context = BaseExecutor.Context(extra_flags=list(beam_args), **place)
-    executor_class(context).Do(inputs, outputs, properties)
+    with exchanged(message):
+        executor_class(context).Do(inputs, outputs, properties)
 
     made = pipeline_spec_pb2.ExecutorOutput()
     for name, artifacts in utils.translate_executor_output(outputs, names).items():

@@ -6,9 +6,11 @@ import os
 from typing import Final
 
 ROOT: Final = "KNET_LAUNCHER_ROOT"  # names the folder that stands for `/` where the graph is simulated
+EXCHANGE: Final = "KNET_EXCHANGE"  # names a folder for copies that other pods see too: see exchange.py
+LAUNCHER_ROOT: Final = os.environ.get(ROOT, "")
 # The launcher downloads inputs to, and uploads outputs from, these folders.
 MOUNTS: Final = {
-    scheme: f"{os.environ.get(ROOT, '')}/{folder}/"
+    scheme: f"{os.environ.get(EXCHANGE) or LAUNCHER_ROOT}/{folder}/"
     for scheme, folder in {"minio://": "minio", "s3://": "s3", "gs://": "gcs"}.items()
 }
 

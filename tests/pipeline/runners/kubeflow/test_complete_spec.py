@@ -16,8 +16,11 @@ _KUBEFLOW = {
     "retries": 3,
     "volumes": [{"claim": "images", "mount_path": "/data"}],
     "secrets": [{"name": "store", "env": {"accesskey": "AWS_ACCESS_KEY_ID"}}],
+    "image_pull_secrets": ["registry"],
     "resources": {
         "Trainer": {
+            "image": "knet:1.0-cuda",
+            "env": {"B": "3", "C": "4"},
             "cpu": 8,
             "memory_gb": 32,
             "gpus": 1,
@@ -25,7 +28,7 @@ _KUBEFLOW = {
             "node_selector": {"gpu": "a100"},
             "tolerations": [{"key": "gpu", "effect": "NoSchedule"}],
         },
-        "Trainer-resnet152": {"gpus": 2},
+        "Trainer-resnet152": {"gpus": 2, "cache": False},
     },
 }
 
@@ -45,7 +48,12 @@ def _compiled() -> dict[str, Any]:
         "root": {
             "dag": {
                 "tasks": {
-                    name: {"componentRef": {"name": name}, "inputs": inputs, "dependentTasks": []}
+                    name: {
+                        "componentRef": {"name": name},
+                        "inputs": inputs,
+                        "dependentTasks": [],
+                        "cachingOptions": {"enableCache": True},
+                    }
                     for name, inputs in nodes.items()
                 }
             }
@@ -116,12 +124,32 @@ def test_every_node_has_the_environment_the_volumes_the_secrets_and_the_retries(
 ) -> None:
     for node, task in documents[0]["root"]["dag"]["tasks"].items():
         container = documents[0]["deploymentSpec"]["executors"][f"{node}_executor"]["container"]
-        assert container["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+        assert {"name": "A", "value": "1"} in container["env"]
         assert task["retryPolicy"]["maxRetryCount"] == 3
         pod = _pod(documents, node)
         assert pod["pvcMount"] == [{"constant": "images", "mountPath": "/data"}]
         keys = [{"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"}]
         assert pod["secretAsEnv"] == [{"secretName": "store", "keyToEnv": keys}]
+        assert pod["imagePullSecret"] == [{"secretName": "registry"}]
+
+
+def test_a_node_may_have_an_image_and_variables_of_its_own(documents: tuple[Any, Any]) -> None:
+    executors = documents[0]["deploymentSpec"]["executors"]
+    trainer = executors["Trainer-vgg16_executor"]["container"]
+    assert trainer["image"] == "knet:1.0-cuda"
+    assert trainer["env"] == [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "3"},
+        {"name": "C", "value": "4"},
+    ]
+    ingest = executors["BreakHisExampleGen_executor"]["container"]
+    assert ingest["image"] == "x" and {"name": "B", "value": "2"} in ingest["env"]
+
+
+def test_a_node_may_be_run_every_time(documents: tuple[Any, Any]) -> None:
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    assert "cachingOptions" not in tasks["Trainer-resnet152"]
+    assert tasks["Trainer-vgg16"]["cachingOptions"] == {"enableCache": True}
 
 
 def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any, Any]) -> None:
@@ -141,11 +169,98 @@ def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any,
         ("kubeflow.secrets=[{name: Store, env: {a: B}}]", "kubeflow.secrets.0.name"),
         ("kubeflow.secrets=[{name: store, env: {}}]", "kubeflow.secrets.0.env"),
         ("kubeflow.volumes=[{claim: images, mount_path: data}]", "kubeflow.volumes.0.mount_path"),
+        ("kubeflow.volumes=[{claim: images, mount_path: /}]", "kubeflow.volumes.0.mount_path: / is needed"),
+        ("kubeflow.volumes=[{claim: a, mount_path: /usr/lib}]", "kubeflow.volumes.0.mount_path: /usr/lib is"),
+        (
+            "kubeflow.volumes=[{claim: images, mount_path: /minio}]",
+            "kubeflow.volumes.0.mount_path: /minio is",
+        ),
+        ("kubeflow.volumes=[{claim: a, mount_path: /data/../etc}]", "kubeflow.volumes.0.mount_path.*plainly"),
+        (
+            "kubeflow.volumes=[{claim: a, mount_path: /data}, {claim: b, mount_path: /data}]",
+            "kubeflow: volumes.1.mount_path: /data is that of another volume too",
+        ),
+        ("kubeflow.secrets=[{name: store, env: {a: ''}}]", "kubeflow.secrets.0.env.a: .*not ''"),
+        ("kubeflow.secrets=[{name: store, env: {a: 1A}}]", "kubeflow.secrets.0.env.a"),
+        ("kubeflow.secrets=[{name: store, env: {a/b: A}}]", "kubeflow.secrets.0.env.a/b"),
+        (
+            "kubeflow.secrets=[{name: x, env: {a: A}}, {name: y, env: {b: A}}]",
+            "kubeflow: secrets.1.env.b: the variable A is given elsewhere too",
+        ),
+        (
+            "kubeflow.env={AWS_SECRET_ACCESS_KEY: x}",
+            "kubeflow.env: AWS_SECRET_ACCESS_KEY looks like a secret",
+        ),
+        ("kubeflow.env={a-b: x}", "kubeflow.env.a-b"),
+        (
+            "kubeflow.data_source=s3://bucket/images",
+            "kubeflow: data_source is s3://bucket.*AWS_ACCESS_KEY_ID",
+        ),
+        ("kubeflow.resources={Trainer: {cpu: 0}}", "kubeflow.resources.Trainer.cpu"),
+        ("kubeflow.resources={Trainer: {cpu: .inf}}", "kubeflow.resources.Trainer.cpu"),
+        ("kubeflow.resources={Trainer: {memory_gb: 4 Gi}}", "kubeflow.resources.Trainer.memory_gb"),
+        ("kubeflow.resources={Trainer: {gpus: 0.5}}", "kubeflow.resources.Trainer.gpus"),
+        (
+            "kubeflow.resources={Trainer: {memory_gb: 4, shared_memory_gb: 4}}",
+            "kubeflow.resources.Trainer: shared_memory_gb=4 is a part of memory_gb=4",
+        ),
+        (
+            "kubeflow.resources={Trainer: {tolerations: [{key: gpu, operator: Equal}]}}",
+            "kubeflow.resources.Trainer.tolerations.0: operator Equal needs a value",
+        ),
+        (
+            "kubeflow.resources={Trainer: {node_selector: {a b: c}}}",
+            "kubeflow.resources.Trainer.node_selector",
+        ),
+        ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
+        ("kubeflow.exchange=/exchange", "kubeflow: exchange: /exchange is on none of the volumes"),
+        ("kubeflow.image=knet 1.0", "kubeflow.image"),
+        ("kubeflow.host=localhost:8888", "kubeflow.host"),
+        ("kubeflow.cron=0 2 * * *", "kubeflow.cron: '0 2 .*has 5 fields, not six"),
     ],
 )
 def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_config("demo", [override])
+
+
+def test_folders_that_go_with_the_container_are_known() -> None:
+    assert _config().kubeflow.kept_nowhere == ["cache_root", "push_folder"]
+    assert Config().kubeflow.kept_nowhere == ["checkpoints", "cache_root", "push_folder"]
+
+
+def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    for allowed in ({"secrets": [{"name": "store", "env": keys}]}, {"secrets": [], "service_account": "me"}):
+        assert _config(data_source="s3://bucket/images", **allowed).kubeflow.data_source
+    with pytest.raises(ValueError, match="no secret gives AWS_SECRET_ACCESS_KEY;"):
+        _config(data_source="s3://bucket/images")
+
+
+def test_nodes_that_others_work_for_share_their_artifacts() -> None:
+    volumes = [{"claim": "exchange", "mount_path": "/exchange"}]
+    kubeflow = {"volumes": volumes, "exchange": "/exchange"}
+
+    def sharing(config: Config) -> set[str]:
+        executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
+        shared = {"name": "KNET_EXCHANGE", "value": "/exchange"}
+        return {name for name, executor in executors.items() if shared in executor["container"]["env"]}
+
+    here = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=DirectRunner"]}})
+    assert sharing(here) == set()
+    elsewhere = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=PortableRunner"]}})
+    assert sharing(elsewhere) == {"BreakHisExampleGen_executor"}
+    with pytest.raises(UserError, match="^kubeflow.exchange: "):
+        complete_spec(_compiled(), Config.model_validate({"beam": {"args": ["--runner=PortableRunner"]}}))
+
+
+@pytest.mark.parametrize("name", ["Trainer_x", "Trainer.x", "-x", "x" * 64])
+def test_a_node_that_no_pod_can_be_named_after_is_refused(name: str) -> None:
+    compiled = _compiled()
+    tasks = compiled["root"]["dag"]["tasks"]
+    tasks[name] = tasks.pop("Trainer-vgg16")
+    with pytest.raises(UserError, match=f"the node {name} cannot run on Kubeflow"):
+        complete_spec(compiled, _config())
 
 
 def test_resources_of_a_node_that_there_is_not_are_refused() -> None:

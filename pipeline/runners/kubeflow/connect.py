@@ -1,0 +1,87 @@
+"""A connection to the server of Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+TOKEN = "KUBEFLOW_TOKEN"  # the environment variable
+
+
+@contextlib.contextmanager
+def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
+    """A kfp.Client; what the server refuses meanwhile, and that it cannot be reached, is a UserError.
+
+    The token is that of the variable KUBEFLOW_TOKEN, or of the service account where Kubernetes mounts one
+    for Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH).
+
+    Args:
+        host: the server's URL; empty for $KF_PIPELINES_ENDPOINT, else the cluster that the pod or the
+            kubeconfig is of.
+        namespace: the user's, where Kubeflow has several.
+
+    Raises:
+        UserError: the server cannot be reached, or refuses.
+    """
+    import kfp_server_api
+    import urllib3
+    from kfp import client as kfp_client
+
+    where = host or os.environ.get(kfp_client.KF_PIPELINES_ENDPOINT_ENV) or "the cluster of the kubeconfig"
+    try:
+        # It prints links, and warns of versions of Kubeflow long gone.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            # Where there is a namespace, it does not ask the server for one.
+            named = {"namespace": namespace} if namespace else {}
+            client = kfp_client.Client(host=host or None, **named, **_credentials())
+            yield client
+    except kfp_server_api.ApiException as error:
+        raise UserError(f"Kubeflow Pipelines at {where}: {_reason(error)}") from None
+    except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+        raise UserError(
+            f"cannot reach Kubeflow Pipelines at {where}: {_root(error)}; is kubeflow.host right, and "
+            "does kubectl port-forward still run?"
+        ) from None
+
+
+def _credentials() -> dict[str, Any]:
+    """Arguments of kfp.Client."""
+    from kfp import client as kfp_client
+    from kfp.client import set_volume_credentials
+
+    token = os.environ.get(TOKEN)
+    if token:
+        return {"existing_token": token}
+    environment = os.environ.get(kfp_client.KF_PIPELINES_SA_TOKEN_ENV)
+    if Path(environment or kfp_client.KF_PIPELINES_SA_TOKEN_PATH).is_file():
+        return {"credentials": set_volume_credentials.ServiceAccountTokenVolumeCredentials()}
+    return {}
+
+
+def _reason(error: Any) -> str:
+    """What the server says, and what to do about it."""
+    try:
+        said = json.loads(error.body)
+        text = said.get("error_message") or said.get("message") or said.get("error")
+    except (TypeError, ValueError, AttributeError):
+        text = error.reason
+    hint = {
+        401: f"; give a token in {TOKEN}",
+        403: f"; give a token in {TOKEN} that may do this, and the right kubeflow.namespace",
+    }.get(error.status, "")
+    return f"{text} ({error.status}){hint}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Where it all began: the connection that was refused."""
+    reason = getattr(error, "reason", None)
+    return reason if isinstance(reason, BaseException) else error

@@ -1,0 +1,50 @@
+"""Kubeflow's cron expressions have six fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config.cron import check_cron
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 0 2 * * *",
+        "* * * * * *",
+        "0 */15 8-18 ? * MON-FRI",
+        "0,30 0 0 1,15 jan-jun 0",
+        "59 59 23 31 12 6",
+        "0 0 0/6 * * sun",
+        "0 0 2 1-31/2 * *",
+    ],
+)
+def test_an_expression_stays_as_it_is(text: str) -> None:
+    assert check_cron(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 2 * * *", "has 5 fields, not six"),
+        ("", "has 0 fields"),
+        ("@daily", "has 1 fields"),
+        ("0 0 2 * * * 2026", "has 7 fields"),
+        ("60 0 2 * * *", "'60' is no second, which goes from 0 to 59"),
+        ("0 0 24 * * *", "'24' is no hour"),
+        ("0 0 2 0 * *", "'0' is no day of the month, which goes from 1 to 31"),
+        ("0 0 2 * 13 *", "'13' is no month"),
+        ("0 0 2 * * 7", "'7' is no weekday"),
+        ("0 0 2 * * mon-sun", "is no weekday"),
+        ("0 0 2 * feb feb", "'feb' is no weekday"),
+        ("0 5-1 2 * * *", "is no minute"),
+        ("0 */0 2 * * *", "is no minute"),
+        ("0 *-5 2 * * *", "is no minute"),
+        ("0 0, 2 * * *", "'' is no minute"),
+        ("0 -1 2 * * *", "is no minute"),
+        ("0 0 2 L * *", "is no day of the month"),
+    ],
+)
+def test_what_kubeflow_would_refuse_or_misread_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("*", r"\*")):
+        check_cron(text)

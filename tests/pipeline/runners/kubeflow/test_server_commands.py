@@ -1,0 +1,85 @@
+"""The commands of `pipeline.commands._kubeflow_server`, from the command line to the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import cli
+from pipeline.errors import UserError
+
+
+@pytest.fixture
+def knet(host: str) -> Callable[..., Result]:
+    """Runs `knet kubeflow`."""
+
+    def run(command: str, *arguments: object) -> Result:
+        words = ["kubeflow", command, *map(str, arguments), "--host", host]
+        return CliRunner().invoke(cli, words, catch_exceptions=False)
+
+    return run
+
+
+def test_from_the_first_schedule_to_none(
+    server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    file = compiled()
+    first = knet("schedule", file, "--cron", "0 0 2 * * *", "--param", "data_source=/data/new")
+    assert first.exit_code == 0
+    assert "version knet-demo (new)" in first.output and "scheduled: knet-demo" in first.output
+    again = knet("schedule", file, "--set", "kubeflow.cron=0 0 2 * * *", "--param", "data_source=/data/new")
+    assert "(known already)" in again.output and "scheduled already" in again.output
+    assert "instead of 1 before" in knet("schedule", file, "--cron", "* * * * * *").output
+    (recurring,) = server.recurring_runs.values()
+    assert recurring.trigger.cron_schedule.cron == "* * * * * *"
+    assert knet("unschedule").output == "knet-demo: off the schedule\n"
+    assert knet("unschedule", "--pipeline", "knet-demo").output == "knet-demo: was on no schedule\n"
+
+
+def test_submit_and_status(server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]) -> None:
+    submitted = knet("submit", compiled(), "--experiment", "trial", "--param", "seed=3")
+    (run,) = server.runs.values()
+    assert submitted.exit_code == 0 and run.run_id in submitted.output
+    running = knet("status", "--experiment", "trial")
+    assert running.exit_code == 0
+    assert "schedule: none" in running.output and "pending" in running.output
+    run.state, run.error = "FAILED", None
+    assert knet("status", "--experiment", "trial").exit_code == 1
+    told = knet("status", "--experiment", "trial", "--json")
+    found = json.loads(told.output)
+    assert told.exit_code == 1 and found["good"] is False
+    assert found["runs"][0]["state"] == "FAILED" and found["runs"][0]["started"].startswith("2024-01-01T")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cron", "0 2 * * *"], "kubeflow.cron: .*has 5 fields"),
+        ([], "say when"),
+        (["--cron", "0 0 2 * * *", "--param", "sead=3"], "--param sead: no such parameter"),
+        (["--cron", "0 0 2 * * *", "--namespace", "My Team"], "kubeflow.namespace"),
+    ],
+)
+def test_nothing_is_asked_of_the_server_when_something_is_wrong(
+    server: Any,
+    knet: Callable[..., Result],
+    compiled: Callable[..., Path],
+    arguments: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(UserError, match=message):
+        knet("schedule", compiled(), *arguments)
+    assert not server.requests
+
+
+def test_what_is_no_compiled_pipeline_is_not_submitted(
+    server: Any, knet: Callable[..., Result], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="cannot read"):
+        knet("submit", tmp_path / "missing.yaml")
+    assert not server.requests
