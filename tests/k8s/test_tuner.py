@@ -1,4 +1,4 @@
-"""The manifests start what the code can run, and agree with each other and the configuration."""
+"""The manifests of a search start what the code can run, and agree with each other and the configuration."""
 
 from __future__ import annotations
 
@@ -6,47 +6,67 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pytest
 
-from pipeline.config import KubeflowConfig
+from pipeline.config import KubeflowConfig, load_config
 
-FOLDER = Path(__file__).resolve().parents[2] / "k8s" / "tuner"
+GPU = Path(__file__).resolve().parents[2] / "k8s" / "overlays" / "gpu"
 NAMES = {"KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"}
 
 
-def manifest(name: str) -> dict[str, Any]:
-    return yaml.safe_load((FOLDER / name).read_text("utf-8"))
+@pytest.fixture(scope="module")
+def search(objects: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By kind, and for Jobs by name."""
+    return {
+        thing["metadata"]["name"].removeprefix("knet-tuner-")
+        if thing["kind"] == "Job"
+        else thing["kind"]: thing
+        for thing in objects["tuner"]
+    }
 
 
-def container(name: str) -> dict[str, Any]:
-    (found,) = manifest(name)["spec"]["template"]["spec"]["containers"]
+def container(job: dict[str, Any]) -> dict[str, Any]:
+    (found,) = job["spec"]["template"]["spec"]["containers"]
     return found
 
 
-def environment(name: str) -> dict[str, str]:
-    return {entry["name"]: entry.get("value", "") for entry in container(name)["env"]}
+def environment(job: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry.get("value", "") for entry in container(job)["env"]}
 
 
-def test_chief_and_workers_run_a_module_of_ours_on_the_checkpoints() -> None:
-    for name in ("chief.yaml", "workers.yaml"):
-        python, flag, module, folder = container(name)["command"]
+def test_chief_and_workers_run_a_module_of_ours_on_the_checkpoints(search: dict[str, Any]) -> None:
+    for name in ("chief", "workers"):
+        python, flag, module, folder = container(search[name])["command"]
         assert (python, flag) == ("python", "-m")
         assert importlib.util.find_spec(module) is not None
         assert folder == f"{KubeflowConfig().checkpoints}/searches"
-        assert set(environment(name)) >= NAMES
+        assert set(environment(search[name])) >= NAMES
 
 
-def test_workers_find_the_chief_by_its_service() -> None:
-    service, chief, workers = manifest("service.yaml"), environment("chief.yaml"), environment("workers.yaml")
+def test_workers_find_the_chief_by_its_service(search: dict[str, Any]) -> None:
+    service, chief, workers = search["Service"], environment(search["chief"]), environment(search["workers"])
     assert workers["KERASTUNER_ORACLE_IP"] == service["metadata"]["name"]
     (port,) = service["spec"]["ports"]
     assert str(port["port"]) == workers["KERASTUNER_ORACLE_PORT"] == chief["KERASTUNER_ORACLE_PORT"]
-    labels = manifest("chief.yaml")["spec"]["template"]["metadata"]["labels"]
+    labels = search["chief"]["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
-    assert manifest("workers.yaml")["spec"]["template"]["metadata"]["labels"] != labels
+    others = search["workers"]["spec"]["template"]["metadata"]["labels"]
+    assert not service["spec"]["selector"].items() <= others.items()
     assert "chief" in chief["KERASTUNER_TUNER_ID"]
 
 
-def test_kustomization_names_every_manifest() -> None:
-    others = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
-    assert set(manifest("kustomization.yaml")["resources"]) == others
+def test_the_pods_are_those_of_the_gpu_overlay(search: dict[str, Any]) -> None:
+    kubeflow = load_config(GPU / "knet.yaml").kubeflow
+    assert kubeflow.tuner_pods
+    mounts = {mount["mountPath"] for mount in container(search["workers"])["volumeMounts"]}
+    assert {"/data", "/cache", kubeflow.exchange} <= mounts
+    assert environment(search["workers"])["KERAS_HOME"] == kubeflow.env["KERAS_HOME"]
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in search["workers"]["spec"]["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims <= {volume.claim for volume in kubeflow.volumes}
+    assert container(search["workers"])["image"] == container(search["chief"])["image"] == kubeflow.image
+    assert "nvidia.com/gpu" in container(search["workers"])["resources"]["limits"]
+    assert "nvidia.com/gpu" not in container(search["chief"])["resources"]["limits"]

@@ -1,0 +1,83 @@
+"""Objects of operators, whose schemas Kubernetes does not have, have fields that the operators know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+Objects = dict[str, list[dict[str, Any]]]
+
+# FlinkDeployment v1beta1, from the reference of the Flink Kubernetes operator 1.11: the fields by path.
+FLINK = {
+    "": "image imagePullPolicy flinkVersion mode serviceAccount flinkConfiguration podTemplate jobManager "
+    "taskManager logConfiguration ingress job restartNonce",
+    "jobManager": "replicas resource podTemplate",
+    "taskManager": "replicas resource podTemplate",
+    "jobManager.resource": "cpu memory ephemeralStorage",
+    "taskManager.resource": "cpu memory ephemeralStorage",
+}
+# ServiceMonitor v1, of the Prometheus operator.
+MONITOR = {"selector", "namespaceSelector", "endpoints", "jobLabel", "targetLabels"}
+ENDPOINT = {"port", "path", "interval", "scheme", "relabelings", "metricRelabelings", "scrapeTimeout"}
+
+
+def _only(objects: Objects, folder: str, kind: str, name: str = "") -> dict[str, Any]:
+    found = [
+        thing
+        for thing in objects[folder]
+        if thing["kind"] == kind and name in ("", thing["metadata"]["name"])
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_flink_cluster_has_no_field_that_the_operator_does_not_know(objects: Objects) -> None:
+    deployment = _only(objects, "flink", "FlinkDeployment")
+    assert deployment["apiVersion"] == "flink.apache.org/v1beta1"
+    assert set(deployment) == {"apiVersion", "kind", "metadata", "spec"}
+    for path, fields in FLINK.items():
+        section = deployment["spec"]
+        for name in path.split(".") if path else ():
+            section = section[name]
+        assert set(section) <= set(fields.split()), path
+
+
+def test_the_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None:
+    spec = _only(objects, "flink", "FlinkDeployment")["spec"]
+    assert "job" not in spec  # then it would run that one job and end
+    assert (spec["mode"], spec["flinkVersion"]) == ("standalone", "v1_19")
+    assert spec["image"].startswith("flink:1.19.")
+    assert spec["taskManager"]["replicas"] > 0  # which standalone mode needs
+    assert all(isinstance(value, str) for value in spec["flinkConfiguration"].values())
+    job_server = _only(objects, "flink", "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert job_server["image"].startswith("apache/beam_flink1.19_job_server:")
+    assert "--flink-master=knet-flink-rest:8081" in job_server["args"]  # which the operator names after it
+
+
+def test_the_operator_knows_the_containers_by_their_names(objects: Objects) -> None:
+    spec = _only(objects, "flink", "FlinkDeployment")["spec"]
+    assert [container["name"] for container in spec["podTemplate"]["spec"]["containers"]] == [
+        "flink-main-container"
+    ]
+    workers = spec["taskManager"]["podTemplate"]["spec"]
+    names = {volume["name"] for volume in workers["volumes"]}
+    assert names == {mount["name"] for mount in workers["containers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production"])
+def test_prometheus_finds_one_service_and_calls_it_as_the_alerts_do(folder: str, objects: Objects) -> None:
+    monitor = _only(objects, folder, "ServiceMonitor")
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    assert set(monitor["spec"]) <= MONITOR
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert set(endpoint) <= ENDPOINT
+    assert {"targetLabel": "job", "replacement": "knet"} in endpoint["relabelings"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    services = [
+        thing
+        for thing in objects[folder]
+        if thing["kind"] == "Service" and wanted <= thing["metadata"]["labels"].items()
+    ]
+    (service,) = services  # with two, every server would be counted twice
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
