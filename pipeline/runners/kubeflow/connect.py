@@ -42,8 +42,7 @@ def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             # Where there is a namespace, it does not ask the server for one.
             named = {"namespace": namespace} if namespace else {}
-            client = kfp_client.Client(host=host or None, **named, **_credentials())
-            yield client
+            yield _client_class()(host=host or None, **named, **_credentials())
     except kfp_server_api.ApiException as error:
         raise UserError(f"Kubeflow Pipelines at {where}: {_reason(error)}") from None
     except (urllib3.exceptions.HTTPError, TimeoutError) as error:
@@ -51,6 +50,19 @@ def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
             f"cannot reach Kubeflow Pipelines at {where}: {_root(error)}; is kubeflow.host right, and "
             "does kubectl port-forward still run?"
         ) from None
+
+
+def _client_class() -> type[Any]:
+    """kfp.Client, but that it asks a server once whether it has several users, and not for 25 seconds."""
+    from kfp import client as kfp_client
+
+    class Client(kfp_client.Client):  # type: ignore[misc]
+        def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
+            # Its name depends on the version of kfp-server-api.
+            (name,) = (name for name in dir(self._healthz_api) if name.endswith("get_healthz"))
+            return getattr(self._healthz_api, name)()
+
+    return Client
 
 
 def _credentials() -> dict[str, Any]:

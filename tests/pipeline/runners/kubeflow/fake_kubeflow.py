@@ -46,7 +46,7 @@ class FakeKubeflow:
         self.recurring_runs: dict[str, Any] = {}
         self.runs: dict[str, Any] = {}
         self.requests: list[str] = []
-        self.fail_on: str | None = None  # the request at which the server breaks
+        self.breaks_at: int | None = None  # the number of the request from which on nothing is answered
         self.pages = 100  # at most so many of a list at once
         self._token = token
         self._clock = _BEGINNING
@@ -73,7 +73,7 @@ class FakeKubeflow:
         self.requests.append(f"{method} {path}")
         if self._token and token != f"Bearer {self._token}":
             raise RefusalError(401, "the request does not have valid authentication credentials")
-        if self.fail_on == f"{method} {path}":
+        if self.breaks_at is not None and len(self.requests) >= self.breaks_at:
             raise RefusalError(500, "the database is gone")
         for (allowed, pattern), handle in self._routes().items():
             match = re.fullmatch(pattern, path)

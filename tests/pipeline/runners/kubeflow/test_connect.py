@@ -13,8 +13,8 @@ from pipeline.runners.kubeflow.connect import TOKEN, connect
 
 
 def _list(host: str) -> None:
-    with connect(host, namespace="team") as client:
-        client.list_pipelines(namespace="team")
+    with connect(host, namespace=None) as client:
+        client.list_pipelines()
 
 
 def test_the_token_of_the_environment_is_sent(

@@ -87,22 +87,40 @@ def test_several_of_the_name_become_one_and_those_of_others_stay(
     assert names == ["knet-demo", "somebody-else"]
 
 
-def test_a_command_that_dies_between_leaves_none_and_the_next_one_makes_it(
-    server: Any, host: str, config: KubeflowConfig, compiled: Callable[..., Path]
+@pytest.mark.parametrize("there_before", [False, True])
+def test_wherever_a_command_dies_there_is_at_most_one_and_the_next_one_mends_it(
+    make_server: Callable[..., Any],
+    config: KubeflowConfig,
+    compiled: Callable[..., Path],
+    there_before: bool,
 ) -> None:
-    def command(cron: str) -> Scheduled:
+    def command(host: str, cron: str, image: str) -> Scheduled:
         changed = config.model_copy(update={"cron": cron})
         with connect(host, namespace=None) as client:
-            return schedule(client, compiled(), config=changed, parameters={})
+            return schedule(client, compiled(image=image), config=changed, parameters={})
 
-    command("0 0 2 * * *")
-    server.fail_on = "POST /recurringruns"
-    with pytest.raises(UserError, match=r"the database is gone \(500\)"):
-        command("0 0 3 * * *")
-    assert not server.recurring_runs
-    server.fail_on = None
-    assert command("0 0 3 * * *").new
-    assert len(server.recurring_runs) == 1
+    left = []  # schedules, by the request at which the command died
+    for dies_at in range(1, 30):
+        server = make_server()
+        with server.serving() as host:
+            if there_before:
+                command(host, "0 0 2 * * *", "knet:1")
+            server.breaks_at = len(server.requests) + dies_at
+            try:
+                command(host, "0 0 3 * * *", "knet:2")
+            except UserError as error:
+                assert "the database is gone (500)" in str(error)
+            else:
+                break
+            left.append(len(server.recurring_runs))
+            server.breaks_at = None
+            command(host, "0 0 3 * * *", "knet:2")
+            (run,) = server.recurring_runs.values()
+            assert run.trigger.cron_schedule.cron == "0 0 3 * * *"
+            assert len(server.versions) == 1 + there_before
+    # It was there until it was deleted, and then the command died before the new one was made.
+    assert left == ([1] * (len(left) - 1) + [0] if there_before else [0] * len(left))
+    assert 5 < len(left) < 29
 
 
 def test_a_schedule_whose_run_is_going_on_is_left_alone_unless_that_may_end(
