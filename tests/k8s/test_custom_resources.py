@@ -57,12 +57,13 @@ def test_the_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None
 
 def test_the_operator_knows_the_containers_by_their_names(objects: Objects) -> None:
     spec = _only(objects, "flink", "FlinkDeployment")["spec"]
-    assert [container["name"] for container in spec["podTemplate"]["spec"]["containers"]] == [
-        "flink-main-container"
-    ]
+    common = [container["name"] for container in spec["podTemplate"]["spec"]["containers"]]
     workers = spec["taskManager"]["podTemplate"]["spec"]
+    own = [container["name"] for container in workers["containers"]]
+    # Templates are put together by position.
+    assert common == own[:1] == ["flink-main-container"] and own[1:] == ["beam-workers"]
     names = {volume["name"] for volume in workers["volumes"]}
-    assert names == {mount["name"] for mount in workers["containers"][0]["volumeMounts"]}
+    assert names == {mount["name"] for mount in workers["containers"][1]["volumeMounts"]}
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production"])

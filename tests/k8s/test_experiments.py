@@ -97,7 +97,7 @@ def test_production_sends_beam_to_the_job_server(objects: Objects) -> None:
     assert f"--job_endpoint={name}:{ports['jobs']}" in args
     assert f"--artifact_endpoint={name}:{ports['artifacts']}" in args
     (flink,) = (thing for thing in objects["overlays/production"] if thing["kind"] == "FlinkDeployment")
-    (workers,) = flink["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
+    _, workers = flink["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
     (port,) = workers["ports"]
     assert f"--environment_config=localhost:{port['containerPort']}" in args
     slots = int(flink["spec"]["flinkConfiguration"]["taskmanager.numberOfTaskSlots"])

@@ -137,11 +137,11 @@ def _templates(things: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, An
         elif thing["kind"] == "CronJob":
             yield name, spec["jobTemplate"]["spec"]["template"]
         elif thing["kind"] == "FlinkDeployment":
-            # The operator adds the containers of the task managers' template to those of the common one.
+            # The operator puts the templates together by position.
             common, own = spec["podTemplate"], spec["taskManager"]["podTemplate"]["spec"]
             both = {
                 **common["spec"],
-                "containers": [*common["spec"]["containers"], *own["containers"]],
+                "containers": [*common["spec"]["containers"], *own["containers"][1:]],
                 "volumes": own["volumes"],
             }
             yield name, {"metadata": common["metadata"], "spec": both}
