@@ -1,0 +1,59 @@
+"""What the documentation tells to type is what the command line and the folders take."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "k8s").rglob("*.md"))]
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_MADE = "k8s/overlays/mine"  # by the commands before
+
+
+def _commands(page: Path) -> list[list[str]]:
+    """The words of every command, without comments, assignments before it and `&` behind it."""
+    text = "\n".join(_BLOCK.findall(page.read_text("utf-8"))).replace("\\\n", " ")
+    text = re.sub(r"<<'END'.*?^END$", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = (shlex.split(line, comments=True) for line in text.splitlines())
+    return [[word for word in line if word != "&"] for line in lines if line]
+
+
+KNET = [
+    pytest.param(command[1:], id=f"{page.name}: {' '.join(command)}")
+    for page in PAGES
+    for command in _commands(page)
+    if command[0] in ("knet", ".venv/bin/knet")
+]
+
+
+@pytest.mark.parametrize("arguments", KNET)
+def test_the_command_line_knows_the_command_and_its_options(arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli, [*arguments, "--help"])
+    assert done.exit_code == 0, done.output
+
+
+def test_an_option_that_there_is_not_is_found() -> None:
+    assert CliRunner().invoke(cli, ["kubeflow", "status", "--lastest", "--help"]).exit_code != 0
+
+
+def test_folders_and_files_that_commands_name_are_there() -> None:
+    named = [
+        word
+        for page in PAGES
+        for command in _commands(page)
+        for word in command
+        if re.match(r"(k8s|scripts|benchmarks|examples)/", word) and not word.startswith(_MADE)
+    ]
+    assert "k8s/tuner" in named
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+def test_there_are_commands() -> None:
+    assert len(KNET) > 10
