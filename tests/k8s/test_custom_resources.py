@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import write_alerts
 
 Objects = dict[str, list[dict[str, Any]]]
 
@@ -82,3 +83,25 @@ def test_prometheus_finds_one_service_and_calls_it_as_the_alerts_do(folder: str,
     ]
     (service,) = services  # with two, every server would be counted twice
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_the_alerts_are_those_of_the_repository(objects: Objects) -> None:
+    rule = _only(objects, "overlays/dev", "PrometheusRule")
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+    assert set(rule["spec"]) == {"groups"}
+    written = write_alerts.OBJECT.read_text("utf-8")
+    assert written == write_alerts.alerts_object(write_alerts.RULES.read_text("utf-8")), (
+        "call scripts/write_alerts.py"
+    )
+    for group in rule["spec"]["groups"]:
+        assert set(group) <= {"name", "interval", "rules"}
+        for alert in group["rules"]:
+            assert set(alert) <= {
+                "alert",
+                "record",
+                "expr",
+                "for",
+                "keep_firing_for",
+                "labels",
+                "annotations",
+            }

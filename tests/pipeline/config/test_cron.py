@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config.cron import check_cron
 
@@ -48,3 +50,26 @@ def test_an_expression_stays_as_it_is(text: str) -> None:
 def test_what_kubeflow_would_refuse_or_misread_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("*", r"\*")):
         check_cron(text)
+
+
+_LIMITS = [(0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]
+
+
+def _field(limits: tuple[int, int]) -> st.SearchStrategy[str]:
+    number = st.integers(*limits)
+    span = st.tuples(number, number).map(lambda two: f"{min(two)}-{max(two)}")
+    step = st.integers(1, limits[1]).map(lambda size: f"*/{size}")
+    return st.lists(st.one_of(number.map(str), span, step, st.just("*")), min_size=1, max_size=3).map(
+        ",".join
+    )
+
+
+@given(fields=st.tuples(*map(_field, _LIMITS)), where=st.integers(0, 5), over=st.integers(1, 1000))
+def test_numbers_within_the_limits_are_taken_and_none_beyond(
+    fields: tuple[str, ...], where: int, over: int
+) -> None:
+    assert check_cron(" ".join(fields)) == " ".join(fields)
+    wrong = [*fields]
+    wrong[where] += f",{_LIMITS[where][1] + over}"
+    with pytest.raises(ValueError, match="which goes from"):
+        check_cron(" ".join(wrong))
