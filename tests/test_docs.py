@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from pipeline.cli import cli
@@ -53,6 +54,14 @@ def test_folders_and_files_that_commands_name_are_there() -> None:
     ]
     assert "k8s/tuner" in named
     assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+def test_objects_that_are_sent_to_a_cluster_are_whole() -> None:
+    sent = re.findall(
+        r"apply -f - <<'END'\n(.*?)^END$", (ROOT / "docs/kubeflow.md").read_text("utf-8"), re.M | re.S
+    )
+    kinds = [thing["kind"] for body in sent for thing in yaml.safe_load_all(body)]
+    assert kinds == ["Pod", "Pod"]
 
 
 def test_there_are_commands() -> None:

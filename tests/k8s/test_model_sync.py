@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from serving.model_store.push_version import push_version
+from serving.model_store.rollback import rollback, rollback_target
+
 SCRIPT = Path(__file__).resolve().parents[2] / "k8s" / "base" / "serving" / "model-sync.sh"
 DEFAULT = 'model_config_list { config { name: "knet"\n base_path: "/models/knet"\n } }\n'
 
@@ -119,6 +122,21 @@ def test_labels_come_with_the_versions_and_mean_the_copies(folders: Folders) -> 
         f'config {{ name: "knet" base_path: "{folders.target}"',
         ' version_labels { key: "stable" value: 17 } }',
     ]
+
+
+def test_what_is_pushed_and_rolled_back_here_is_so_there(folders: Folders, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_text("graph")
+    first, second = (push_version(model, folders.source) for _ in range(2))
+    assert folders.sync().returncode == 0
+    assert folders.served == {first, second}
+    assert rollback(folders.source, rollback_target(folders.source)) == [int(second)]
+    assert folders.sync().returncode == 0
+    assert folders.served == {first}
+    config = (folders.target.parent / "models.config").read_text()
+    assert f'base_path: "{folders.target}"' in config
+    assert config.count(f"value: {first}") == 2 and second not in config  # of the labels
 
 
 def test_a_round_that_fails_does_not_end_the_others(folders: Folders) -> None:
