@@ -41,6 +41,10 @@ def command(
         from pipeline.preflight import check_weights, fetch_weights, prepare_data
 
         check_weights(config)
+        if config.metadata:
+            from pipeline.runners.open_metadata import open_metadata
+
+            open_metadata(config)  # or a server that is away is noticed only after TFX has started
         fetch_weights(config)
         with console.status("reading the names") as status:
             checked = prepare_data(config, progress=status.update)

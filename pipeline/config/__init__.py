@@ -10,6 +10,7 @@ from pipeline.config.dump_config import dump_config
 from pipeline.config.judgement import CalibrationConfig, OodConfig
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
 from pipeline.config.load_config import PRESETS, load_config
+from pipeline.config.metadata import MetadataConfig
 from pipeline.config.names import PAPER_BACKBONES, BackboneName, FixedCopy
 from pipeline.config.training import DevicesConfig, RandomAugmentationConfig, TrainingConfig
 from pipeline.config.tuning import TuningConfig
@@ -27,6 +28,7 @@ __all__ = [
     "HeadConfig",
     "ImageConfig",
     "KubeflowConfig",
+    "MetadataConfig",
     "OodConfig",
     "RandomAugmentationConfig",
     "ResourcesConfig",

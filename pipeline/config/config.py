@@ -19,6 +19,7 @@ from pipeline.config.judgement import (
     SelectionConfig,
 )
 from pipeline.config.kubeflow import KubeflowConfig
+from pipeline.config.metadata import MetadataConfig
 from pipeline.config.names import PAPER_BACKBONES, BackboneName
 from pipeline.config.section import Section
 from pipeline.config.training import DevicesConfig, TrainingConfig
@@ -35,6 +36,7 @@ class Config(Section):
     name: str = Field("knet", pattern=r"^[a-z][a-z0-9-]{0,40}$")
     seed: int = Field(0, ge=0, lt=2**31)
     output: Path = Path("runs/knet")  # everything a run writes
+    metadata: MetadataConfig | None = None  # none notes runs in a SQLite file below `output`
     data: DataConfig = DataConfig()
     data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 _OUTPUT_EVENTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
@@ -32,10 +31,13 @@ class Execution:
 
 def read_execution(connection: pb.ConnectionConfig, execution_id: int) -> Execution:
     """Looks an execution up; cached ones have the outputs of the execution they stand for."""
-    store = mlmd.MetadataStore(connection)
-    (execution,) = store.get_executions_by_id([execution_id])
-    events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type in _OUTPUT_EVENTS]
-    artifacts = {a.id: a for a in store.get_artifacts_by_id([event.artifact_id for event in events])}
+    from tfx.orchestration.metadata import Metadata  # which other users of an Execution do without
+
+    with Metadata(connection) as metadata:  # which tries again where MySQL gave way to another run
+        store = metadata.store
+        (execution,) = store.get_executions_by_id([execution_id])
+        events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type in _OUTPUT_EVENTS]
+        artifacts = {a.id: a for a in store.get_artifacts_by_id([event.artifact_id for event in events])}
     outputs = {event.path.steps[0].key: _output(artifacts[event.artifact_id]) for event in events}
     return Execution(
         id=execution_id,

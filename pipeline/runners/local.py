@@ -1,4 +1,4 @@
-"""Runs the graph on this machine: TFX's BeamDagRunner over a SQLite MLMD."""
+"""Runs the graph on this machine: TFX's BeamDagRunner, noted in MLMD."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ml_metadata.proto import metadata_store_pb2 as pb
 from rich.console import Console
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
@@ -31,6 +32,7 @@ from pipeline.runners.collect import collect
 from pipeline.runners.data_page import write_data_page
 from pipeline.runners.explain_winner import explain_winner
 from pipeline.runners.lineage import Execution, read_execution
+from pipeline.runners.open_metadata import open_metadata, without_password
 from pipeline.runners.restore_pushed import restore_pushed
 from pipeline.runners.screen import NodeDisplay
 from pipeline.runners.write_results import write_results
@@ -54,16 +56,22 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     registry = RunRegistry(workspace.registry)
     previous = registry.previous_statistics() if config.data_gate.drift else None
     workspace.root.mkdir(parents=True, exist_ok=True)
+    metadata_store = open_metadata(config)
     schema = schema_file(config, data, workspace)
     started = datetime.now(timezone.utc)
     trials = _trials_before(config, data, registry)
-    remembered: dict[str, Any] = {"schema": schema, "previous": previous, "trials": trials}
+    remembered: dict[str, Any] = {
+        "metadata_store": metadata_store,
+        "schema": schema,
+        "previous": previous,
+        "trials": trials,
+    }
     pipeline = _pipeline(config, data, workspace, **remembered)
     graph = graph_digest(pipeline)
     baseline = None if config.gate.margin is None else registry.baseline(graph)
     if baseline:
         pipeline = _pipeline(config, data, workspace, **remembered, baseline=baseline)
-    monitor = _run(pipeline, console)
+    monitor = _run(pipeline, console, metadata_store)
     record = RunRecord(
         run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
         name=config.name,
@@ -127,8 +135,9 @@ def run_down_to(
     workspace = Workspace(config.output.resolve())
     workspace.root.mkdir(parents=True, exist_ok=True)
     config = config.with_slices(data.slices)
-    pipeline = _pipeline(config, data, workspace, schema=schema, previous=None)
-    monitor = _run(pipeline, console, last=last)
+    metadata_store = open_metadata(config)
+    pipeline = _pipeline(config, data, workspace, metadata_store=metadata_store, schema=schema, previous=None)
+    monitor = _run(pipeline, console, metadata_store, last=last)
     failure = _failure(monitor)
     if failure:
         raise UserError(failure["error"]) if failure["user_error"] else RuntimeError(failure["error"])
@@ -155,6 +164,7 @@ def _pipeline(
     data: Data,
     workspace: Workspace,
     *,
+    metadata_store: pb.ConnectionConfig,
     schema: Path,
     previous: KeptStatistics | None,
     baseline: KeptPredictions | None = None,
@@ -178,7 +188,7 @@ def _pipeline(
         baseline=baseline,
         previous_trials=trials,
         beam_args=beam_args(config.beam),
-        metadata_connection=metadata.sqlite_metadata_connection_config(str(workspace.metadata)),
+        metadata_connection=without_password(metadata_store),  # TFX logs it
     )
 
 
@@ -213,14 +223,15 @@ class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
     """
 
     monitor: ClassVar[_Monitor]
+    metadata_store: ClassVar[pb.ConnectionConfig]  # what TFX hands on lacks the password
 
     def _run_node(self) -> None:
-        monitor = type(self).monitor
+        monitor, metadata_store = type(self).monitor, type(self).metadata_store
         monitor.started(self._node_id)
         try:
             execution = launcher.Launcher(
                 pipeline_node=self._pipeline_node,
-                mlmd_connection=metadata.Metadata(self._mlmd_connection_config),
+                mlmd_connection=metadata.Metadata(metadata_store),
                 pipeline_info=self._pipeline_info,
                 pipeline_runtime_spec=self._pipeline_runtime_spec,
                 executor_spec=self._executor_spec,
@@ -229,14 +240,16 @@ class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
         except Exception as error:
             monitor.failed(self._node_id, error)
             raise
-        monitor.succeeded(self._node_id, read_execution(self._mlmd_connection_config, execution.execution_id))
+        monitor.succeeded(self._node_id, read_execution(metadata_store, execution.execution_id))
 
 
 class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _MonitoredNode
 
 
-def _run(pipeline: Pipeline, console: Console, *, last: Collection[str] = ()) -> _Monitor:
+def _run(
+    pipeline: Pipeline, console: Console, metadata_store: pb.ConnectionConfig, *, last: Collection[str] = ()
+) -> _Monitor:
     """Runs the graph, or its nodes up to the last of some; a node's failure is left with the monitor."""
     # Beam and absl both read the process's own arguments as theirs.
     sys.argv[1:] = []
@@ -245,6 +258,7 @@ def _run(pipeline: Pipeline, console: Console, *, last: Collection[str] = ()) ->
     wanted = nodes[: max(map(nodes.index, last)) + 1] if last else nodes
     with NodeDisplay(console, wanted) as display:
         _MonitoredNode.monitor = monitor = _Monitor(display)
+        _MonitoredNode.metadata_store = metadata_store
         try:
             _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=wanted) if last else None)
         except Exception:

@@ -17,8 +17,8 @@ from pipeline.errors import UserError
 
 BACKBONES = set(PAPER_BACKBONES)
 ROOT_FIELDS = (
-    "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, name, ood, "
-    "output, report, seed, selection, training, tuning"
+    "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, metadata, name, "
+    "ood, output, report, seed, selection, training, tuning"
 )
 
 

@@ -1,0 +1,95 @@
+"""Runs that share one MariaDB as their MLMD database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from pipeline.config import load_config
+from pipeline.runners.open_metadata import open_metadata
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+_TOGETHER, _RUNS = ("left", "right"), ("left", "right", "again")
+_NODES = {"BreakHisExampleGen", "ImportSchemaGen"}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What runs of one pipeline left: two at once, and one after them."""
+
+    output: Path
+    log: str
+    nodes: dict[str, dict[str, Any]]  # by run and node
+    store: mlmd.MetadataStore
+
+
+@pytest.fixture(scope="module")
+def shared(mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    output = tmp_path_factory.mktemp("shared")
+    settings = [*mariadb.settings("shared"), "data.sample.patients=12", "data.split.test_share=0.25"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KNET_METADATA_PASSWORD", mariadb.password)
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("run_together.py")), str(output), *settings],
+            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        store = mlmd.MetadataStore(open_metadata(load_config("demo", settings)))
+    nodes = {name: json.loads((output / f"{name}.json").read_text("utf-8")) for name in _RUNS}
+    return Shared(output, done.stdout + done.stderr, nodes, store)
+
+
+def test_every_node_of_every_run_ended_well(shared: Shared) -> None:
+    assert {run: set(nodes) for run, nodes in shared.nodes.items()} == dict.fromkeys(_RUNS, _NODES)
+    for nodes in shared.nodes.values():
+        for node in nodes.values():
+            assert node["outputs"]
+            assert all(Path(uri).exists() for uri in node["outputs"].values())
+
+
+def test_runs_at_once_have_executions_and_artifacts_of_their_own(shared: Shared) -> None:
+    left, right = (shared.nodes[name]["BreakHisExampleGen"] for name in _TOGETHER)
+    assert not (left["cached"] or right["cached"])
+    assert left["id"] != right["id"]
+    assert not set(left["outputs"].values()) & set(right["outputs"].values())
+    counts = [json.loads((Path(run["outputs"]["ingest"])).read_text("utf-8")) for run in (left, right)]
+    assert counts[0] == counts[1]
+
+
+def test_one_pipeline_has_a_run_for_each_in_mlmd(shared: Shared) -> None:
+    assert len(shared.store.get_contexts_by_type("pipeline")) == 1
+    runs = shared.store.get_contexts_by_type("pipeline_run")
+    executions = [shared.store.get_executions_by_context(run.id) for run in runs]
+    assert [len(found) for found in executions] == [len(_NODES)] * len(_RUNS)
+    ids = {execution.id for found in executions for execution in found}
+    assert ids == {node["id"] for nodes in shared.nodes.values() for node in nodes.values()}
+    ended = {pb.Execution.COMPLETE, pb.Execution.CACHED}
+    assert {execution.last_known_state for found in executions for execution in found} <= ended
+
+
+def test_a_later_run_is_answered_from_what_they_left(shared: Shared) -> None:
+    assert all(node["cached"] for node in shared.nodes["again"].values())
+
+
+def test_the_password_stands_nowhere(shared: Shared, mariadb: Any) -> None:
+    assert f"port: {mariadb.port}" in shared.log  # TFX did log how it is connected
+    assert mariadb.password not in shared.log
+    files = [path for path in shared.output.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if mariadb.password.encode() in path.read_bytes()]
+
+
+def test_no_database_is_left_in_the_output(shared: Shared) -> None:
+    assert not (shared.output / "metadata.sqlite").exists()
