@@ -32,6 +32,10 @@ test: .venv/.dev ## Check style and types, run the whole test suite
 test-current: .venv/.dev ## Run the suite on the current stack in a Debian 13 root, where this machine is too old for it
 	@scripts/test_current.sh
 
+.PHONY: test-image
+test-image: .venv/.dev ## Build the image with buildah and run a step of the graph in it; DEVICE=cuda, BUILD_CA=<file>
+	.venv/bin/python -m pytest -m container tests/container $(ARGS)
+
 .PHONY: setup
 setup: .venv/.dev ## Set up .venv with the development tools
 
@@ -47,6 +51,7 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 	$(LOCK) --python-version 3.10 --extra pipeline pyproject.toml -o requirements/compat.lock
 	$(LOCK) --python-version 3.10 --extra pipeline --extra dev -c requirements/compat.lock pyproject.toml -o requirements/compat-dev.lock
 	$(LOCK) --universal --python-version 3.11 --extra pipeline pyproject.toml -o requirements/current.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra cuda -c requirements/current.lock pyproject.toml -o requirements/current-cuda.lock
 	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
 .PHONY: proto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,10 +16,11 @@ def commit(root: Path = _ROOT) -> str | None:
         root: its folder.
 
     Returns:
-        None where the folder is no checkout, as in an installed package, or there is no git.
+        Where the folder is no checkout, as in an installed package, what KNET_COMMIT says, which the image
+        sets; None without it, or without git.
     """
     if not (root / ".git").exists():
-        return None
+        return os.environ.get("KNET_COMMIT") or None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ from stack import STACKS, Stack
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _REQUIREMENTS = _REPOSITORY / "requirements"
-_LOCKS = ("compat", "compat-dev", "current", "current-dev", "uv")
+_LOCKS = ("compat", "compat-dev", "current", "current-cuda", "current-dev", "uv")
 
 
 @pytest.fixture(scope="module")

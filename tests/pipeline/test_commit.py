@@ -32,6 +32,16 @@ def test_an_installed_package_within_another_checkout_has_none(checkout: Path) -
     assert commit(checkout / "site-packages") is None
 
 
+def test_an_installed_package_has_the_commit_that_its_image_was_built_from(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNET_COMMIT", "0123abc")
+    assert commit(checkout / "site-packages") == "0123abc"
+    assert commit(checkout) != "0123abc"
+    monkeypatch.setenv("KNET_COMMIT", "")
+    assert commit(checkout / "site-packages") is None
+
+
 def test_without_git_there_is_none(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert commit(checkout) is None
