@@ -1,5 +1,7 @@
 """Runs the first nodes of one graph twice at once and then once more, in processes of their own.
 
+Of the two at once, each node begins when both have come to it.
+
 Usage: run_together.py OUTPUT KEY=VALUE...
 
 Writes OUTPUT/<name>.json for the runs `left`, `right` and `again`: by node, whether it was answered from the
@@ -20,18 +22,26 @@ from rich.console import Console
 from pipeline.config import Config, load_config
 from pipeline.preflight import prepare_data
 from pipeline.run_record import Data
-from pipeline.runners.local import run_down_to
+from pipeline.runners import local
 from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace
 
 # TFX takes half a minute of CPU to import: the processes are copies of this one.
 _FORK = multiprocessing.get_context("fork")
+_MEET_SECONDS = 120
 
 
-def _run(name: str, config: Config, data: Data, start: Any) -> None:
-    start.wait()
+def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
+    show = local.NodeDisplay.started
+
+    def started(display: local.NodeDisplay, node: str) -> None:
+        meeting.wait(_MEET_SECONDS)
+        show(display, node)
+
+    local.NodeDisplay.started = started  # type: ignore[method-assign]
     schema = schema_file(config, data, Workspace(config.output))
-    nodes = run_down_to(["ImportSchemaGen"], config, data, schema=schema, console=Console(file=sys.stderr))
+    console = Console(file=sys.stderr)
+    nodes = local.run_down_to(["ImportSchemaGen"], config, data, schema=schema, console=console)
     left = {
         node: {
             "cached": execution.cached,
@@ -49,8 +59,8 @@ def main(output: Path, settings: list[str]) -> None:
     config = load_config("demo", [f"output={output}", *settings])
     data = prepare_data(config)
     for names in (("left", "right"), ("again",)):
-        start = _FORK.Barrier(len(names))
-        runs = [_FORK.Process(target=_run, args=(name, config, data, start)) for name in names]
+        meeting = _FORK.Barrier(len(names))
+        runs = [_FORK.Process(target=_run, args=(name, config, data, meeting)) for name in names]
         for run in runs:
             run.start()
         for run in runs:
