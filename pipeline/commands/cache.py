@@ -15,9 +15,10 @@ from pipeline.commands._options import configured, load
     "--remove-unused", type=click.FloatRange(min=0), metavar="DAYS", help="Remove what was not used for long."
 )
 def command(preset: str, file: Path | None, overrides: tuple[str, ...], remove_unused: float | None) -> None:
-    """Show what runs keep: feature maps of frozen blocks, and states of trainings that have not ended.
+    """Show what runs keep, and remove what is not used.
 
-    Remove only when nothing runs; what is needed again is computed again.
+    That is feature maps of frozen blocks, and states of trainings that have not ended. Remove only when
+    nothing runs; what is needed again is computed again.
     """
     from pipeline import kept_files
     from pipeline.workspace import Workspace

@@ -15,8 +15,9 @@ from pipeline.commands._options import configured, load
 @click.argument("second")
 @configured
 def command(first: str, second: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Show two runs side by side: settings that differ, data, and the winners' metrics.
+    """Show two runs side by side.
 
+    Shown are settings that differ, data, and the winners' metrics.
     FIRST and SECOND are run ids, `last`, or folders of runs.
     """
     from pipeline.report.compare_runs import compare_runs

@@ -21,9 +21,10 @@ def command() -> None:
 @configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Count what is in SOURCE, and show the split and the problems that a run would meet.
+    """Count what is in SOURCE, and list its problems.
 
-    SOURCE is what `run --data` takes. Exit code 1 says that there are problems.
+    The split is shown too. SOURCE is what `run --data` takes. Exit code 1 says that a run would meet
+    problems.
     """
     from dataclasses import asdict
 
@@ -47,7 +48,10 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
 def download(folder: Path, accept_terms: bool) -> None:
-    """Fetch the official archive of BreaKHis into FOLDER and check it; a broken download goes on."""
+    """Fetch BreaKHis's archive into FOLDER, and check it.
+
+    A download that broke off goes on.
+    """
     from rich.console import Console
 
     from pipeline.data import official_archive

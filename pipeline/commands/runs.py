@@ -13,7 +13,7 @@ from pipeline.commands._options import configured, load
 @click.command("runs")
 @configured
 def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """List the runs of a configuration's output folder, newest first."""
+    """List the runs of an output folder, newest first."""
     from pipeline.registry import RunRegistry
     from pipeline.report.runs_table import runs_table
     from pipeline.workspace import Workspace

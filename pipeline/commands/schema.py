@@ -61,7 +61,10 @@ def schema_infer(output: Path, force: bool, **where: Any) -> None:
 @command.command("diff")
 @_of_data
 def schema_diff(**where: Any) -> None:
-    """Show what the schema would have to allow for the data to pass; exit with 1 where that is anything."""
+    """Show what the schema would have to allow.
+
+    That is, for the data to pass. Exit code 1 says that it is anything.
+    """
     with _statistics(where) as (file, statistics):
         from pipeline.schema.diff import differences
         from pipeline.schema.propose import relax
@@ -77,7 +80,10 @@ def schema_diff(**where: Any) -> None:
 @_of_data
 @_written
 def schema_update(output: Path, force: bool, **where: Any) -> None:
-    """Write the schema, loosened as far as the data need; its comments stay where they can."""
+    """Write the schema, loosened as far as the data need.
+
+    Its comments stay where they can.
+    """
     with _statistics(where, output=output, force=force) as (file, statistics):
         from pipeline.schema.propose import relax
         from pipeline.schema.text import read_schema, rewrite

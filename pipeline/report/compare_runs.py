@@ -78,9 +78,17 @@ def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[str, str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    cells = list(rows)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        show_header=bool(cells),  # the title says it all where there are none
+    )
     for name in ("", *heads):
         table.add_column(name, overflow="fold")
-    for row in rows:
+    for row in cells:
         table.add_row(*row)
     return table

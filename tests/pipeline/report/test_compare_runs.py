@@ -44,7 +44,9 @@ def test_only_settings_that_differ_are_listed(inputs: Inputs) -> None:
 
 
 def test_equal_settings_are_called_so(inputs: Inputs) -> None:
-    assert ["settings:", "no", "difference"] in shown(inputs, inputs)
+    lines = shown(inputs, inputs)
+    after = lines[lines.index(["settings:", "no", "difference"]) + 1 :]
+    assert next(line for line in after if line)[:1] == ["metrics"]  # no empty table between
 
 
 def test_it_is_said_where_the_patients_are_not_the_same(inputs: Inputs) -> None:

@@ -1,6 +1,6 @@
-"""Runs the first nodes of one graph twice at once and then once more, in processes of their own.
+"""Runs the first nodes of one pipeline twice at once and then once more, in processes of their own.
 
-Of the two at once, each node begins when both have come to it.
+The two at once have other seeds, so that neither can answer the other, and begin each node together.
 
 Usage: run_together.py OUTPUT KEY=VALUE...
 
@@ -23,12 +23,14 @@ from pipeline.config import Config, load_config
 from pipeline.preflight import prepare_data
 from pipeline.run_record import Data
 from pipeline.runners import local
+from pipeline.sample_data import write_sample_data
 from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace
 
 # TFX takes half a minute of CPU to import: the processes are copies of this one.
 _FORK = multiprocessing.get_context("fork")
 _MEET_SECONDS = 120
+_ROUNDS = ({"left": 1, "right": 2}, {"again": 2})  # the seed by run
 
 
 def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
@@ -56,11 +58,15 @@ def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
 def main(output: Path, settings: list[str]) -> None:
     """Runs `left` and `right` together, and `again` when both have ended."""
     logging.set_verbosity(logging.INFO)
-    config = load_config("demo", [f"output={output}", *settings])
-    data = prepare_data(config)
-    for names in (("left", "right"), ("again",)):
-        meeting = _FORK.Barrier(len(names))
-        runs = [_FORK.Process(target=_run, args=(name, config, data, meeting)) for name in names]
+    source = write_sample_data(output / "data", patients=12, images_per_magnification=1, seed=0)
+    settings = [f"output={output}", f"data.source={source}", *settings]
+    for seeds in _ROUNDS:
+        meeting = _FORK.Barrier(len(seeds))
+        configs = {name: load_config("demo", [*settings, f"seed={seed}"]) for name, seed in seeds.items()}
+        runs = [
+            _FORK.Process(target=_run, args=(name, config, prepare_data(config), meeting))
+            for name, config in configs.items()
+        ]
         for run in runs:
             run.start()
         for run in runs:

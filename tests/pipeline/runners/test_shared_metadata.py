@@ -35,7 +35,7 @@ class Shared:
 @pytest.fixture(scope="module")
 def shared(mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     output = tmp_path_factory.mktemp("shared")
-    settings = [*mariadb.settings("shared"), "data.sample.patients=12", "data.split.test_share=0.25"]
+    settings = [*mariadb.settings("shared"), "data.split.test_share=0.25"]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KNET_METADATA_PASSWORD", mariadb.password)
         done = subprocess.run(
@@ -64,8 +64,8 @@ def test_runs_at_once_have_executions_and_artifacts_of_their_own(shared: Shared)
     assert not (left["cached"] or right["cached"])
     assert left["id"] != right["id"]
     assert not set(left["outputs"].values()) & set(right["outputs"].values())
-    counts = [json.loads((Path(run["outputs"]["ingest"])).read_text("utf-8")) for run in (left, right)]
-    assert counts[0] == counts[1]
+    seeds = [json.loads(Path(run["outputs"]["splits"]).read_text("utf-8"))["seed"] for run in (left, right)]
+    assert seeds == [1, 2]
 
 
 def test_one_pipeline_has_a_run_for_each_in_mlmd(shared: Shared) -> None:
@@ -81,6 +81,8 @@ def test_one_pipeline_has_a_run_for_each_in_mlmd(shared: Shared) -> None:
 
 def test_a_later_run_is_answered_from_what_they_left(shared: Shared) -> None:
     assert all(node["cached"] for node in shared.nodes["again"].values())
+    again, right = (shared.nodes[name]["BreakHisExampleGen"] for name in ("again", "right"))
+    assert again["outputs"] == right["outputs"]
 
 
 def test_the_password_stands_nowhere(shared: Shared, mariadb: Any) -> None:
