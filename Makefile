@@ -56,7 +56,7 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 
 .PHONY: proto
 proto: .venv/.run ## Compile the .proto files of serving/ into .binpb files
-	$(PROTOC) --descriptor_set_out=serving/messages.binpb serving/predict.proto serving/example.proto
+	$(PROTOC) --descriptor_set_out=serving/messages.binpb serving/predict.proto serving/get_model.proto serving/example.proto
 	$(PROTOC) --descriptor_set_out=serving/config/settings.binpb serving/config/settings.proto
 
 .PHONY: facets

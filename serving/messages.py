@@ -1,4 +1,4 @@
-"""TensorFlow's examples and TF Serving's Predict messages, the same on the wire, without TensorFlow."""
+"""TensorFlow's examples and TF Serving's messages, the same on the wire, without TensorFlow."""
 
 from pathlib import Path
 
@@ -12,3 +12,9 @@ ModelSpec = _MESSAGES["ModelSpec"]
 PredictRequest = _MESSAGES["PredictRequest"]
 PredictResponse = _MESSAGES["PredictResponse"]
 Example = _MESSAGES["Example"]
+GetModelStatusRequest = _MESSAGES["GetModelStatusRequest"]
+GetModelStatusResponse = _MESSAGES["GetModelStatusResponse"]
+ModelVersionStatus = _MESSAGES["ModelVersionStatus"]
+GetModelMetadataRequest = _MESSAGES["GetModelMetadataRequest"]
+GetModelMetadataResponse = _MESSAGES["GetModelMetadataResponse"]
+SignatureDefMap = _MESSAGES["SignatureDefMap"]

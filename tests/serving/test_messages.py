@@ -7,7 +7,12 @@ import tensorflow as tf
 from google.protobuf.descriptor_pb2 import DescriptorProto
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+)
 
 from serving import messages
 
@@ -18,6 +23,12 @@ PAIRS = [
     (messages.PredictRequest, predict_pb2.PredictRequest),
     (messages.PredictResponse, predict_pb2.PredictResponse),
     (messages.Example, example_pb2.Example),
+    (messages.GetModelStatusRequest, get_model_status_pb2.GetModelStatusRequest),
+    (messages.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
+    (messages.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus),
+    (messages.GetModelMetadataRequest, get_model_metadata_pb2.GetModelMetadataRequest),
+    (messages.GetModelMetadataResponse, get_model_metadata_pb2.GetModelMetadataResponse),
+    (messages.SignatureDefMap, get_model_metadata_pb2.SignatureDefMap),
 ]
 
 
@@ -39,16 +50,32 @@ def fields(message: DescriptorProto, prefix: str = "") -> dict[str, tuple[Any, .
     return found
 
 
-def as_proto(message: Any) -> DescriptorProto:
+def as_proto(descriptor: Any) -> DescriptorProto:
     proto = DescriptorProto()
-    message.DESCRIPTOR.CopyToProto(proto)
+    descriptor.CopyToProto(proto)
     return proto
 
 
 @pytest.mark.parametrize(("ours", "official"), PAIRS, ids=[ours.DESCRIPTOR.name for ours, _ in PAIRS])
 def test_fields_agree(ours: Any, official: Any) -> None:
-    assert ours.DESCRIPTOR.full_name == official.DESCRIPTOR.full_name
+    compare(ours.DESCRIPTOR, official.DESCRIPTOR)
+
+
+def compare(ours: Any, official: Any) -> None:
+    """The messages of fields are compared too."""
+    assert ours.full_name == official.full_name
     assert fields(as_proto(ours)).items() <= fields(as_proto(official)).items()
+    for name, field in ours.fields_by_name.items():
+        if field.message_type and field.message_type.file.package != "google.protobuf":
+            compare(field.message_type, official.fields_by_name[name].message_type)
+
+
+def test_states_agree() -> None:
+    ours, official = (
+        message.State.items()
+        for message in (messages.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus)
+    )
+    assert ours == official
 
 
 def test_data_types_agree() -> None:
