@@ -41,7 +41,9 @@ SPLITS: Final = ("train", "validation", "test")
 # further columns.
 CANDIDATE: Final = "candidate"
 IMAGE_PATH: Final = "image"  # as PATH
-THRESHOLD: Final = "threshold"  # the score from which an image is called positive, the same in every row
+# float32, the same for every image: the score from which an image is called positive, and a patient by the
+# mean of their images' scores. The served model says it too.
+THRESHOLD: Final = "threshold"
 
 # Features of a transformed example, beside label, path, patient, tissue fraction and Laplacian.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]

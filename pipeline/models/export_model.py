@@ -39,8 +39,8 @@ def export_model(
 
     `serving_default` and `examples` return `probabilities` float32 [batch, 2], calibrated, `classes` string
     [batch, 2], what they are of, `label` string [batch], what the image is called, `score` float32 [batch],
-    the probability of the second class, and what `judge_images` says. `classify` returns `classes` as they do
-    and their probabilities as `scores`. `features` returns `vector` float32
+    the probability of the second class, `threshold` float32 [batch], and what `judge_images` says. `classify`
+    returns `classes` as they do and their probabilities as `scores`. `features` returns `vector` float32
     [batch, units], what the last layer but one makes of an image. `explain` returns `heat_map` float32
     [batch, rows, columns], from 0 to 1, what speaks for the label and where, with `label` and `score`.
 
@@ -82,6 +82,7 @@ def export_model(
             features.PROBABILITIES: probabilities,
             features.CLASSES: tf.repeat(names, tf.shape(probabilities)[0], axis=0),
             **decision,
+            features.THRESHOLD: tf.fill(tf.shape(probabilities)[:1], tf.constant(threshold, tf.float32)),
             **judge_images(vectors, tissue, laplacian, gaussians=gaussians, limits=limits),
         }
 
