@@ -2,29 +2,174 @@
 
 from __future__ import annotations
 
-import json
+import io
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from pipeline.commands._asking import asking
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.client import Client, FileAnswer
+
+_OnAnswer = Callable[["FileAnswer"], None]
+
 
 @click.command("predict")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--server", default="localhost:8500", show_default=True, metavar="HOST:PORT")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(images: tuple[Path, ...], server: str, as_json: bool) -> None:
-    """Ask a served model about image files."""
-    from dataclasses import asdict
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "json", "csv")),
+    help="json is an object a line. Default: table; of --output by its ending.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the images' answers there, as JSON (.json) or CSV, which the same command goes on with.",
+)
+@click.option(
+    "--explain",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for the images with heat maps over them.",
+)
+@click.option(
+    "--patients",
+    metavar="breakhis|FILE",
+    help="Print patients instead: by BreaKHis's file names, or a CSV file with the columns path and group.",
+)
+@asking
+def command(
+    client: Client,
+    images: tuple[str, ...],
+    form: str | None,
+    output: Path | None,
+    explain: Path | None,
+    patients: str | None,
+) -> None:
+    """Ask a served model about images: files, folders, or - for file names on standard input, one a line.
 
-    from serving.client import Client
+    Exit code 0: every image was answered; 1: some were not, and are listed; 2: none, or a mistake.
+    """
+    from components.breakhis_example_gen.listing import counted
+    from pipeline.predict.list_files import list_files
+    from pipeline.predict.patients_of import patients_of
 
-    with Client(server) as client:
-        predictions = client.predict_files(images)
-    for path, prediction in zip(images, predictions, strict=True):
-        if as_json:
-            click.echo(json.dumps({"image": str(path), **asdict(prediction)}))
+    files, passed_over = list_files(images, stdin=sys.stdin)
+    for folder, others in passed_over.items():
+        click.echo(f"note: passed over {counted(others, 'other file')} in {folder}", err=True)
+    owners = patients_of(files, patients) if patients else None
+    draw = _drawing(client, files, images, explain) if explain else lambda answer: None
+    if output:
+        answers = _write_file(client, files, output, form=None if owners else form, draw=draw)
+    else:
+        answers = _write(client, files, None if owners else sys.stdout, form=form or "table", draw=draw)
+    if owners:
+        _print_patients(answers, owners, form=form or "table")
+    _end(answers)
+
+
+def _drawing(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> _OnAnswer:
+    """Draws the heat map of each image that was answered."""
+    try:
+        from pipeline.predict.write_overlay import write_overlay
+    except ModuleNotFoundError as error:
+        raise UserError(f"--explain needs {error.name}: pip install numpy pillow") from error
+    from pipeline.predict.overlay_files import overlay_files
+    from serving.client import Prediction, file_name
+
+    for name in names:
+        if Path(name).is_dir() and folder.resolve().is_relative_to(Path(name).resolve()):
+            raise UserError(f"--explain {folder} is in {name}, whose images are asked about: give another")
+    pictures = {file_name(file): (file, picture) for file, picture in overlay_files(files, folder).items()}
+
+    def draw(answer: FileAnswer) -> None:
+        if isinstance(answer.answer, Prediction):
+            write_overlay(client, *pictures[answer.image])
+
+    return draw
+
+
+def _write_file(
+    client: Client, files: Sequence[Path], output: Path, *, form: str | None, draw: _OnAnswer
+) -> list[FileAnswer]:
+    """In a form, or in that which the name ends with: CSV is added to, others are written as a whole."""
+    from pipeline.write_whole import write_whole
+
+    if form == "csv" or (form is None and output.suffix not in (".json", ".jsonl")):
+        return _add_to_csv(client, files, output, draw=draw)
+    text = io.StringIO()
+    answers = _write(client, files, text, form=form or "json", draw=draw)
+    try:
+        write_whole(output, text.getvalue())
+    except OSError as error:
+        raise UserError(f"{output}: {error.strerror}; give a file that can be written") from error
+    return answers
+
+
+def _add_to_csv(client: Client, files: Sequence[Path], table: Path, *, draw: _OnAnswer) -> list[FileAnswer]:
+    from pipeline.predict.images_bar import images_bar
+    from serving.client import predict_to_csv
+
+    with images_bar() as advance:
+
+        def on_answer(answer: FileAnswer, left: int) -> None:
+            draw(answer)
+            advance(left)
+
+        return predict_to_csv(client, files, table, on_answer=on_answer)
+
+
+def _write(
+    client: Client, files: Sequence[Path], stream: TextIO | None, *, form: str, draw: _OnAnswer
+) -> list[FileAnswer]:
+    """Asks, and writes the answers to a stream if there is one."""
+    from pipeline.predict.images_bar import images_bar
+    from pipeline.predict.write_answers import write_answers
+    from serving.client import predict_files
+
+    answers: list[FileAnswer] = []
+    rows_move_the_terminal = form != "table" and stream is not None and stream.isatty()
+    with images_bar(hidden=rows_move_the_terminal) as advance:
+
+        def asked() -> Iterator[FileAnswer]:
+            for answer in predict_files(client, files):
+                draw(answer)
+                answers.append(answer)
+                advance(len(files) - len(answers))
+                yield answer
+
+        if stream is None:
+            deque(asked(), maxlen=0)
         else:
-            doubt = "" if prediction.in_distribution else f"; not reliable: {', '.join(prediction.reasons)}"
-            click.echo(
-                f"{path}: {prediction.label} ({prediction.positive_class} {prediction.score:.3f}){doubt}"
-            )
+            write_answers(asked(), stream, form=form)
+    return answers
+
+
+def _print_patients(answers: Sequence[FileAnswer], owners: dict[Path, str], *, form: str) -> None:
+    from pipeline.predict.write_answers import write_patients
+    from serving.client import Prediction, by_patient, file_name
+
+    patients = {file_name(file): patient for file, patient in owners.items()}
+    said = [(patients[one.image], one.answer) for one in answers if isinstance(one.answer, Prediction)]
+    write_patients(by_patient(said), sys.stdout, form=form)
+
+
+def _end(answers: Sequence[FileAnswer]) -> None:
+    """Lists the images that were not answered, and ends with the code for it."""
+    from components.breakhis_example_gen.listing import counted, listing
+    from serving.client import BadImage
+
+    bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, BadImage)]
+    if not bad:
+        return
+    text = listing(f"{len(bad)} of {counted(len(answers), 'image')} not answered", bad)
+    if len(bad) == len(answers):
+        raise UserError(text)
+    click.echo(text, err=True)
+    sys.exit(1)

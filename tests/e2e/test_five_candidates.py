@@ -167,6 +167,7 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
     np.testing.assert_allclose(served, calibrated, atol=1e-4)
     called = [p.label == "malignant" for p in predictions]
     assert called == [p.score >= info.calibration.threshold for p in predictions]
+    assert {p.threshold for p in predictions} == {float(np.float32(info.calibration.threshold))}
     assert all(p.in_distribution == (not p.reasons) for p in predictions)
     assert {str(p.model_version) for p in predictions} == {production.version}
 

@@ -27,6 +27,7 @@ from pipeline.models.export_model import export_model
 from pipeline.models.hybrid_model import build_hybrid_model
 from pipeline.ood.class_gaussians import ClassGaussians
 from pipeline.ood.image_limits import ImageLimits, Measured
+from serving.client import Client
 from serving.dev_server import DevServer
 
 SIZE = 32
@@ -99,6 +100,7 @@ def test_image_bytes_give_the_keras_models_probabilities_calibrated(
     np.testing.assert_allclose(answer[features.PROBABILITIES], calibrated, atol=1e-6)
     np.testing.assert_allclose(answer[features.SCORE], calibrated[:, 1], atol=1e-6)
     assert answer[features.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
+    assert answer[features.THRESHOLD].numpy().tolist() == [np.float32(THRESHOLD)] * len(images)
 
 
 # Biases of the last layer that put every score below the threshold though above a half, or above both.
@@ -275,6 +277,19 @@ def test_the_development_server_lists_and_answers_every_signature(folder: Path, 
             )
         )
         assert set(answer.outputs) == {features.HEAT_MAP, features.PREDICTED_LABEL, features.SCORE}
+
+
+def test_the_client_reads_what_is_served(folder: Path, exported: tf.Module, images: list[bytes]) -> None:
+    direct = exported.signatures[features.SERVING_SIGNATURE](image=tf.constant(images))
+    heat = exported.signatures[features.EXPLAIN_SIGNATURE](image=tf.constant(images))[features.HEAT_MAP]
+    with DevServer(folder.parent, port=0) as server, Client(server.address) as client:
+        predictions, explanations = client.predict(images), client.explain(images)
+    np.testing.assert_allclose([one.score for one in predictions], direct[features.SCORE], atol=1e-6)
+    np.testing.assert_allclose([one.heat_map for one in explanations], heat, atol=1e-6)
+    assert [one.label for one in explanations] == [one.label for one in predictions]
+    assert {one.threshold for one in predictions} == {float(np.float32(THRESHOLD))}
+    verdicts = direct[features.IN_DISTRIBUTION].numpy().tolist()
+    assert [one.in_distribution for one in predictions] == verdicts
 
 
 def test_the_warm_up_request_is_one_that_the_model_answers(folder: Path, exported: tf.Module) -> None:

@@ -1,0 +1,1 @@
+"""What `knet predict` does with the answers of a served model."""

@@ -1,0 +1,236 @@
+"""`knet predict`, in this process, against a server without TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_model_server import FakeModelServer
+from PIL import Image
+
+from pipeline import cli
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+# What the base install has not.
+HEAVY = ("tensorflow", "tfx", "keras", "apache_beam", "numpy", "pandas", "PIL", "pydantic", "yaml")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeModelServer]:
+    server = FakeModelServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def predict(
+    fake: FakeModelServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., Finished]:
+    """Runs the command in a folder with three images in `in`, one of which is none."""
+    monkeypatch.chdir(tmp_path)
+    Path("in/deep").mkdir(parents=True)
+    for name, content in {"a.png": "0.25", "b.png": "0.0625", "deep/c.png": "bad", "notes.txt": ""}.items():
+        Path("in", name).write_text(content)
+
+    def run(*arguments: object, stdin: str = "") -> Finished:
+        words = ["knet", "predict", *map(str, arguments)]
+        if "--server" not in words:
+            words += ["--server", fake.address]
+        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            cli.main()
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            return Finished(ended.code, *capfd.readouterr())
+        raise AssertionError("it does not end")
+
+    return run
+
+
+def test_a_table_of_what_was_answered(predict: Callable[..., Finished]) -> None:
+    done = predict("in/a.png", "in/b.png")
+    assert (done.code, done.stderr) == (0, "")
+    header, _, *rows = done.stdout.strip().splitlines()
+    assert header.split() == ["image", "label", "malignant", "not", "to", "be", "relied", "on"]
+    assert [row.split() for row in rows] == [
+        ["in/a.png", "benign", "0.250"],
+        ["in/b.png", "benign", "0.062", "blurred;", "noisy"],
+    ]
+
+
+def test_a_folder_whose_bad_files_are_listed(predict: Callable[..., Finished]) -> None:
+    done = predict("in")
+    assert done.code == 1
+    assert "in/a.png" in done.stdout and "c.png" not in done.stdout
+    note, listed, reason = done.stderr.splitlines()
+    assert note == "note: passed over 1 other file in in"
+    assert listed == "1 of 3 images not answered:"
+    assert reason.startswith("  in/deep/c.png: 127.0.0.1:") and reason.endswith("must be PNG or JPEG")
+
+
+def test_nothing_answered_is_a_mistake(predict: Callable[..., Finished]) -> None:
+    done = predict("in/deep/c.png", "in/gone.png")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: 2 of 2 images not answered:\n  in/deep/c.png: ")
+
+
+def test_names_on_standard_input_as_json(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    done = predict("-", "--format", "json", stdin="in/a.png\n\nin/deep/c.png\nin/a.png\n")
+    assert done.code == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["image"], first["score"], first["model_version"]) == ("in/a.png", 0.25, 7)
+    assert second["image"] == "in/deep/c.png" and "score" not in second and second["error"]
+    assert fake.requests[0].inputs["image"].string_val == [b"0.25", b"bad"]  # each once
+    assert predict("-").stderr == "error: standard input names no image: write a file name a line\n"
+
+
+def test_csv_out(predict: Callable[..., Finished]) -> None:
+    rows = list(csv.DictReader(io.StringIO(predict("in", "--format", "csv").stdout)))
+    assert [(row["image"], row["score"], bool(row["error"])) for row in rows] == [
+        ("in/a.png", "0.25", False),
+        ("in/b.png", "0.0625", False),
+        ("in/deep/c.png", "", True),
+    ]
+
+
+def test_a_file_is_carried_on_with(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    first = predict("in", "--output", "out.csv")
+    assert (first.code, first.stdout) == (1, "")
+    text, asked = Path("out.csv").read_text("utf-8"), len(fake.requests)
+    again = predict("in", "--output", "out.csv")
+    assert (again.code, again.stderr) == (1, first.stderr)
+    assert (Path("out.csv").read_text("utf-8"), len(fake.requests)) == (text, asked)
+
+
+def test_patients_have_a_form_of_their_own(predict: Callable[..., Finished]) -> None:
+    Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\n")
+    for name in ("out.csv", "out.json"):
+        done = predict("in/a.png", "--patients", "m.csv", "--output", name, "--format", "json")
+        assert json.loads(done.stdout)["patient"] == "P 1"
+    assert Path("out.csv").read_text("utf-8").startswith("image,sha256,")
+    assert json.loads(Path("out.json").read_text("utf-8"))["image"] == "in/a.png"
+
+
+def test_long_names_are_whole(predict: Callable[..., Finished]) -> None:
+    long = Path("in", "x" * 200 + "1.png")
+    long.write_text("0.5")
+    printed = predict(long).stdout
+    assert printed.count("x") == 200 and "1.png" in printed
+
+
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_other_files_are_written_whole(predict: Callable[..., Finished], form: str) -> None:
+    printed = predict("in/a.png", "--format", form).stdout
+    done = predict("in/a.png", "--format", form, "--output", "out")
+    assert (done.code, done.stdout) == (0, "")
+    assert Path("out").read_text("utf-8") == printed
+
+
+def test_patients(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\nin/deep/c.png,P 2\n")
+    done = predict("in", "--patients", "m.csv", "--output", "out.csv", "--format", "csv")
+    assert done.code == 1
+    assert list(csv.DictReader(io.StringIO(done.stdout))) == [
+        {
+            "patient": "P 1",
+            "label": "benign",
+            "positive_class": "malignant",
+            "mean_score": "0.15625",
+            "positive_share": "0.0",
+            "images": "2",
+            "doubted": "1",
+            "model_version": "7",
+        }
+    ]
+    assert len(Path("out.csv").read_text("utf-8").splitlines()) == 4
+    asked = len(fake.requests)
+    table = predict("in", "--patients", "m.csv", "--output", "out.csv")  # of answers that are there
+    assert table.stdout.split("\n")[-3:-1][0].split() == ["P", "1", "benign", "0.156", "0%", "2", "1"]
+    assert len(fake.requests) == asked
+    unknown = predict("in", "--patients", "breakhis")
+    assert unknown.code == 2 and "in/a.png: the name is outside the grammar" in unknown.stderr
+    assert len(fake.requests) == asked
+
+
+def test_heat_maps_over_the_images(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    Image.new("RGB", (30, 20), "white").save("in/a.png")
+    done = predict("in/a.png", "in/gone.png", "--explain", "heat")
+    assert done.code == 1
+    picture = np.asarray(Image.open("heat/a.png.heat.png"))
+    assert picture.shape == (20, 30, 3)
+    assert picture[0, 0].tolist() == [255, 255, 255] and picture[0, -1, 0] < 120
+    assert predict("in", "--explain", "in/heat").stderr.endswith("are asked about: give another\n")
+
+
+def test_whom_it_asks_and_how(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    Path("token").write_text("secret\n")
+    done = predict("in/a.png", "--token-file", "token", "--label", "stable", "--model", "other")
+    assert done.code == 0
+    spec = fake.requests[0].model_spec
+    assert (spec.name, spec.version_label) == ("other", "stable")
+    assert fake.metadata["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--token-file", "none"], "none cannot be read as a token: No such file or directory"),
+        (["--tls-ca", "none.pem"], "none.pem: No such file or directory; give a PEM file"),
+        (["--tls-cert", "none.pem"], "give both or neither"),
+        (["--version", "7", "--label", "stable"], "give the one or the other"),
+        (["--timeout", "0"], "timeout (0) must be above 0"),
+        (["--patients", "none.csv"], "none.csv: No such file or directory; give breakhis or a CSV file"),
+        (["--format", "xml"], "'xml' is not one of"),
+    ],
+)
+def test_mistakes(
+    predict: Callable[..., Finished], fake: FakeModelServer, arguments: list[str], text: str
+) -> None:
+    done = predict("in", *arguments)
+    assert (done.code, done.stdout, fake.requests) == (2, "", [])
+    assert text in done.stderr and "Traceback" not in done.stderr
+
+
+def test_places_that_cannot_be_written(predict: Callable[..., Finished]) -> None:
+    Image.new("RGB", (30, 20), "white").save("a.png")
+    done = predict("a.png", "--format", "json", "--output", "a.png/out.json")
+    assert done.code == 2 and "give a file that can be written" in done.stderr
+    done = predict("a.png", "--explain", "in/notes.txt/heat")
+    assert done.code == 2 and "error: the heat map of a.png cannot be drawn to" in done.stderr
+
+
+@pytest.mark.usefixtures("predict")
+def test_the_base_install_is_enough_but_for_heat_maps(fake: FakeModelServer) -> None:
+    code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\nfrom pipeline.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", "in/a.png", "--server", fake.address]
+    environment = {"PYTHONPATH": str(_REPOSITORY)}
+    done, explained = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)
+        for more in (["--output", "out.csv"], ["--explain", "heat"])
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(Path("out.csv").read_text("utf-8").splitlines()) == 2
+    assert explained.returncode == 2
+    assert explained.stderr == "error: --explain needs numpy: pip install numpy pillow\n"
