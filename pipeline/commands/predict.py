@@ -15,6 +15,7 @@ from pipeline.commands._asking import asking
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.predict.overlays import Overlays
     from serving.client import Client, FileAnswer
 
 _OnAnswer = Callable[["FileAnswer"], None]
@@ -64,35 +65,28 @@ def command(
     for folder, others in passed_over.items():
         click.echo(f"note: passed over {counted(others, 'other file')} in {folder}", err=True)
     owners = patients_of(files, patients) if patients else None
-    draw = _drawing(client, files, images, explain) if explain else lambda answer: None
+    overlays = _overlays(client, files, images, explain) if explain else None
+    draw: _OnAnswer = overlays.draw if overlays else lambda answer: None
     if output:
         answers = _write_file(client, files, output, form=None if owners else form, draw=draw)
     else:
         answers = _write(client, files, None if owners else sys.stdout, form=form or "table", draw=draw)
+    if overlays:
+        overlays.draw_missing(answers)  # of answers that were there already
     if owners:
         _print_patients(answers, owners, form=form or "table")
     _end(answers)
 
 
-def _drawing(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> _OnAnswer:
-    """Draws the heat map of each image that was answered."""
+def _overlays(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> Overlays:
     try:
-        from pipeline.predict.write_overlay import write_overlay
+        from pipeline.predict.overlays import Overlays
     except ModuleNotFoundError as error:
         raise UserError(f"--explain needs {error.name}: pip install numpy pillow") from error
-    from pipeline.predict.overlay_files import overlay_files
-    from serving.client import Prediction, file_name
-
     for name in names:
         if Path(name).is_dir() and folder.resolve().is_relative_to(Path(name).resolve()):
             raise UserError(f"--explain {folder} is in {name}, whose images are asked about: give another")
-    pictures = {file_name(file): (file, picture) for file, picture in overlay_files(files, folder).items()}
-
-    def draw(answer: FileAnswer) -> None:
-        if isinstance(answer.answer, Prediction):
-            write_overlay(client, *pictures[answer.image])
-
-    return draw
+    return Overlays(client, files, folder)
 
 
 def _write_file(
@@ -163,8 +157,11 @@ def _print_patients(answers: Sequence[FileAnswer], owners: dict[Path, str], *, f
 def _end(answers: Sequence[FileAnswer]) -> None:
     """Lists the images that were not answered, and ends with the code for it."""
     from components.breakhis_example_gen.listing import counted, listing
-    from serving.client import BadImage
+    from serving.client import BadImage, Prediction
 
+    versions = sorted({one.answer.model_version for one in answers if isinstance(one.answer, Prediction)})
+    if len(versions) > 1:
+        click.echo(f"note: the answers are of the versions {', '.join(map(str, versions))}", err=True)
     bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, BadImage)]
     if not bad:
         return

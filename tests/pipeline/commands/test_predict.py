@@ -181,6 +181,13 @@ def test_heat_maps_over_the_images(predict: Callable[..., Finished], fake: FakeM
     picture = np.asarray(Image.open("heat/a.png.heat.png"))
     assert picture.shape == (20, 30, 3)
     assert picture[0, 0].tolist() == [255, 255, 255] and picture[0, -1, 0] < 120
+    asked = len(fake.requests)
+    predict("in/a.png", "--output", "out.csv")
+    Path("heat/a.png.heat.png").unlink()
+    for _ in range(2):  # of an answer that is there already
+        assert predict("in/a.png", "--output", "out.csv", "--explain", "heat").code == 0
+        assert Path("heat/a.png.heat.png").is_file()
+    assert len(fake.requests) == asked + 2
     assert predict("in", "--explain", "in/heat").stderr.endswith("are asked about: give another\n")
 
 
@@ -234,3 +241,15 @@ def test_the_base_install_is_enough_but_for_heat_maps(fake: FakeModelServer) -> 
     assert len(Path("out.csv").read_text("utf-8").splitlines()) == 2
     assert explained.returncode == 2
     assert explained.stderr == "error: --explain needs numpy: pip install numpy pillow\n"
+
+
+def test_answers_of_several_versions_are_noted(
+    predict: Callable[..., Finished], fake: FakeModelServer
+) -> None:
+    predict("in/a.png", "--output", "out.csv")
+    fake.version = 8
+    done = predict("in/a.png", "in/b.png", "--output", "out.csv")
+    assert (done.code, done.stderr) == (0, "note: the answers are of the versions 7, 8\n")
+    Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\n")
+    done = predict("in/a.png", "in/b.png", "--output", "out.csv", "--patients", "m.csv")
+    assert done.code == 2 and "patient P 1 were answered by the versions 7, 8" in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from concurrent import futures
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -195,6 +197,22 @@ def test_who_stops_listening_ends_what_is_under_way(fake: FakeModelServer) -> No
         next(client.predict_each(scores(100)))  # and lets go of the rest
         time.sleep(0.1)
         assert len(fake.requests) <= 3
+
+
+def test_who_stops_listening_within_asyncio_too(fake: FakeModelServer) -> None:
+    async def stop_after_one() -> None:
+        async with AsyncClient(fake.address, batch=1, concurrency=2) as client:
+            async for _ in client.predict_each(scores(100)):
+                break
+
+    asyncio.run(stop_after_one())
+    assert len(fake.requests) <= 3
+
+
+def test_threads_share_a_client(fake: FakeModelServer) -> None:
+    with Client(fake.address, batch=2) as client, futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(client.predict, [scores(7)] * 24))
+    assert answers == [answers[0]] * 24 and len(answers[0]) == 7
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
