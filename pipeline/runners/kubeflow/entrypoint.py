@@ -7,8 +7,6 @@ TensorFlow cannot open. This one completes what it is told, and imports what its
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -17,12 +15,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 from pipeline.errors import UserError
 from pipeline.runners.kubeflow.exchange import exchanged
 from pipeline.runners.kubeflow.invocation import local_invocation
+from pipeline.runners.kubeflow.prepare_imports import prepare_imports
 from pipeline.runners.kubeflow.remote_uris import remote_uri
 
 
@@ -65,12 +63,10 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         beam_args: for executors that run Beam.
     """
     message = local_invocation(invocation, inputs_spec)
-    _skip_other_components()
+    prepare_imports()
 
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
-    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-    from tfx.dsl.components.base.base_executor import BaseExecutor
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
     from tfx.utils import import_utils
 
@@ -85,10 +81,8 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
     output_file = Path(parsed.outputs.output_file)
     place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
     executor_class = import_utils.import_class_by_path(class_path)
-    if issubclass(executor_class, BaseBeamExecutor):
-        context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), **place)
-    else:
-        context = BaseExecutor.Context(extra_flags=list(beam_args), **place)
+    flags = "beam_pipeline_args" if _runs_beam(executor_class) else "extra_flags"
+    context = executor_class.Context(**{flags: list(beam_args)}, **place)
     with exchanged(message):
         executor_class(context).Do(inputs, outputs, properties)
 
@@ -110,13 +104,10 @@ def _value(artifact: Any) -> Any:
     return json_format.Parse(json.dumps(artifact.read()), struct_pb2.Value())
 
 
-def _skip_other_components() -> None:
-    """Keeps `tfx.components` from importing every component there is when one executor is asked for."""
-    spec = importlib.util.find_spec("tfx.components")
-    assert spec is not None and spec.submodule_search_locations is not None
-    package = ModuleType("tfx.components")
-    package.__spec__, package.__path__ = spec, list(spec.submodule_search_locations)
-    sys.modules["tfx.components"] = package
+def _runs_beam(executor_class: Any) -> bool:
+    """Whether it is one of Beam's; the class of these imports Beam, which takes seconds."""
+    base = sys.modules.get("tfx.dsl.components.base.base_beam_executor")
+    return base is not None and issubclass(executor_class, base.BaseBeamExecutor)
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
