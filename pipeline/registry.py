@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from pipeline.digest import folder_digest
 from pipeline.errors import UserError
 from pipeline.run_record import RunRecord
-from pipeline.write_whole import write_whole
+from pipeline.store.open_store import open_store
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class ProductionModel:
 class KeptPredictions:
     """What a model that was pushed said of each image."""
 
-    file: Path  # Parquet, as `pipeline.evaluation.predictions` has it
+    file: Path  # Parquet, as `pipeline.evaluation.predictions` has it; for `local_copy`, likewise below
     digest: str  # SHA-256 of its content, in hexadecimal
     version: str  # of the model
 
@@ -63,12 +61,17 @@ class RunRegistry:
     `spans.json` lists the fingerprints of the data seen so far. Statistics of data are in
     `statistics/<digest>`; `statistics.json` names those of the last successful run. Trials of searches are
     in `trials/<digest>.csv`; `trials.json` names those of each backbone, in the order of the searches.
-    Files and folders are written whole or not at all.
+
+    Files are written whole or not at all, what is named by its digest before what names it. So runs at the
+    same time, on several machines too, corrupt nothing; where two of them end at the same moment, the later
+    one's push and statistics are remembered, and one of their new data sets or searches may be forgotten: it
+    is new again the next time.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Opens, or will make, the registry in a folder."""
+    def __init__(self, root: Path | str) -> None:
+        """Opens, or will make, the registry in a folder or, such as `s3://bucket/folder`, an object store."""
         self._root = root
+        self._store = open_store(root)
 
     def record(
         self,
@@ -86,8 +89,8 @@ class RunRegistry:
             predictions: of that model, a Parquet file, which is copied.
             baseline: what it was compared with.
         """
-        path = self._root / "runs" / f"{run.run_id}.json"
-        write_whole(path, run.to_json())
+        name = f"runs/{run.run_id}.json"
+        self._store.write(name, run.to_json().encode())
         if run.pushed_version:
             production = {
                 "version": run.pushed_version,
@@ -98,9 +101,9 @@ class RunRegistry:
                 "predictions": predictions and self._keep_predictions(predictions),
                 "baseline": baseline and {"digest": baseline.digest, "version": baseline.version},
             }
-            write_whole(self._pushed_file(run.pushed_version), json.dumps(production, indent=2))
+            self._write_json(_pushed(run.pushed_version), production)
             self.make_production(run.pushed_version)
-        return path
+        return self._store.location(name)
 
     def make_production(self, version: str) -> None:
         """Makes a version that was pushed here the production model.
@@ -109,7 +112,7 @@ class RunRegistry:
             UserError: it was not.
         """
         self.require_pushed(version)
-        write_whole(self._root / "production.json", self._pushed_file(version).read_text(encoding="utf-8"))
+        self._write_json("production.json", self._read_json(_pushed(version)))
 
     def require_pushed(self, version: str) -> None:
         """Raises UserError unless a version was pushed here."""
@@ -118,10 +121,7 @@ class RunRegistry:
 
     def pushed(self, version: str) -> ProductionModel | None:
         """The model that was pushed here as a version, or None."""
-        return _production_model(_read(self._pushed_file(version)))
-
-    def _pushed_file(self, version: str) -> Path:
-        return self._root / "pushed" / f"{version}.json"
+        return _production_model(self._read_json(_pushed(version)))
 
     def baseline(self, graph: str) -> KeptPredictions | None:
         """What a run's winner is to be compared with: the model in production, if there is one.
@@ -139,22 +139,19 @@ class RunRegistry:
             kept = tree["baseline"]
         else:
             kept = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
-        return kept and KeptPredictions(file=self._predictions_file(kept["digest"]), **kept)
+        return kept and KeptPredictions(file=self._store.location(_predictions(kept["digest"])), **kept)
 
     def runs(self) -> dict[str, Path]:
         """The files of all records by run id, oldest first."""
-        return {path.stem: path for path in sorted((self._root / "runs").glob("*.json"))}
+        files = [self._store.location(name) for name in self._store.names("runs/") if name.endswith(".json")]
+        return {file.stem: file for file in files}
 
     def span(self, fingerprint: str) -> int:
         """The number, from 1, of some data among all that were seen here; notes new ones."""
-        path = self._root / "spans.json"
-        try:
-            seen = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            seen = []
+        seen: list[str] = self._read_json("spans.json") or []
         if fingerprint not in seen:
             seen.append(fingerprint)
-            write_whole(path, json.dumps(seen, indent=2))
+            self._write_json("spans.json", seen)
         return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
@@ -162,20 +159,13 @@ class RunRegistry:
         return _production_model(self._production())
 
     def _production(self) -> Any:
-        return _read(self._root / "production.json")
+        return self._read_json("production.json")
 
     def _keep_predictions(self, file: Path) -> str:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        kept = self._predictions_file(digest)
-        if not kept.is_file():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_name(f".{kept.name}.{os.getpid()}")
-            shutil.copyfile(file, part)
-            part.replace(kept)
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        self._store.write(_predictions(digest), content)
         return digest
-
-    def _predictions_file(self, digest: str) -> Path:
-        return self._root / "predictions" / f"{digest}.parquet"
 
     def keep_statistics(self, folder: Path, *, run_id: str, schema: Path) -> KeptStatistics:
         """Copies the statistics of a successful run; the next run may be compared with them.
@@ -183,24 +173,19 @@ class RunRegistry:
         Equal statistics are kept once, so that a run on the same data finds the same folder.
         """
         digest = folder_digest(folder)
-        kept = self._root / "statistics" / digest
-        if not kept.is_dir():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_name(f".{digest}.{os.getpid()}")
-            shutil.rmtree(part, ignore_errors=True)  # what a killed run left
-            shutil.copytree(folder, part)
-            part.replace(kept)
-        last = {"digest": digest, "run_id": run_id, "schema": str(schema)}
-        write_whole(self._root / "statistics.json", json.dumps(last, indent=2))
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            name = file.relative_to(folder).as_posix()
+            self._store.write(f"statistics/{digest}/{name}", file.read_bytes())
+        self._write_json("statistics.json", {"digest": digest, "run_id": run_id, "schema": str(schema)})
+        kept = self._store.location(f"statistics/{digest}")
         return KeptStatistics(folder=kept, digest=digest, run_id=run_id, schema=schema)
 
     def previous_statistics(self) -> KeptStatistics | None:
         """Those of the last successful run, or None before the first."""
-        try:
-            tree = json.loads((self._root / "statistics.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        tree = self._read_json("statistics.json")
+        if tree is None:
             return None
-        folder = self._root / "statistics" / tree["digest"]
+        folder = self._store.location(f"statistics/{tree['digest']}")
         return KeptStatistics(**{**tree, "folder": folder, "schema": Path(tree["schema"])})
 
     def keep_trials(self, file: Path, *, backbone: str, search: str) -> None:
@@ -211,14 +196,14 @@ class RunRegistry:
             backbone: that was searched with.
             search: a digest of all that it depends on, but earlier searches.
         """
-        content = file.read_text(encoding="utf-8")
-        digest = hashlib.sha256(content.encode()).hexdigest()
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
         kept = self._searches()
         if any(entry["search"] == search for entry in kept.get(backbone, [])):
             return
-        write_whole(self._root / "trials" / f"{digest}.csv", content)
+        self._store.write(f"trials/{digest}.csv", content)
         kept.setdefault(backbone, []).append({"search": search, "digest": digest})
-        write_whole(self._root / "trials.json", json.dumps(kept, indent=2))
+        self._write_json("trials.json", kept)
 
     def trials_before(self, *, backbone: str, search: str) -> KeptTrials | None:
         """Those of the search before this one, or None.
@@ -232,21 +217,26 @@ class RunRegistry:
         if not before:
             return None
         digest = before[-1]["digest"]
-        return KeptTrials(file=self._root / "trials" / f"{digest}.csv", digest=digest)
+        return KeptTrials(file=self._store.location(f"trials/{digest}.csv"), digest=digest)
 
     def _searches(self) -> dict[str, list[dict[str, str]]]:
-        try:
-            return json.loads((self._root / "trials.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        return self._read_json("trials.json") or {}
+
+    def _read_json(self, name: str) -> Any:
+        """The content of a file, or None where there is none."""
+        content = self._store.read(name)
+        return None if content is None else json.loads(content)
+
+    def _write_json(self, name: str, tree: Any) -> None:
+        self._store.write(name, json.dumps(tree, indent=2).encode())
 
 
-def _read(file: Path) -> Any:
-    """A JSON file's content, or None where there is no file."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+def _pushed(version: str) -> str:
+    return f"pushed/{version}.json"
+
+
+def _predictions(digest: str) -> str:
+    return f"predictions/{digest}.parquet"
 
 
 def _production_model(tree: Any) -> ProductionModel | None:

@@ -1,14 +1,17 @@
-"""Writes a text file whole or not at all."""
+"""Writes a file whole or not at all."""
 
 from __future__ import annotations
 
-import os
+import uuid
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Makes the folder where it is missing; what was there before stays until all of the text is written."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Makes the folder where it is missing; what was there before stays until all of the content is written.
+
+    Others may write the same file at the same time, on other machines too: the later one stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     part.replace(path)

@@ -1,0 +1,1 @@
+"""Files that outlive a run, in a folder or in an object store."""
