@@ -44,7 +44,7 @@ def checked(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
 
 
 def hadolint(tool: Callable[[str], Path], text: str, *options: str) -> list[dict[str, Any]]:
-    command = [tool("hadolint"), "--format", "json", *options, "-"]
+    command = [str(tool("hadolint")), "--format", "json", *options, "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found

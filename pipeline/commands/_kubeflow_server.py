@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,7 +46,7 @@ _stop_runs = click.option("--stop-runs", is_flag=True, help="End a run of the sc
 @_spec
 @_on_a_server
 @_parameters
-def submit(spec: Path, given: tuple[str, ...], **where: str) -> None:
+def submit(spec: Path, given: tuple[str, ...], **where: Any) -> None:
     """Run a compiled graph on the cluster, once."""
     from pipeline.runners.kubeflow.connect import connect
     from pipeline.runners.kubeflow.read_compiled import read_compiled
@@ -67,7 +67,7 @@ def submit(spec: Path, given: tuple[str, ...], **where: str) -> None:
 @_parameters
 @click.option("--cron", help='When, in UTC: second minute hour day month weekday, such as "0 0 2 * * *".')
 @_stop_runs
-def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bool, **where: str) -> None:
+def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bool, **where: Any) -> None:
     """Run a compiled graph regularly, in place of what was scheduled under its name.
 
     The same again changes nothing. Times that were missed are not made up for, and no two runs go on at once.
@@ -95,7 +95,7 @@ def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bo
 @_on_a_server
 @_pipeline
 @_stop_runs
-def unschedule(pipeline: str | None, stop_runs: bool, **where: str) -> None:
+def unschedule(pipeline: str | None, stop_runs: bool, **where: Any) -> None:
     """Take a pipeline off its schedule."""
     from pipeline.runners.kubeflow.connect import connect
     from pipeline.runners.kubeflow.schedule import unschedule
@@ -113,7 +113,7 @@ def unschedule(pipeline: str | None, stop_runs: bool, **where: str) -> None:
 @click.option("--last", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON instead of a table.")
 @click.pass_context
-def status(ctx: click.Context, pipeline: str | None, last: int, as_json: bool, **where: str) -> None:
+def status(ctx: click.Context, pipeline: str | None, last: int, as_json: bool, **where: Any) -> None:
     """Show a pipeline's schedule and last runs; exit code 1 where the last that ended did not succeed."""
     from pipeline.commands._console import console
     from pipeline.runners.kubeflow.connect import connect

@@ -20,8 +20,8 @@ LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 
 # What a mount there would hide: the system, our code, what Kubeflow's launcher keeps artifacts and itself in.
-_TAKEN = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
-_TAKEN += ("/app", "/opt", "/tmp", "/kfp-launcher")
+_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
+_TAKEN = (*_SYSTEM, "/app", "/opt", "/tmp", "/kfp-launcher")
 _OF_THE_LAUNCHER = ("/minio", "/s3", "/gcs")
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY", re.IGNORECASE)
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -57,11 +57,14 @@ def _scalar_charts(judgement: Judgement) -> list[Chart]:
 
 def _answer_charts(judgement: Judgement) -> list[Chart]:
     charts = []
+    evaluated = judgement.reference.predictions
+    if evaluated is None:  # then there are no answers either
+        return []
     for answer in judgement.answers:
-        edges = bucket_edges(answer.name, judgement.reference.predictions)
+        edges = bucket_edges(answer.name, evaluated)
         before, now = (
             _cumulative(list(zip(edges, edges[1:], count(frame[answer.name], edges), strict=False)))
-            for frame in (judgement.reference.predictions, judgement.frame)
+            for frame in (evaluated, judgement.frame)
         )
         charts.append(_chart(answer.name, before, now, compared="evaluated images"))
     return charts

@@ -56,7 +56,9 @@ def _client_class() -> type[Any]:
     """kfp.Client, but that it asks a server once whether it has several users, and not for 25 seconds."""
     from kfp import client as kfp_client
 
-    class Client(kfp_client.Client):  # type: ignore[misc]
+    base: Any = kfp_client.Client  # which kfp types in some versions
+
+    class Client(base):
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
             # Its name depends on the version of kfp-server-api.
             (name,) = (name for name in dir(self._healthz_api) if name.endswith("get_healthz"))

@@ -164,7 +164,7 @@ _REQUESTS: dict[str, Any] = {
 }
 
 # method, path, body, HTTP status, part of the error
-REFUSED_OVER_REST = {
+REFUSED_OVER_REST: dict[str, tuple[str, str, Any, int, str]] = {
     "unknown model": ("POST", "other:predict", {"instances": [1]}, 404, "Latest(other)"),
     "unknown version": ("POST", "knet/versions/99:predict", {"instances": [1]}, 404, "Specific(knet, 99)"),
     "unknown label": ("POST", "knet/labels/beta:predict", {"instances": [1]}, 400, "Unrecognized servable"),

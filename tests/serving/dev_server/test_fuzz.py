@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -105,7 +106,7 @@ def test_malformed_messages(
     sources = [(path, message) for path, messages in valid_messages(png(51)).items() for message in messages]
     codes: Counter[grpc.StatusCode] = Counter()
     with grpc.insecure_channel(batching.address) as channel:
-        calls = {path: channel.unary_unary(path) for path, _ in sources}
+        calls: dict[str, Any] = {path: channel.unary_unary(path) for path, _ in sources}
         sent = 0
         while sent < _MESSAGES:
             chosen = [dice.choice(sources) for _ in range(min(_AT_ONCE, _MESSAGES - sent))]
@@ -178,7 +179,7 @@ def test_hostile_images_are_refused_alone(tmp_path: Path, png: Callable[[int], b
             response_deserializer=predict_pb2.PredictResponse.FromString,
         )
 
-        def future(image: bytes) -> grpc.Future:
+        def future(image: bytes) -> Any:
             request = predict_pb2.PredictRequest(model_spec={"name": "knet"})
             request.inputs["image"].CopyFrom(tf.make_tensor_proto([image], tf.string, [1]))
             return call.future(request, timeout=60)

@@ -139,7 +139,7 @@ class FakeKubeflow:
                 )
             ]
             if sorting := query.get("sort_by"):
-                name, _, order = sorting.partition(" ")
+                name, order = (*sorting.split(" "), "")[:2]
                 wanted.sort(key=lambda thing: getattr(thing, name), reverse=order == "desc")
             return self._page(wanted, field, response, query)
 
@@ -312,8 +312,10 @@ def _handler(fake: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
             if kind.startswith("multipart/"):
                 head = f"Content-Type: {kind}\n\n".encode()
                 message = email.message_from_bytes(head + data, policy=email.policy.HTTP)
-                (part,) = message.iter_parts()  # type: ignore[attr-defined]
-                return part.get_payload(decode=True).decode("utf-8")
+                (part,) = message.iter_parts()
+                content = part.get_payload(decode=True)
+                assert isinstance(content, bytes)
+                return content.decode("utf-8")
             return json.loads(data) if data else None
 
         def log_message(self, *_: Any) -> None:
