@@ -35,7 +35,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
         patient = dict(context.invocation_metadata() or ()).get(PATIENT)
-        predict = partial(self._predictor.predict, patient=patient and str(patient))
+        predict = partial(self._predictor.predict, patient=None if patient is None else str(patient))
         return await self._answer(predict, request, context, api="Predict")
 
     async def Classify(
