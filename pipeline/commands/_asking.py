@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -30,7 +31,7 @@ _OPTIONS = (
     click.option("--tls-ca", type=_FILE, help="Encrypt; PEM certificate of who vouches for the server."),
     click.option("--tls-cert", type=_FILE, help="Encrypt; PEM certificate of this client."),
     click.option("--tls-key", type=_FILE, help="The PEM key to it."),
-    click.option("--token-file", type=_FILE, help="Holds the token to send."),
+    click.option("--token-file", type=_FILE, help="Holds the token to send. Default: $KNET_TOKEN."),
 )
 
 
@@ -70,7 +71,7 @@ def _client(
         label=label,
         timeout=timeout,
         tls=Tls(tls_ca, tls_cert, tls_key) if encrypted else None,
-        token=_read_token(token_file) if token_file else None,
+        token=_read_token(token_file) if token_file else os.environ.get("KNET_TOKEN") or None,
     )
 
 

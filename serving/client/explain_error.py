@@ -20,6 +20,9 @@ def explain_error(error: Any, *, target: str, model: str, timeout: float) -> Use
     """
     details = first_line(error)
     code = grpc.StatusCode.NOT_FOUND if "servable" in details.lower() else error.code()
+    lacking = (
+        f"{target} cannot answer this about the model {model!r}: ask another version. It said: {details}"
+    )
     texts = {
         grpc.StatusCode.UNAVAILABLE: (
             f"no model server answers at {target}: start one there, or give another host:port, or the TLS it "
@@ -29,10 +32,8 @@ def explain_error(error: Any, *, target: str, model: str, timeout: float) -> Use
             f"{target} does not serve the model {model!r} ({details}): give the name, version or label it is "
             "served under"
         ),
-        grpc.StatusCode.INVALID_ARGUMENT: (
-            f"{target} cannot answer this about the model {model!r}; serve another version of it. "
-            f"It said: {details}"
-        ),
+        grpc.StatusCode.INVALID_ARGUMENT: lacking,
+        grpc.StatusCode.FAILED_PRECONDITION: lacking,  # how TF Serving says that there is no such signature
         grpc.StatusCode.DEADLINE_EXCEEDED: (
             f"{target} gave no answer within {timeout:g} seconds: give it more time"
         ),

@@ -191,7 +191,13 @@ def test_heat_maps_over_the_images(predict: Callable[..., Finished], fake: FakeM
     assert predict("in", "--explain", "in/heat").stderr.endswith("are asked about: give another\n")
 
 
-def test_whom_it_asks_and_how(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+def test_whom_it_asks_and_how(
+    predict: Callable[..., Finished], fake: FakeModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNET_TOKEN", "of-the-environment")
+    assert predict("in/a.png").code == 0
+    assert fake.metadata["authorization"] == "Bearer of-the-environment"
+    fake.requests.clear()
     Path("token").write_text("secret\n")
     done = predict("in/a.png", "--token-file", "token", "--label", "stable", "--model", "other")
     assert done.code == 0

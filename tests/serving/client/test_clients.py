@@ -126,16 +126,25 @@ def test_errors_that_are_not_the_users_pass_as_they_are(ask: Any, fake: FakeMode
 
 
 @pytest.mark.parametrize(
-    ("details", "text"),
+    ("code", "details", "text"),
     [
-        ("Unrecognized servable version label: canary", "does not serve the model 'knet'"),
-        ('Serving signature key "serving_default" not found.', "cannot answer this about the model 'knet'"),
+        (
+            "INVALID_ARGUMENT",
+            "Unrecognized servable version label: canary",
+            "does not serve the model 'knet'",
+        ),
+        ("INVALID_ARGUMENT", "input tensor alias not found in signature: x", "cannot answer this about"),
+        (
+            "FAILED_PRECONDITION",
+            'Serving signature key "x" not found.',
+            "cannot answer this about the model 'knet'",
+        ),
     ],
 )
 def test_a_refusal_that_is_not_about_images_is_told_once(
-    ask: Any, fake: FakeModelServer, details: str, text: str
+    ask: Any, fake: FakeModelServer, code: str, details: str, text: str
 ) -> None:
-    fake.failures = [(grpc.StatusCode.INVALID_ARGUMENT, details)] * 9
+    fake.failures = [(grpc.StatusCode[code], details)] * 9
     with pytest.raises(UserError, match=text):
         ask("predict", scores(8))
     assert len(fake.requests) == 1
