@@ -34,8 +34,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        patient = dict(context.invocation_metadata() or ()).get(PATIENT)
-        predict = partial(self._predictor.predict, patient=None if patient is None else str(patient))
+        predict = partial(self._predictor.predict, patient=_patient(context))
         return await self._answer(predict, request, context, api="Predict")
 
     async def Classify(
@@ -88,6 +87,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         except Refusal as refusal:
             return await context.abort(refusal.code, str(refusal))
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+
+
+def _patient(context: grpc.aio.ServicerContext) -> str | None:
+    value = dict(context.invocation_metadata() or ()).get(PATIENT)
+    return value if isinstance(value, str) else None
 
 
 def model_status(

@@ -28,7 +28,7 @@ class Reference:
     """The training images, and what the model said of those that it was evaluated on."""
 
     statistics: statistics_pb2.DatasetFeatureStatisticsList  # of the train split
-    predictions: Any | None  # a data frame of test and validation images; None where there is none
+    predictions: Any  # a data frame of test and validation images; None where there is none
     origin: str  # where they are from, in a few words
     synthetic: bool = False  # whether the training images are the synthetic samples
 

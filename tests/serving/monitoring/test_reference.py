@@ -48,7 +48,7 @@ def test_it_is_what_the_run_left_that_pushed_the_version(
 ) -> None:
     found = reference_of(VERSION, workspace)
     assert found.statistics == training
-    assert found.predictions is not None and len(found.predictions) == len(predictions)
+    assert len(found.predictions) == len(predictions)
     assert (found.origin, found.synthetic) == ("run 20240131-120000", False)
 
 
@@ -75,7 +75,7 @@ def test_a_version_that_no_run_pushed_is_an_error(workspace: Workspace) -> None:
 
 def test_what_the_user_names_is_read(statistics_folder: Path, predictions_file: Path, training: Any) -> None:
     found = given_reference(statistics_folder, predictions_file)
-    assert found.statistics == training and len(found.predictions) == 200  # type: ignore[arg-type]
+    assert found.statistics == training and len(found.predictions) == 200
     assert given_reference(statistics_folder, None).predictions is None
 
 
