@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from kfp.client import client
 from pipeline.config import load_config
 from pipeline.errors import UserError
 from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline, compile_spec
+
+_PRODUCTION = Path(__file__).resolve().parents[4] / "k8s" / "overlays" / "production" / "knet.yaml"
+_GOLDEN = Path(__file__).with_name("production.golden.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +97,48 @@ def test_every_node_carries_its_code_digest(spec: dict[str, Any]) -> None:
 def test_the_columns_of_a_manifest_must_be_named() -> None:
     with pytest.raises(UserError, match=r"kubeflow\.data_source is a manifest"):
         compile_spec(load_config("demo", ["kubeflow.data_source=/data/m.csv"]))
+
+
+def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:
+    """A change of the graph shows in the golden file: UPDATE_GOLDEN=1 writes it anew."""
+    compile_pipeline(load_config(_PRODUCTION), tmp_path / "pipeline.yaml")
+    text = _summary(*yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text("utf-8")))
+    if os.environ.get("UPDATE_GOLDEN"):
+        _GOLDEN.write_text(text, "utf-8")
+    assert text == _GOLDEN.read_text("utf-8")
+
+
+def _summary(spec: dict[str, Any], platform: dict[str, Any]) -> str:
+    """What is ours to decide of a compiled graph, which is the same whatever TFX compiled it."""
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    nodes = {}
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        label = spec["components"][task["componentRef"]["name"]]["executorLabel"]
+        container = spec["deploymentSpec"]["executors"][label]["container"]
+        inputs = task.get("inputs", {})
+        nodes[name] = {
+            "after": task.get("dependentTasks", []),
+            "artifacts": {key: _source(value) for key, value in inputs.get("artifacts", {}).items()},
+            "cached": task.get("cachingOptions", {}).get("enableCache", False),
+            "container": {key: container[key] for key in ("image", "command", "env", "resources")},
+            "parameters": {key: _source(value) for key, value in inputs.get("parameters", {}).items()},
+            "pod": pods[label],
+            "retries": task["retryPolicy"]["maxRetryCount"],
+        }
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    summary = {"root": spec["defaultPipelineRoot"], "parameters": parameters, "nodes": nodes}
+    # Digests of code change with every line of it.
+    return re.sub("[0-9a-f]{64}", "<digest>", yaml.safe_dump(summary, width=110))
+
+
+def _source(given: dict[str, Any]) -> Any:
+    """Where a task has an input from, or its constant value."""
+    match given:
+        case {"taskOutputArtifact": {"producerTask": node, "outputArtifactKey": key}}:
+            return f"{node}: {key}"
+        case {"taskOutputParameter": {"producerTask": node, "outputParameterKey": key}}:
+            return f"{node}: {key}"
+        case {"componentInputParameter": name}:
+            return f"parameter of the run: {name}"
+        case _:
+            return given["runtimeValue"]["constant"]
