@@ -30,9 +30,10 @@ def test_its_size_is_known(image: Any, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_it_says_what_it_is_and_who_runs_it(image: Any) -> None:
-    config = image.config()["Config"]
+    found = image.config()
+    config = found["Config"]
     assert config["User"] == "10001:10001"
-    assert config["Healthcheck"]["Test"] == ["CMD", "knet", "--version"]
+    assert found["Healthcheck"]["Test"] == ["CMD", "knet", "--version"]
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == "breakhis-knet"
     assert len(labels["org.opencontainers.image.revision"]) == 40
