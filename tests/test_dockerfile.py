@@ -26,8 +26,9 @@ def checked(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
     (folder / "bad").mkdir()
     bad = re.sub(r"^(USER|HEALTHCHECK) .*\n", "", text, flags=re.M)
     (folder / "bad" / "Dockerfile").write_text(bad, "utf-8")
+    options = ["--skip-download", "--framework", "dockerfile", "--output", "json", "-d", str(folder)]
     done = subprocess.run(
-        [tool("checkov"), "--skip-download", "--framework", "dockerfile", "--output", "json", "-d", folder],
+        [str(tool("checkov")), *options],
         env={**os.environ, "BC_SKIP_MAPPING": "TRUE"},
         capture_output=True,
         text=True,

@@ -36,9 +36,9 @@ _ROUNDS = ({"left": 1, "right": 2}, {"again": 2})  # the seed by run
 def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
     show = local.NodeDisplay.started
 
-    def started(display: local.NodeDisplay, node: str) -> None:
+    def started(self: local.NodeDisplay, node: str) -> None:
         meeting.wait(_MEET_SECONDS)
-        show(display, node)
+        show(self, node)
 
     local.NodeDisplay.started = started  # type: ignore[method-assign,assignment]
     schema = schema_file(config, data, Workspace(config.output))
