@@ -9,11 +9,10 @@ from pipeline.config import Config
 
 
 def published_config(config: Config) -> dict[str, Any]:
-    """All that decides the figures, as JSON can hold it, without the places of files on this machine."""
+    """All that decides the figures, as JSON can hold it, without places of files and servers."""
     places = {"source", "root", "schema_file"}
-    tree = config.model_dump(
-        mode="json", exclude={"output": True, "kubeflow": True, "beam": True, "data": places}
-    )
+    elsewhere = dict.fromkeys(("output", "metadata", "kubeflow", "beam"), True)
+    tree = config.model_dump(mode="json", exclude={**elsewhere, "data": places})
     for candidate in tree["candidates"].values():
         candidate["weights"] = Path(candidate["weights"]).name
     return tree
