@@ -40,7 +40,7 @@ def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
         meeting.wait(_MEET_SECONDS)
         show(self, node)
 
-    local.NodeDisplay.started = started  # type: ignore[method-assign,assignment]
+    local.NodeDisplay.started = started  # type: ignore[method-assign]
     schema = schema_file(config, data, Workspace(config.output))
     console = Console(file=sys.stderr)
     nodes = local.run_down_to(["ImportSchemaGen"], config, data, schema=schema, console=console)
