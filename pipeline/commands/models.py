@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.registry import RunRegistry
     from pipeline.workspace import Workspace
 
+_NOTICE = 3.0  # seconds; TF Serving, as `knet serve` starts it, looks at the labels every two
+
 
 @click.group("models")
 def command() -> None:
@@ -65,7 +67,7 @@ def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[s
     workspace, registry = _opened(preset, file, overrides)
     target = rollback_target(workspace.served, to)
     registry.require_pushed(str(target))
-    withdrawn = rollback(workspace.served, target)
+    withdrawn = rollback(workspace.served, target, notice=_NOTICE)
     registry.make_production(str(target))
     click.echo(f"version {target} is served")
     if withdrawn:

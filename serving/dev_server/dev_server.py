@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -198,8 +199,13 @@ class DevServer:
         while True:
             await asyncio.sleep(self._options.poll_seconds)
             try:
-                await self._models.update()
                 latest = self._read_config()
+                if latest != read:
+                    # Labels leave a version before it goes, and come to a new one when it is loaded.
+                    with contextlib.suppress(Refusal):
+                        await self._models.reload(latest)
+                        read = latest
+                await self._models.update()
                 if latest != read:
                     await self._models.reload(latest)
                     read = latest

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from serving.dev_server.refusal import invalid
-from serving.dev_server.tensors import array_of, proto_of
+from serving.dev_server.tensors import array_of, filled, proto_of
 
 Inputs = Mapping[str, Any]  # TensorInfos by alias
 _BYTES_SUFFIX = "_bytes"  # outputs so named are bytes, others text
@@ -163,12 +163,7 @@ def _array(name: str, value: Any, dtype: tf.DType) -> NDArray[Any]:
         first = first[0] if first else None
     flat: list[Any] = []
     _flatten(value, shape, dtype, flat)
-    array = np.empty(len(flat), dtype.as_numpy_dtype)
-    try:
-        array[:] = flat
-    except OverflowError:
-        raise invalid(f"JSON Value of input {name} is out of the range of {dtype.name}") from None
-    return array.reshape(shape)
+    return filled(name, flat, dtype.as_numpy_dtype).reshape(shape)
 
 
 def _flatten(value: Any, shape: list[int], dtype: tf.DType, flat: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from serving.dev_server.refusal import invalid
 
 # A few values may stand for a large tensor, whose last one repeats; up to here.
 _REPEATED = 2**20  # elements
+_DIMENSIONS = 32  # the most that every release of NumPy has
 
 # The field of a TensorProto that holds the values of a type.
 _FIELDS = {
@@ -39,16 +41,15 @@ def array_of(name: str, proto: tensor_pb2.TensorProto) -> NDArray[Any]:
     """
     field = _FIELDS.get(proto.dtype)
     sizes = [dim.size for dim in proto.tensor_shape.dim]
-    if field is None or proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+    strange = proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or len(sizes) > _DIMENSIONS
+    if field is None or strange:
         raise invalid(f"tensor parsing error: {name}")
     wanted = math.prod(sizes)
     dtype = tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype
     if proto.tensor_content and field != "string_val":
         values = np.frombuffer(proto.tensor_content, dtype) if _whole(proto, dtype) else np.empty(0, dtype)
     else:
-        sent = getattr(proto, field)
-        values = np.empty(len(sent), dtype)
-        values[:] = _within(name, sent, values.dtype)
+        values = filled(name, getattr(proto, field), dtype)
         if values.size and values.size < wanted <= _REPEATED:
             values = np.pad(values, (0, wanted - values.size), "edge")
     if values.size != wanted:
@@ -74,10 +75,17 @@ def _whole(proto: tensor_pb2.TensorProto, dtype: Any) -> bool:
     return len(proto.tensor_content) % np.dtype(dtype).itemsize == 0
 
 
-def _within(name: str, values: Any, dtype: np.dtype[Any]) -> Any:
-    """The values, all of which the type can hold; small integers are sent as larger ones."""
-    if dtype.kind in "iu" and len(values):
-        limits = np.iinfo(dtype)
+def filled(name: str, values: Sequence[Any], dtype: Any) -> NDArray[Any]:
+    """An array of values that were sent for an input; small integers come as larger ones.
+
+    Raises:
+        Refusal: the type cannot hold one of them.
+    """
+    array = np.empty(len(values), dtype)
+    if array.dtype.kind in "iu" and len(values):
+        limits = np.iinfo(array.dtype)
         if min(values) < limits.min or max(values) > limits.max:
-            raise invalid(f"tensor parsing error: {name}")
-    return values
+            raise invalid(f"tensor parsing error: {name} has a value beyond {array.dtype.name}")
+    with np.errstate(over="ignore"):  # a double that no float holds is infinite
+        array[:] = values
+    return array

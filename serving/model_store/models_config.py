@@ -22,10 +22,14 @@ _HEADER = (
 )
 
 
-def write_models_config(base_path: Path) -> Path:
+def write_models_config(base_path: Path, *, leaving: Collection[int] = ()) -> Path:
     """Brings the file up to date with the versions that are there, and returns it.
 
     It is made from `serving/config/models.config` where there is none.
+
+    Args:
+        base_path: the served folder.
+        leaving: versions that will not be there much longer, and get no label.
 
     Raises:
         UserError: the file cannot be read, or has not one model.
@@ -33,7 +37,7 @@ def write_models_config(base_path: Path) -> Path:
     file = base_path / NAME
     config = read_models_config(file if file.is_file() else _template())
     (model,) = config.model_config_list.config
-    labels = next_labels(model.version_labels, complete_versions(base_path))
+    labels = next_labels(model.version_labels, set(complete_versions(base_path)) - set(leaving))
     model.base_path = str(base_path.resolve())
     model.version_labels.clear()
     model.version_labels.update(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -28,7 +29,7 @@ def rollback_target(base_path: Path, to: int | None = None) -> int:
     return to
 
 
-def rollback(base_path: Path, target: int) -> list[int]:
+def rollback(base_path: Path, target: int, *, notice: float = 0) -> list[int]:
     """Makes a version the newest that servers see, by withdrawing the newer ones; returns these.
 
     A withdrawn version is brought back. At every moment there is a version to serve.
@@ -36,13 +37,16 @@ def rollback(base_path: Path, target: int) -> list[int]:
     Args:
         base_path: the served folder.
         target: a version of `rollback_target`.
+        notice: seconds between the labels' leaving the newer versions and these versions' going; without,
+            a server that looks at the model config rarely may have a label without a version for as long.
     """
     with locked(base_path):
         if target in withdrawn_versions(base_path):
             restore(base_path, target)
         versions = complete_versions(base_path)
         newer = [version for version in versions if version > target]
+        write_models_config(base_path, leaving=newer)
+        time.sleep(notice)
         for version in reversed(newer):
             withdraw(versions[version])
-        write_models_config(base_path)
     return newer

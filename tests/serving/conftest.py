@@ -57,6 +57,11 @@ class TinyModel(tf.Module):
         """Add rows of numbers: a signature with two inputs."""
         return {"sum": a + b, "name_bytes": tf.repeat([b"\xff"], tf.shape(a)[0])}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.uint8, name="n")])
+    def count(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Add one to small whole numbers."""
+        return {"next": n + tf.constant(1, tf.uint8)}
+
     def _brightness(self, image: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(tf.io.decode_png(image, channels=3), tf.float32)) / self.white
 
@@ -69,6 +74,7 @@ def save_tiny_model(folder: Path) -> None:
         features.CLASSIFY_SIGNATURE: model.classify,
         "double": model.double,
         "add": model.add,
+        "count": model.count,
     }
     tf.saved_model.save(model, str(folder), signatures=signatures)
     set_method_name(folder, signature="classify", method=tf.saved_model.CLASSIFY_METHOD_NAME)

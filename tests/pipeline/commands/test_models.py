@@ -18,7 +18,9 @@ from serving.versions import newest_version
 
 
 @pytest.fixture
-def knet(tmp_path: Path) -> Callable[..., Result]:
+def knet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr("pipeline.commands.models._NOTICE", 0.0)
+
     def knet(*arguments: str) -> Result:
         command = ["models", *arguments, "--set", f"output={tmp_path}"]
         return CliRunner().invoke(cli, command, catch_exceptions=False)

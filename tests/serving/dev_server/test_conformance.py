@@ -180,6 +180,14 @@ REFUSED_OVER_REST: dict[str, tuple[str, str, Any, int, str]] = {
     "both kinds of inputs": ("POST", "knet:predict", {"inputs": 1, "instances": [1]}, 400, "only one of"),
     "no instance": ("POST", "knet:predict", {"instances": []}, 400, "'instances'"),
     "wrong type": ("POST", "knet:predict", {"instances": [1]}, 400, "is not of expected type: string"),
+    "a number that the type cannot hold": (
+        *("POST", "knet:predict", {"signature_name": "count", "inputs": [256]}),
+        *(400, "n has a value beyond uint8"),
+    ),
+    "a fraction where whole numbers are": (
+        *("POST", "knet:predict", {"signature_name": "count", "inputs": [1.5]}),
+        *(400, "is not of expected type: uint8"),
+    ),
     "damaged base64": ("POST", "knet:predict", {"instances": [{"b64": "!"}]}, 400, "Unable to base64 decode"),
     "undecodable image": ("POST", "knet:predict", {"instances": ["a"]}, 400, "Unknown image file format"),
     "ragged lists": (

@@ -73,6 +73,12 @@ def test_several_inputs(ask: Ask) -> None:
     assert outputs["sum"] == [[4.0, 6.0], [12.0, 14.0]]
 
 
+def test_whole_numbers(ask: Ask) -> None:
+    assert ask("knet:predict", {"signature_name": "count", "instances": [1, 254]}) == {
+        "predictions": [2, 255]
+    }
+
+
 def test_tokens_that_json_lacks(ask: Ask) -> None:
     body = {"signature_name": "double", "inputs": [math.nan, -math.inf]}
     outputs = ask("knet:predict", body)["outputs"]

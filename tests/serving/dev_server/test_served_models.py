@@ -235,7 +235,7 @@ def test_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path], save
             return False
 
         assert come_true(canary=second, stable=first)
-        rollback(base, first)
+        rollback(base, first, notice=1)
         assert come_true(canary=first, stable=first)
 
 

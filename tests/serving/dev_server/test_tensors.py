@@ -52,6 +52,7 @@ def test_the_last_value_stands_for_those_that_are_left_out() -> None:
         {"dtype": "DT_FLOAT", "tensor_shape": {"unknown_rank": True}, "float_val": [1]},
         {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": 1}]}, "tensor_content": b"123"},
         {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": 1}]}, "float_val": [1, 2]},
+        {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": 1}] * 1000}, "float_val": [1]},
         {"dtype": "DT_UINT8", "tensor_shape": {"dim": [{"size": 1}]}, "int_val": [256]},
         {"dtype": "DT_RESOURCE", "tensor_shape": {}},
         {"dtype": 9999},
