@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from pipeline import features
 _BUCKETS: Final = 10
 _SPLITS: Final = 400  # of the patients into halves
 _SEED: Final = 0
+_STEP: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def measure_answer_drift(frame: Any, *, predictions: Any) -> list[AnswerDrift]:
     """Compares histograms of score and distance, as far as the predictions have them.
 
     The threshold is the largest distance between two halves of the evaluated patients, over 400 random
-    halves of each class: what other patients of the same kind would do. It needs two patients of each class.
+    halves of each class, rounded up to the next 0.05, as the schema's are: what other patients of the same
+    kind would do. It needs two patients of each class.
 
     Args:
         frame: answers, as `LoggedRequests` has them.
@@ -85,4 +88,4 @@ def _between_halves(name: str, predictions: Any, edges: NDArray[np.floating]) ->
             for half in range(2):
                 halves[half] += patients[order[half::2]].sum(axis=0)
         distances.append(divergence(*halves))
-    return max(distances)
+    return _STEP * max(math.ceil(max(distances) / _STEP), 1)

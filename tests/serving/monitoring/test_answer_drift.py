@@ -62,6 +62,15 @@ def test_patients_who_differ_allow_a_larger_distance(predictions: pd.DataFrame, 
     assert alike is not None and apart is not None and apart > 2 * alike
 
 
+def test_a_model_that_says_the_same_of_every_patient_may_say_so_of_nearly_every_served_image(
+    predictions: pd.DataFrame, answers: Any
+) -> None:
+    frame = answers().assign(**{features.SCORE: 0.55})
+    frame.loc[0, features.SCORE] = 0.65
+    found, _ = measure_answer_drift(frame, predictions=predictions.assign(**{features.SCORE: 0.55}))
+    assert found.threshold == 0.05 and 0 < found.value < 0.05
+
+
 def test_too_few_patients_are_not_judged(predictions: pd.DataFrame, answers: Any) -> None:
     few = predictions[predictions[features.PATIENT].isin(["patient-0", "patient-1", "patient-2"])]
     for answer in measure_answer_drift(answers(scores=(0.99, 0.99), distance=99.0), predictions=few):
