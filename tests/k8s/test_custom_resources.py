@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,7 +54,9 @@ def test_the_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None
     assert spec["taskManager"]["replicas"] > 0  # which standalone mode needs
     assert all(isinstance(value, str) for value in spec["flinkConfiguration"].values())
     job_server = _only(objects, "flink", "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    assert job_server["image"].startswith("apache/beam_flink1.19_job_server:")
+    lock = (Path(__file__).resolve().parents[2] / "requirements" / "current.lock").read_text("utf-8")
+    beam = re.search(r"^apache-beam==([\d.]+)", lock, re.MULTILINE)
+    assert beam and job_server["image"] == f"apache/beam_flink1.19_job_server:{beam[1]}"
     assert "--flink-master=knet-flink-rest:8081" in job_server["args"]  # which the operator names after it
 
 
