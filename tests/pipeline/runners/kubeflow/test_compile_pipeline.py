@@ -110,25 +110,36 @@ def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:
 
 def _summary(spec: dict[str, Any], platform: dict[str, Any]) -> str:
     """What is ours to decide of a compiled graph, which is the same whatever TFX compiled it."""
-    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    nodes = {}
-    for name, task in spec["root"]["dag"]["tasks"].items():
-        label = spec["components"][task["componentRef"]["name"]]["executorLabel"]
-        container = spec["deploymentSpec"]["executors"][label]["container"]
-        inputs = task.get("inputs", {})
-        nodes[name] = {
-            "after": task.get("dependentTasks", []),
-            "artifacts": {key: _source(value) for key, value in inputs.get("artifacts", {}).items()},
-            "cached": task.get("cachingOptions", {}).get("enableCache", False),
-            "container": {key: container[key] for key in ("image", "command", "env", "resources")},
-            "parameters": {key: _source(value) for key, value in inputs.get("parameters", {}).items()},
-            "pod": pods[label],
-            "retries": task["retryPolicy"]["maxRetryCount"],
-        }
+    trees = (spec["root"], *spec["components"].values())
+    tasks = {name: task for tree in trees for name, task in tree.get("dag", {}).get("tasks", {}).items()}
     parameters = spec["root"]["inputDefinitions"]["parameters"]
+    nodes = {name: _node(task, spec, platform) for name, task in tasks.items()}
     summary = {"root": spec["defaultPipelineRoot"], "parameters": parameters, "nodes": nodes}
     # Digests of code change with every line of it.
     return re.sub("[0-9a-f]{64}", "<digest>", yaml.safe_dump(summary, width=110))
+
+
+def _node(task: dict[str, Any], spec: dict[str, Any], platform: dict[str, Any]) -> dict[str, Any]:
+    component = spec["components"][task["componentRef"]["name"]]
+    inputs = task.get("inputs", {})
+    node = {
+        "after": task.get("dependentTasks", []),
+        "artifacts": {key: _source(value) for key, value in inputs.get("artifacts", {}).items()},
+        "parameters": {key: _source(value) for key, value in inputs.get("parameters", {}).items()},
+    }
+    if "triggerPolicy" in task:
+        node["when"] = task["triggerPolicy"]
+    if "dag" in component:
+        return {**node, "holds": sorted(component["dag"]["tasks"])}
+    label = component["executorLabel"]
+    container = spec["deploymentSpec"]["executors"][label]["container"]
+    return {
+        **node,
+        "cached": task.get("cachingOptions", {}).get("enableCache", False),
+        "container": {key: container[key] for key in ("image", "command", "env", "resources")},
+        "pod": platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label],
+        "retries": task["retryPolicy"]["maxRetryCount"],
+    }
 
 
 def _source(given: dict[str, Any]) -> Any:
@@ -140,5 +151,7 @@ def _source(given: dict[str, Any]) -> Any:
             return f"{node}: {key}"
         case {"componentInputParameter": name}:
             return f"parameter of the run: {name}"
+        case {"runtimeValue": {"constant": value}}:
+            return value
         case _:
-            return given["runtimeValue"]["constant"]
+            return given
