@@ -21,9 +21,10 @@ from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
 from pipeline.candidate import Candidate
-from pipeline.config import BackboneName, CalibrationConfig, Config, OodConfig
+from pipeline.config import CalibrationConfig, Config, OodConfig
 from pipeline.digest import code_digest, file_digest
 from pipeline.registry import KeptPredictions, KeptStatistics, KeptTrials
+from pipeline.searches import searched_backbones, tuner_id
 
 
 def create_pipeline(
@@ -207,18 +208,6 @@ def create_pipeline(
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(beam_args),
     )
-
-
-def searched_backbones(config: Config) -> list[BackboneName]:
-    """Those that a search is made on."""
-    if config.tuning is None:
-        return []
-    return list(config.candidates) if config.tuning.scope == "backbone" else [config.tuning.backbone]
-
-
-def tuner_id(config: Config, backbone: str) -> str:
-    """The name of the node that searches on a backbone."""
-    return f"Tuner-{backbone}" if config.tuning and config.tuning.scope == "backbone" else "Tuner"
 
 
 def _tuner(

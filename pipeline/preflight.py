@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.registry import RunRegistry
 from pipeline.run_record import Data
 from pipeline.sample_data import MARKER, is_synthetic, write_sample_data
+from pipeline.store.object_uri import object_uri
 from pipeline.tuning.grouped_folds import check_patients
 from pipeline.workspace import Workspace
 
@@ -66,13 +67,16 @@ def check_split_file(config: Config) -> None:
         raise UserError(f"data.split.file: no such file: {file}; name a split file or an official fold")
 
 
-def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> Data:
+def prepare_data(
+    config: Config, *, registry: RunRegistry | None = None, progress: Callable[[str], object] = str
+) -> Data:
     """Checks names and splits; writes the synthetic sample images first where no source is given.
 
     Images are not decoded yet: ExampleGen judges them.
 
     Args:
         config: the experiment.
+        registry: that numbers data sets; none means the one in the configuration's output.
         progress: is told how far it is.
 
     Raises:
@@ -80,8 +84,8 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
     """
     source = config.data.source or _sample_data(config)
     catalog = read_catalog(
-        source.resolve(),  # one spelling, however the source was named: it is in the cache key
-        root=config.data.root and config.data.root.resolve(),
+        _resolved(source),  # one spelling, however the source was named: it is in the cache key
+        root=config.data.root and _resolved(config.data.root),
         classes=config.data.classes,
         keep_duplicate_slides=config.data.keep_duplicate_slides,
     )
@@ -104,7 +108,7 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         source=catalog.location,
         root=catalog.source.location if catalog.manifest else None,
         fingerprint=digest,
-        span=RunRegistry(workspace.registry).span(digest),
+        span=(registry or RunRegistry(workspace.registry)).span(digest),
         synthetic=_is_synthetic(catalog),
         patients={name: patients[name] for name in features.SPLITS},
         images={name: images[name] for name in features.SPLITS},
@@ -114,6 +118,10 @@ def prepare_data(config: Config, *, progress: Callable[[str], object] = str) -> 
         split_notes=split.notes,
         split_sha256=split.sha256,
     )
+
+
+def _resolved(location: Path) -> Path:
+    return location if object_uri(location) else location.resolve()
 
 
 def check_slices(config: Config, catalog: Catalog) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +72,71 @@ def shared_data() -> Path:
     if not _SHARED_DATA.is_dir():
         pytest.skip(f"no test data: {_SHARED_DATA} is missing")
     return _SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket on a real server of S3, SeaweedFS, to which the environment has the keys."""
+    folder = tmp_path_factory.mktemp("s3")
+    keys = {"accessKey": "knet", "secretKey": "knet-of-the-tests"}
+    identity = {"name": "knet", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+    ports = dict(zip(("master", "volume", "filer", "s3"), _free_ports(4), strict=True))
+    command = [
+        *(
+            str(tool("weed")),
+            "server",
+            f"-dir={folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+        ),
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+        *(f"-{name}.port.grpc={port + 1}" for name, port in ports.items()),
+        *(f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
+    ]
+    with pytest.MonkeyPatch.context() as patch, (folder / "log.txt").open("wb") as log:
+        patch.setenv("AWS_ACCESS_KEY_ID", keys["accessKey"])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", keys["secretKey"])
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports['s3']}")
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        try:
+            _make_bucket("knet", server, deadline=time.monotonic() + 90)
+            yield "s3://knet"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of which the next one is free too."""
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(found) < count:
+            one, other = (held.enter_context(socket.socket()) for _ in range(2))
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                other.bind(("127.0.0.1", port + 1))
+                found.append(port)
+    return found
+
+
+def _make_bucket(name: str, server: subprocess.Popen[bytes], *, deadline: float) -> None:
+    """Waits until the server makes it."""
+    import boto3
+
+    while True:
+        try:
+            boto3.client("s3").create_bucket(Bucket=name)
+            boto3.client("s3").put_object(Bucket=name, Key="probe", Body=b"")
+            return
+        except Exception:  # it is starting, in many stages
+            assert server.poll() is None and time.monotonic() < deadline, "SeaweedFS does not start"
+            time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")

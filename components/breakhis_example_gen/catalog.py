@@ -16,6 +16,7 @@ from components.breakhis_example_gen.sources.folder import Folder
 from components.breakhis_example_gen.sources.open_source import open_source
 from components.breakhis_example_gen.sources.source import Source
 from pipeline.errors import UserError
+from pipeline.store.object_uri import object_uri
 
 # What file managers and archivers leave behind; hidden files and folders are passed over too.
 _IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
@@ -72,6 +73,11 @@ def read_catalog(
         UserError: the data are missing or laid out otherwise, hold no image, or a manifest is wrong.
     """
     if location.suffix.lower() == ".csv":
+        if object_uri(location):
+            raise UserError(
+                f"{object_uri(location)}: a manifest must be on a disk; its images may be in an object "
+                "store, which data.root names"
+            )
         manifest = location.resolve()
         source = open_source(root or manifest.parent)
         sizes = read_manifest(manifest, source, classes=classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfx.types import artifact_utils
 from components.data_gate.finding import table
 from components.data_gate.judge import Judgement, judge
 from pipeline.errors import UserError
+from pipeline.store.local_copy import local_copy
 
 
 class Executor(base_executor.BaseExecutor):
@@ -32,13 +34,14 @@ class Executor(base_executor.BaseExecutor):
         """
         folders = {name: Path(artifact_utils.get_single_uri(input_dict[name])) for name in input_dict}
         previous = exec_properties["previous_statistics"]
-        judgement = judge(
-            anomalies=folders["anomalies"],
-            statistics=folders["statistics"],
-            schema=folders["schema"] / "schema.pbtxt",
-            previous=Path(previous) if previous else None,
-            classes=json.loads(exec_properties["classes"]),
-        )
+        with local_copy(previous) if previous else nullcontext() as drifted_from:
+            judgement = judge(
+                anomalies=folders["anomalies"],
+                statistics=folders["statistics"],
+                schema=folders["schema"] / "schema.pbtxt",
+                previous=drifted_from,
+                classes=json.loads(exec_properties["classes"]),
+            )
         if judgement.findings:
             raise UserError(_message(judgement))
         artifact_utils.get_single_instance(output_dict["verdict"]).value = {

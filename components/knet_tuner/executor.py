@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from pipeline.candidate import Candidate
 from pipeline.config import TuningConfig
 from pipeline.digest import code_digest, text_digest
+from pipeline.store.local_copy import local_copy
 from pipeline.tuning.fold_evaluation import FoldEvaluation
 from pipeline.tuning.run_search import run_search
 from pipeline.tuning.search_plan import SearchPlan
@@ -48,10 +49,14 @@ def _plan(examples: list[types.Artifact], properties: dict[str, Any]) -> SearchP
     candidate = Candidate.model_validate_json(properties["candidate"])
     tuning = TuningConfig.model_validate_json(properties["tuning"])
     previous = properties["previous_trials"]
+    warm: tuple[dict[str, Any], ...] = ()
+    if previous:
+        with local_copy(previous) as file:
+            warm = warm_values(file, tuning, candidate)
     return SearchPlan(
         candidate=candidate,
         tuning=tuning,
-        warm=warm_values(Path(previous), tuning, candidate) if previous else (),
+        warm=warm,
         evaluation=f"{FoldEvaluation.__module__}:{FoldEvaluation.__name__}",
         arguments={
             "train_files": [f"{uri}/*" for uri in artifact_utils.get_split_uris(examples, _SPLIT)],

@@ -51,7 +51,7 @@ class ModelGate(base_component.BaseComponent):
             evaluation: the ModelSelector's output.
             rules: as `rules.Rules` takes them.
             classes: their names, in the order of the labels.
-            baseline: of the model in production. Without a digest, the file need not be there yet.
+            baseline: of the model in production.
             seed: of the bootstrap.
         """
         super().__init__(

@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 from components.model_gate.rules import Rules, judge
 from pipeline import features
 from pipeline.evaluation.predictions import FOLDER, read_predictions
+from pipeline.store.local_copy import local_copy
 
 
 class Executor(base_executor.BaseExecutor):
@@ -38,7 +39,7 @@ class Executor(base_executor.BaseExecutor):
             _of_test(predictions),
             Rules(**json.loads(exec_properties["rules"])),
             classes=json.loads(exec_properties["classes"]),
-            baseline=_baseline(exec_properties["baseline"], known=bool(exec_properties["baseline_digest"])),
+            baseline=_baseline(exec_properties["baseline"]),
             version=exec_properties["baseline_version"],
             seed=exec_properties["seed"],
         )
@@ -54,11 +55,12 @@ class Executor(base_executor.BaseExecutor):
             logging.getLogger(__name__).warning("%s is refused: %s", winner, "; ".join(verdict.reasons))
 
 
-def _baseline(path: str, *, known: bool) -> Any:
-    """None where there is no model in production: where no path is given, or nothing is there yet."""
-    if not path or not (known or Path(path).exists()):
+def _baseline(location: str) -> Any:
+    """None where there is no model in production."""
+    if not location:
         return None
-    return _of_test(read_predictions(Path(path)))
+    with local_copy(location) as file:
+        return _of_test(read_predictions(file))
 
 
 def _of_test(predictions: Any) -> Any:

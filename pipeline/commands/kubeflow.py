@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -41,20 +42,9 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
-    remembering = {
-        "data_gate.drift": config.data_gate.drift,
-        "tuning.warm_start": config.tuning and config.tuning.warm_start,
-    }
-    for field in (name for name, wanted in remembering.items() if wanted):
-        click.echo(f"note: {field} has no effect there yet: nothing is remembered between runs", err=True)
     for field in config.kubeflow.kept_nowhere:
         place = getattr(config.kubeflow, field)
         click.echo(f"note: kubeflow.{field}, {place}, is on no volume: it goes with the container", err=True)
-    if config.gate.margin is not None and not config.kubeflow.baseline:
-        click.echo(
-            "note: gate.margin has no effect there: kubeflow.baseline names no predictions to compare with",
-            err=True,
-        )
 
 
 @command.command()
@@ -67,7 +57,18 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     show_default=True,
     help="Where buckets, the cache and the logs are kept.",
 )
-def simulate(spec: Path, data: Path | None, root: Path) -> None:
+@click.option(
+    "--param", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the run, such as epochs=5."
+)
+@click.option(
+    "--store",
+    metavar="s3://BUCKET/FOLDER",
+    help="Keep artifacts in a real object store; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it.",
+)
+@click.option("--endpoint", metavar="URL", help="Of the server of S3, where it is not Amazon's.")
+def simulate(
+    spec: Path, data: Path | None, root: Path, given: tuple[str, ...], store: str | None, endpoint: str | None
+) -> None:
     """Run a compiled graph on this machine as a cluster would, a process for each container.
 
     The paths in the spec, such as that of the schema, must be there on this machine too.
@@ -77,17 +78,24 @@ def simulate(spec: Path, data: Path | None, root: Path) -> None:
 
     import yaml
 
+    from pipeline.runners.kubeflow.run_parameters import run_parameters
     from pipeline.runners.kubeflow.simulator import NodeResult, Simulator
 
-    document = next(yaml.safe_load_all(spec.read_text(encoding="utf-8")))
+    document, platform = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
+    values = run_parameters(document, given)
     if data:
-        document["root"]["inputDefinitions"]["parameters"]["data_source"]["defaultValue"] = str(
-            data.absolute()
-        )
+        values["data_source"] = str(data.absolute())
+    if endpoint:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
     start = time.monotonic()
 
     def tell(result: NodeResult) -> None:
         click.echo(f"{time.monotonic() - start:7.1f} s  {result.node}: {result.state}")
 
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    Simulator(root, run_id=run_id, told=tell).run(document, pipeline_root=document["defaultPipelineRoot"])
+    Simulator(root, run_id=run_id, real_buckets=store is not None, told=tell).run(
+        document,
+        pipeline_root=store or document["defaultPipelineRoot"],
+        platform=platform,
+        parameters=values,
+    )

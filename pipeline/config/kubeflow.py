@@ -126,7 +126,8 @@ class KubeflowConfig(Section):
     # likewise, and writable: a folder that outlives a container, or a killed training begins anew
     checkpoints: str = "/data/checkpoints"
     cache_root: str = "/cache/feature-maps"  # likewise; on a volume, or every training computes its own
-    baseline: str = ""  # likewise: predictions (Parquet) of the model in production, for gate.margin
+    # what runs leave for later ones, and their reports: a folder on a volume, or s3://bucket/folder; likewise
+    registry: str = Field("/data/registry", pattern=r"^(/|s3://[^/]|gs://[^/])")
     push_folder: str = "/models/knet"  # likewise; TF Serving's model base path, on a volume
     tuner_pods: bool = False  # the search runs in the pods of k8s/tuner, not in the Tuner's own
     # a folder on a volume that the pods of a search, and Beam's workers elsewhere, have at the same path
@@ -191,8 +192,9 @@ class KubeflowConfig(Section):
         mounts = [volume.mount_path for volume in self.volumes]
         return [
             field
-            for field in ("checkpoints", "cache_root", "push_folder")
-            if not any(PurePosixPath(getattr(self, field)).is_relative_to(mount) for mount in mounts)
+            for field in ("checkpoints", "cache_root", "registry", "push_folder")
+            if "://" not in (place := getattr(self, field))
+            and not any(PurePosixPath(place).is_relative_to(mount) for mount in mounts)
         ]
 
     def resources_of(self, node: str) -> ResourcesConfig:

@@ -25,7 +25,7 @@ from pipeline.models.count_flops import count_flops
 from pipeline.models.hybrid_model import BODY
 from pipeline.preflight import check_weights, fetch_weights, prepare_data
 from pipeline.run_record import Data
-from pipeline.runners.lineage import Execution
+from pipeline.runners.execution import Execution
 from pipeline.runners.local import run_down_to
 from pipeline.schema.schema_file import schema_file
 from pipeline.workspace import Workspace

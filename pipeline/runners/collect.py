@@ -13,7 +13,7 @@ from pipeline.ingested_examples import ingested_examples
 from pipeline.report import run_files
 from pipeline.report.patient_rows import images_to_show, patient_rows
 from pipeline.report.picture import thumbnail
-from pipeline.runners.lineage import Execution
+from pipeline.runners.execution import Execution
 
 _LONGEST = 240  # pixels of a thumbnail's side
 _SEARCH = ("*.csv", "*.json", "*.svg")  # files; the logs for TensorBoard stay where they are
@@ -66,7 +66,7 @@ def _artifacts(executions: Mapping[str, Execution]) -> list[dict[str, object]]:
             "artifact": artifact.id,
             "execution": execution.id,
             "cached": execution.cached,
-            "uri": str(artifact.uri),
+            "uri": artifact.remote or str(artifact.uri),
         }
         for node, execution in executions.items()
         for output, artifact in execution.outputs.items()

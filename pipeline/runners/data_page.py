@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from components.data_gate.split_files import read_statistics
 from pipeline.registry import KeptStatistics
 from pipeline.report import run_files
 from pipeline.run_record import RunRecord
-from pipeline.runners.lineage import Execution
+from pipeline.runners.execution import Execution
+from pipeline.store.local_copy import local_copy
 
 
 def write_data_page(
@@ -36,16 +38,17 @@ def write_data_page(
         previous: what DataGate looked for drift from.
     """
     statistics = executions["StatisticsGen"].outputs["statistics"].uri
-    judgement = judge(
-        anomalies=executions["ExampleValidator"].outputs["anomalies"].uri,
-        statistics=statistics,
-        schema=executions["ImportSchemaGen"].outputs["schema"].uri / "schema.pbtxt",
-        previous=previous.folder if previous else None,
-        classes=classes,
-    )
-    sets = read_statistics(statistics)
-    if previous:
-        sets[f"train of run {previous.run_id}"] = read_statistics(previous.folder)["train"]
+    with local_copy(previous.folder) if previous else nullcontext() as drifted_from:
+        judgement = judge(
+            anomalies=executions["ExampleValidator"].outputs["anomalies"].uri,
+            statistics=statistics,
+            schema=executions["ImportSchemaGen"].outputs["schema"].uri / "schema.pbtxt",
+            previous=drifted_from,
+            classes=classes,
+        )
+        sets = read_statistics(statistics)
+        if previous and drifted_from:
+            sets[f"train of run {previous.run_id}"] = read_statistics(drifted_from)["train"]
     write_page(
         path,
         title=f"{record.name}, run {record.run_id}",

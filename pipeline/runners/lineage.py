@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from pipeline.runners.execution import Execution, OutputArtifact
+
 _OUTPUT_EVENTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
-
-
-@dataclass(frozen=True)
-class OutputArtifact:
-    """Where an artifact lies, and the properties its executor gave it."""
-
-    id: int  # in MLMD
-    uri: Path
-    properties: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How an execution ended and what it put out, by output name."""
-
-    id: int  # in MLMD
-    cached: bool
-    outputs: dict[str, OutputArtifact]
 
 
 def read_execution(connection: pb.ConnectionConfig, execution_id: int) -> Execution:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.evaluation.predictions import FOLDER, read_predictions, write_predictions
 from pipeline.report import run_files
-from pipeline.runners.lineage import Execution
+from pipeline.runners.execution import Execution
 
 
 def write_results(

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.store.object_store import ObjectStore
 from pipeline.store.object_uri import object_uri
+from pipeline.store.transfer import fetch
 
 
 @contextmanager
@@ -23,17 +23,8 @@ def local_copy(location: Path | str) -> Iterator[Path]:
     if uri is None:
         yield Path(location)
         return
-    parent, _, last = uri.rpartition("/")
-    store = ObjectStore(parent)
     with tempfile.TemporaryDirectory() as folder:
-        content = store.read(last)
-        found = (
-            {last: content} if content is not None else {n: store.read(n) for n in store.names(f"{last}/")}
-        )
-        if not found:
+        copy = Path(folder) / uri.rpartition("/")[2]
+        if not fetch(uri, copy):
             raise UserError(f"{uri}: there is no such object, nor any below it")
-        for name, part in found.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(part or b"")
-        yield Path(folder) / last
+        yield copy

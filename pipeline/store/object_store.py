@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.store.store import Store
@@ -26,30 +27,34 @@ class ObjectStore(Store):
         """The URI, as a path."""
         return Path(self._uri) / name
 
-    def read(self, name: str) -> bytes | None:
-        """See Store."""
+    def read(self, name: str, *, at_most: int = -1) -> bytes | None:
+        """See Store; of a larger object only so many bytes."""
         from apache_beam.io.filesystem import CompressionTypes
-        from apache_beam.io.filesystems import FileSystems
 
-        uri = f"{self._uri}/{name}"
+        uri, file_systems = f"{self._uri}/{name}", _file_systems()
         with _explained(uri):
-            if not FileSystems.exists(uri):
+            if not file_systems.exists(uri):
                 return None
-            with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-                content: bytes = file.read()
+            with file_systems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                content: bytes = file.read(at_most)
                 return content
 
     def write(self, name: str, content: bytes) -> None:
         """See Store."""
         from apache_beam.io.filesystem import CompressionTypes
-        from apache_beam.io.filesystems import FileSystems
 
         uri = f"{self._uri}/{name}"
         with (
             _explained(uri),
-            FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+            _file_systems().create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         ):
             file.write(content)
+
+    def checksum(self, name: str) -> str:
+        """What the store says of a file's content, which is another one for another content."""
+        uri = f"{self._uri}/{name}"
+        with _explained(uri):
+            return str(_file_systems().checksum(uri))
 
     def names(self, prefix: str) -> list[str]:
         """See Store."""
@@ -57,14 +62,22 @@ class ObjectStore(Store):
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Bytes by name, of the names that begin so, sorted."""
-        from apache_beam.io.filesystems import FileSystems
-
         with _explained(f"{self._uri}/{prefix}"):
-            (matched,) = FileSystems.match([f"{self._uri}/{prefix}**"])
+            (matched,) = _file_systems().match([f"{self._uri}/{prefix}**"])
         start = len(f"{self._uri}/")
         sizes = {found.path[start:]: found.size_in_bytes for found in matched.metadata_list}
         # Some tools mark a folder by an empty object.
         return {name: sizes[name] for name in sorted(sizes) if not name.endswith("/")}
+
+
+def _file_systems() -> Any:
+    """Beam's, which wants options even where there are none."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    if FileSystems._pipeline_options is None:  # a Beam pipeline in this process has set its own
+        FileSystems.set_options(PipelineOptions([]))
+    return FileSystems
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""The whole compiled graph, a process for each container, as Kubeflow's backend and launcher run it."""
+"""The whole compiled graph, a process for each container, as Kubeflow's backend and launcher run it.
+
+Images, artifacts and the run registry are on a real server of S3, SeaweedFS.
+"""
 
 from __future__ import annotations
 
@@ -8,60 +11,86 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
 import schemas
 from pipeline.config import load_config
 from pipeline.errors import UserError
+from pipeline.registry import RunRegistry
+from pipeline.run_record import RunRecord, read_record
 from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline
 from pipeline.runners.kubeflow.simulator import NodeResult, Simulator
 from pipeline.sample_data import write_sample_data
+from pipeline.store.local_copy import local_copy
+from pipeline.store.open_store import open_store
+from pipeline.store.transfer import send
 from serving.client import Client
 from serving.dev_server import DevServer
 
 pytestmark = pytest.mark.e2e
 
-_FIRST, _INGEST = "DataFingerprint", "BreakHisExampleGen"
+_START, _INGEST, _REPORT, _END = "RunStart", "BreakHisExampleGen", "RunReport", "RunEnd"
 _STOCK = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 
 
 class Cluster:
     """A compiled graph of one tiny candidate, the images it is of, and where it runs."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data = write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
+    def __init__(self, folder: Path, bucket: str) -> None:
+        self.folder, self.bucket = folder, bucket
+        self.images = write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
+        send(self.images, f"{bucket}/BreaKHis_v1")
         places = {"checkpoints": "checkpoints", "cache_root": "maps", "push_folder": "models/knet"}
         settings = [
             "candidates={mobilenet: {alpha: 0.25, weights: none}}",
             "tuning=null",
             "image.size=32",
-            "training.epochs=1",
             "data.split.test_share=0.25",
-            "gate.minimum={}",
-            f"kubeflow.data_source={self.data}",
+            "gate={minimum: {}, margin: 1}",
+            "report.explanations=0",
+            f"kubeflow.data_source={bucket}/BreaKHis_v1",
+            f"kubeflow.registry={bucket}/memory",
+            f"kubeflow.secrets={json.dumps([{'name': 'store', 'env': _KEYS}])}",
             f"kubeflow.schema_file={schemas.BREAKHIS}",
             *(f"kubeflow.{field}={folder / name}" for field, name in places.items()),
         ]
         compile_pipeline(load_config("demo", settings), folder / "pipeline.yaml")
-        self.spec: dict[str, Any] = next(yaml.safe_load_all((folder / "pipeline.yaml").read_text("utf-8")))
+        documents = yaml.safe_load_all((folder / "pipeline.yaml").read_text("utf-8"))
+        self.spec: dict[str, Any] = next(documents)
+        self.platform: dict[str, Any] = next(documents)
 
-    def run(self, run_id: str, spec: dict[str, Any] | None = None) -> dict[str, NodeResult]:
-        return Simulator(self.folder / "cluster", run_id=run_id).run(
-            spec or self.spec, pipeline_root="minio://mlpipeline/knet"
+    def run(
+        self, run_id: str, spec: dict[str, Any] | None = None, **parameters: Any
+    ) -> dict[str, NodeResult]:
+        return Simulator(self.folder / "cluster", run_id=run_id, real_buckets=True).run(
+            spec or self.spec,
+            pipeline_root=f"{self.bucket}/artifacts",
+            platform=self.platform,
+            parameters={"epochs": 1, **parameters},
         )
 
     def cut(self, *nodes: str) -> dict[str, Any]:
         """The same graph, of some nodes alone."""
         spec = deepcopy(self.spec)
-        spec["root"]["dag"]["tasks"] = {node: spec["root"]["dag"]["tasks"][node] for node in nodes}
+        dag = spec["components"]["Graph"]["dag"]
+        dag["tasks"] = {node: dag["tasks"][node] for node in nodes}
         return spec
+
+    def records(self) -> list[RunRecord]:
+        """What the registry holds of runs, oldest first."""
+        found = []
+        for location in RunRegistry(f"{self.bucket}/memory/registry").runs().values():
+            with local_copy(location) as file:
+                found.append(read_record(file))
+        return found
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return Cluster(tmp_path_factory.mktemp("cluster"))
+def cluster(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return Cluster(tmp_path_factory.mktemp("cluster"), s3)
 
 
 @pytest.fixture(scope="module")
@@ -70,61 +99,102 @@ def results(cluster: Cluster) -> dict[str, NodeResult]:
 
 
 def test_every_container_ends_well(cluster: Cluster, results: dict[str, NodeResult]) -> None:
-    assert set(results) == set(cluster.spec["root"]["dag"]["tasks"])
+    assert set(results) == {*cluster.spec["components"]["Graph"]["dag"]["tasks"], _END}
     assert {result.state for result in results.values()} == {"done"}
 
 
 def test_artifacts_are_in_the_store_and_known_by_its_uris(
     cluster: Cluster, results: dict[str, NodeResult]
 ) -> None:
+    store = open_store(f"{cluster.bucket}/artifacts")
+    stored = store.names("1/")
     for result in results.values():
         for artifact in result.outputs.artifacts.values():
-            assert artifact["uri"].startswith("minio://mlpipeline/knet/1/")
-            stored = cluster.folder / "cluster/store/minio" / artifact["uri"].removeprefix("minio://")
-            assert stored.exists()
+            name = artifact["uri"].removeprefix(f"{cluster.bucket}/artifacts/")
+            assert name.startswith("1/")
+            assert name in stored or any(found.startswith(f"{name}/") for found in stored)
 
 
 def test_the_pushed_model_answers_over_grpc(cluster: Cluster, results: dict[str, NodeResult]) -> None:
     assert results["Pusher"].state == "done"
-    images = sorted(cluster.data.rglob("*.png"))[:2]
+    images = sorted(cluster.images.rglob("*.png"))[:2]
     with DevServer(cluster.folder / "models/knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict([image.read_bytes() for image in images])
     assert {prediction.label for prediction in predictions} <= {"benign", "malignant"}
 
 
 @pytest.mark.usefixtures("results")
+def test_the_run_is_remembered_with_its_report(cluster: Cluster) -> None:
+    record = cluster.records()[0]
+    registry = RunRegistry(f"{cluster.bucket}/memory/registry")
+    production, statistics = registry.production(), registry.previous_statistics()
+    assert production and production.version == record.pushed_version and record.winner == "mobilenet"
+    assert statistics and statistics.run_id == record.run_id
+    assert {node.state for node in record.nodes} == {"done"} and all(node.seconds for node in record.nodes)
+    info = record.candidates["mobilenet"].info
+    assert (info.epochs, info.fingerprint) == (1, record.data.fingerprint)
+    assert info.synthetic_data and info.split_sha256 == record.data.split_sha256
+
+    names = open_store(f"{cluster.bucket}/memory").names(f"reports/{record.run_id}/")
+    files = {name.removeprefix(f"reports/{record.run_id}/") for name in names}
+    assert {"report.html", "report.json", "data.html", "lineage.json", "gate.json"} <= files
+    with local_copy(f"{cluster.bucket}/memory/reports/{record.run_id}/lineage.json") as file:
+        uris = [artifact["uri"] for artifact in json.loads(file.read_text("utf-8"))]
+    assert uris and all(uri.startswith(f"{cluster.bucket}/artifacts/1/") for uri in uris)
+
+
+@pytest.mark.usefixtures("results")
 def test_an_unchanged_graph_and_folder_are_answered_from_the_cache(cluster: Cluster) -> None:
     states = {name: result.state for name, result in cluster.run("2").items()}
-    assert states.pop(_FIRST) == "done"
-    assert set(states.values()) == {"cached"}
+    assert {name for name, state in states.items() if state == "done"} == {_START, _REPORT, _END}
+    first, second = cluster.records()
+    assert {node.state for node in second.nodes} == {"cached"}
+    assert second.pushed_version == first.pushed_version
+
+
+@pytest.mark.usefixtures("results")
+def test_another_run_is_compared_with_the_model_in_production(cluster: Cluster) -> None:
+    # Another seed decides who is in which split, and so is another experiment; the cut ends at the start.
+    given = cluster.run("3", cluster.cut(_START), seed=1)[_START].outputs.parameters
+    assert given["baseline_version"] == cluster.records()[0].pushed_version
+    with local_copy(given["baseline"]) as file:
+        assert file.stat().st_size > 0
 
 
 @pytest.mark.usefixtures("results")
 def test_the_stock_entrypoint_fails_on_an_input_without_a_type(cluster: Cluster) -> None:
-    spec = cluster.cut(_FIRST, _INGEST, "ImportSchemaGen", "StatisticsGen")
+    spec = cluster.cut(_START, _INGEST, "ImportSchemaGen", "StatisticsGen")
+    del spec["root"]["dag"]["tasks"][_END]
     container = spec["deploymentSpec"]["executors"]["StatisticsGen_executor"]["container"]
     container["command"] = ["python", "-m", _STOCK]
     with pytest.raises(
         UserError, match="StatisticsGen ended with code 1: .*'NoneType' object has no attribute"
     ):
-        cluster.run("3", spec)
+        cluster.run("4", spec)
 
 
 @pytest.mark.usefixtures("results")
-def test_new_images_in_the_same_folder_are_ingested(cluster: Cluster) -> None:
-    first = sorted(cluster.data.rglob("*.png"))[0]
-    first.unlink()
-    again = cluster.run("4", cluster.cut(_FIRST, _INGEST))
+def test_new_images_in_the_same_folder_are_ingested_and_a_failure_is_recorded(cluster: Cluster) -> None:
+    first = sorted(cluster.images.rglob("*.png"))[0]
+    name = first.relative_to(cluster.images).as_posix()
+    open_store(f"{cluster.bucket}/BreaKHis_v1").write(name, first.read_bytes()[:100])
+    with pytest.raises(UserError, match="BreakHisExampleGen ended with code 1: .*UserError"):
+        cluster.run("5", cluster.cut(_START, _INGEST))
+    record = cluster.records()[-1]
+    assert record.user_error and record.error and record.error.startswith("BreakHisExampleGen: ")
+    assert [(node.node, node.state) for node in record.nodes] == [(_INGEST, "failed")]
+    names = open_store(f"{cluster.bucket}/memory").names(f"reports/{record.run_id}/")
+    assert f"reports/{record.run_id}/report.html" in names
+
+    boto3.client("s3").delete_object(Bucket=cluster.bucket.removeprefix("s3://"), Key=f"BreaKHis_v1/{name}")
+    again = cluster.run("6", cluster.cut(_START, _INGEST))
     assert again[_INGEST].state == "done"
-    uri = again[_INGEST].outputs.artifacts["ingest"]["uri"].removeprefix("minio://")
-    report = json.loads((cluster.folder / "cluster/store/minio" / uri).read_text("utf-8"))
-    assert first.name not in json.dumps(report)
+    with local_copy(again[_INGEST].outputs.artifacts["ingest"]["uri"]) as file:
+        assert first.name not in file.read_text("utf-8")
 
 
 def test_a_user_s_mistake_is_the_last_line_of_the_log(
     cluster: Cluster, tmp_path: Path, breakhis: Callable[..., Path]
 ) -> None:
-    spec = cluster.cut(_FIRST)
-    spec["root"]["inputDefinitions"]["parameters"]["data_source"]["defaultValue"] = str(tmp_path / "none")
-    with pytest.raises(UserError, match="DataFingerprint ended with code 1: .*UserError: .*none"):
-        cluster.run("5", spec)
+    with pytest.raises(UserError, match="RunStart ended with code 1: .*UserError: .*none"):
+        cluster.run("7", cluster.cut(_START), data_source=str(tmp_path / "none"))

@@ -17,7 +17,6 @@ from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.digest import file_digest
 from pipeline.errors import UserError
-from pipeline.registry import KeptPredictions
 from pipeline.runners.beam_args import beam_args
 from pipeline.runners.kubeflow.complete_spec import complete_spec
 from pipeline.write_whole import write_whole
@@ -34,6 +33,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         config: the experiment; its `kubeflow` section names image, pipeline root, volumes and resources.
         output: a `.yaml` file.
     """
+    config = _with_columns(config)
     documents = complete_spec(compile_spec(config), config)
     write_whole(output, yaml.safe_dump_all(documents, sort_keys=True))
 
@@ -41,19 +41,11 @@ def compile_pipeline(config: Config, output: Path) -> None:
 def compile_spec(config: Config) -> dict[str, Any]:
     """The PipelineSpec as TFX makes it, with our entrypoint.
 
-    Raises:
-        UserError: the columns of a manifest, which is not read here, are not named.
+    Args:
+        config: the experiment; the columns to slice by are known.
     """
     kubeflow = config.kubeflow
-    if config.data.slices is None and kubeflow.data_source.lower().endswith(".csv"):
-        raise UserError(
-            "kubeflow.data_source is a manifest, which is not read before the graph runs: name its columns "
-            "to slice by in data.slices, or set data.slices=[]"
-        )
-    config = config.with_slices(breakhis_name.SLICES)
-    # What is in production is known when the graph runs.
-    compared = config.gate.margin is not None and kubeflow.baseline
-    baseline = KeptPredictions(Path(kubeflow.baseline), digest="", version="") if compared else None
+    # What is empty here is known when the graph runs.
     pipeline = create_pipeline(
         config,
         data_source=kubeflow.data_source,
@@ -69,7 +61,6 @@ def compile_spec(config: Config) -> dict[str, Any]:
         checkpoints=kubeflow.checkpoints,
         cache_root=kubeflow.cache_root,
         tuner_pods=kubeflow.tuner_pods,
-        baseline=baseline,
         beam_args=beam_args(config.beam),
     )
     runner = KubeflowV2DagRunner(
@@ -80,3 +71,17 @@ def compile_spec(config: Config) -> dict[str, Any]:
     job = runner.run(pipeline, write_out=False)
     spec: dict[str, Any] = job["pipelineSpec"]
     return {**spec, "defaultPipelineRoot": kubeflow.pipeline_root}  # which TFX leaves to the client
+
+
+def _with_columns(config: Config) -> Config:
+    """The same, with the columns to slice by.
+
+    Raises:
+        UserError: those of a manifest, which is not read here, are not named.
+    """
+    if config.data.slices is None and config.kubeflow.data_source.lower().endswith(".csv"):
+        raise UserError(
+            "kubeflow.data_source is a manifest, which is not read before the graph runs: name its columns "
+            "to slice by in data.slices, or set data.slices=[]"
+        )
+    return config.with_slices(breakhis_name.SLICES)

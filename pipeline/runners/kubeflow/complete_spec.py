@@ -9,11 +9,13 @@ from typing import Any
 
 from pipeline.config import Config, KubeflowConfig, ResourcesConfig
 from pipeline.errors import UserError
+from pipeline.runners.kubeflow.add_nodes import add_end, add_report, add_start
 from pipeline.runners.kubeflow.remote_uris import EXCHANGE
+from pipeline.runners.kubeflow.run_notes import NODE, REGISTRY, RUN
+from pipeline.runners.kubeflow.wire_parameters import wire_parameters
 
-FINGERPRINT = "DataFingerprint"  # the node that looks at the data before ExampleGen does
-_INGEST = "BreakHisExampleGen"
-_BEAM = {_INGEST, "StatisticsGen", "Transform", "Evaluator"}  # the kinds of nodes that run Beam
+# The kinds of nodes that run Beam.
+_BEAM = {"BreakHisExampleGen", "StatisticsGen", "Transform", "Evaluator"}
 _SAFE = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
 
 
@@ -25,18 +27,26 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         config: the experiment.
 
     Returns:
-        The PipelineSpec, with a first node whose output tells ExampleGen when the data are new, with the
-        location of the data as the run's parameter, retries, environment and resources; and the
-        SinglePlatformSpec of Kubernetes, with volumes, secrets, node selectors and tolerations.
+        The PipelineSpec, with a first node that looks at the data and into the run registry, a last one that
+        writes the report, one that runs whatever happens, parameters of the run, retries, environment and
+        resources; and the SinglePlatformSpec of Kubernetes, with volumes, secrets, node selectors and
+        tolerations.
 
     Raises:
         UserError: the configuration has resources for a node that there is not, or sends Beam elsewhere
             without a place to share files, or a node has a name that Kubeflow does not take.
     """
     completed = copy.deepcopy(spec)
-    _add_fingerprint(completed, config)
-    _add_parameters(completed, config.kubeflow)
-    tasks = completed["root"]["dag"]["tasks"]
+    add_start(completed, config)
+    wire_parameters(completed, config)
+    add_report(completed)
+    add_end(completed)
+    tasks = {
+        name: task
+        for tree in (completed["root"], *completed["components"].values())
+        for name, task in tree.get("dag", {}).get("tasks", {}).items()
+        if "executorLabel" in completed["components"][task["componentRef"]["name"]]
+    }
     executors = completed["deploymentSpec"]["executors"]
     _check_names(config.kubeflow, tasks)
     platform = {}
@@ -45,7 +55,8 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         resources = config.kubeflow.resources_of(name)
         container = executors[label]["container"]
         container["image"] = resources.image or container["image"]
-        variables = {**config.kubeflow.env, **resources.env, **_exchange(config, name)}
+        notes = {NODE: name, REGISTRY: config.kubeflow.registry}
+        variables = {**config.kubeflow.env, **resources.env, **_exchange(config, name), **notes}
         container["env"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
         container["resources"] = _limits(resources)
         if not resources.cache:
@@ -71,52 +82,6 @@ def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
     for name in kubeflow.resources:
         if name not in kinds and name not in nodes:
             raise UserError(f"kubeflow.resources.{name}: no such node; there are {', '.join(sorted(nodes))}")
-
-
-def _add_fingerprint(spec: dict[str, Any], config: Config) -> None:
-    """A node that is never answered from the cache, as that knows nothing of what is in a file."""
-    label = f"{FINGERPRINT}_executor"
-    parameters = ("data_source", "data_root")
-    ingest = spec["root"]["dag"]["tasks"][_INGEST]
-    spec["components"][FINGERPRINT] = {
-        "executorLabel": label,
-        "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in parameters}},
-        "outputDefinitions": {"parameters": {"fingerprint": {"parameterType": "STRING"}}},
-    }
-    spec["root"]["dag"]["tasks"][FINGERPRINT] = {
-        "taskInfo": {"name": FINGERPRINT},
-        "componentRef": {"name": FINGERPRINT},
-        "inputs": {"parameters": {name: ingest["inputs"]["parameters"][name] for name in parameters}},
-    }
-    image = spec["deploymentSpec"]["executors"][f"{_INGEST}_executor"]["container"]["image"]
-    flags = [
-        *(f"--{name}={{{{$.inputs.parameters['{name}']}}}}" for name in parameters),
-        *(f"--class={name}" for name in config.data.classes),
-        *(["--keep_duplicate_slides"] if config.data.keep_duplicate_slides else []),
-        "--output={{$.outputs.parameters['fingerprint'].output_file}}",
-    ]
-    spec["deploymentSpec"]["executors"][label] = {
-        "container": {
-            "image": image,
-            "command": ["python", "-m", "pipeline.runners.kubeflow.fingerprint_node"],
-            "args": flags,
-        }
-    }
-    ingest["inputs"]["parameters"]["fingerprint"] = {
-        "taskOutputParameter": {"producerTask": FINGERPRINT, "outputParameterKey": "fingerprint"}
-    }
-    ingest.setdefault("dependentTasks", []).append(FINGERPRINT)
-
-
-def _add_parameters(spec: dict[str, Any], kubeflow: KubeflowConfig) -> None:
-    """Makes the place of the data a parameter of the run, so that one spec serves many data sets."""
-    values = {"data_source": kubeflow.data_source, "data_root": kubeflow.data_root}
-    definitions = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
-    for name, value in values.items():
-        definitions[name] = {"parameterType": "STRING", "defaultValue": value}
-        for node in (_INGEST, FINGERPRINT):
-            task = spec["root"]["dag"]["tasks"][node]
-            task["inputs"]["parameters"][name] = {"componentInputParameter": name}
 
 
 def _exchange(config: Config, node: str) -> dict[str, str]:
@@ -158,6 +123,7 @@ def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]
         ],
         "imagePullSecret": [{"secretName": name} for name in kubeflow.image_pull_secrets],
         "tolerations": [item.model_dump(exclude_none=True) for item in resources.tolerations],
+        "fieldPathAsEnv": [{"name": RUN, "fieldPath": "metadata.labels['pipeline/runid']"}],
     }
     if resources.node_selector:
         pod["nodeSelector"] = {"labels": dict(resources.node_selector)}

@@ -10,18 +10,18 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
-import traceback
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from pipeline.errors import UserError
 from pipeline.runners.kubeflow.exchange import exchanged
 from pipeline.runners.kubeflow.invocation import local_invocation
+from pipeline.runners.kubeflow.last_words import last_words
 from pipeline.runners.kubeflow.prepare_imports import prepare_imports
 from pipeline.runners.kubeflow.remote_uris import remote_uri
+from pipeline.runners.kubeflow.run_values import with_run_values
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,26 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: those that TFX compiles into a container; what is unknown is Beam's.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
-    signal.signal(signal.SIGTERM, _stop)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="entrypoint", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True, metavar="EXECUTOR_INPUT")
     parser.add_argument("--json_serialized_inputs_spec_args", required=True, metavar="INPUTS_SPEC")
     options, beam_args = parser.parse_known_args(arguments)
-    try:
+    with last_words():
         run_executor(
             options.executor_class_path,
             invocation=options.json_serialized_invocation_args,
             inputs_spec=options.json_serialized_inputs_spec_args,
             beam_args=beam_args,
         )
-    except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        logging.shutdown()
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
 
 
 def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_args: Sequence[str]) -> None:
@@ -75,21 +68,24 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
     names: dict[int, str] = {}
     inputs = utils.parse_raw_artifact_dict(parsed.inputs.artifacts, names)
     outputs = utils.parse_raw_artifact_dict(parsed.outputs.artifacts, names)
-    properties = utils.parse_execution_properties(
-        parsed.inputs.parameter_values, parsed.inputs.parameters, spec
+    properties = with_run_values(
+        utils.parse_execution_properties(parsed.inputs.parameter_values, parsed.inputs.parameters, spec)
     )
     output_file = Path(parsed.outputs.output_file)
     place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
     executor_class = import_utils.import_class_by_path(class_path)
     flags = "beam_pipeline_args" if _runs_beam(executor_class) else "extra_flags"
     context = executor_class.Context(**{flags: list(beam_args)}, **place)
+    start = time.monotonic()
     with exchanged(message):
         executor_class(context).Do(inputs, outputs, properties)
+    seconds = time.monotonic() - start
 
     made = pipeline_spec_pb2.ExecutorOutput()
     for name, artifacts in utils.translate_executor_output(outputs, names).items():
         for artifact in artifacts.artifacts:
             artifact.uri = remote_uri(artifact.uri)
+            artifact.metadata["seconds"] = seconds  # for the run's report
         made.artifacts[name].CopyFrom(artifacts)
     for name in parsed.outputs.parameters:
         made.parameter_values[name].CopyFrom(_value(outputs[name][0]))
@@ -108,12 +104,6 @@ def _runs_beam(executor_class: Any) -> bool:
     """Whether it is one of Beam's; the class of these imports Beam, which takes seconds."""
     base = sys.modules.get("tfx.dsl.components.base.base_beam_executor")
     return base is not None and issubclass(executor_class, base.BaseBeamExecutor)
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    """Kubernetes stops a container by this signal and waits for a while: time to write out what is known."""
-    print("error: stopped by SIGTERM", file=sys.stderr, flush=True)
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.runners.kubeflow.buckets import Buckets
 from pipeline.runners.kubeflow.remote_uris import ROOT
 from pipeline.write_whole import write_whole
 
@@ -46,25 +47,47 @@ class NodeResult:
 class Simulator:
     """A cluster of one machine.
 
-    Buckets are folders under `<root>/store`, the cache of nodes is in `<root>/cache`, and every run has a
-    folder of its own with a file for the log of each node.
+    Buckets are folders under `<root>/store`, or real ones, the cache of nodes is in `<root>/cache`, and every
+    run has a folder of its own with a file for the log of each node.
     """
 
     def __init__(
-        self, root: Path, *, run_id: str, told: Callable[[NodeResult], object] = lambda result: None
+        self,
+        root: Path,
+        *,
+        run_id: str,
+        real_buckets: bool = False,
+        told: Callable[[NodeResult], object] = lambda result: None,
     ) -> None:
-        """Makes a cluster that keeps its store and cache in a folder, or goes on with one."""
+        """Makes a cluster that keeps its store and cache in a folder, or goes on with one.
+
+        Args:
+            root: the folder.
+            run_id: of the run that follows.
+            real_buckets: artifacts with `s3://` or `gs://` URIs go to the server of the environment.
+            told: is told of each node that ended.
+        """
         self._root = root.absolute()
         self._run = self._root / "runs" / run_id
         self._run_id = run_id
+        self._buckets = Buckets(self._root / "store", real=real_buckets)
         self._told = told
 
-    def run(self, spec: Mapping[str, Any], *, pipeline_root: str) -> dict[str, NodeResult]:
+    def run(
+        self,
+        spec: Mapping[str, Any],
+        *,
+        pipeline_root: str,
+        platform: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> dict[str, NodeResult]:
         """Runs every node of a PipelineSpec in order.
 
         Args:
             spec: the first document that `knet kubeflow compile` writes.
             pipeline_root: a folder in a bucket, such as `minio://mlpipeline/knet`.
+            platform: the second document, of which variables with what a pod knows of itself are taken.
+            parameters: of the run, where they are not to have their default values.
 
         Returns:
             By node, what it left.
@@ -73,19 +96,53 @@ class Simulator:
             UserError: the backend would refuse the graph, or a container failed; the text ends with the last
                 line of its log, and names the file of all of it.
         """
+        graph = _Graph(spec, _executors(platform or {}), pipeline_root)
+        values = {**_defaults(spec), **(parameters or {})}
         results: dict[str, NodeResult] = {}
-        parameters = _defaults(spec)
-        for name, task in _in_order(spec["root"]["dag"]["tasks"]):
-            component = spec["components"][task["componentRef"]["name"]]
-            executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
-            if set(executor) != {"container"}:
-                raise UserError(f"{name}: Kubeflow runs containers alone, not {', '.join(executor)}")
-            inputs = _inputs(task, results, parameters)
-            results[name] = self._node(
-                name, component, executor["container"], inputs, task=task, pipeline_root=pipeline_root
-            )
-            self._told(results[name])
+        self._dag(spec["root"]["dag"]["tasks"], graph, values, results)
         return results
+
+    def _dag(
+        self,
+        tasks: Mapping[str, Any],
+        graph: _Graph,
+        parameters: Mapping[str, Any],
+        results: dict[str, NodeResult],
+    ) -> None:
+        """Runs the tasks of a graph or of a part of one; a task for its exit runs after a failure too."""
+        exits = {name for name, task in tasks.items() if _runs_at_exit(name, task)}
+        try:
+            for name, task in _in_order({name: task for name, task in tasks.items() if name not in exits}):
+                self._task(name, task, graph, parameters, results)
+        finally:
+            for name in sorted(exits):
+                self._task(name, tasks[name], graph, parameters, results)
+
+    def _task(
+        self,
+        name: str,
+        task: Mapping[str, Any],
+        graph: _Graph,
+        parameters: Mapping[str, Any],
+        results: dict[str, NodeResult],
+    ) -> None:
+        component = graph.spec["components"][task["componentRef"]["name"]]
+        inputs = _inputs(task, results, parameters)
+        if "dag" in component:
+            self._dag(component["dag"]["tasks"], graph, inputs["parameterValues"], results)
+            return
+        label = component["executorLabel"]
+        executor = graph.spec["deploymentSpec"]["executors"][label]
+        if set(executor) != {"container"}:
+            raise UserError(f"{name}: Kubeflow runs containers alone, not {', '.join(executor)}")
+        container = {
+            **executor["container"],
+            "fields": graph.platform.get(label, {}).get("fieldPathAsEnv", ()),
+        }
+        results[name] = self._node(
+            name, component, container, inputs, task=task, pipeline_root=graph.pipeline_root
+        )
+        self._told(results[name])
 
     def _node(
         self,
@@ -122,7 +179,7 @@ class Simulator:
         message = _executor_input(component, inputs, folder=f"{pipeline_root}/{self._run_id}/{name}", pod=pod)
         for held in message["inputs"]["artifacts"].values():
             for artifact in held["artifacts"]:
-                self._copy(self._stored(artifact["uri"]), self._in_pod(pod, artifact["uri"]))
+                self._buckets.download(artifact["uri"], self._in_pod(pod, artifact["uri"]))
         for held in message["outputs"]["artifacts"].values():
             for artifact in held["artifacts"]:
                 self._in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +187,10 @@ class Simulator:
         self._execute(name, container, message, pod)
         artifacts = _made(name, message, pod / _OUTPUT_FILE)
         for artifact in artifacts.values():
-            self._copy(self._in_pod(pod, artifact["uri"]), self._stored(artifact["uri"]))
+            self._buckets.upload(self._in_pod(pod, artifact["uri"]), artifact["uri"])
+        definitions = component.get("outputDefinitions", {}).get("parameters", {})
         parameters = {
-            key: Path(value["outputFile"]).read_text(encoding="utf-8")
+            key: _parsed(Path(value["outputFile"]).read_text(encoding="utf-8"), definitions[key])
             for key, value in message["outputs"]["parameters"].items()
         }
         return Outputs(artifacts, parameters)
@@ -152,6 +210,7 @@ class Simulator:
                 env={
                     **os.environ,
                     **{item["name"]: item["value"] for item in container.get("env", ())},
+                    **{item["name"]: self._field(item["fieldPath"]) for item in container["fields"]},
                     ROOT: str(pod),
                 },
                 stdout=stream,
@@ -162,20 +221,53 @@ class Simulator:
             last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             raise UserError(f"{name} ended with code {code}: {last} (its whole log: {log})")
 
-    def _stored(self, uri: str) -> Path:
-        scheme, _, path = uri.partition("://")
-        return self._root / "store" / scheme / path
+    def _field(self, path: str) -> str:
+        """What a pod knows of itself."""
+        if path != "metadata.labels['pipeline/runid']":
+            raise UserError(f"the field {path} of a pod is not simulated")
+        return self._run_id
 
     def _in_pod(self, pod: Path, uri: str) -> Path:
         scheme, _, path = uri.partition("://")
         return pod / ("gcs" if scheme == "gs" else scheme) / path
 
-    def _copy(self, source: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copy2(source, target)
+
+@dataclass(frozen=True)
+class _Graph:
+    """What is run."""
+
+    spec: Mapping[str, Any]
+    platform: Mapping[str, Any]  # KubernetesExecutorConfig in JSON, by executor
+    pipeline_root: str
+
+
+def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (
+        platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    )
+    return found
+
+
+def _runs_at_exit(name: str, task: Mapping[str, Any]) -> bool:
+    """Whether a task runs whatever becomes of the one that it waits for.
+
+    Raises:
+        UserError: it would run more than once, or not at all after a failure.
+    """
+    if task.get("triggerPolicy", {}).get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED":
+        return False
+    before = task.get("dependentTasks", ())
+    if len(before) != 1:
+        raise UserError(f"{name}: Kubeflow would run it after each of {', '.join(before) or 'no task'}")
+    inputs = task.get("inputs", {})
+    if inputs.get("artifacts") or any("taskOutputParameter" in p for p in inputs["parameters"].values()):
+        raise UserError(f"{name}: it takes an output of a task, which is missing after a failure")
+    return True
+
+
+def _parsed(text: str, definition: Mapping[str, Any]) -> Any:
+    """The value of an output parameter, whose file has JSON unless it is a text."""
+    return text if definition["parameterType"] == "STRING" else json.loads(text)
 
 
 def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:

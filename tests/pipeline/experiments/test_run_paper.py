@@ -17,7 +17,7 @@ from pipeline.config import Config, load_config
 from pipeline.experiments import run_paper as module
 from pipeline.experiments.run_paper import run_paper
 from pipeline.experiments.schedules import SCALES, Scale
-from pipeline.runners.lineage import Execution, OutputArtifact
+from pipeline.runners.execution import Execution, OutputArtifact
 
 SMALL = (
     "data.sample={patients: 12, images_per_magnification: 1}",

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline import features
 from pipeline.evaluation.predictions import write_predictions
 from pipeline.runners.collect import collect
-from pipeline.runners.lineage import Execution, OutputArtifact
+from pipeline.runners.execution import Execution, OutputArtifact
 
 IMAGES = {"a.png": 0.9, "b.png": 0.2, "c.png": 0.8}  # of malignant patients, with scores
 

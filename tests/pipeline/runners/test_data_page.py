@@ -15,7 +15,7 @@ from pipeline.features import SPLITS
 from pipeline.registry import KeptStatistics
 from pipeline.run_record import RunRecord
 from pipeline.runners.data_page import write_data_page
-from pipeline.runners.lineage import Execution, OutputArtifact
+from pipeline.runners.execution import Execution, OutputArtifact
 
 SCHEMA = """
 feature { name: "label" type: INT int_domain { min: 0 max: 1 is_categorical: true } }

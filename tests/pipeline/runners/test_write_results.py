@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.predictions import read_predictions, write_predictions
-from pipeline.runners.lineage import Execution, OutputArtifact
+from pipeline.runners.execution import Execution, OutputArtifact
 from pipeline.runners.write_results import write_results
 
 

@@ -13,7 +13,7 @@ from kfp.client import client
 
 from pipeline.config import load_config
 from pipeline.errors import UserError
-from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline, compile_spec
+from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline
 
 _PRODUCTION = Path(__file__).resolve().parents[4] / "k8s" / "overlays" / "production" / "knet.yaml"
 _GOLDEN = Path(__file__).with_name("production.golden.yaml")
@@ -45,9 +45,17 @@ def test_the_client_of_kubeflow_takes_the_file(compiled: Path) -> None:
     assert set(executors) == set(document.pipeline_spec.deployment_spec["executors"])
 
 
-def test_every_container_but_the_first_starts_our_entrypoint(spec: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def tasks(spec: dict[str, Any]) -> dict[str, Any]:
+    """Of the graph."""
+    found: dict[str, Any] = spec["components"]["Graph"]["dag"]["tasks"]
+    return found
+
+
+def test_every_container_of_tfx_starts_our_entrypoint(spec: dict[str, Any]) -> None:
+    own = {"RunStart_executor": "run_start", "RunReport_executor": "run_report", "RunEnd_executor": "run_end"}
     for name, executor in spec["deploymentSpec"]["executors"].items():
-        module = "fingerprint_node" if name == "DataFingerprint_executor" else "entrypoint"
+        module = own.get(name, "entrypoint")
         assert executor["container"]["command"] == ["python", "-m", f"pipeline.runners.kubeflow.{module}"]
 
 
@@ -55,48 +63,28 @@ def test_schema_version_is_2_1_0(spec: dict[str, Any]) -> None:
     assert spec["schemaVersion"] == "2.1.0"
 
 
-def test_every_node_is_a_task_with_an_argo_safe_name(spec: dict[str, Any]) -> None:
-    tasks = spec["root"]["dag"]["tasks"]
-    assert len(tasks) == 22
+def test_every_node_is_a_task_with_an_argo_safe_name(tasks: dict[str, Any]) -> None:
+    assert len(tasks) == 23
     assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in tasks)
 
 
-def test_transform_waits_for_the_data_gate(spec: dict[str, Any]) -> None:
-    assert "DataGate" in spec["root"]["dag"]["tasks"]["Transform"]["dependentTasks"]
-
-
-def test_the_data_gate_is_compiled_without_anything_to_compare_with(spec: dict[str, Any]) -> None:
-    parameters = spec["root"]["dag"]["tasks"]["DataGate"]["inputs"]["parameters"]
-    constants = {name: value["runtimeValue"]["constant"] for name, value in parameters.items()}
-    assert constants["previous_statistics"] == constants["previous_digest"] == ""
-
-
-def test_the_gate_is_compiled_without_a_baseline_unless_its_place_is_configured(
-    spec: dict[str, Any],
-) -> None:
-    def constants(tree: dict[str, Any]) -> dict[str, Any]:
-        parameters = tree["root"]["dag"]["tasks"]["ModelGate"]["inputs"]["parameters"]
-        return {name: value["runtimeValue"]["constant"] for name, value in parameters.items()}
-
-    assert constants(spec)["baseline"] == ""
-    overrides = ["gate.margin=0.05", "kubeflow.baseline=/data/production.parquet"]
-    placed = constants(compile_spec(load_config("demo", overrides)))
-    assert (placed["baseline"], placed["baseline_digest"]) == ("/data/production.parquet", "")
+def test_transform_waits_for_the_data_gate(tasks: dict[str, Any]) -> None:
+    assert "DataGate" in tasks["Transform"]["dependentTasks"]
 
 
 def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
     assert str(Path(__file__).resolve().parents[3]) not in yaml.safe_dump(spec)
 
 
-def test_every_node_carries_its_code_digest(spec: dict[str, Any]) -> None:
-    tasks = spec["root"]["dag"]["tasks"]
-    cached = [task for name, task in tasks.items() if name != "DataFingerprint"]
-    assert all("code_digest" in task["inputs"]["parameters"] for task in cached)
+def test_every_node_that_may_be_cached_carries_its_code_digest(tasks: dict[str, Any]) -> None:
+    cached = {name: task for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert set(tasks) - set(cached) == {"RunStart", "RunReport"}
+    assert all("code_digest" in task["inputs"]["parameters"] for task in cached.values())
 
 
-def test_the_columns_of_a_manifest_must_be_named() -> None:
+def test_the_columns_of_a_manifest_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"kubeflow\.data_source is a manifest"):
-        compile_spec(load_config("demo", ["kubeflow.data_source=/data/m.csv"]))
+        compile_pipeline(load_config("demo", ["kubeflow.data_source=/data/m.csv"]), tmp_path / "none.yaml")
 
 
 def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:

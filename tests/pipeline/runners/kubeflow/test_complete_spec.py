@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -40,7 +41,10 @@ def _compiled() -> dict[str, Any]:
         return {"parameters": {name: {"runtimeValue": {"constant": ""}} for name in names}}
 
     nodes = {
-        "BreakHisExampleGen": parameters("data_source", "data_root", "fingerprint"),
+        "BreakHisExampleGen": parameters("data_source", "data_root", "fingerprint", "seed"),
+        "DataGate": parameters("previous_statistics", "previous_digest"),
+        "ModelSelector": parameters("seed"),
+        "ModelGate": parameters("seed", "baseline", "baseline_digest", "baseline_version"),
         "Trainer-vgg16": {},
         "Trainer-resnet152": {},
     }
@@ -58,9 +62,20 @@ def _compiled() -> dict[str, Any]:
                 }
             }
         },
-        "components": {name: {"executorLabel": f"{name}_executor"} for name in nodes},
+        "components": {
+            name: {
+                "executorLabel": f"{name}_executor",
+                "outputDefinitions": {"artifacts": {"model": {"artifactType": {"instanceSchema": name}}}},
+            }
+            for name in nodes
+        },
         "deploymentSpec": {
-            "executors": {f"{name}_executor": {"container": {"image": "x"}} for name in nodes}
+            "executors": {
+                f"{name}_executor": {
+                    "container": {"image": "x", "args": ["--json_serialized_inputs_spec_args", "{}"]}
+                }
+                for name in nodes
+            }
         },
     }
 
@@ -87,23 +102,82 @@ def test_what_tfx_wrote_stays_as_it_is() -> None:
     assert compiled == _compiled()
 
 
+def _tasks(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Of the graph, and the one behind it."""
+    spec = documents[0]
+    return {**spec["components"]["Graph"]["dag"]["tasks"], "RunEnd": spec["root"]["dag"]["tasks"]["RunEnd"]}
+
+
 def test_the_data_are_looked_at_first_and_never_from_the_cache(documents: tuple[Any, Any]) -> None:
-    tasks = documents[0]["root"]["dag"]["tasks"]
+    tasks = _tasks(documents)
     assert tasks["BreakHisExampleGen"]["inputs"]["parameters"]["fingerprint"] == {
-        "taskOutputParameter": {"producerTask": "DataFingerprint", "outputParameterKey": "fingerprint"}
+        "taskOutputParameter": {"producerTask": "RunStart", "outputParameterKey": "fingerprint"}
     }
-    assert tasks["BreakHisExampleGen"]["dependentTasks"] == ["DataFingerprint"]
-    assert "cachingOptions" not in tasks["DataFingerprint"]
-    container = documents[0]["deploymentSpec"]["executors"]["DataFingerprint_executor"]["container"]
-    assert container["image"] == "x" and container["args"][-2] == "--class=malignant"
+    assert tasks["BreakHisExampleGen"]["dependentTasks"] == ["RunStart"]
+    assert "cachingOptions" not in tasks["RunStart"]
+    container = documents[0]["deploymentSpec"]["executors"]["RunStart_executor"]["container"]
+    assert container["image"] == "x" and container["args"] == ["--executor_input", "{{$}}"]
 
 
-def test_the_place_of_the_data_is_a_parameter_with_a_default(documents: tuple[Any, Any]) -> None:
-    root = documents[0]["root"]
-    assert root["inputDefinitions"]["parameters"]["data_source"]["defaultValue"] == "/data/images"
-    for node in ("DataFingerprint", "BreakHisExampleGen"):
-        given = root["dag"]["tasks"][node]["inputs"]["parameters"]["data_source"]
-        assert given == {"componentInputParameter": "data_source"}
+def test_what_is_remembered_is_a_parameter_and_so_in_the_key_of_the_cache(documents: tuple[Any, Any]) -> None:
+    def found(node: str) -> dict[str, str]:
+        given = _tasks(documents)[node]["inputs"]["parameters"]
+        outputs = {name: value.get("taskOutputParameter") for name, value in given.items()}
+        return {name: output["outputParameterKey"] for name, output in outputs.items() if output}
+
+    assert set(found("DataGate").values()) == {"previous_statistics", "previous_digest"}
+    assert set(found("ModelGate").values()) == {"baseline", "baseline_digest", "baseline_version"}
+
+
+def test_the_parameters_of_a_run_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:
+    defined = documents[0]["root"]["inputDefinitions"]["parameters"]
+    defaults = {name: definition["defaultValue"] for name, definition in defined.items()}
+    assert defaults == {
+        "data_source": "/data/images",
+        "data_root": "",
+        "registry": "/data/registry",
+        "seed": 0,
+        "epochs": 200,
+    }
+    for node, name, parameter in (
+        ("RunStart", "data_source", "data_source"),
+        ("BreakHisExampleGen", "data_source", "data_source"),
+        ("BreakHisExampleGen", "split.seed", "seed"),
+        ("Trainer-vgg16", "custom_config.candidate.seed", "seed"),
+        ("Trainer-vgg16", "custom_config.candidate.training.epochs", "epochs"),
+        ("RunEnd", "registry", "registry"),
+    ):
+        given = _tasks(documents)[node]["inputs"]["parameters"][name]
+        assert given == {"componentInputParameter": parameter}
+    graph = documents[0]["components"]["Graph"]["inputDefinitions"]["parameters"]
+    passed = documents[0]["root"]["dag"]["tasks"]["Graph"]["inputs"]["parameters"]
+    assert set(graph) == set(passed) == set(defaults)
+
+
+def test_the_entrypoint_learns_the_types_of_what_was_added(documents: tuple[Any, Any]) -> None:
+    container = documents[0]["deploymentSpec"]["executors"]["Trainer-vgg16_executor"]["container"]
+    types = json.loads(container["args"][1])["parameters"]
+    assert types["custom_config.candidate.seed"] == {"parameterType": "NUMBER_INTEGER"}
+
+
+def test_the_report_takes_what_every_node_made_and_is_never_from_the_cache(
+    documents: tuple[Any, Any],
+) -> None:
+    report = _tasks(documents)["RunReport"]
+    artifacts = report["inputs"]["artifacts"]
+    assert artifacts["Trainer-vgg16--model"] == {
+        "taskOutputArtifact": {"producerTask": "Trainer-vgg16", "outputArtifactKey": "model"}
+    }
+    assert "ModelSelector--model" not in artifacts  # a copy
+    assert "RunStart" in report["dependentTasks"] and "cachingOptions" not in report
+
+
+def test_what_ends_a_run_waits_for_the_whole_graph_and_takes_nothing_from_it(
+    documents: tuple[Any, Any],
+) -> None:
+    end = _tasks(documents)["RunEnd"]
+    assert end["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert end["dependentTasks"] == ["Graph"] and set(end["inputs"]) == {"parameters"}
 
 
 def test_a_node_gets_its_own_resources_else_those_of_its_kind(documents: tuple[Any, Any]) -> None:
@@ -122,7 +196,7 @@ def test_a_node_gets_its_own_resources_else_those_of_its_kind(documents: tuple[A
 def test_every_node_has_the_environment_the_volumes_the_secrets_and_the_retries(
     documents: tuple[Any, Any],
 ) -> None:
-    for node, task in documents[0]["root"]["dag"]["tasks"].items():
+    for node, task in _tasks(documents).items():
         container = documents[0]["deploymentSpec"]["executors"][f"{node}_executor"]["container"]
         assert {"name": "A", "value": "1"} in container["env"]
         assert task["retryPolicy"]["maxRetryCount"] == 3
@@ -141,13 +215,15 @@ def test_a_node_may_have_an_image_and_variables_of_its_own(documents: tuple[Any,
         {"name": "A", "value": "1"},
         {"name": "B", "value": "3"},
         {"name": "C", "value": "4"},
+        {"name": "KNET_NODE", "value": "Trainer-vgg16"},
+        {"name": "KNET_REGISTRY", "value": "/data/registry"},
     ]
     ingest = executors["BreakHisExampleGen_executor"]["container"]
     assert ingest["image"] == "x" and {"name": "B", "value": "2"} in ingest["env"]
 
 
 def test_a_node_may_be_run_every_time(documents: tuple[Any, Any]) -> None:
-    tasks = documents[0]["root"]["dag"]["tasks"]
+    tasks = _tasks(documents)
     assert "cachingOptions" not in tasks["Trainer-resnet152"]
     assert tasks["Trainer-vgg16"]["cachingOptions"] == {"enableCache": True}
 
@@ -226,7 +302,7 @@ def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, mess
 
 def test_folders_that_go_with_the_container_are_known() -> None:
     assert _config().kubeflow.kept_nowhere == ["cache_root", "push_folder"]
-    assert Config().kubeflow.kept_nowhere == ["checkpoints", "cache_root", "push_folder"]
+    assert Config().kubeflow.kept_nowhere == ["checkpoints", "cache_root", "registry", "push_folder"]
 
 
 def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,71 @@ def test_an_output_that_the_launcher_would_not_upload_is_an_error(
     spec["deploymentSpec"]["executors"]["make"] = _container(_MAKE.replace("URI", "path"), "{{$}}")
     with pytest.raises(UserError, match="Make: the container names .* would not upload it"):
         _run(spec, tmp_path)
+
+
+_END = """
+import os, sys
+print("ended run", os.environ["RUN"])
+"""
+
+
+def _with_end(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same graph as a part of one that has a task for its exit."""
+    part = {"dag": spec["root"]["dag"], "inputDefinitions": spec["root"]["inputDefinitions"]}
+    word = {"parameters": {"word": {"componentInputParameter": "word"}}}
+    tasks = {
+        "Graph": {"componentRef": {"name": "Graph"}, "inputs": word},
+        "End": {
+            "componentRef": {"name": "End"},
+            "dependentTasks": ["Graph"],
+            "inputs": word,
+            "triggerPolicy": {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"},
+        },
+    }
+    return {
+        "root": {**spec["root"], "dag": {"tasks": tasks}},
+        "components": {**spec["components"], "Graph": part, "End": {"executorLabel": "end"}},
+        "deploymentSpec": {"executors": {**spec["deploymentSpec"]["executors"], "end": _container(_END)}},
+    }
+
+
+_POD = {"fieldPathAsEnv": [{"name": "RUN", "fieldPath": "metadata.labels['pipeline/runid']"}]}
+_PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"end": _POD}}}}}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_for_the_exit_runs_however_the_graph_ended(
+    spec: dict[str, Any], tmp_path: Path, fails: bool
+) -> None:
+    if fails:
+        spec["deploymentSpec"]["executors"]["make"] = _container("import sys; sys.exit('out of luck')")
+    whole = _with_end(spec)
+    simulator = Simulator(tmp_path, run_id="7")
+    with pytest.raises(UserError, match="Make ended") if fails else nullcontext():
+        simulator.run(
+            whole, pipeline_root="minio://bucket/knet", platform=_PLATFORM, parameters={"word": "x"}
+        )
+    assert (tmp_path / "runs/7/End/log.txt").read_text("utf-8") == "ended run 7\n"
+    assert (tmp_path / "runs/7/Read/log.txt").exists() is not fails
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dependentTasks": ["Graph", "Graph"]}, "End: Kubeflow would run it after each of Graph, Graph"),
+        (
+            {"inputs": {"artifacts": {"text": {}}}},
+            "End: it takes an output of a task, which is missing after a failure",
+        ),
+    ],
+)
+def test_a_task_for_the_exit_that_would_fail_is_refused(
+    spec: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    whole = _with_end(spec)
+    whole["root"]["dag"]["tasks"]["End"].update(change)
+    with pytest.raises(UserError, match=message):
+        _run(whole, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""A bucket as a store, on a real server of S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.breakhis_example_gen.catalog import read_catalog
+from components.breakhis_example_gen.fingerprint import fingerprint
+from components.breakhis_example_gen.quarantine import UnusableError
+from pipeline.errors import UserError
+from pipeline.registry import RunRegistry
+from pipeline.run_record import RunRecord
+from pipeline.store.local_copy import local_copy
+from pipeline.store.object_store import ObjectStore
+from pipeline.store.open_store import open_store
+from pipeline.store.transfer import fetch, send
+
+_NAMES = ("SOB_B_A-14-22549AB-40-001.png", "SOB_M_DC-14-2523-40-001.png")
+
+
+def test_what_is_written_is_read_and_listed(s3: str) -> None:
+    store = open_store(f"{s3}/listed")
+    assert isinstance(store, ObjectStore)
+    assert store.read("runs/a.json") is None and store.names("runs/") == []
+    for name in ("runs/b.json", "runs/a.json.gz", "other.json"):
+        store.write(name, name.encode())
+    assert store.names("runs/") == ["runs/a.json.gz", "runs/b.json"]
+    assert store.read("runs/a.json.gz") == b"runs/a.json.gz"
+    store.write("runs/b.json", b"again")
+    assert store.read("runs/b.json") == b"again"
+    assert store.read("runs/b.json", at_most=2) == b"ag"
+
+
+def test_a_folder_goes_there_and_back(s3: str, tmp_path: Path) -> None:
+    (tmp_path / "there" / "Split-train").mkdir(parents=True)
+    (tmp_path / "there" / "Split-train" / "data.gz").write_bytes(b"\x1f\x8b")
+    send(tmp_path / "there", f"{s3}/folder")
+    assert fetch(f"{s3}/folder", tmp_path / "back")
+    assert (tmp_path / "back" / "Split-train" / "data.gz").read_bytes() == b"\x1f\x8b"
+    with local_copy(f"{s3}/folder") as copy:
+        assert (copy / "Split-train" / "data.gz").is_file()
+    assert not copy.exists()
+    with (
+        pytest.raises(UserError, match="s3://knet/nothing: there is no such object"),
+        local_copy(f"{s3}/nothing"),
+    ):
+        pass
+
+
+def test_a_bucket_that_cannot_be_used_is_named(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(UserError, match="s3://knet/listed/a: the object store cannot be used"):
+        ObjectStore(f"{s3}/listed").write("a", b"")
+
+
+def test_a_registry_remembers_there(s3: str, tmp_path: Path, make_record: Callable[..., RunRecord]) -> None:
+    registry = RunRegistry(f"{s3}/registry")
+    predictions = tmp_path / "mobilenet.parquet"
+    predictions.write_bytes(b"predictions")
+    (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
+    (tmp_path / "statistics" / "Split-train" / "FeatureStats.pb").write_bytes(b"statistics")
+    registry.record(make_record(), graph="first", predictions=predictions)
+    registry.keep_statistics(tmp_path / "statistics", run_id="a", schema=Path("/app/schema.pbtxt"))
+
+    later = RunRegistry(f"{s3}/registry")
+    assert list(later.runs()) == ["20240131-120000"]
+    assert later.baseline("first") is None
+    baseline, statistics = later.baseline("second"), later.previous_statistics()
+    assert baseline and statistics and (later.span("x"), later.span("y"), later.span("x")) == (1, 2, 1)
+    with local_copy(str(baseline.file)) as file, local_copy(str(statistics.folder)) as folder:
+        assert file.read_bytes() == b"predictions"
+        assert (folder / "Split-train" / "FeatureStats.pb").read_bytes() == b"statistics"
+
+
+def test_images_there_are_a_source(
+    s3: str, tmp_path: Path, breakhis: Callable[..., Path], picture: Callable[..., bytes]
+) -> None:
+    location = Path(f"{s3}/images/BreaKHis_v1")
+    send(breakhis(*_NAMES), f"{s3}/images/BreaKHis_v1")
+    catalog = read_catalog(location)
+    assert [image.path.rpartition("/")[2] for image in catalog.images] == list(_NAMES)
+    before = fingerprint(catalog, cache=tmp_path / "cache.json")
+    assert fingerprint(read_catalog(location), cache=tmp_path / "cache.json") == before
+    with catalog.source.random_access(tmp_path) as source, source.open() as reader:
+        assert reader.read(catalog.images[0].path) == picture()
+        with pytest.raises(UnusableError, match="not there any more"):
+            reader.read("benign/SOB/gone.png")
+    other = breakhis(_NAMES[0], content=picture(colour=255))
+    send(other, f"{s3}/images/BreaKHis_v1")
+    assert fingerprint(read_catalog(location), cache=tmp_path / "cache.json") != before
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.csv"])
+def test_what_must_be_on_a_disk_is_told(name: str) -> None:
+    with pytest.raises(UserError, match=f"s3://bucket/{name}: an? .* must be on a disk"):
+        read_catalog(Path(f"s3://bucket/{name}"))
