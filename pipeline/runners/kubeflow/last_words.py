@@ -24,7 +24,8 @@ def last_words() -> Iterator[None]:
         if not isinstance(error, UserError):
             traceback.print_exc()
         note_failure(error)
-        logging.shutdown()
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
 
