@@ -348,23 +348,17 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
     assert "candidates.vgg16.weights: no such file" in finished.stderr
 
 
-@pytest.mark.parametrize(
-    ("settings", "noted"),
-    [((), False), (("gate.margin=0.05",), True), (("gate.margin=0.05", "kubeflow.baseline=/a"), False)],
-)
-def test_compile_says_when_a_margin_has_no_effect(
-    knet: Callable[..., Finished],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    settings: tuple[str, ...],
-    noted: bool,
+@pytest.mark.parametrize(("registry", "noted"), [("/data/registry", True), ("gs://bucket/knet", False)])
+def test_compile_says_what_goes_with_the_container(
+    knet: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: str, noted: bool
 ) -> None:
     compiler: Any = SimpleNamespace(compile_pipeline=lambda *_: None)  # without TFX
     monkeypatch.setitem(sys.modules, "pipeline.runners.kubeflow.compile_pipeline", compiler)
-    arguments = [word for setting in (f"output={tmp_path}", *settings) for word in ("--set", setting)]
+    settings = [f"output={tmp_path}", f"kubeflow.registry={registry}"]
+    arguments = [word for setting in settings for word in ("--set", setting)]
     finished = knet("kubeflow", "compile", "--output", str(tmp_path / "pipeline.yaml"), *arguments)
     assert finished.code == 0
-    assert ("note: gate.margin has no effect there" in finished.stderr) == noted
+    assert ("note: kubeflow.registry, /data/registry, is on no volume" in finished.stderr) == noted
 
 
 def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
