@@ -72,6 +72,7 @@ def _skip_marks_of_documentation() -> None:
 def _open_local_files_without_tensorflow() -> None:
     """Every path of an executor is local here; TFX would ask TensorFlow all the same."""
     from tfx.dsl.io import filesystem_registry
-    from tfx.dsl.io.plugins.local import LocalFilesystem
 
-    filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(LocalFilesystem, priority=0)
+    from pipeline.runners.kubeflow.local_files import LocalFiles
+
+    filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(LocalFiles, priority=0)
