@@ -42,7 +42,7 @@ _BATCH = 32  # images in a request, or a call of the loop, with many
 _MODELS = {"mobilenet": 64, "resnet50": 227}  # pixels a side
 _LOOPS = {"mobilenet": {1: 600, _BATCH: 60}, "resnet50": {1: 15, _BATCH: 2}}  # calls that are measured
 _LOADS = ((1, 1), (8, 1), (32, 1), (1, _BATCH), (8, _BATCH))  # clients, images a request
-_SWAP_SECONDS = 4  # between two changes of the version
+_SWAPS = 8  # changes of the version, at most
 
 _SCRIPT = """
 import grpc from 'k6/net/grpc';
@@ -298,11 +298,15 @@ def endure(folder: Path, *, requests: int, seconds: int, k6: Path) -> None:
         )
         stopping = threading.Event()
         swaps: list[int] = []
-        swapper = threading.Thread(target=swap_versions, args=(folder / "knet", stopping, swaps))
+        swapper = threading.Thread(
+            target=swap_versions, args=(folder / "knet", stopping, swaps, seconds / _SWAPS)
+        )
         swapper.start()
         loaded = server.load(clients=8, many=1, seconds=seconds)
         stopping.set()
         swapper.join()
+        if not swaps:
+            sys.exit("no version was changed: give more --seconds")
         print(
             f"{loaded.requests} requests by 8 clients over {len(swaps)} changes of the version: "
             f"{loaded.failed} failed, p99 {loaded.milliseconds[2]:.1f} ms, memory {server.mib:.0f} MiB",
@@ -310,12 +314,14 @@ def endure(folder: Path, *, requests: int, seconds: int, k6: Path) -> None:
         )
 
 
-def swap_versions(base_path: Path, stopping: threading.Event, swaps: list[int]) -> None:
-    """Pushes the model again and rolls it back, in turn."""
+def swap_versions(base_path: Path, stopping: threading.Event, swaps: list[int], seconds: float) -> None:
+    """Pushes the model twice and rolls both back, in turn, every so many seconds."""
+    # This file bears the name of our package, and its folder is looked at first.
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
     from serving.model_store.push_version import push_version
     from serving.model_store.rollback import rollback
 
-    while not stopping.wait(_SWAP_SECONDS):
+    while not stopping.wait(seconds):
         if len(swaps) % 3 == 2:
             rollback(base_path, 1)
             swaps.append(1)
