@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from graphlib import TopologicalSorter
 from typing import Any, Final
 
 from pipeline.config import Config
@@ -41,7 +42,7 @@ def add_report(spec: dict[str, Any]) -> None:
     tasks = _tasks(spec)
     made = {
         (name, output): definition["artifactType"]
-        for name in tasks
+        for name in _in_order(tasks)
         for output, definition in _outputs(spec, name).items()
         if (name, output) not in _LEFT_OUT
     }
@@ -125,6 +126,18 @@ def _outputs(spec: dict[str, Any], node: str) -> dict[str, Any]:
     component = spec["components"][_tasks(spec)[node]["componentRef"]["name"]]
     found: dict[str, Any] = component.get("outputDefinitions", {}).get("artifacts", {})
     return found
+
+
+def _in_order(tasks: dict[str, Any]) -> list[str]:
+    """The nodes, each behind those that it waits for; TFX's own order differs from time to time."""
+    sorter = TopologicalSorter({name: task.get("dependentTasks", ()) for name, task in tasks.items()})
+    sorter.prepare()
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order += ready
+        sorter.done(*ready)
+    return order
 
 
 def _digest(spec: dict[str, Any]) -> str:
