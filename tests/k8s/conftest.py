@@ -16,28 +16,13 @@ FOLDERS = (*OVERLAYS, "tuner", "flink")  # what is applied, each
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[[str], Path]:
-    """Finds a program of .tools, which `make setup` fills."""
-
-    def find(name: str) -> Path:
-        path = ROOT / ".tools" / "bin" / name
-        if not path.is_file():
-            pytest.skip(f"{name} is not installed: make setup")
-        return path
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def rendered(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def rendered(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By folder below k8s, the file of everything that `kubectl apply -k` would send."""
     files = {}
     for folder in FOLDERS:
         files[folder] = tmp_path_factory.mktemp("rendered") / f"{folder.replace('/', '-')}.yaml"
         with files[folder].open("w", encoding="utf-8") as stream:
-            subprocess.run(
-                [program("kubectl"), "kustomize", ROOT / "k8s" / folder], stdout=stream, check=True
-            )
+            subprocess.run([tool("kubectl"), "kustomize", ROOT / "k8s" / folder], stdout=stream, check=True)
     return files
 
 

@@ -21,9 +21,9 @@ Objects = dict[str, list[dict[str, Any]]]
 
 
 def test_every_object_fits_the_schemas_of_kubernetes_from_1_30_to_the_newest(
-    program: Callable[[str], Path], rendered: dict[str, Path], objects: Objects
+    tool: Callable[[str], Path], rendered: dict[str, Path], objects: Objects
 ) -> None:
-    validate = program("kubernetes-validate")
+    validate = tool("kubernetes-validate")
     usage = subprocess.run([validate, "--help"], capture_output=True, text=True, check=True).stdout
     newest = int(re.search(r"Defaults to\s+1\.(\d+)", usage)[1])  # type: ignore[index]
     assert newest >= OLDEST
@@ -41,24 +41,24 @@ def test_every_object_fits_the_schemas_of_kubernetes_from_1_30_to_the_newest(
 
 
 def test_a_field_that_kubernetes_does_not_know_is_found(
-    program: Callable[[str], Path], tmp_path: Path, objects: Objects
+    tool: Callable[[str], Path], tmp_path: Path, objects: Objects
 ) -> None:
     deployment = _named(objects["overlays/dev"], "Deployment", "knet-serving")
     deployment = {**deployment, "spec": {**deployment["spec"], "replica": 2}}
     file = tmp_path / "wrong.yaml"
     file.write_text(yaml.safe_dump(deployment), "utf-8")
     done = subprocess.run(
-        [program("kubernetes-validate"), "-k", "1.30", "--strict", file], capture_output=True, text=True
+        [tool("kubernetes-validate"), "-k", "1.30", "--strict", file], capture_output=True, text=True
     )
     assert done.returncode != 0 and "replica" in done.stdout + done.stderr
 
 
 def test_checkov_finds_nothing_but_what_is_excepted(
-    program: Callable[[str], Path], rendered: dict[str, Path]
+    tool: Callable[[str], Path], rendered: dict[str, Path]
 ) -> None:
     files = [word for file in rendered.values() for word in ("-f", str(file))]
     done = subprocess.run(
-        [program("checkov"), "--config-file", CHECKOV, *files],
+        [tool("checkov"), "--config-file", CHECKOV, *files],
         env={**os.environ, "BC_SKIP_MAPPING": "TRUE"},  # asks nobody
         capture_output=True,
         text=True,
