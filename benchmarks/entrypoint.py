@@ -94,7 +94,7 @@ def _begin(entrypoint: str, node: str) -> None:
     from pipeline.runners.kubeflow.entrypoint import run_executor
     from pipeline.runners.kubeflow.prepare_imports import prepare_imports
 
-    prepare_imports()
+    prepare_imports(executor)
     _stop_before_do(libraries)
     run_executor(executor, invocation=invocation, inputs_spec="{}", beam_args=[])
 

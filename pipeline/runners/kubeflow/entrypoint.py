@@ -56,7 +56,7 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         beam_args: for executors that run Beam.
     """
     message = local_invocation(invocation, inputs_spec)
-    prepare_imports()
+    prepare_imports(class_path)
 
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2

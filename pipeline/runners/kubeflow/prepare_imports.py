@@ -6,18 +6,36 @@ import importlib
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Final
 
 from pipeline.runners.kubeflow.import_on_use import import_on_use
 
 
-def prepare_imports() -> None:
+# Executors that use no TensorFlow, or no more of it than its messages, before TFDV or Beam ask for it.
+_LIGHT: Final = (
+    "components.breakhis_example_gen.",
+    "components.data_gate.",
+    "components.knet_pusher.",
+    "components.model_gate.",
+    "tfx.components.example_validator.",
+    "tfx.components.pusher.",
+    "tfx.components.schema_gen.",
+)
+
+
+def prepare_imports(executor: str) -> None:
     """Makes `tfx` light to import; to be called before anything imports it.
 
     TFX's own modules import TensorFlow for its access to files, TFDV and TFMA for a class each among the
-    standard parameters, and the client of Kubeflow beside its messages. They are imported when something else
-    of them is used, which most executors do, but each others.
+    standard parameters, and the client of Kubeflow beside its messages. For executors that do without, they
+    are imported when something else of them is used. The others begin with all of them, as TFX has it.
+
+    Args:
+        executor: the import path of the class that will be run.
     """
     _skip_other_components()
+    if not executor.startswith(_LIGHT):
+        return
     # What is apart are messages of Protocol Buffers.
     import_on_use("kfp", apart=["pipeline_spec"])
     import_on_use("tensorflow", apart=["core"])

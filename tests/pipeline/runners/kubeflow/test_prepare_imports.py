@@ -21,13 +21,13 @@ _LIGHT = (
     "components.data_gate.executor.Executor",
     "components.model_gate.executor.Executor",
     "tfx.components.example_validator.executor.Executor",
-    "tfx.components.pusher.executor.Executor",
+    "components.knet_pusher.executor.Executor",
     "tfx.components.schema_gen.import_schema_gen.executor.Executor",
 )
 _SCRIPT = """
 import sys
 from pipeline.runners.kubeflow.prepare_imports import prepare_imports
-prepare_imports()
+prepare_imports(sys.argv[2])
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.utils import import_utils
@@ -57,7 +57,7 @@ def test_what_an_executor_does_not_use_is_not_imported(
 def test_tensorflow_is_whole_once_it_is_used() -> None:
     script = """
 from pipeline.runners.kubeflow.prepare_imports import prepare_imports
-prepare_imports()
+prepare_imports("components.data_gate.executor.Executor")
 from tensorflow.core.example import example_pb2
 import tensorflow as tf
 assert tf.constant([1, 2]).numpy().tolist() == [1, 2]
