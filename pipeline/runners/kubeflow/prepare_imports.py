@@ -10,7 +10,6 @@ from typing import Final
 
 from pipeline.runners.kubeflow.import_on_use import import_on_use
 
-
 # Executors that use no TensorFlow, or no more of it than its messages, before TFDV or Beam ask for it.
 _LIGHT: Final = (
     "components.breakhis_example_gen.",
