@@ -110,6 +110,9 @@ class LoadedVersion:
             values = self._run[signature.name](*feeds)
         except tf.errors.OpError as error:
             raise Refusal.numbered(error.error_code, _cause(error.message)) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow 2.21 stumbles over its own message where that quotes bytes of the input.
+            raise invalid(_cause(error.object.decode(errors="backslashreplace"))) from None
         return dict(zip(signature.outputs, map(np.asarray, values), strict=True))
 
 
