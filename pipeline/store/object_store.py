@@ -44,6 +44,10 @@ class ObjectStore(Store):
         from apache_beam.io.filesystem import CompressionTypes
 
         uri = f"{self._uri}/{name}"
+        if not content and uri.startswith("s3://"):
+            with _explained(uri):
+                _put_empty(uri)
+            return
         with (
             _explained(uri),
             _file_systems().create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file,
@@ -68,6 +72,14 @@ class ObjectStore(Store):
         sizes = {found.path[start:]: found.size_in_bytes for found in matched.metadata_list}
         # Some tools mark a folder by an empty object.
         return {name: sizes[name] for name in sorted(sizes) if not name.endswith("/")}
+
+
+def _put_empty(uri: str) -> None:
+    """Beam uploads in parts, and S3 takes no upload of none."""
+    import boto3
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    boto3.session.Session().client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 def _file_systems() -> Any:

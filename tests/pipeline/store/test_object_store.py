@@ -32,6 +32,8 @@ def test_what_is_written_is_read_and_listed(s3: str) -> None:
     store.write("runs/b.json", b"again")
     assert store.read("runs/b.json") == b"again"
     assert store.read("runs/b.json", at_most=2) == b"ag"
+    store.write("runs/empty", b"")
+    assert store.read("runs/empty") == b""
 
 
 def test_a_folder_goes_there_and_back(s3: str, tmp_path: Path) -> None:
@@ -50,10 +52,13 @@ def test_a_folder_goes_there_and_back(s3: str, tmp_path: Path) -> None:
         pass
 
 
-def test_a_bucket_that_cannot_be_used_is_named(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [b"", b"a"])
+def test_a_bucket_that_cannot_be_used_is_named(
+    s3: str, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(UserError, match="s3://knet/listed/a: the object store cannot be used"):
-        ObjectStore(f"{s3}/listed").write("a", b"")
+        ObjectStore(f"{s3}/listed").write("a", content)
 
 
 def test_a_registry_remembers_there(s3: str, tmp_path: Path, make_record: Callable[..., RunRecord]) -> None:
