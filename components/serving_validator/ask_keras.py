@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.models import (  # noqa: F401 (what a saved model is made of)
+    accumulating_model,
     global_contrast_normalization,
     macenko_normalization,
     raster_tokens,
