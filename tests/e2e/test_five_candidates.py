@@ -31,6 +31,7 @@ from pipeline.run_record import read_record
 from serving.client import Client
 from serving.dev_server import DevServer
 from serving.monitoring.request_log import RequestLog
+from serving.versions import complete_versions
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +67,7 @@ class Runs:
         return mlmd.MetadataStore(config)
 
     def versions(self) -> list[str]:
-        return sorted(path.name for path in (self.output / "serving" / "knet").iterdir())
+        return [str(number) for number in complete_versions(self.output / "serving" / "knet")]
 
     def reports(self) -> list[dict[str, Any]]:
         """The runs' figures, oldest first."""
