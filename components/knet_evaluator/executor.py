@@ -16,6 +16,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.knet_evaluator.ask_model import AskModel
+from components.knet_evaluator.gather_alike import GatherAlike
 from components.knet_evaluator.keep_predictions import KeepPredictions
 from pipeline import features
 from pipeline.evaluation.metrics import eval_config
@@ -23,6 +25,7 @@ from pipeline.evaluation.predictions import FOLDER
 from pipeline.model_info import read_threshold
 
 SPLITS: Final = ("validation", "test")
+_BATCH = 32  # images in the model at a time; more would be little faster, and take gigabytes of a ResNet152
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -42,44 +45,40 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
         threshold = float(np.float32(read_threshold(Path(model.uri))))  # as the served graph compares
-        config = eval_config(slices=json.loads(exec_properties["slices"]), threshold=threshold)
-        shared_model = tfma.default_eval_shared_model(
-            eval_saved_model_path=path_utils.serving_model_path(model.uri), eval_config=config
-        )
+        slices = json.loads(exec_properties["slices"])
+        candidate = exec_properties["candidate"]
+        config = eval_config(slices=slices, threshold=threshold)
+        examples = input_dict["examples"]
         schema = _without_pixels(artifact_utils.get_single_uri(input_dict["schema"]))
+        columns = [feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES]
         source = tfxio_utils.get_tfxio_factory_from_artifact(
-            examples=input_dict["examples"],
+            examples=examples,
             telemetry_descriptors=["Evaluator"],
             schema=schema,
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
-        keep = KeepPredictions(
-            folder / FOLDER,
-            candidate=exec_properties["candidate"],
-            threshold=threshold,
-            columns=[feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES],
-        )
+        # One source for all splits: a Beam runner on one machine would hold what goes into a Flatten.
+        splits = [
+            io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, split)) for split in SPLITS
+        ]
         with self._make_beam_pipeline() as pipeline:
-            batches = [
+            answers = (
                 pipeline
-                | f"Read {split}"
-                >> source(
-                    io_utils.all_files_pattern(artifact_utils.get_split_uri(input_dict["examples"], split))
-                ).BeamSource()
-                for split in SPLITS
-            ]
+                | "Read" >> source(splits).BeamSource(batch_size=_BATCH)
+                | "AskModel"
+                >> beam.ParDo(
+                    AskModel(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
+                )
+            )
+            _ = answers | "Keep" >> KeepPredictions(
+                folder / FOLDER, candidate=candidate, threshold=threshold, columns=columns
+            )
             _ = (
-                batches
-                | beam.Flatten()
+                answers
+                | "GatherAlike" >> beam.ParDo(GatherAlike([features.SPLIT, *slices]))
                 | tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=shared_model,
                     eval_config=config,
                     extractors=[
-                        tfma.extractors.FeaturesExtractor(config),
-                        tfma.extractors.LabelsExtractor(config),
-                        tfma.extractors.PredictionsExtractor(config, shared_model),
-                        tfma.extractors.Extractor(stage_name="KeepPredictions", ptransform=keep),
-                        tfma.extractors.UnbatchExtractor(),
                         tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False),
                     ],
                     output_path=str(folder),

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow_model_analysis as tfma
+from numpy.typing import NDArray
 
 from pipeline import features
 from pipeline.evaluation.patient_sample import CALIBRATION_BINS
 
-_Gaps = tuple[int, list[float]]  # images, and label minus score summed in each bin
+_Gaps = tuple[int, NDArray[Any]]  # images, and label minus score summed in each bin
 
 
 class CalibrationError(tfma.metrics.Metric):
@@ -35,21 +37,22 @@ class BinGaps(beam.CombineFn):
 
     def create_accumulator(self) -> _Gaps:
         """Of no image."""
-        return 0, [0.0] * CALIBRATION_BINS
+        return 0, np.zeros(CALIBRATION_BINS)
 
     def add_input(self, accumulator: _Gaps, element: Any) -> _Gaps:
-        """Adds an image."""
-        score = float(element.get_predictions()[features.SCORE].item())
+        """Adds an image, or several."""
+        scores = element.get_predictions()[features.SCORE].reshape(-1).astype(np.float64)
+        bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+        differences = element.get_labels().reshape(-1) - scores
         images, gaps = accumulator
-        gaps[min(int(score * CALIBRATION_BINS), CALIBRATION_BINS - 1)] += element.get_labels().item() - score
-        return images + 1, gaps
+        return images + len(scores), gaps + np.bincount(bins, weights=differences, minlength=CALIBRATION_BINS)
 
     def merge_accumulators(self, accumulators: Iterable[_Gaps]) -> _Gaps:
         """Adds up what workers found."""
         counts, gaps = zip(*accumulators, strict=True)
-        return sum(counts), [sum(bin_gaps) for bin_gaps in zip(*gaps, strict=True)]
+        return sum(counts), np.sum(gaps, axis=0)
 
     def extract_output(self, accumulator: _Gaps) -> dict[Any, float]:
         """As TFMA wants it."""
         images, gaps = accumulator
-        return {self._key: sum(map(abs, gaps)) / images if images else float("nan")}
+        return {self._key: float(np.abs(gaps).sum() / images) if images else float("nan")}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import apache_beam as beam
+import numpy as np
 import tensorflow_model_analysis as tfma
 
 from pipeline import features
@@ -31,6 +32,14 @@ class PatientDecisionAccuracy(tfma.metrics.Metric):
         super().__init__(_computations(_decision), threshold=threshold, name=name)
 
 
+class ImageCount(tfma.metrics.Metric):
+    """How many images there are; TFMA's own counts how many it was given at a time."""
+
+    def __init__(self, threshold: float, name: str = "images") -> None:
+        """Takes the probability that the others take, so that all of them share the sums."""
+        super().__init__(_computations(_images), threshold=threshold, name=name)
+
+
 class PatientCounts(beam.CombineFn):
     """Sums over each patient's images; an accumulator grows with the patients, not with the images."""
 
@@ -43,11 +52,20 @@ class PatientCounts(beam.CombineFn):
         return {}
 
     def add_input(self, accumulator: _Sums, element: Any) -> _Sums:
-        """Adds an image."""
-        score = float(element.get_predictions()[features.SCORE].item())
-        label = int(element.get_labels().item())
-        right = int((score >= self._threshold) == (label == 1))
-        _add(accumulator, element[_FEATURES][features.PATIENT].item(), (1, right, score, label))
+        """Adds an image, or several."""
+        scores = element.get_predictions()[features.SCORE].reshape(-1).astype(np.float64)
+        labels = element.get_labels().reshape(-1).astype(int)
+        right = (scores >= self._threshold) == (labels == 1)
+        of_images = np.broadcast_to(element[_FEATURES][features.PATIENT], len(scores))
+        patients, first, owner = np.unique(of_images, return_index=True, return_inverse=True)
+        sums = [
+            np.bincount(owner).tolist(),
+            np.bincount(owner, weights=right).astype(int).tolist(),
+            np.bincount(owner, weights=scores).tolist(),
+            labels[first].tolist(),
+        ]
+        for patient, *values in zip(patients, *sums, strict=True):
+            _add(accumulator, patient, tuple(values))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
@@ -87,6 +105,10 @@ def _computations(rate: Callable[[_Sums, float], float]) -> Callable[..., list[A
         ]
 
     return create
+
+
+def _images(sums: _Sums, _: float) -> float:
+    return float(sum(images for images, *_ in sums.values()))
 
 
 def _recognition(sums: _Sums, _: float) -> float:

@@ -1,0 +1,64 @@
+"""Puts examples to a SavedModel, and keeps what it says in the place of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_model_analysis as tfma
+from apache_beam.utils.shared import Shared
+
+from pipeline import features
+from pipeline.evaluation.predictions import check_scores
+
+OUTPUTS: Final = (features.SCORE, features.IN_DISTRIBUTION, features.DISTANCE)
+
+
+class AskModel(beam.DoFn):
+    """From record batches of examples to TFMA's extracts of as many images: texts, labels and answers.
+
+    TFMA's own extractor calls the signature by position. TensorFlow tries another way of calling first, and
+    prints the whole batch of images into an error that nobody sees: that takes several times as long as a
+    small model does.
+    """
+
+    def __init__(self, saved_model: str, *, candidate: str, columns: Sequence[str]) -> None:
+        """Takes the model's folder, whose it is, and the names of the text features to keep."""
+        self._saved_model = saved_model
+        self._candidate = candidate
+        self._columns = list(columns)
+        self._shared = Shared()  # threads of a worker load the model once
+
+    def setup(self) -> None:
+        """Loads the model."""
+        import tensorflow as tf
+
+        model = self._shared.acquire(lambda: tf.saved_model.load(self._saved_model))
+        self._signature = model.signatures[features.EXAMPLES_SIGNATURE]
+        (self._input,) = self._signature.structured_input_signature[1]
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        """Raises UserError at a score that is no probability, before any metric sees it."""
+        import tensorflow as tf
+
+        examples = tf.constant(_values(batch, tfma.ARROW_INPUT_COLUMN), dtype=tf.string)
+        answers = self._signature(**{self._input: examples})
+        texts = {name: _values(batch, name) for name in self._columns}
+        outputs = {name: answers[name].numpy().reshape(-1) for name in OUTPUTS}
+        images = [path.decode("utf-8") for path in texts[features.PATH]]
+        check_scores(outputs[features.SCORE], images=images, candidate=self._candidate)
+        yield {
+            tfma.FEATURES_KEY: texts,
+            tfma.LABELS_KEY: _values(batch, features.LABEL),
+            tfma.PREDICTIONS_KEY: outputs,
+        }
+
+
+def _values(batch: pa.RecordBatch, column: str) -> Any:
+    """Of the one feature, [images]."""
+    values = batch.column(column).flatten()
+    if len(values) != batch.num_rows:
+        raise ValueError(f"{column}: {len(values)} values of {batch.num_rows} images")
+    return values.to_numpy(zero_copy_only=False)

@@ -1,0 +1,15 @@
+"""What goes into the model and comes out of it is in step with what is known of the images."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from components.knet_evaluator.ask_model import _values
+
+
+def test_an_image_without_a_value_does_not_lend_it_from_the_next() -> None:
+    whole = pa.RecordBatch.from_pydict({"slide": [["a"], ["b"]]})
+    assert _values(whole, "slide").tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="slide: 1 values of 2 images"):
+        _values(pa.RecordBatch.from_pydict({"slide": [["a"], None]}), "slide")
