@@ -57,19 +57,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             schema=schema,
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
-        # One source for all splits: a Beam runner on one machine would hold what goes into a Flatten.
-        splits = [
-            io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, split)) for split in SPLITS
-        ]
+        ask = AskModel(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
         with self._make_beam_pipeline() as pipeline:
-            answers = (
+            # What goes into a Flatten, Beam's runner for one machine holds in memory: so no images.
+            answers = [
                 pipeline
-                | "Read" >> source(splits).BeamSource(batch_size=_BATCH)
-                | "AskModel"
-                >> beam.ParDo(
-                    AskModel(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
-                )
-            )
+                | f"Read {split}" >> source(_records(examples, split)).BeamSource(batch_size=_BATCH)
+                | f"Ask {split}" >> beam.ParDo(ask)
+                for split in SPLITS
+            ] | beam.Flatten()
             _ = answers | "Keep" >> KeepPredictions(
                 folder / FOLDER, candidate=candidate, threshold=threshold, columns=columns
             )
@@ -84,6 +80,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     output_path=str(folder),
                 )
             )
+
+
+def _records(examples: list[types.Artifact], split: str) -> str:
+    return io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, split))
 
 
 def _without_pixels(folder: str) -> schema_pb2.Schema:

@@ -164,6 +164,10 @@ class Browser:
         shot = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(shot["data"]))
 
+    def pdf(self) -> bytes:
+        """The page as a printer gets it."""
+        return base64.b64decode(self._call("Page.printToPDF")["data"])
+
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._sent += 1
         message = {"id": self._sent, "method": method, "params": parameters}
