@@ -37,17 +37,20 @@ NODES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "DataGate": ("components.data_gate.executor.Executor", ("tensorflow_data_validation",)),
     "Transform": (
         "tfx.components.transform.executor.Executor",
-        ("tensorflow_data_validation", "pipeline.preprocessing"),
+        ("tensorflow_data_validation", "pipeline.preprocessing", "tensorflow"),
     ),
-    "Tuner": ("components.knet_tuner.executor.Executor", ("tensorflow",)),
-    "Trainer": ("tfx.components.trainer.executor.GenericExecutor", ("pipeline.training",)),
+    "Tuner": ("components.knet_tuner.executor.Executor", ("tensorflow", "keras", "pandas")),
+    "Trainer": (
+        "tfx.components.trainer.executor.GenericExecutor",
+        ("pipeline.training", "tensorflow", "keras"),
+    ),
     "Evaluator": (
         "components.knet_evaluator.executor.Executor",
-        ("tensorflow_model_analysis", "tensorflow"),
+        ("tensorflow_model_analysis", "tensorflow", "pandas"),
     ),
-    "ModelSelector": ("components.model_selector.executor.Executor", ("tensorflow_model_analysis",)),
+    "ModelSelector": ("components.model_selector.executor.Executor", ("pandas", "pyarrow.parquet")),
     "ModelGate": ("components.model_gate.executor.Executor", ("pandas", "pyarrow.parquet")),
-    "ServingValidator": ("components.serving_validator.executor.Executor", ("tensorflow",)),
+    "ServingValidator": ("components.serving_validator.executor.Executor", ("tensorflow", "keras")),
     "Pusher": ("tfx.components.pusher.executor.Executor", ()),
 }
 
@@ -84,6 +87,7 @@ def _measured(entrypoint: str, node: str) -> list[float]:
 
 def _begin(entrypoint: str, node: str) -> None:
     executor, libraries = NODES[node]
+    sys.path.remove(str(Path(__file__).parent))  # where Python puts it: `serving` is not our package there
     invocation = json.dumps({"inputs": {}, "outputs": {"outputFile": f"{tempfile.gettempdir()}/none.json"}})
     if entrypoint == "stock":
         stock = importlib.import_module("tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor")
@@ -94,7 +98,7 @@ def _begin(entrypoint: str, node: str) -> None:
     from pipeline.runners.kubeflow.entrypoint import run_executor
     from pipeline.runners.kubeflow.prepare_imports import prepare_imports
 
-    prepare_imports(executor)
+    prepare_imports()
     _stop_before_do(libraries)
     run_executor(executor, invocation=invocation, inputs_spec="{}", beam_args=[])
 

@@ -13,10 +13,10 @@ def tf_record(data: bytes) -> bytes:
     Source: TensorFlow, tensorflow/core/lib/io/record_writer.h; numbers are little-endian.
     """
     length = struct.pack("<Q", len(data))
-    return b"".join((length, _checksum(length), data, _checksum(data)))
+    return b"".join((length, record_checksum(length), data, record_checksum(data)))
 
 
-def _checksum(data: bytes) -> bytes:
+def record_checksum(data: bytes) -> bytes:
     """The masked CRC-32C, as TensorFlow stores it."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

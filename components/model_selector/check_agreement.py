@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pipeline import features
-from pipeline.evaluation.metrics import IMAGES
-from pipeline.evaluation.read_metrics import SliceKey
+from pipeline.evaluation.read_metrics import IMAGES, SliceKey
 
 _COMPARED: Final = ("accuracy", "patient_recognition_rate")
 _TOLERANCE = 1e-6

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runners.kubeflow.exchange import exchanged
+from pipeline.runners.kubeflow.import_without_collecting import import_without_collecting
 from pipeline.runners.kubeflow.invocation import local_invocation
 from pipeline.runners.kubeflow.last_words import last_words
 from pipeline.runners.kubeflow.prepare_imports import prepare_imports
@@ -56,12 +57,14 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         beam_args: for executors that run Beam.
     """
     message = local_invocation(invocation, inputs_spec)
-    prepare_imports(class_path)
+    with import_without_collecting():
+        prepare_imports()
+        from google.protobuf import json_format
+        from kfp.pipeline_spec import pipeline_spec_pb2
+        from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
+        from tfx.utils import import_utils
 
-    from google.protobuf import json_format
-    from kfp.pipeline_spec import pipeline_spec_pb2
-    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
-    from tfx.utils import import_utils
+        executor_class = import_utils.import_class_by_path(class_path)
 
     parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
@@ -73,7 +76,6 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
     )
     output_file = Path(parsed.outputs.output_file)
     place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
-    executor_class = import_utils.import_class_by_path(class_path)
     flags = "beam_pipeline_args" if _runs_beam(executor_class) else "extra_flags"
     context = executor_class.Context(**{flags: list(beam_args)}, **place)
     start = time.monotonic()

@@ -1,68 +1,106 @@
-"""Stand-ins for packages that take seconds to import, and that an executor may never use."""
+"""Stand-ins for modules that take seconds to import, and that an executor may never use."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+from pipeline.runners.kubeflow.wrapping import WrappingLoader, wrapped
+
+# Names with underscores but these are asked for by what looks a module over, as `inspect`, and uses nothing.
+_USED: Final = ("__all__", "__version__")
+_PLAN: Final = "_on_use"  # the attribute of a stand-in that holds it
 
 
-def import_on_use(name: str, *, apart: Collection[str] = ()) -> ModuleType:
-    """Has a package run when something of it is used, and not when it is imported.
+def import_on_use(name: str, *, apart: Collection[str] = (), known: Mapping[str, Any] | None = None) -> None:
+    """Has a module run when something of it is used, and not when it is imported.
 
-    Nothing is done where it was imported already. With the first import of a submodule the package runs too.
+    From then on it is an ordinary module. Other threads that use it meanwhile wait; where it fails, each use
+    fails alike. Nothing is done where it was imported already. With the first import of a submodule a package
+    runs too.
 
     Args:
-        name: of the package; what it is in must be imported, or such a stand-in.
+        name: of the module or package; it need not be installed.
         apart: submodules that do not make it run.
+        known: what may be asked for without making it run. Of a module with `__all__` here, `import *` takes
+            these names and does not make it run.
     """
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.find_spec(name)
-    assert spec is not None, f"there is no module {name}"
-    module = importlib.util.module_from_spec(spec)
-    module.__class__ = _OnUse
-    sys.modules[name] = module
-    sys.meta_path.insert(0, _Submodules(name, apart))
-    return module
+    finder = _Finder(_Plan(name, tuple(apart), known or {}))
+    if name not in sys.modules and finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    name: str
+    apart: tuple[str, ...]
+    known: Mapping[str, Any] = field(compare=False)
 
 
 class _OnUse(ModuleType):
     """A module whose code runs when something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        # What looks a module over, such as `inspect`, asks for names with underscores, and uses nothing.
-        if name.startswith("__") or not _run(self):
+        if name in _state(self).plan.apart:  # as `from package import part` asks
+            return importlib.import_module(f"{self.__name__}.{name}")
+        if (name.startswith("__") and name not in _USED) or not _run(self):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return getattr(self, name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its name, as Beam's picklers do with modules."""
+        return importlib.import_module, (self.__name__,)
+
+
+class _State:
+    def __init__(self, plan: _Plan) -> None:
+        self.plan, self.lock, self.runs = plan, threading.RLock(), False
+
+
+def _state(module: ModuleType) -> _State:
+    state: _State = vars(module)[_PLAN]
+    return state
+
 
 def _run(module: ModuleType) -> bool:
-    """Runs a stand-in's code; says whether it had not run yet."""
-    if "_runs" in vars(module):
-        return False
-    vars(module)["_runs"] = True
-    assert module.__spec__ is not None and module.__spec__.loader is not None
-    module.__spec__.loader.exec_module(module)
+    """Runs a stand-in's code; False where the module asks for itself, while it runs."""
+    state = _state(module)
+    with state.lock:
+        if state.runs:
+            return False
+        if isinstance(module, _OnUse):  # or another thread was faster
+            assert module.__spec__ is not None and module.__spec__.loader is not None
+            state.runs = True
+            try:
+                module.__spec__.loader.exec_module(module)
+            finally:
+                state.runs = False
+            module.__class__ = ModuleType  # type: ignore[assignment]  # for mypy it is a stand-in still
     return True
 
 
-class _Submodules(MetaPathFinder):
-    """Runs a package before its submodules, and hands out those that it imports itself."""
+@dataclass(frozen=True)
+class _Finder(MetaPathFinder):
+    """Finds a stand-in for a module; runs it before its submodules, and hands out those it imports itself."""
 
-    def __init__(self, package: str, apart: Collection[str]) -> None:
-        self._package = package
-        self._apart = apart
+    plan: _Plan
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == self.plan.name:
+            return wrapped(self, fullname, path, target, lambda loader: _StandIn(loader, self.plan))
         package, _, first = fullname.rpartition(".")
-        if package != self._package or first in self._apart or not _run(sys.modules[package]):
+        if package != self.plan.name or first in self.plan.apart:
+            return None
+        if not isinstance(sys.modules[package], _OnUse) or not _run(sys.modules[package]):
             return None
         found = sys.modules.get(fullname)
         if found is None:
@@ -70,6 +108,20 @@ class _Submodules(MetaPathFinder):
         spec = ModuleSpec(fullname, _Loaded(found))
         found.__spec__ = spec  # or Python would take the other one, and run the module again
         return spec
+
+
+class _StandIn(WrappingLoader):
+    """Loads a module without running it."""
+
+    def __init__(self, loader: Loader, plan: _Plan) -> None:
+        super().__init__(loader)
+        self._plan = plan
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        vars(module).update(self._plan.known)
+        vars(module)[_PLAN] = _State(self._plan)
+        module.__class__ = _OnUse
 
 
 class _Loaded(Loader):

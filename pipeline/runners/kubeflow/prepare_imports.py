@@ -1,51 +1,87 @@
-"""Keeps TFX from importing what the one executor of a container does not use."""
+"""Has a container import what its one executor uses, and not what TFX and its libraries import by habit."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 from types import ModuleType
 from typing import Final
 
 from pipeline.runners.kubeflow.import_on_use import import_on_use
+from pipeline.runners.kubeflow.import_without import import_without
 
-# Executors that use no TensorFlow, or no more of it than its messages, before TFDV or Beam ask for it.
-_LIGHT: Final = (
-    "components.breakhis_example_gen.",
-    "components.data_gate.",
-    "components.knet_pusher.",
-    "components.model_gate.",
-    "tfx.components.example_validator.",
-    "tfx.components.pusher.",
-    "tfx.components.schema_gen.",
+# Run when they are used, by what of them may be imported before: messages of Protocol Buffers, for the most.
+_ON_USE: Final[dict[str, tuple[str, ...]]] = {
+    "boto3": (),  # Beam and TensorBoard, for S3
+    "hdfs": (),
+    "kfp": ("pipeline_spec",),
+    "pandas": (),
+    "scipy.stats": (),
+    "tensorflow": ("core",),
+    "tensorflow_data_validation": ("anomalies",),
+    "tensorflow_data_validation.utils.slicing_util": (),  # pandas
+    "tensorflow_model_analysis": ("proto", "sdk", "view"),
+    "tensorflow_model_analysis.api.dataframe": (),  # pandas
+    "tensorflow_model_analysis.metrics.bleu": (),  # metrics of texts, with NLTK and sacreBLEU
+    "tensorflow_model_analysis.metrics.rouge": (),
+    "tensorflow_model_analysis.view": ("util", "view_types"),  # widgets of notebooks
+    "tfx.components.statistics_gen.stats_artifact_utils": (),  # TFDV, for ImportSchemaGen
+    # Keras's plots, and its models for scikit-learn.
+    "keras.src.visualization": (),
+    "keras.src.wrappers": (),
+    "keras.visualization": (),
+    "keras.wrappers": (),
+    "tf_keras.api._v1.keras": (),
+    "tf_keras.api._v2.keras": (),
+}
+# Likewise; `beam.io` takes all names of them, and does without: they are to be imported from these modules.
+_NOT_IN_BEAM_IO: Final = (
+    "apache_beam.io.gcp.bigquery",
+    "apache_beam.io.gcp.pubsub",
+    "apache_beam.io.mongodbio",
 )
+# Modules, and what they find not to be installed, which they provide for.
+_WITHOUT: Final = {
+    "apache_beam.io.textio": ("pandas",),
+    "apache_beam.typehints": ("pandas",),
+    "keras.src.saving.file_editor": ("IPython",),
+    "keras.src.trainers.data_adapters.array_slicing": ("pandas",),
+    "keras_tuner.src.utils": ("IPython",),
+    "tensorflow": ("keras.src.optimizers",),  # it imports Keras for its SavedModels, which Keras 3 has not
+    "tensorflow.python.distribute.cluster_resolver.gce_cluster_resolver": ("googleapiclient",),
+    "tensorflow.python.tpu.client.client": ("googleapiclient",),
+    "tensorflow_data_validation.utils.display_util": ("IPython",),
+    "tfx.utils.doc_controls": ("tensorflow.tools.docs",),
+}
 
 
-def prepare_imports(executor: str) -> None:
-    """Makes `tfx` light to import; to be called before anything imports it.
+def prepare_imports() -> None:
+    """Makes `tfx` and its libraries light to import; to be called before anything imports them.
 
     TFX's own modules import TensorFlow for its access to files, TFDV and TFMA for a class each among the
-    standard parameters, and the client of Kubeflow beside its messages. For executors that do without, they
-    are imported when something else of them is used. The others begin with all of them, as TFX has it.
-
-    Args:
-        executor: the import path of the class that will be run.
+    standard parameters, and the client of Kubeflow beside its messages. These import Keras, Google's clients
+    and IPython, used or not. What an executor uses is whole all the same: see `import_on_use` and
+    `import_without`.
     """
+    for importer, names in _WITHOUT.items():
+        import_without(importer, *names)
+    for name, apart in _ON_USE.items():
+        import_on_use(name, apart=apart)
+    for name in _NOT_IN_BEAM_IO:
+        import_on_use(name, known={"__all__": ()})
+    _tell_version_of_keras()
     _skip_other_components()
-    if not executor.startswith(_LIGHT):
-        return
-    # What is apart are messages of Protocol Buffers.
-    import_on_use("kfp", apart=["pipeline_spec"])
-    import_on_use("tensorflow", apart=["core"])
-    import_on_use("tensorflow_data_validation", apart=["anomalies"])
-    import_on_use("tensorflow_model_analysis", apart=["proto", "view"])
-    _skip_marks_of_documentation()
-    _skip_notebooks()
+    _give_message_of_tfma()
     _open_local_files_without_tensorflow()
-    _give_messages_alone()
-    importlib.import_module("tfx.components.statistics_gen")
-    import_on_use("tfx.components.statistics_gen.stats_artifact_utils")  # which ImportSchemaGen does without
+
+
+def _tell_version_of_keras() -> None:
+    """TFMA and TFT ask `tf.keras` for its version, and then use the other Keras, the second."""
+    version = importlib.metadata.version("keras")
+    import_on_use("keras", apart=["_tf_keras"], known={"__version__": version})
+    import_on_use("keras._tf_keras.keras", known={"version": lambda: version})
 
 
 def _skip_other_components() -> None:
@@ -57,33 +93,10 @@ def _skip_other_components() -> None:
     sys.modules["tfx.components"] = package
 
 
-def _give_messages_alone() -> None:
+def _give_message_of_tfma() -> None:
     """`tfx.types.standard_component_specs` takes one message from TFMA's `sdk`, which imports all of TFMA."""
-    name = "tensorflow_model_analysis.sdk"
-    specs = "tfx.types.standard_component_specs"
-    if specs in sys.modules or name in sys.modules:
-        return
     messages = importlib.import_module("tensorflow_model_analysis.proto.config_pb2")
-    package, sdk = sys.modules["tensorflow_model_analysis"], ModuleType(name)
-    vars(sdk).update(vars(messages))
-    sys.modules[name] = vars(package)["sdk"] = sdk
-    importlib.import_module(specs)
-    del sys.modules[name], vars(package)["sdk"]
-
-
-def _skip_notebooks() -> None:
-    """TFMA's widgets, and IPython, without which Beam and TFDV do where it is not installed."""
-    import_on_use("tensorflow_model_analysis.view")
-    sys.modules.setdefault("IPython", None)  # type: ignore[arg-type]  # so Python knows what is not there
-
-
-def _skip_marks_of_documentation() -> None:
-    """`tfx.utils.doc_controls` does without TensorFlow's where it finds none."""
-    name = "tensorflow.tools.docs"
-    if "tfx.utils.doc_controls" not in sys.modules and name not in sys.modules:
-        sys.modules[name] = None  # type: ignore[assignment]  # likewise
-        importlib.import_module("tfx.utils.doc_controls")
-        del sys.modules[name]
+    import_on_use("tensorflow_model_analysis.sdk", known={"EvalConfig": messages.EvalConfig})
 
 
 def _open_local_files_without_tensorflow() -> None:
