@@ -21,9 +21,7 @@ _ON_USE: Final[dict[str, tuple[str, ...]]] = {
     "scipy.stats": (),
     "tensorflow": ("core",),
     "tensorflow_data_validation": ("anomalies",),
-    "tensorflow_data_validation.utils.slicing_util": (),  # pandas
     "tensorflow_model_analysis": ("proto", "sdk", "view"),
-    "tensorflow_model_analysis.api.dataframe": (),  # pandas
     "tensorflow_model_analysis.metrics.bleu": (),  # metrics of texts, with NLTK and sacreBLEU
     "tensorflow_model_analysis.metrics.rouge": (),
     "tensorflow_model_analysis.view": ("util", "view_types"),  # widgets of notebooks
@@ -36,23 +34,20 @@ _ON_USE: Final[dict[str, tuple[str, ...]]] = {
     "tf_keras.api._v1.keras": (),
     "tf_keras.api._v2.keras": (),
 }
-# Likewise; `beam.io` takes all names of them, and does without: they are to be imported from these modules.
+# Likewise; `beam.io` would take all their names, and goes without: import them from these modules.
 _NOT_IN_BEAM_IO: Final = (
     "apache_beam.io.gcp.bigquery",
-    "apache_beam.io.gcp.pubsub",
     "apache_beam.io.mongodbio",
 )
-# Modules, and what they find not to be installed, which they provide for.
+# Modules, and what they do without: they find it not to be installed.
 _WITHOUT: Final = {
+    "apache_beam.io.gcp.pubsub": ("google.cloud.pubsub",),
     "apache_beam.io.textio": ("pandas",),
     "apache_beam.typehints": ("pandas",),
-    "keras.src.saving.file_editor": ("IPython",),
     "keras.src.trainers.data_adapters.array_slicing": ("pandas",),
-    "keras_tuner.src.utils": ("IPython",),
     "tensorflow": ("keras.src.optimizers",),  # it imports Keras for its SavedModels, which Keras 3 has not
     "tensorflow.python.distribute.cluster_resolver.gce_cluster_resolver": ("googleapiclient",),
     "tensorflow.python.tpu.client.client": ("googleapiclient",),
-    "tensorflow_data_validation.utils.display_util": ("IPython",),
     "tfx.utils.doc_controls": ("tensorflow.tools.docs",),
 }
 
@@ -65,6 +60,7 @@ def prepare_imports() -> None:
     and IPython, used or not. What an executor uses is whole all the same: see `import_on_use` and
     `import_without`.
     """
+    _be_no_notebook()
     for importer, names in _WITHOUT.items():
         import_without(importer, *names)
     for name, apart in _ON_USE.items():
@@ -73,8 +69,13 @@ def prepare_imports() -> None:
         import_on_use(name, known={"__all__": ()})
     _tell_version_of_keras()
     _skip_other_components()
-    _give_message_of_tfma()
+    _give_messages_of_tfma()
     _open_local_files_without_tensorflow()
+
+
+def _be_no_notebook() -> None:
+    """Beam asks IPython with every pipeline whether this is one; where it is not installed, it is none."""
+    sys.modules.setdefault("IPython", None)  # type: ignore[arg-type]  # so Python knows what is not there
 
 
 def _tell_version_of_keras() -> None:
@@ -93,10 +94,12 @@ def _skip_other_components() -> None:
     sys.modules["tfx.components"] = package
 
 
-def _give_message_of_tfma() -> None:
-    """`tfx.types.standard_component_specs` takes one message from TFMA's `sdk`, which imports all of TFMA."""
-    messages = importlib.import_module("tensorflow_model_analysis.proto.config_pb2")
-    import_on_use("tensorflow_model_analysis.sdk", known={"EvalConfig": messages.EvalConfig})
+def _give_messages_of_tfma() -> None:
+    """`tfx.types.standard_component_specs` takes messages from TFMA's `sdk`, which imports all of TFMA."""
+    importlib.import_module("google.protobuf.wrappers_pb2")  # TFMA 0.52 counts on others to have done so
+    messages = vars(importlib.import_module("tensorflow_model_analysis.proto.config_pb2"))
+    known = {name: message for name, message in messages.items() if not name.startswith("_")}
+    import_on_use("tensorflow_model_analysis.sdk", known=known)
 
 
 def _open_local_files_without_tensorflow() -> None:
