@@ -7,6 +7,7 @@ TensorFlow cannot open. This one completes what it is told, and imports what its
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -65,6 +66,7 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         from tfx.utils import import_utils
 
         executor_class = import_utils.import_class_by_path(class_path)
+    gc.freeze()  # it stays, and need not be looked through later
 
     parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)

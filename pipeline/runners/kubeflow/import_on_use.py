@@ -12,6 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
+from pipeline.runners.kubeflow.import_without_collecting import import_without_collecting
 from pipeline.runners.kubeflow.wrapping import WrappingLoader, wrapped
 
 # Names with underscores but these are asked for by what looks a module over, as `inspect`, and uses nothing.
@@ -79,7 +80,8 @@ def _run(module: ModuleType) -> bool:
             assert module.__spec__ is not None and module.__spec__.loader is not None
             state.runs = True
             try:
-                module.__spec__.loader.exec_module(module)
+                with import_without_collecting():
+                    module.__spec__.loader.exec_module(module)
             finally:
                 state.runs = False
             module.__class__ = ModuleType  # type: ignore[assignment]  # for mypy it is a stand-in still

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def import_without_collecting() -> Iterator[None]:
-    """Collects no garbage meanwhile, nor later among what is there at the end: what is imported stays.
+    """Collects no garbage meanwhile: what is imported stays.
 
     Python would look through all that was imported so far again and again, for a second in all.
     """
@@ -17,7 +17,6 @@ def import_without_collecting() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from pipeline.errors import UserError
-from pipeline.runners.kubeflow.run_notes import note_failure
 
 
 @contextmanager
@@ -21,6 +20,9 @@ def last_words() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # Here, since what notes are of, such as configurations, takes a while to import.
+        from pipeline.runners.kubeflow.run_notes import note_failure
+
         if not isinstance(error, UserError):
             traceback.print_exc()
         note_failure(error)
