@@ -12,10 +12,9 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline import features
 from pipeline.evaluation import tfma_calibration_error, tfma_patient_metrics
+from pipeline.evaluation.read_metrics import CONFUSION, IMAGES
 from pipeline.evaluation.slices import slice_combinations
 
-IMAGES: Final = "images"  # how many images a slice has
-CONFUSION: Final = "confusion"
 # Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
 _DECISIONS: Final = {
     "balanced_accuracy": "BalancedAccuracy",

@@ -10,7 +10,9 @@ from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlic
 
 from components.breakhis_example_gen.read_tf_records import read_tf_records
 
-IMAGES: Final = "images"  # the metric that is how many images a slice has
+# Of the metrics, how many images a slice has, and what is no number.
+IMAGES: Final = "images"
+CONFUSION: Final = "confusion"
 
 SliceKey = frozenset[tuple[str, str]]  # column and value; the split is one of them
 
@@ -46,5 +48,5 @@ def _numbers(one: Any) -> dict[str, float]:
     return {
         pair.key.name: pair.value.double_value.value if pair.value.HasField("double_value") else math.nan
         for pair in one.metric_keys_and_values
-        if not pair.value.HasField("confusion_matrix_at_thresholds")
+        if pair.key.name != CONFUSION
     }

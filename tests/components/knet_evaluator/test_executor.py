@@ -13,10 +13,9 @@ import tensorflow_model_analysis as tfma
 
 from pipeline import features
 from pipeline.errors import UserError
-from pipeline.evaluation.metrics import CONFUSION, IMAGES
 from pipeline.evaluation.patient_sample import METRICS, PatientSample
 from pipeline.evaluation.predictions import FOLDER, patient_sample, read_predictions
-from pipeline.evaluation.read_metrics import SliceKey, read_metrics
+from pipeline.evaluation.read_metrics import CONFUSION, IMAGES, SliceKey, read_metrics
 
 _AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
 
