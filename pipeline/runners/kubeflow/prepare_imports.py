@@ -20,6 +20,7 @@ _ON_USE: Final[dict[str, tuple[str, ...]]] = {
     "pandas": (),
     "scipy.stats": (),
     "tensorflow": ("core",),
+    "tensorflow.lite.python.schema_py_generated": (),
     "tensorflow_data_validation": ("anomalies",),
     "tensorflow_model_analysis": ("proto", "sdk", "view"),
     "tensorflow_model_analysis.metrics.bleu": (),  # metrics of texts, with NLTK and sacreBLEU
@@ -47,7 +48,11 @@ _WITHOUT: Final = {
     "keras.src.trainers.data_adapters.array_slicing": ("pandas",),
     "tensorflow": ("keras.src.optimizers",),  # it imports Keras for its SavedModels, which Keras 3 has not
     "tensorflow.python.distribute.cluster_resolver.gce_cluster_resolver": ("googleapiclient",),
+    "tensorflow.python.keras.engine.training_arrays_v1": ("scipy.sparse",),
+    "tensorflow.python.keras.engine.training_v1": ("scipy.sparse",),
     "tensorflow.python.tpu.client.client": ("googleapiclient",),
+    "tf_keras.src.engine.training_arrays_v1": ("scipy.sparse",),
+    "tf_keras.src.engine.training_v1": ("scipy.sparse",),
     "tfx.utils.doc_controls": ("tensorflow.tools.docs",),
 }
 
