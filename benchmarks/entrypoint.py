@@ -46,7 +46,7 @@ NODES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "Evaluator": (
         "components.knet_evaluator.executor.Executor",
-        ("tensorflow_model_analysis", "tensorflow", "pandas"),
+        ("tensorflow_model_analysis", "tensorflow"),
     ),
     "ModelSelector": ("components.model_selector.executor.Executor", ("pandas", "pyarrow.parquet")),
     "ModelGate": ("components.model_gate.executor.Executor", ("pandas", "pyarrow.parquet")),

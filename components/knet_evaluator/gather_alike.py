@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import pandas as pd
+import numpy as np
 import tensorflow_model_analysis as tfma
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -30,17 +31,17 @@ class GatherAlike(beam.DoFn):
 
     def start_bundle(self) -> None:
         """Begins with no row."""
-        self._rows: list[pd.DataFrame] = []
+        self._batches: list[dict[str, Any]] = []
         self._count = 0
 
     def process(self, batch: Any) -> Iterator[Any]:
         """Keeps rows until there are many."""
         texts = batch[tfma.FEATURES_KEY]
-        rows = {name: texts[name] for name in {features.PATIENT, *self._columns}}
-        rows[features.LABEL] = batch[tfma.LABELS_KEY]
-        rows[features.SCORE] = batch[tfma.PREDICTIONS_KEY][features.SCORE]
-        self._rows.append(pd.DataFrame(rows))
-        self._count += len(self._rows[-1])
+        columns = {name: texts[name] for name in (features.PATIENT, *self._columns)}
+        columns[features.LABEL] = batch[tfma.LABELS_KEY]
+        columns[features.SCORE] = batch[tfma.PREDICTIONS_KEY][features.SCORE]
+        self._batches.append(columns)
+        self._count += len(columns[features.LABEL])
         if self._count >= _AT_ONCE:
             yield from self._gathered()
             self.start_bundle()
@@ -51,15 +52,19 @@ class GatherAlike(beam.DoFn):
             yield WindowedValue(extracts, MIN_TIMESTAMP, [GlobalWindow()])
 
     def _gathered(self) -> Iterator[Any]:
-        if not self._rows:
+        if not self._batches:
             return
-        table = pd.concat(self._rows, ignore_index=True)
-        for places in table.groupby(self._columns, sort=False).indices.values():
-            rows = table.iloc[places]
-            slicing = {name: rows[name].to_numpy()[:1] for name in self._columns}
+        columns = {
+            name: np.concatenate([batch[name] for batch in self._batches]) for name in self._batches[0]
+        }
+        places = defaultdict(list)
+        for place, values in enumerate(zip(*(columns[name] for name in self._columns), strict=True)):
+            places[values].append(place)
+        for alike in places.values():
+            slicing = {name: columns[name][alike[:1]] for name in self._columns}
             yield {
                 tfma.INPUT_KEY: b"",  # TFMA measures it, and warns of each that has none
-                tfma.FEATURES_KEY: {features.PATIENT: rows[features.PATIENT].to_numpy(), **slicing},
-                tfma.LABELS_KEY: rows[features.LABEL].to_numpy(),
-                tfma.PREDICTIONS_KEY: {features.SCORE: rows[features.SCORE].to_numpy()},
+                tfma.FEATURES_KEY: {features.PATIENT: columns[features.PATIENT][alike], **slicing},
+                tfma.LABELS_KEY: columns[features.LABEL][alike],
+                tfma.PREDICTIONS_KEY: {features.SCORE: columns[features.SCORE][alike]},
             }

@@ -23,6 +23,7 @@ _ON_USE: Final[dict[str, tuple[str, ...]]] = {
     "tensorflow.lite.python.schema_py_generated": (),
     "tensorflow_data_validation": ("anomalies",),
     "tensorflow_model_analysis": ("proto", "sdk", "view"),
+    "tensorflow_model_analysis.api.dataframe": (),  # with pandas
     "tensorflow_model_analysis.metrics.bleu": (),  # metrics of texts, with NLTK and sacreBLEU
     "tensorflow_model_analysis.metrics.rouge": (),
     "tensorflow_model_analysis.view": ("util", "view_types"),  # widgets of notebooks
