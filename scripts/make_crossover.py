@@ -16,7 +16,7 @@ from serving.versions import newest_version
 SETTINGS = (
     "image.size=32",
     "data.sample.patients=12",
-    "data.test_share=0.25",
+    "data.split.test_share=0.25",
     "candidates={mobilenet: {alpha: 0.25, weights: none}}",
     "training.epochs=1",
     "tuning=null",

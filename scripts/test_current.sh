@@ -49,10 +49,10 @@ git ls-files -z --cached --others --exclude-standard |
 
 echo "compat, here: writing for current"
 rm -rf "${exchange:?}"/*
-.venv/bin/python scripts/make_crossover.py "$exchange/compat" 2>>"$exchange/log"
+.venv/bin/python scripts/make_crossover.py "$exchange/compat" 2>>"$exchange/log" || { tail "$exchange/log" >&2; fail "no run on compat"; }
 echo "current, in $root: the suite, with what compat wrote"
 inside "CROSSOVER=$exchange/compat make test STACK=current"
 echo "current, in $root: writing for compat"
-inside ".venv/bin/python scripts/make_crossover.py $exchange/current 2>>$exchange/log"
+inside ".venv/bin/python scripts/make_crossover.py $exchange/current 2>>$exchange/log || { tail $exchange/log >&2; exit 1; }"
 echo "compat, here: with what current wrote"
 CROSSOVER=$exchange/current .venv/bin/python -m pytest tests/crossover

@@ -21,7 +21,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.breakhis_example_gen import breakhis_name
 from pipeline import features
-from pipeline.config import BeamConfig
+from pipeline.config import BeamConfig, load_config
 from pipeline.evaluation.metrics import eval_config
 from pipeline.evaluation.read_metrics import read_metrics
 from pipeline.model_info import read_threshold
@@ -75,7 +75,8 @@ def test_its_model_gives_the_same_probabilities(left: Left) -> None:
 def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
     with DevServer(left.served, port=0) as server, Client(server.address) as client:
         predictions = client.predict(held_out_images(left.output))
-    served = [[p.probabilities[name] for name in features.CLASSES] for p in predictions]
+    classes = load_config("demo").data.classes
+    served = [[p.probabilities[name] for name in classes] for p in predictions]
     np.testing.assert_allclose(served, left.probabilities, atol=1e-5)
 
 
