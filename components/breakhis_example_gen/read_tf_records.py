@@ -31,5 +31,5 @@ def _checked(content: bytes, start: int, length: int, file: Path) -> tuple[bytes
     middle, end = start + length, start + length + _CHECKSUM
     data = content[start:middle]
     if end > len(content) or record_checksum(data) != content[middle:end]:
-        raise UserError(f"{file} is damaged at byte {start}; delete it, and run what wrote it again")
+        raise UserError(f"{file} is damaged at byte {start}: run again into a new output folder")
     return data, end

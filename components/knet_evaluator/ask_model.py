@@ -11,8 +11,10 @@ import tensorflow_model_analysis as tfma
 from apache_beam.utils.shared import Shared
 
 from pipeline import features
+from pipeline.errors import UserError
 from pipeline.evaluation.predictions import check_scores
 
+_AT_ONCE: Final = 32  # images; more would be little faster, and take gigabytes of a ResNet152
 OUTPUTS: Final = (features.SCORE, features.IN_DISTRIBUTION, features.DISTANCE)
 
 
@@ -35,12 +37,17 @@ class AskModel(beam.DoFn):
         """Loads the model."""
         import tensorflow as tf
 
-        model = self._shared.acquire(lambda: tf.saved_model.load(self._saved_model))
-        self._signature = model.signatures[features.EXAMPLES_SIGNATURE]
+        # Kept, since the signature and what is shared hold it weakly.
+        self._model = self._shared.acquire(lambda: tf.saved_model.load(self._saved_model))
+        self._signature = self._model.signatures[features.EXAMPLES_SIGNATURE]
         (self._input,) = self._signature.structured_input_signature[1]
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         """Raises UserError at a score that is no probability, before any metric sees it."""
+        for start in range(0, batch.num_rows, _AT_ONCE):
+            yield self._answered(batch.slice(start, _AT_ONCE))
+
+    def _answered(self, batch: pa.RecordBatch) -> Any:
         import tensorflow as tf
 
         examples = tf.constant(_values(batch, tfma.ARROW_INPUT_COLUMN), dtype=tf.string)
@@ -49,7 +56,7 @@ class AskModel(beam.DoFn):
         outputs = {name: answers[name].numpy().reshape(-1) for name in OUTPUTS}
         images = [path.decode("utf-8") for path in texts[features.PATH]]
         check_scores(outputs[features.SCORE], images=images, candidate=self._candidate)
-        yield {
+        return {
             tfma.FEATURES_KEY: texts,
             tfma.LABELS_KEY: _values(batch, features.LABEL),
             tfma.PREDICTIONS_KEY: outputs,
@@ -60,5 +67,8 @@ def _values(batch: pa.RecordBatch, column: str) -> Any:
     """Of the one feature, [images]."""
     values = batch.column(column).flatten()
     if len(values) != batch.num_rows:
-        raise ValueError(f"{column}: {len(values)} values of {batch.num_rows} images")
+        raise UserError(
+            f"the feature {column} has {len(values)} values in {batch.num_rows} examples, and each must have "
+            "one: ingest the images again"
+        )
     return values.to_numpy(zero_copy_only=False)

@@ -25,7 +25,6 @@ from pipeline.evaluation.predictions import FOLDER
 from pipeline.model_info import read_threshold
 
 SPLITS: Final = ("validation", "test")
-_BATCH = 32  # images in the model at a time; more would be little faster, and take gigabytes of a ResNet152
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -62,7 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             # What goes into a Flatten, Beam's runner for one machine holds in memory: so no images.
             answers = [
                 pipeline
-                | f"Read {split}" >> source(_records(examples, split)).BeamSource(batch_size=_BATCH)
+                | f"Read {split}" >> source(_records(examples, split)).BeamSource()
                 | f"Ask {split}" >> beam.ParDo(ask)
                 for split in SPLITS
             ] | beam.Flatten()

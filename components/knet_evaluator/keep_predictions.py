@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
@@ -13,6 +13,8 @@ import tensorflow_model_analysis as tfma
 
 from pipeline import features
 from pipeline.evaluation.predictions import predictions_schema
+
+_TABLES: Final = 256  # written at a time; each by itself would be a row group
 
 
 class KeepPredictions(beam.PTransform):
@@ -38,6 +40,8 @@ class KeepPredictions(beam.PTransform):
         return (
             batches
             | "Rows" >> beam.Map(_rows, columns=self._columns, settings=self._settings, schema=schema)
+            | "Gather" >> beam.BatchElements(_TABLES, _TABLES)
+            | "Concatenate" >> beam.Map(pa.concat_tables)
             | "Write"
             >> beam.io.WriteToParquetBatched(
                 str(self._folder / "part"), schema, file_name_suffix=".parquet", num_shards=1

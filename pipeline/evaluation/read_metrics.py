@@ -9,6 +9,7 @@ from typing import Any, Final
 from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
 
 from components.breakhis_example_gen.read_tf_records import read_tf_records
+from pipeline.errors import UserError
 
 # Of the metrics, how many images a slice has, and what is no number.
 IMAGES: Final = "images"
@@ -28,9 +29,11 @@ def read_metrics(evaluation: Path) -> dict[SliceKey, dict[str, float]]:
         positive images.
 
     Raises:
-        UserError: a file is damaged.
+        UserError: a file is damaged, or there is none.
     """
     files = sorted(evaluation.glob("metrics-*.tfrecord"))
+    if not files:
+        raise UserError(f"{evaluation} holds no metrics-*.tfrecord: run again into a new output folder")
     slices = [MetricsForSlice.FromString(record) for file in files for record in read_tf_records(file)]
     return {_slice_key(one): _numbers(one) for one in slices}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -17,15 +17,19 @@ from pipeline.runners.kubeflow.wrapping import WrappingLoader, wrapped
 
 # Names with underscores but these are asked for by what looks a module over, as `inspect`, and uses nothing.
 _USED: Final = ("__all__", "__version__")
-_PLAN: Final = "_on_use"  # the attribute of a stand-in that holds it
+_STATE: Final = "_on_use"  # the attribute of a stand-in that holds it
+# Python's own lock of modules: of threads that import in a circle it stops none for ever.
+_bootstrap: Any = importlib.import_module("importlib._bootstrap")
+_imp: Any = importlib.import_module("_imp")
 
 
 def import_on_use(name: str, *, apart: Collection[str] = (), known: Mapping[str, Any] | None = None) -> None:
     """Has a module run when something of it is used, and not when it is imported.
 
-    From then on it is an ordinary module. Other threads that use it meanwhile wait; where it fails, each use
-    fails alike. Nothing is done where it was imported already. With the first import of a submodule a package
-    runs too.
+    From then on it is an ordinary module, with what was known of it beside what it defines. Other threads
+    that use it meanwhile wait, but for a circle of imports, in which a thread finds it half done, as always;
+    where it fails, each use fails alike. Nothing is done where it was imported already. With the first import
+    of a submodule a package runs too.
 
     Args:
         name: of the module or package; it need not be installed.
@@ -62,30 +66,55 @@ class _OnUse(ModuleType):
 
 class _State:
     def __init__(self, plan: _Plan) -> None:
-        self.plan, self.lock, self.runs = plan, threading.RLock(), False
+        self.plan, self.lock, self.runs = plan, _bootstrap._ModuleLock(f"{plan.name} on use"), False
 
 
 def _state(module: ModuleType) -> _State:
-    state: _State = vars(module)[_PLAN]
+    state: _State = vars(module)[_STATE]
     return state
 
 
 def _run(module: ModuleType) -> bool:
     """Runs a stand-in's code; False where the module asks for itself, while it runs."""
     state = _state(module)
-    with state.lock:
+    try:
+        state.lock.acquire()
+    except _bootstrap._DeadlockError:
+        return False
+    try:
         if state.runs:
             return False
         if isinstance(module, _OnUse):  # or another thread was faster
-            assert module.__spec__ is not None and module.__spec__.loader is not None
-            state.runs = True
-            try:
-                with import_without_collecting():
-                    module.__spec__.loader.exec_module(module)
-            finally:
-                state.runs = False
-            module.__class__ = ModuleType  # type: ignore[assignment]  # for mypy it is a stand-in still
+            _execute(module, state)
+    finally:
+        state.lock.release()
     return True
+
+
+def _execute(module: ModuleType, state: _State) -> None:
+    assert module.__spec__ is not None and module.__spec__.loader is not None
+    before = dict(vars(module))
+    state.runs = True
+    try:
+        with import_without_collecting():
+            module.__spec__.loader.exec_module(module)
+    except BaseException:
+        vars(module).clear()
+        vars(module).update(before)
+        raise
+    finally:
+        state.runs = False
+    module.__class__ = ModuleType
+
+
+@contextmanager
+def _others_may_import() -> Iterator[None]:
+    """Python locks all imports while it looks for a module, which is not meant to take long."""
+    _imp.release_lock()
+    try:
+        yield
+    finally:
+        _imp.acquire_lock()
 
 
 @dataclass(frozen=True)
@@ -102,8 +131,13 @@ class _Finder(MetaPathFinder):
         package, _, first = fullname.rpartition(".")
         if package != self.plan.name or first in self.plan.apart:
             return None
-        if not isinstance(sys.modules[package], _OnUse) or not _run(sys.modules[package]):
+        module = sys.modules[package]
+        # While it runs it may wait for this very submodule, and so is not waited for.
+        if not isinstance(module, _OnUse) or _state(module).runs:
             return None
+        with _others_may_import():
+            if not _run(module):
+                return None
         found = sys.modules.get(fullname)
         if found is None:
             return None
@@ -122,7 +156,7 @@ class _StandIn(WrappingLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
         vars(module).update(self._plan.known)
-        vars(module)[_PLAN] = _State(self._plan)
+        vars(module)[_STATE] = _State(self._plan)
         module.__class__ = _OnUse
 
 

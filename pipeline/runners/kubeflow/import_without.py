@@ -13,7 +13,9 @@ from pipeline.runners.kubeflow.wrapping import WrappingLoader, wrapped
 
 
 def import_without(importer: str, *names: str) -> None:
-    """Has a module find no such packages while it runs; for everything else they are there.
+    """Has a module, and what it is the first to import, find no such packages while it runs.
+
+    Everything else finds them, but for another thread that asks for one just then.
 
     Nothing is done where the module was imported already. A package that was imported before is not hidden:
     it costs nothing more.

@@ -20,15 +20,17 @@ def last_words() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Here, since what notes are of, such as configurations, takes a while to import.
-        from pipeline.runners.kubeflow.run_notes import note_failure
-
         if not isinstance(error, UserError):
             traceback.print_exc()
-        note_failure(error)
-        for handler in logging.getLogger().handlers:
-            handler.flush()
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        try:
+            # Here, since what notes are of, such as configurations, takes a while to import.
+            from pipeline.runners.kubeflow.run_notes import note_failure
+
+            note_failure(error)
+        finally:
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
 
 

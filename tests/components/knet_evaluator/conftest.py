@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def _example(row: dict[str, Any]) -> tf.train.Example:
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Runs the component's executor on rows, and returns the evaluation's folder."""
 
-    def run(rows: list[dict[str, Any]]) -> Path:
+    def run(rows: list[dict[str, Any]], slices: Sequence[str] = ("magnification", "subtype")) -> Path:
         folder = tmp_path_factory.mktemp("evaluation")
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(folder / "evaluation")
@@ -132,7 +132,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         Executor(context).Do(
             write_inputs(folder, rows),
             {"evaluation": [evaluation]},
-            {"candidate": "parrot", "slices": json.dumps(["magnification", "subtype"])},
+            {"candidate": "parrot", "slices": json.dumps(slices)},
         )
         return folder / "evaluation"
 

@@ -89,6 +89,22 @@ def test_over_one_class_what_needs_both_is_undefined_and_the_rest_is_there(evalu
     assert 0 <= found["patient_recognition_rate"] <= 1
 
 
+@pytest.mark.parametrize("slices", [[], [features.PATIENT]], ids=["none", "patient"])
+def test_other_slices_have_the_same_figures(
+    evaluate: Callable[..., Path], asked: list[dict[str, Any]], slices: list[str]
+) -> None:
+    folder = evaluate(asked, slices)
+    frame = read_predictions(folder / FOLDER)
+    found = read_metrics(folder)
+    for columns in {(), tuple(slices)}:
+        for _, part in frame.groupby([features.SPLIT, *columns]):
+            key = frozenset((name, part[name].iloc[0]) for name in (features.SPLIT, *columns))
+            metrics, expected = found.pop(key), patient_sample(part).metrics()
+            for name in ("accuracy", "patient_recognition_rate"):
+                assert metrics[name] == pytest.approx(expected[name])
+    assert not found
+
+
 def test_a_probability_that_is_none_is_an_error_that_names_image_and_candidate(
     evaluate: Callable[..., Path], asked: list[dict[str, Any]]
 ) -> None:

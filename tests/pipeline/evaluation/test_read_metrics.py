@@ -37,6 +37,11 @@ def test_numbers_are_by_slice_and_name(tmp_path: Path, message: MetricsForSlice)
     assert found == {frozenset(): {}}
 
 
+def test_no_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{tmp_path} holds no metrics-"):
+        read_metrics(tmp_path)
+
+
 def test_a_damaged_file_is_an_error(tmp_path: Path, message: MetricsForSlice) -> None:
     (tmp_path / "metrics-00000-of-00001.tfrecord").write_bytes(tf_record(message.SerializeToString())[:-1])
     with pytest.raises(UserError, match="metrics-00000-of-00001.tfrecord is damaged"):

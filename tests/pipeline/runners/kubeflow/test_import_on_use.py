@@ -6,6 +6,7 @@ import importlib
 import pickle
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -91,11 +92,13 @@ def test_where_it_fails_each_use_does(ran: list[str], tmp_path: Path) -> None:
     part = tmp_path / "slow_package" / "part.py"
     works = part.read_text()
     part.write_text("raise OSError('no disk')\n")
+    init = part.with_name("__init__.py")
+    init.write_text("EARLY = 1\n" + init.read_text())
     import_on_use("slow_package")
     module = importlib.import_module("slow_package")
-    for _ in range(2):
+    for name in ("EARLY", "VALUE", "EARLY"):
         with pytest.raises(OSError, match="no disk"):
-            _ = module.VALUE
+            getattr(module, name)
     part.write_text(works)
     importlib.invalidate_caches()
     assert module.VALUE == 2
@@ -116,6 +119,21 @@ def test_other_threads_wait_until_it_is_whole(ran: list[str], tmp_path: Path) ->
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(use, range(4))) == [2] * 4
     assert ran == ["slow_package", "slow_package.part"]
+
+
+def test_threads_that_import_in_a_circle_do_not_wait_for_ever(ran: list[str], tmp_path: Path) -> None:
+    """One uses the package, which imports a part; another imports the part, which makes the package run."""
+    init = tmp_path / "slow_package" / "__init__.py"
+    init.write_text("import time; time.sleep(0.3)\n" + init.read_text())
+    import_on_use("slow_package")
+    module = importlib.import_module("slow_package")
+    with ThreadPoolExecutor(2) as pool:
+        using = pool.submit(lambda: module.VALUE)
+        time.sleep(0.1)
+        importing = pool.submit(importlib.import_module, "slow_package.part")
+        assert using.result(timeout=10) == 2
+        assert importing.result(timeout=10) is module.part
+    assert ran.count("slow_package.part") == 1
 
 
 def test_it_is_pickled_by_its_name(ran: list[str]) -> None:
