@@ -29,8 +29,8 @@ inside() {
         done
         if [ -d ../shared ]; then mkdir -p "$root/src/shared"; mount --bind ../shared "$root/src/shared"; fi
         exec chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 SSL_CERT_FILE="$bundle" \
-            CI="${CI:-}" http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
-            sh -euc "cd /src/breakhis-knet; $*"
+            CI="${CI:-}" ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+            ${no_proxy:+no_proxy="$no_proxy"} sh -euc "cd /src/breakhis-knet; $*"
     ' inside "$root" "$exchange" "$bundle" "$@"
 }
 

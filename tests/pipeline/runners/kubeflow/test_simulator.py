@@ -115,7 +115,7 @@ def test_a_container_that_fails_ends_the_run_with_the_last_line_of_its_log(
     spec: dict[str, Any], tmp_path: Path
 ) -> None:
     spec["deploymentSpec"]["executors"]["read"] = _container(
-        "import sys; print('a'); sys.exit('out of luck')"
+        "import sys; print('a', flush=True); sys.exit('out of luck')"
     )
     with pytest.raises(UserError, match=r"Read ended with code 1: out of luck \(its whole log: .*/log.txt\)"):
         _run(spec, tmp_path)
