@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.predictions import check_scores
 
 _AT_ONCE: Final = 32  # images; more would be little faster, and take gigabytes of a ResNet152
-OUTPUTS: Final = (features.SCORE, features.IN_DISTRIBUTION, features.DISTANCE)
+_OUTPUTS: Final = (features.SCORE, features.IN_DISTRIBUTION, features.DISTANCE)
 
 
 class AskModel(beam.DoFn):
@@ -53,7 +53,7 @@ class AskModel(beam.DoFn):
         examples = tf.constant(_values(batch, tfma.ARROW_INPUT_COLUMN), dtype=tf.string)
         answers = self._signature(**{self._input: examples})
         texts = {name: _values(batch, name) for name in self._columns}
-        outputs = {name: answers[name].numpy().reshape(-1) for name in OUTPUTS}
+        outputs = {name: answers[name].numpy().reshape(-1) for name in _OUTPUTS}
         images = [path.decode("utf-8") for path in texts[features.PATH]]
         check_scores(outputs[features.SCORE], images=images, candidate=self._candidate)
         return {
