@@ -1,13 +1,12 @@
 """What a container of the compiled graph runs: one executor of TFX or ours.
 
 TFX's own entrypoint fails on open-source Kubeflow, whose artifacts come without types and with URIs that
-TensorFlow cannot open. This one completes what it is told, and imports what its executor needs and no more.
+TensorFlow cannot open. This one completes the launcher's message.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import logging
 import os
@@ -18,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runners.kubeflow.exchange import exchanged
-from pipeline.runners.kubeflow.import_without_collecting import import_without_collecting
 from pipeline.runners.kubeflow.invocation import local_invocation
 from pipeline.runners.kubeflow.last_words import last_words
-from pipeline.runners.kubeflow.prepare_imports import prepare_imports
 from pipeline.runners.kubeflow.remote_uris import remote_uri
 from pipeline.runners.kubeflow.run_values import with_run_values
 
@@ -57,17 +54,14 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
         inputs_spec: a ComponentInputsSpec as JSON.
         beam_args: for executors that run Beam.
     """
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
+    from tfx.utils import import_utils
+
     message = local_invocation(invocation, inputs_spec)
-    with import_without_collecting():
-        prepare_imports()
-        from google.protobuf import json_format
-        from kfp.pipeline_spec import pipeline_spec_pb2
-        from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
-        from tfx.utils import import_utils
-
-        executor_class = import_utils.import_class_by_path(class_path)
-    gc.freeze()  # it stays, and need not be looked through later
-
+    executor_class = import_utils.import_class_by_path(class_path)
     parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
     names: dict[int, str] = {}
@@ -78,7 +72,7 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
     )
     output_file = Path(parsed.outputs.output_file)
     place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
-    flags = "beam_pipeline_args" if _runs_beam(executor_class) else "extra_flags"
+    flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
     context = executor_class.Context(**{flags: list(beam_args)}, **place)
     start = time.monotonic()
     with exchanged(message):
@@ -102,12 +96,6 @@ def _value(artifact: Any) -> Any:
     from google.protobuf import json_format, struct_pb2
 
     return json_format.Parse(json.dumps(artifact.read()), struct_pb2.Value())
-
-
-def _runs_beam(executor_class: Any) -> bool:
-    """Whether it is one of Beam's; the class of these imports Beam, which takes seconds."""
-    base = sys.modules.get("tfx.dsl.components.base.base_beam_executor")
-    return base is not None and issubclass(executor_class, base.BaseBeamExecutor)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -80,22 +79,3 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
-
-
-@pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The modules that ran of `slow_package`, which is in this folder; what is imported is forgotten."""
-    package = tmp_path / "slow_package"
-    package.mkdir()
-    note = "import builtins; builtins.ran.append(__name__)\n"
-    (package / "__init__.py").write_text(f"{note}from slow_package import part\nVALUE = part.VALUE + 1\n")
-    (package / "part.py").write_text(f"{note}VALUE = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    noted: list[str] = []
-    monkeypatch.setattr("builtins.ran", noted, raising=False)
-    finders, modules = list(sys.meta_path), set(sys.modules)
-    yield noted
-    sys.meta_path[:] = finders
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
