@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pipeline.runners.kubeflow.upload import UploadedVersion
 
 _PLACE = {
-    "host": "URL of Kubeflow Pipelines, such as http://localhost:8888.",
+    "host": "URL of Kubeflow Pipelines, such as http://localhost:8888; by default kubeflow.host, "
+    "$KF_PIPELINES_ENDPOINT, or inside a pod the server of its cluster.",
     "namespace": "The user's, where Kubeflow has several.",
     "experiment": "Under which runs are listed; the pipeline's name unless given.",
 }
@@ -30,8 +31,12 @@ def _on_a_server(function: click.decorators.FC) -> click.decorators.FC:
 
 
 def _load(preset: str, file: Path | None, overrides: tuple[str, ...], **place: str | None) -> Config:
+    from pipeline.runners.kubeflow.connect import server_url
+
     given = tuple(f"kubeflow.{name}={json.dumps(value)}" for name, value in place.items() if value)
-    return load(preset, file, (*overrides, *given))
+    config = load(preset, file, (*overrides, *given))
+    host = server_url(config.kubeflow.host)
+    return config.model_copy(update={"kubeflow": config.kubeflow.model_copy(update={"host": host})})
 
 
 _spec = click.argument("spec", type=click.Path(path_type=Path))

@@ -109,7 +109,8 @@ class KubeflowConfig(Section):
     """Where the compiled graph runs."""
 
     # The server of Kubeflow Pipelines
-    host: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # its URL; empty means as the kfp client finds it
+    # its URL; empty means $KF_PIPELINES_ENDPOINT, or inside a pod the server of its cluster
+    host: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     namespace: KubernetesName | None = None  # the user's, where Kubeflow has several users
     experiment: str | None = Field(None, min_length=1)  # under which runs are listed; none means `name`
     # when the schedule runs, in UTC: second minute hour day month weekday

@@ -9,11 +9,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipeline.errors import UserError
 
 TOKEN = "KUBEFLOW_TOKEN"  # the environment variable
+ENDPOINT: Final = "KF_PIPELINES_ENDPOINT"  # as kfp has it
+# As kfp has it. It would put the user's namespace there, where Kubeflow Pipelines has its own.
+IN_CLUSTER_URL: Final = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 
 
 @contextlib.contextmanager
@@ -24,8 +27,7 @@ def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
     for Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH).
 
     Args:
-        host: the server's URL; empty for $KF_PIPELINES_ENDPOINT, else the cluster that the pod or the
-            kubeconfig is of.
+        host: the server's URL (`server_url`).
         namespace: the user's, where Kubeflow has several.
 
     Raises:
@@ -33,23 +35,42 @@ def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
     """
     import kfp_server_api
     import urllib3
-    from kfp import client as kfp_client
 
-    where = host or os.environ.get(kfp_client.KF_PIPELINES_ENDPOINT_ENV) or "the cluster of the kubeconfig"
     try:
         # It prints links, and warns of versions of Kubeflow long gone.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             # Where there is a namespace, it does not ask the server for one.
             named = {"namespace": namespace} if namespace else {}
-            yield _client_class()(host=host or None, **named, **_credentials())
+            yield _client_class()(host=host, **named, **_credentials())
     except kfp_server_api.ApiException as error:
-        raise UserError(f"Kubeflow Pipelines at {where}: {_reason(error)}") from None
+        raise UserError(f"Kubeflow Pipelines at {host}: {_reason(error)}") from None
     except (urllib3.exceptions.HTTPError, TimeoutError) as error:
         raise UserError(
-            f"cannot reach Kubeflow Pipelines at {where}: {_root(error)}; is kubeflow.host right, and "
+            f"cannot reach Kubeflow Pipelines at {host}: {_root(error)}; is kubeflow.host right, and "
             "does kubectl port-forward still run?"
         ) from None
+
+
+def server_url(configured: str) -> str:
+    """The URL of Kubeflow Pipelines.
+
+    Args:
+        configured: `kubeflow.host`, which `--host` overrides; empty for $KF_PIPELINES_ENDPOINT, or inside a
+            pod for the server of its cluster.
+
+    Raises:
+        UserError: there is none.
+    """
+    # A pod is known by its variables: with a token for Kubeflow alone it has no files of a service account.
+    in_pod = IN_CLUSTER_URL if "KUBERNETES_SERVICE_HOST" in os.environ else ""
+    url = configured or os.environ.get(ENDPOINT) or in_pod
+    if not url:
+        raise UserError(
+            "kubeflow.host is not set: give the URL of Kubeflow Pipelines with --host, such as "
+            f"http://localhost:8888, or set kubeflow.host or the variable {ENDPOINT}"
+        )
+    return url
 
 
 def _client_class() -> type[Any]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.config import KubeflowConfig
-from pipeline.runners.kubeflow.connect import TOKEN, connect
+from pipeline.runners.kubeflow.connect import ENDPOINT, TOKEN, connect
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def fake_kubeflow() -> ModuleType:
 @pytest.fixture
 def make_server(monkeypatch: pytest.MonkeyPatch, fake_kubeflow: ModuleType) -> Callable[..., Any]:
     """Makes servers, with nothing of this machine to sign in by."""
-    for name in (TOKEN, "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
+    for name in (TOKEN, ENDPOINT, "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.client.client.Client._LOCAL_KFP_CONTEXT", "/nonexistent/context.json")
     make: Callable[..., Any] = fake_kubeflow.FakeKubeflow

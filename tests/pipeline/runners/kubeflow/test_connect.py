@@ -1,4 +1,4 @@
-"""Who signs in how, and what is said where that fails."""
+"""Finding the server, signing in, and what is said where that fails."""
 
 from __future__ import annotations
 
@@ -7,9 +7,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp.client import client as kfp_client
 
 from pipeline.errors import UserError
-from pipeline.runners.kubeflow.connect import TOKEN, connect
+from pipeline.runners.kubeflow.connect import ENDPOINT, IN_CLUSTER_URL, TOKEN, connect, server_url
+
+
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine says where a server is."""
+    for name in (ENDPOINT, "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_server")
+def test_server_url_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, "http://variable:8888")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert server_url("http://configured:8888") == "http://configured:8888"
+
+
+@pytest.mark.usefixtures("no_server")
+def test_server_url_from_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT, "http://variable:8888")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert server_url("") == "http://variable:8888"
+
+
+@pytest.mark.usefixtures("no_server")
+def test_server_url_inside_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert server_url("") == IN_CLUSTER_URL
+
+
+@pytest.mark.usefixtures("no_server")
+def test_server_url_missing() -> None:
+    with pytest.raises(UserError, match=rf"kubeflow\.host is not set: .*--host.*{ENDPOINT}") as caught:
+        server_url("")
+    assert "\n" not in str(caught.value)
+
+
+def test_server_url_names_are_those_of_kfp() -> None:
+    address = kfp_client.Client._IN_CLUSTER_DNS_NAME.format("kubeflow")
+    assert (kfp_client.KF_PIPELINES_ENDPOINT_ENV, f"http://{address}") == (ENDPOINT, IN_CLUSTER_URL)
 
 
 def _list(host: str) -> None:

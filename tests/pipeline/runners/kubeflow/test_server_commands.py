@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import cli
 from pipeline.errors import UserError
+from pipeline.runners.kubeflow.connect import ENDPOINT
 
 
 @pytest.fixture
@@ -19,10 +20,13 @@ def knet(host: str) -> Callable[..., Result]:
     """Runs `knet kubeflow`."""
 
     def run(command: str, *arguments: object) -> Result:
-        words = ["kubeflow", command, *map(str, arguments), "--host", host]
-        return CliRunner().invoke(cli, words, catch_exceptions=False)
+        return _invoke(command, *arguments, "--host", host)
 
     return run
+
+
+def _invoke(command: str, *arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["kubeflow", command, *map(str, arguments)], catch_exceptions=False)
 
 
 def test_from_the_first_schedule_to_none(
@@ -39,6 +43,35 @@ def test_from_the_first_schedule_to_none(
     assert recurring.trigger.cron_schedule.cron == "* * * * * *"
     assert knet("unschedule").output == "knet-demo: off the schedule\n"
     assert knet("unschedule", "--pipeline", "knet-demo").output == "knet-demo: was on no schedule\n"
+
+
+@pytest.mark.parametrize("command", ["submit", "schedule", "status", "unschedule"])
+def test_server_command_without_host_option(
+    host: str, monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., Path], command: str
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    file = [compiled()] if command in {"submit", "schedule"} else []
+    cron = ["--cron", "0 0 2 * * *"] if command == "schedule" else []
+    _invoke("submit", compiled(), "--host", host)
+    with pytest.raises(UserError, match=r"kubeflow\.host is not set"):
+        _invoke(command, *file, *cron)
+    assert _invoke(command, *file, *cron, "--set", f"kubeflow.host={host}").exit_code == 0
+    monkeypatch.setenv(ENDPOINT, host)
+    assert _invoke(command, *file, *cron).exit_code == 0
+
+
+def test_host_option_precedes_the_configuration(host: str, compiled: Callable[..., Path]) -> None:
+    configured = ("--set", "kubeflow.host=http://127.0.0.1:1")
+    assert _invoke("submit", compiled(), *configured, "--host", host).exit_code == 0
+
+
+def test_status_links_to_the_host_of_the_variable(
+    host: str, monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv(ENDPOINT, host)
+    _invoke("submit", compiled())
+    (run,) = json.loads(_invoke("status", "--json").output)["runs"]
+    assert run["link"].startswith(f"{host}/#/runs/details/")
 
 
 def test_submit_and_status(server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]) -> None:
