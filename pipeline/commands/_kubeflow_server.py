@@ -70,7 +70,10 @@ def submit(spec: Path, given: tuple[str, ...], **where: Any) -> None:
 @_spec
 @_on_a_server
 @_parameters
-@click.option("--cron", help='When, in UTC: second minute hour day month weekday, such as "0 0 2 * * *".')
+@click.option(
+    "--cron",
+    help='When, in UTC: minute hour day month weekday, such as "0 2 * * *"; a second may stand before them.',
+)
 @_stop_runs
 def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bool, **where: Any) -> None:
     """Run a compiled graph regularly, in place of what was scheduled under its name.
@@ -84,7 +87,7 @@ def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bo
 
     config = _load(**where, cron=cron).kubeflow
     if config.cron is None:
-        raise UserError('say when: --cron "0 0 2 * * *" is every night at two; or set kubeflow.cron')
+        raise UserError('say when: --cron "0 2 * * *" is every night at two; or set kubeflow.cron')
     parameters = run_parameters(read_compiled(spec), given)
     with connect(config.host, namespace=config.namespace) as client:
         made = schedule(client, spec, config=config, parameters=parameters, stop_runs=stop_runs)

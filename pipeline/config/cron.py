@@ -19,28 +19,33 @@ _PART = re.compile(r"(?P<low>\*|\?|\w+)(-(?P<high>\w+))?(/(?P<step>\d+))?")
 
 
 def check_cron(text: str) -> str:
-    """The same, if it is a cron expression of six fields, of which the first is the second.
+    """A cron expression as Kubeflow Pipelines reads it, whose first of six fields is the second.
 
     Kubeflow reads an expression of five fields too, but takes the minute for the second and the hour for the
-    minute: it would start a nightly run every hour.
+    minute: it would start a nightly run every hour. So the second 0 is put before those.
 
     Source: the parser of github.com/robfig/cron 1.2, which Kubeflow Pipelines uses.
 
+    Args:
+        text: minute, hour, day of the month, month and weekday; before them the second, where there are six.
+
     Raises:
-        ValueError: it is not.
+        ValueError: it is no such expression.
     """
     fields = text.split()
+    if len(fields) == len(_FIELDS) - 1:
+        fields = ["0", *fields]
     if len(fields) != len(_FIELDS):
         raise ValueError(
-            f"{text!r} has {len(fields)} fields, not six: second minute hour day month weekday, "
-            "such as 0 0 2 * * * for every night at two"
+            f"{text!r} has {len(fields)} fields, not five (minute hour day month weekday) or six (second "
+            "first); 0 2 * * * is every night at two"
         )
     for field, (name, limits) in zip(fields, _FIELDS.items(), strict=True):
         for part in field.lower().split(","):
             if not _is_part(part, *limits):
                 low, high, _ = limits
                 raise ValueError(f"{text!r}: {part!r} is no {name}, which goes from {low} to {high}")
-    return text
+    return " ".join(fields)
 
 
 def _is_part(part: str, least: int, greatest: int, names: dict[str, int]) -> bool:

@@ -113,7 +113,7 @@ class KubeflowConfig(Section):
     host: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     namespace: KubernetesName | None = None  # the user's, where Kubeflow has several users
     experiment: str | None = Field(None, min_length=1)  # under which runs are listed; none means `name`
-    # when the schedule runs, in UTC: second minute hour day month weekday
+    # when the schedule runs, in UTC: minute hour day month weekday, with or without a second before them
     cron: Annotated[str, AfterValidator(check_cron)] | None = None
     service_account: KubernetesName | None = None  # of the pods; none means that of Kubeflow
 

@@ -1,4 +1,4 @@
-"""Kubeflow's cron expressions have six fields."""
+"""Cron expressions as Kubeflow Pipelines reads them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_an_expression_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 2 * * *", "has 5 fields, not six"),
+        ("2 * * *", r"has 4 fields, not five \(minute"),
+        ("60 2 * * *", "'60' is no minute"),
+        ("0 2 * * 7", "'7' is no weekday"),
         ("", "has 0 fields"),
         ("@daily", "has 1 fields"),
         ("0 0 2 * * * 2026", "has 7 fields"),
@@ -50,6 +52,18 @@ def test_an_expression_stays_as_it_is(text: str) -> None:
 def test_what_kubeflow_would_refuse_or_misread_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("*", r"\*")):
         check_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "six"),
+    [
+        ("0 2 * * *", "0 0 2 * * *"),
+        ("*/15 8-18 ? * MON-FRI", "0 */15 8-18 ? * MON-FRI"),
+        (" 0  2 * * *", "0 0 2 * * *"),
+    ],
+)
+def test_check_cron_puts_second_zero_before_five_fields(text: str, six: str) -> None:
+    assert check_cron(text) == six
 
 
 _LIMITS = [(0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]

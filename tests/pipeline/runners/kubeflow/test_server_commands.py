@@ -38,6 +38,8 @@ def test_from_the_first_schedule_to_none(
     assert "version knet-demo (new)" in first.output and "scheduled: knet-demo" in first.output
     again = knet("schedule", file, "--set", "kubeflow.cron=0 0 2 * * *", "--param", "data_source=/data/new")
     assert "(known already)" in again.output and "scheduled already" in again.output
+    five = knet("schedule", file, "--cron", "0 2 * * *", "--param", "data_source=/data/new")
+    assert "scheduled already" in five.output and "0 0 2 * * * UTC" in five.output
     assert "instead of 1 before" in knet("schedule", file, "--cron", "* * * * * *").output
     (recurring,) = server.recurring_runs.values()
     assert recurring.trigger.cron_schedule.cron == "* * * * * *"
@@ -92,7 +94,7 @@ def test_submit_and_status(server: Any, knet: Callable[..., Result], compiled: C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cron", "0 2 * * *"], "kubeflow.cron: .*has 5 fields"),
+        (["--cron", "2 * * *"], "kubeflow.cron: .*has 4 fields"),
         ([], "say when"),
         (["--cron", "0 0 2 * * *", "--param", "sead=3"], "--param sead: no such parameter"),
         (["--cron", "0 0 2 * * *", "--namespace", "My Team"], "kubeflow.namespace"),
