@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import itertools
 import json
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
-_OURS = ("pipeline", "components", "schemas", "serving")
+_OURS = ("pipeline", "components", "schemas", "serving")  # as in pyproject.toml
 _BLOCK = 2**20
 # What a node computes depends on these too.
 _LIBRARIES = (
@@ -52,8 +56,9 @@ def text_digest(*texts: str) -> str:
 
 
 def code_digest(module: str, *, root: Path = _ROOT) -> str:
-    """The SHA-256 of a module of ours with every module of ours that it imports, at any depth.
+    """The SHA-256 of what a module of ours runs: itself and all modules of ours it imports, at any depth.
 
+    It is of syntax trees: comments, docstrings, layout and what only a type checker reads are no part of it.
     Imports inside functions count. The versions of the main libraries are part of it.
 
     Args:
@@ -62,39 +67,41 @@ def code_digest(module: str, *, root: Path = _ROOT) -> str:
 
     Raises:
         ValueError: there is no such module of ours, or one of them imports relatively.
+        SyntaxError: one of them is no Python.
     """
     if _source(module, root) is None:
         raise ValueError(f"no module {module} below {root}")
     digest = hashlib.sha256()
-    for path in sorted(_closure(module, root)):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{file_digest(path)}\n".encode())
+    for name, code in sorted(_closure(module, root).items()):
+        digest.update(f"{name}\0{code.digest}\n".encode())
     for library in _LIBRARIES:
-        digest.update(f"{library}=={metadata.version(library)}\n".encode())
+        digest.update(f"{library}=={_version(library)}\n".encode())
     return digest.hexdigest()
 
 
-def _closure(module: str, root: Path) -> set[Path]:
-    found: set[Path] = set()
-    waiting = [module]
+@dataclass(frozen=True)
+class _Code:
+    """What a module runs."""
+
+    digest: str
+    imports: frozenset[str]  # names of ours: of modules, and of what is in them
+
+
+def _closure(module: str, root: Path) -> dict[str, _Code]:
+    """The modules of ours that run when one does, by name."""
+    found: dict[str, _Code] = {}
+    seen: set[str] = set()
+    waiting = {module}
     while waiting:
-        path = _source(waiting.pop(), root)
-        if path is not None and path not in found:
-            found.add(path)
-            waiting += _imports(path)
+        # Importing a.b.c runs a and a.b too.
+        names = set(itertools.accumulate(waiting.pop().split("."), "{}.{}".format)) - seen
+        seen |= names
+        for name in names:
+            path = _source(name, root)
+            if path is not None:
+                found[name] = _code(path, path.read_text(encoding="utf-8"))
+                waiting |= found[name].imports
     return found
-
-
-def _imports(path: Path) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            if node.level or not node.module:
-                raise ValueError(f"{path} imports relatively, which its digest could not follow")
-            # What is imported may itself be a module.
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.partition(".")[0] in _OURS]
 
 
 def _source(module: str, root: Path) -> Path | None:
@@ -103,3 +110,49 @@ def _source(module: str, root: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+# By the text too, which an edit changes while the process lives.
+@functools.cache
+def _code(path: Path, text: str) -> _Code:
+    tree = _OnlyWhatRuns().visit(ast.parse(text, filename=str(path)))
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise ValueError(f"{path} imports relatively, which its digest could not follow")
+            # What is imported may itself be a module.
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    ours = frozenset(name for name in names if name.partition(".")[0] in _OURS)
+    return _Code(hashlib.sha256(_canonical(tree).encode()).hexdigest(), ours)
+
+
+class _OnlyWhatRuns(ast.NodeTransformer):
+    """Takes docstrings, and what stands under `if TYPE_CHECKING`, out of a syntax tree."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        test = node.test.attr if isinstance(node.test, ast.Attribute) else getattr(node.test, "id", None)
+        return node.orelse if test == "TYPE_CHECKING" else node
+
+
+def _canonical(value: Any) -> str:
+    """A syntax tree as text without positions, the same for every Python, as that of `ast.dump` is not."""
+    if isinstance(value, ast.AST):
+        # Later versions add fields, which are empty where the text is one for an earlier version.
+        fields = [(name, field) for name, field in ast.iter_fields(value) if field not in (None, [])]
+        return f"{type(value).__name__}({','.join(f'{name}={_canonical(field)}' for name, field in fields)})"
+    if isinstance(value, list):
+        return f"[{','.join(map(_canonical, value))}]"
+    return ascii(value)
+
+
+@functools.cache
+def _version(library: str) -> str:
+    return metadata.version(library)

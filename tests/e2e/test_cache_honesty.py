@@ -81,6 +81,17 @@ def test_edited_weights_retrain(run: EditableRun) -> None:
     assert run.rerun() == _TRAINING
 
 
+def test_edited_comments_and_docstrings_rerun_nothing(run: EditableRun) -> None:
+    run.replace("pipeline/config/cron.py", "# By field: its", "# By name of the field: its")
+    run.replace("pipeline/training.py", '"""Trains, restores', '"""Trains the model, restores')
+    assert run.rerun() == set()
+
+
+def test_edited_optimiser_retrains(run: EditableRun) -> None:
+    run.replace("pipeline/models/block_sgd.py", "momentum: Any = 0.9,", "momentum: Any = 0.8,")
+    assert run.rerun() == _TRAINING
+
+
 def test_edited_preprocessing_transforms_and_retrains(run: EditableRun) -> None:
     run.replace("pipeline/preprocessing.py", "tf.square(mean), 1.0)", "tf.square(mean), 4.0)")
     assert run.rerun() == {"Transform", *_TRAINING}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,31 @@ from pipeline import digest
 from pipeline.digest import code_digest, file_digest, text_digest
 
 SOURCES = {
+    "pipeline/__init__.py": "",
     "pipeline/training.py": (
+        '"""Trains."""\n'
         "import os\n"
+        "from typing import TYPE_CHECKING\n"
         "import pipeline.direct\n"
         "import pipeline.package.submodule as alias\n"
         "from components.node import from_package\n"
         "from pipeline.names import SOMETHING\n"
+        "if TYPE_CHECKING:\n"
+        "    from pipeline.typed import Something\n"
+        "else:\n"
+        "    from pipeline import run_instead\n"
         "def run_fn():\n"
+        '    """Trains one."""\n'
         "    from pipeline import lazy\n"
     ),
+    "pipeline/run_instead.py": "",
+    "pipeline/typed.py": "",
     "pipeline/direct.py": "import pipeline.transitive\n",
     "pipeline/transitive.py": "import pipeline.training  # a circle\n",
     "pipeline/names.py": "SOMETHING = 1\n",
     "pipeline/lazy.py": "",
     "pipeline/package/__init__.py": "",
+    "pipeline/package/neighbour.py": "",
     "pipeline/package/submodule.py": "",
     "components/node/__init__.py": "WORDS = 1\n",
     "components/node/from_package.py": "",
@@ -47,7 +58,7 @@ def tree(tmp_path: Path) -> Path:
 def digests_around_an_edit(tree: Path, name: str) -> tuple[str, str]:
     before = code_digest("pipeline.training", root=tree)
     with (tree / name).open("a", encoding="utf-8") as file:
-        file.write("# edited\n")
+        file.write("EDITED = 1\n")
     return before, code_digest("pipeline.training", root=tree)
 
 
@@ -58,7 +69,10 @@ def digests_around_an_edit(tree: Path, name: str) -> tuple[str, str]:
         "pipeline/direct.py",
         "pipeline/transitive.py",
         "pipeline/names.py",
+        "pipeline/run_instead.py",
         "pipeline/lazy.py",
+        "pipeline/__init__.py",
+        "pipeline/package/__init__.py",
         "pipeline/package/submodule.py",
         "components/node/__init__.py",
         "components/node/from_package.py",
@@ -69,10 +83,56 @@ def test_an_edit_of_what_is_imported_changes_the_digest(tree: Path, edited: str)
     assert before != after
 
 
-@pytest.mark.parametrize("edited", ["pipeline/unrelated.py", "pipeline/trainings.py", "os.py"])
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "pipeline/unrelated.py",
+        "pipeline/trainings.py",
+        "pipeline/package/neighbour.py",
+        "pipeline/typed.py",
+        "os.py",
+    ],
+)
 def test_an_edit_of_anything_else_does_not(tree: Path, edited: str) -> None:
     before, after = digests_around_an_edit(tree, edited)
     assert before == after
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import os\n", "import os  # a comment\n"),
+        ('"""Trains."""', '"""Trains a model."""'),
+        ('    """Trains one."""\n', '    """Trains\n\n    one."""\n\n'),
+        ("import pipeline.direct\n", "import \\\n    pipeline.direct\n"),
+        ("    from pipeline.typed import Something\n", "    from pipeline.typed import Other\n"),
+    ],
+)
+def test_code_digest_ignores_what_does_not_run(tree: Path, old: str, new: str) -> None:
+    before = code_digest("pipeline.training", root=tree)
+    training = tree / "pipeline/training.py"
+    text = training.read_text("utf-8")
+    assert text.count(old) == 1
+    training.write_text(text.replace(old, new), encoding="utf-8")
+    assert code_digest("pipeline.training", root=tree) == before
+
+
+def test_code_digest_sees_a_text_that_is_no_docstring(tree: Path) -> None:
+    (tree / "pipeline/direct.py").write_text('"""One."""\nNAME = """One."""\n', encoding="utf-8")
+    before = code_digest("pipeline.training", root=tree)
+    (tree / "pipeline/direct.py").write_text('"""One."""\nNAME = """Two."""\n', encoding="utf-8")
+    assert code_digest("pipeline.training", root=tree) != before
+
+
+def test_canonical_tree_is_the_same_for_every_python() -> None:
+    # ast.dump writes empty lists until Python 3.12, and has type_params from then on.
+    tree = ast.parse("def f(a, *, b=None): return f'é{a!r:>{b}}'")
+    assert digest._canonical(tree) == (
+        "Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='a')],kwonlyargs=[arg(arg='b')],"
+        "kw_defaults=[Constant()]),body=[Return(value=JoinedStr(values=[Constant(value='\\xe9'),"
+        "FormattedValue(value=Name(id='a',ctx=Load()),conversion=114,format_spec=JoinedStr(values=["
+        "Constant(value='>'),FormattedValue(value=Name(id='b',ctx=Load()),conversion=-1)]))]))])])"
+    )
 
 
 def test_a_module_that_is_renamed_changes_the_digest(tree: Path) -> None:
@@ -85,7 +145,7 @@ def test_a_module_that_is_renamed_changes_the_digest(tree: Path) -> None:
 
 def test_a_library_s_version_changes_the_digest(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_digest("pipeline.training", root=tree)
-    monkeypatch.setattr(metadata, "version", lambda library: "9.9" if library == "keras" else "1.0")
+    monkeypatch.setattr(digest, "_version", lambda library: "9.9" if library == "keras" else "1.0")
     assert code_digest("pipeline.training", root=tree) != before
 
 
@@ -106,21 +166,24 @@ def test_a_module_that_does_not_exist_is_refused(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
-        ("pipeline.training", "pipeline/models/raster_tokens.py"),
-        ("pipeline.preprocessing", "pipeline/models/decode_image.py"),
-        ("components.breakhis_example_gen.executor", "components/breakhis_example_gen/splits/make_split.py"),
-        ("components.model_gate.executor", "components/model_gate/rules.py"),
+        ("pipeline.training", "pipeline.models.raster_tokens"),
+        ("pipeline.preprocessing", "pipeline.models.decode_image"),
+        ("components.breakhis_example_gen.executor", "components.breakhis_example_gen.splits.make_split"),
+        ("components.model_gate.executor", "components.model_gate.rules"),
     ],
 )
 def test_of_our_own_modules(module: str, imported: str) -> None:
-    root = Path(digest.__file__).parents[1]
-    assert root / imported in digest._closure(module, root)
+    assert imported in digest._closure(module, digest._ROOT)
+
+
+def test_digest_knows_every_package_of_ours() -> None:
+    """Else what a node runs of a new one would be no part of its digest."""
+    assert {file.parent.name for file in digest._ROOT.glob("*/__init__.py")} == set(digest._OURS)
 
 
 def test_training_does_not_depend_on_the_screen() -> None:
     """Else an edit of how a run is shown would train everything anew."""
-    root = Path(digest.__file__).parents[1]
-    assert root / "pipeline/runners/screen.py" not in digest._closure("pipeline.training", root)
+    assert "pipeline.runners.screen" not in digest._closure("pipeline.training", digest._ROOT)
 
 
 def test_a_file_s_digest_is_its_sha256(tmp_path: Path) -> None:
