@@ -44,6 +44,10 @@ format: .venv/.dev ## Format the code and mend what ruff can mend
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
+.PHONY: settings
+settings: .venv/.run ## Generate docs/settings.md from the descriptions of the settings
+	.venv/bin/python -c 'from pipeline.config.explain import settings_page as page; print(page(), end="")' > docs/settings.md
+
 .PHONY: lock
 lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
 	$(LOCK) --universal requirements/uv.in -o requirements/uv.lock

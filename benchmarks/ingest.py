@@ -77,8 +77,8 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
         "data_root": "",
         "fingerprint": "",
         "span": 1,
-        "max_bad_share": 0.0,
-        "allow_leaks": 1,  # few images are distinct
+        "max_invalid_fraction": 0.0,
+        "allow_cross_split_duplicates": 1,  # few images are distinct
         "split": json.dumps(load_config("paper", ["data.slices=[]"]).split_settings),
         "keep_duplicate_slides": 1,
         "seed": 0,

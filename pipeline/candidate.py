@@ -80,7 +80,7 @@ class Candidate(BaseModel):
     def keeps_features(self) -> bool:
         """Whether what the frozen blocks make of the images may be kept, as the settings go."""
         training = self.training
-        still = training.fine_tune == "blocks" and not training.random_augmentation.changes
+        still = training.fine_tune == "blocks" and not training.random_augmentation.enabled
         return still and training.feature_cache is not False
 
     def model(

@@ -160,7 +160,7 @@ class TransformedSplit:
 
         def parse(index: Any, record: Any, copy: Any, *, seed: Any) -> tuple[Any, Any]:
             pixels, label = self._parse_copy(record, copy)
-            if self._changes.changes:
+            if self._changes.enabled:
                 own = tf.random.experimental.stateless_fold_in(seed, index * len(self._kinds) + copy)
                 pixels = change_randomly(pixels, settings=self._changes, seed=own)
             return pixels, label

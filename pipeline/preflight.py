@@ -92,7 +92,7 @@ def prepare_data(
     check_share(
         catalog.quarantined,
         images=len(catalog.images),
-        max_share=config.data.max_bad_share,
+        max_share=config.data.max_invalid_fraction,
         where=catalog.location,
     )
     config = config.with_slices(catalog.slices)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.model_info import ModelInfo
+from pipeline.renamed_settings import with_current_names
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class RunRecord:
 
 
 def read_record(file: Path) -> RunRecord:
-    """Reads a record back; a metric or interval that is null is NaN again.
+    """Read a record back; null metrics and intervals become NaN, renamed settings get their current names.
 
     Raises:
         UserError: the file is missing, or no record of this version.
@@ -107,6 +108,7 @@ def read_record(file: Path) -> RunRecord:
         for candidate in tree["candidates"].values():
             for figures in ("metrics", "intervals"):
                 candidate[figures] = _undefined(candidate[figures])
+        tree["config"] = with_current_names(tree["config"])
         return TypeAdapter(RunRecord).validate_python(tree)
     except OSError as error:
         raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None

@@ -22,8 +22,8 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
         "data_root": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
-        "max_bad_share": ExecutionParameter(type=float),
-        "allow_leaks": ExecutionParameter(type=int),
+        "max_invalid_fraction": ExecutionParameter(type=float),
+        "allow_cross_split_duplicates": ExecutionParameter(type=int),
         "split": ExecutionParameter(type=str),
         "keep_duplicate_slides": ExecutionParameter(type=int),
         "seed": ExecutionParameter(type=int),
@@ -49,8 +49,8 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         data_root: str,
         fingerprint: str,
         span: int,
-        max_bad_share: float,
-        allow_leaks: bool,
+        max_invalid_fraction: float,
+        allow_cross_split_duplicates: bool,
         split: Mapping[str, Any],
         keep_duplicate_slides: bool,
         seed: int,
@@ -62,8 +62,9 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             data_root: where a manifest's paths are, or nothing.
             fingerprint: of the content (`fingerprint.fingerprint`), so that the cache sees new data.
             span: the number that this content has among those seen so far.
-            max_bad_share: of files that cannot be used, above which the node fails.
-            allow_leaks: go on where the same pixels are in several splits, under several patients.
+            max_invalid_fraction: of unusable files, above which the node fails.
+            allow_cross_split_duplicates: only report the same pixels in several splits, under several
+                patients.
             split: what `make_split` takes beside the images; the classes among it.
             keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
             seed: of the order of images.
@@ -73,8 +74,8 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             data_root=data_root,
             fingerprint=fingerprint,
             span=span,
-            max_bad_share=max_bad_share,
-            allow_leaks=int(allow_leaks),
+            max_invalid_fraction=max_invalid_fraction,
+            allow_cross_split_duplicates=int(allow_cross_split_duplicates),
             split=json.dumps(split),
             keep_duplicate_slides=int(keep_duplicate_slides),
             seed=seed,

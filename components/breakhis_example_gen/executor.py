@@ -66,11 +66,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         check_share(
             [Quarantined(**file) for file in report["quarantined"]],
             images=sum(sum(by_class.values()) for by_class in report["images"].values()),
-            max_share=exec_properties["max_bad_share"],
+            max_share=exec_properties["max_invalid_fraction"],
             where=catalog.location,
         )
         check_leaks(
-            report["duplicates"], allowed=bool(exec_properties["allow_leaks"]), where=catalog.location
+            report["duplicates"],
+            allowed=bool(exec_properties["allow_cross_split_duplicates"]),
+            where=catalog.location,
         )
         artifact_utils.get_single_instance(output_dict["ingest"]).value = report
         artifact_utils.get_single_instance(output_dict["splits"]).value = split.frozen()

@@ -26,7 +26,8 @@ def check_leaks(duplicates: Sequence[Sequence[dict[str, str]]], *, allowed: bool
     problems = [places(group) for group in leaks]
     raise UserError(
         listing(f"{len(leaks)} images of {where} are in several splits, under several patients", problems)
-        + "\nleave one copy of each, or put its patients into one; data.allow_leaks=true only reports them"
+        + "\nleave one copy of each, or put its patients into one; "
+        "data.allow_cross_split_duplicates=true only reports them"
     )
 
 

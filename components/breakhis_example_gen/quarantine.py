@@ -52,5 +52,5 @@ def check_share(quarantined: Sequence[Quarantined], *, images: int, max_share: f
     raise UserError(
         listing(f"{len(quarantined)} of {total} files in {where} cannot be used", problems)
         + "\nthe log has all of them; mend or remove them, or allow a larger share than "
-        f"data.max_bad_share={max_share:g}"
+        f"data.max_invalid_fraction={max_share:g}"
     )

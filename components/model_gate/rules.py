@@ -21,8 +21,8 @@ class Rules:
     minimum: Mapping[str, float]
     margin: float | None
     metric: str
-    patients: int
-    insufficient: Literal["pass", "refuse"]
+    min_patients: int
+    on_insufficient_data: Literal["pass", "fail"]
 
 
 @dataclass
@@ -126,9 +126,9 @@ def _insufficient(
 ) -> bool:
     """Whether there are too few patients of a class; the verdict then says so."""
     counts = [int((sample.positive == bool(label)).sum()) for label in range(len(classes))]
-    if min(counts) >= rules.patients:
+    if min(counts) >= rules.min_patients:
         return False
     found = " and ".join(f"{count} {name}" for count, name in zip(counts, classes, strict=True))
-    line = f"insufficient patients: {found} {where}, and gate.patients asks for {rules.patients} of each"
-    (verdict.reasons if rules.insufficient == "refuse" else verdict.notes).append(line)
+    line = f"insufficient patients: {found} {where}, but gate.min_patients is {rules.min_patients} for each"
+    (verdict.reasons if rules.on_insufficient_data == "fail" else verdict.notes).append(line)
     return True

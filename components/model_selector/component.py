@@ -37,7 +37,7 @@ class ModelSelector(base_component.BaseComponent):
         Args:
             models: each candidate's Trainer output.
             evaluations: each candidate's KnetEvaluator output.
-            settings: metric, tie and pin, as `selection.decide` takes them.
+            settings: metric, equivalence_margin and force_winner, as `selection.decide` takes them.
             slices: columns by whose values a split is divided.
             seed: of the bootstrap.
         """

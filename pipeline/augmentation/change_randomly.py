@@ -24,7 +24,7 @@ def change_randomly(pixels: Any, *, settings: RandomAugmentationConfig, seed: An
         uint8 like the pixels.
     """
     turn, stain, colour = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
-    if settings.turn:
+    if settings.rotate:
         pixels = turn_randomly(pixels, seed=turn)
     if not settings.stain and not settings.colour:
         return pixels

@@ -42,7 +42,7 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
-    for field in config.kubeflow.kept_nowhere:
+    for field in config.kubeflow.ephemeral_paths:
         place = getattr(config.kubeflow, field)
         click.echo(f"note: kubeflow.{field}, {place}, is on no volume: it goes with the container", err=True)
 

@@ -1,4 +1,4 @@
-"""The typed configuration tree: every field, its unit and its allowed range.
+"""The typed configuration: description, unit, range and default of every field.
 
 Defaults are the paper's values (Dsouza & Ansari, 2022). `load_config` reads a preset or a YAML file.
 """
@@ -7,7 +7,7 @@ from pipeline.config.beam import BeamConfig
 from pipeline.config.candidates import CandidateConfig, HeadConfig, ImageConfig
 from pipeline.config.config import Config
 from pipeline.config.dump_config import dump_config
-from pipeline.config.judgement import CalibrationConfig, OodConfig
+from pipeline.config.evaluation import CalibrationConfig, OodConfig
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
 from pipeline.config.load_config import PRESETS, load_config
 from pipeline.config.metadata import MetadataConfig

@@ -1,4 +1,4 @@
-"""The models that are compared: what they see, their backbones, what stands on them."""
+"""Settings of the compared models: input image, backbones, head."""
 
 from __future__ import annotations
 
@@ -11,37 +11,68 @@ from pipeline.config.section import Section
 
 
 class ImageConfig(Section):
-    """What Transform makes of an image."""
+    """The input image of the models and its normalization."""
 
-    size: int = Field(227, ge=32, le=1024)  # pixels per side, bilinear
-    # image: per-image global contrast normalisation; backbone: the scaling its ImageNet weights were trained
-    # with; dataset: mean and deviation of the training images
-    normalisation: Literal["image", "backbone", "dataset"] = "image"
-    # before it, in the model: every image gets the stains of the training images
-    stain_normalisation: Literal["none", "macenko", "reinhard"] = "none"
+    size: int = Field(
+        227,
+        ge=32,
+        le=1024,
+        description="Height and width of the input image; images are resized bilinearly.",
+        json_schema_extra={"unit": "pixels"},
+    )
+    normalisation: Literal["image", "backbone", "dataset"] = Field(
+        "image",
+        description="Scaling of pixel values. image: global contrast normalization of each image; backbone: "
+        "the scaling that the ImageNet weights were trained with; dataset: mean and standard deviation of "
+        "the training images.",
+    )
+    stain_normalisation: Literal["none", "macenko", "reinhard"] = Field(
+        "none",
+        description="Stain normalization to the training images, computed in the model before "
+        "`normalisation`.",
+    )
 
 
 class CandidateConfig(Section):
     """One backbone of the comparison."""
 
-    weights: str = (
-        "imagenet"  # imagenet (downloaded by Keras once), none, or the path of a no-top weights file
+    weights: str = Field(
+        "imagenet",
+        description="Initial weights of the backbone. imagenet: downloaded by Keras on first use; none: "
+        "random; otherwise the path of a weights file without the top layers.",
     )
-    alpha: float | None = Field(None, gt=0, le=2)  # width multiplier, MobileNet only
-    # alpha_j of the paper's eq (3), 1 where not named, by block: head, and those in docs/fine-tuning.md
-    block_rates: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        le=2,
+        description="Width multiplier of MobileNet; no other backbone has one. null: 1.",
+    )
+    block_rates: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
+        {},
+        description="Learning rate multiplier of each block (alpha_j of the paper's equation 3): head, and "
+        "the blocks in docs/fine-tuning.md; 1 for blocks that are not named.",
+    )
 
     @property
     def weights_file(self) -> Path | None:
-        """The file, where `weights` is the path of one."""
+        """The weights file, if `weights` is the path of one."""
         return None if self.weights in ("imagenet", "none") else Path(self.weights)
 
 
 class HeadConfig(Section):
-    """What stands on the backbone: a CNN branch beside an LSTM branch, concatenated and classified."""
+    """The head on each backbone: a CNN branch beside an LSTM branch, concatenated, then dense layers."""
 
-    # parallel: both branches; serial: the LSTM alone; none: the CNN branch alone
-    variant: Literal["parallel", "serial", "none"] = "parallel"
-    lstm_units: int = Field(128, ge=1)
-    dense_units: int = Field(256, ge=1)  # of each of the two fully connected layers
-    dropout: float = Field(0.5, ge=0, lt=1)
+    variant: Literal["parallel", "serial", "none"] = Field(
+        "parallel",
+        description="Branches of the head. parallel: CNN and LSTM branch; serial: LSTM branch alone; none: "
+        "CNN branch alone.",
+    )
+    lstm_units: int = Field(
+        128, ge=1, description="Size of the LSTM layer.", json_schema_extra={"unit": "units"}
+    )
+    dense_units: int = Field(
+        256, ge=1, description="Size of each of the two dense layers.", json_schema_extra={"unit": "units"}
+    )
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Dropout rate.", json_schema_extra={"unit": "fraction of the units"}
+    )

@@ -1,4 +1,4 @@
-"""The whole configuration tree."""
+"""Root of the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pipeline.config.beam import BeamConfig
 from pipeline.config.candidates import CandidateConfig, HeadConfig, ImageConfig
 from pipeline.config.data import DataConfig, DataGateConfig
-from pipeline.config.judgement import (
+from pipeline.config.evaluation import (
     CalibrationConfig,
     GateConfig,
     OodConfig,
@@ -27,26 +27,32 @@ from pipeline.config.tuning import TuningConfig
 
 
 class Config(Section):
-    """The whole experiment.
+    """The whole configuration.
 
     Example:
         load_config("paper", ["training.epochs=75", "candidates.vgg16.weights=none"])
     """
 
-    name: str = Field("knet", pattern=r"^[a-z][a-z0-9-]{0,40}$")
-    seed: int = Field(0, ge=0, lt=2**31)
-    output: Path = Path("runs/knet")  # everything a run writes
-    metadata: MetadataConfig | None = None  # none notes runs in a SQLite file below `output`
+    name: str = Field(
+        "knet", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Name of the pipeline and of its runs."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed of splits, initial weights, order and augmentation."
+    )
+    output: Path = Field(Path("runs/knet"), description="Folder that a run writes everything to.")
+    metadata: MetadataConfig | None = None
     data: DataConfig = DataConfig()
     data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()
     candidates: dict[BackboneName, CandidateConfig] = Field(
-        {name: CandidateConfig() for name in PAPER_BACKBONES}, min_length=1
+        {name: CandidateConfig() for name in PAPER_BACKBONES},
+        min_length=1,
+        description="Models to compare, by backbone.",
     )
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
     devices: DevicesConfig = DevicesConfig()
-    tuning: TuningConfig | None = TuningConfig()  # none trains with the values of `training`
+    tuning: TuningConfig | None = TuningConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     ood: OodConfig = OodConfig()
     selection: SelectionConfig = SelectionConfig()
@@ -60,12 +66,13 @@ class Config(Section):
         shared = self.tuning and self.tuning.scope == "shared"
         if self.tuning and shared and self.tuning.backbone not in self.candidates:
             raise ValueError(f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates")
-        if self.selection.pin and self.selection.pin not in self.candidates:
-            raise ValueError(f"selection.pin is {self.selection.pin}, which is not among the candidates")
+        winner = self.selection.force_winner
+        if winner and winner not in self.candidates:
+            raise ValueError(f"selection.force_winner is {winner}, which is not among the candidates")
         if self.tuning and self.tuning.blocks and self.training.fine_tune != "blocks":
             raise ValueError(
-                f"tuning.blocks needs training.fine_tune=blocks, not {self.training.fine_tune}, for which "
-                "no number of blocks is fixed"
+                f"tuning.blocks needs training.fine_tune=blocks, not {self.training.fine_tune}, which has no "
+                "fixed number of blocks"
             )
         if self.tuning and self.tuning.lstm_units and self.head.variant == "none":
             raise ValueError("tuning.lstm_units: with head.variant=none there is no LSTM")
@@ -75,17 +82,14 @@ class Config(Section):
         return self
 
     def with_slices(self, columns: Sequence[str]) -> Config:
-        """The same, with these columns to slice by where it names none."""
+        """Return the configuration with `data.slices` set to these columns if it is null."""
         if self.data.slices is not None:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"slices": tuple(columns)})})
 
     @property
     def split_settings(self) -> dict[str, Any]:
-        """All that decides who is in which split, as `make_split` takes it and JSON can hold it.
-
-        The columns to slice by, which it makes notes on, must be known (`with_slices`).
-        """
+        """Arguments of `make_split` as JSON can hold them; `data.slices` must be set (`with_slices`)."""
         assert self.data.slices is not None
         data = self.data.model_dump(mode="json", include={"classes", "slices"})
         return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""When a schedule runs, in the words of Kubeflow Pipelines."""
+"""Parser of the cron expressions of Kubeflow Pipelines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-# By field: its least and greatest number, and the names that stand for numbers.
+# Smallest and largest number of each field, and the names that stand for numbers.
 _FIELDS: dict[str, tuple[int, int, dict[str, int]]] = {
     "second": (0, 59, {}),
     "minute": (0, 59, {}),
@@ -19,18 +19,18 @@ _PART = re.compile(r"(?P<low>\*|\?|\w+)(-(?P<high>\w+))?(/(?P<step>\d+))?")
 
 
 def check_cron(text: str) -> str:
-    """A cron expression as Kubeflow Pipelines reads it, whose first of six fields is the second.
+    """Return a cron expression in the form of Kubeflow Pipelines, whose first of six fields is the second.
 
-    Kubeflow reads an expression of five fields too, but takes the minute for the second and the hour for the
-    minute: it would start a nightly run every hour. So the second 0 is put before those.
+    Kubeflow accepts five fields too, but reads the minute as the second and the hour as the minute: a nightly
+    run would start every hour. So second 0 is put before five fields.
 
     Source: the parser of github.com/robfig/cron 1.2, which Kubeflow Pipelines uses.
 
     Args:
-        text: minute, hour, day of the month, month and weekday; before them the second, where there are six.
+        text: minute, hour, day of the month, month and weekday, optionally after the second.
 
     Raises:
-        ValueError: it is no such expression.
+        ValueError: the number of fields is wrong, or a field is out of its range.
     """
     fields = text.split()
     if len(fields) == len(_FIELDS) - 1:
@@ -44,20 +44,20 @@ def check_cron(text: str) -> str:
         for part in field.lower().split(","):
             if not _is_part(part, *limits):
                 low, high, _ = limits
-                raise ValueError(f"{text!r}: {part!r} is no {name}, which goes from {low} to {high}")
+                raise ValueError(f"{text!r}: {part!r} is no {name}, which ranges from {low} to {high}")
     return " ".join(fields)
 
 
-def _is_part(part: str, least: int, greatest: int, names: dict[str, int]) -> bool:
-    """Whether it is a number, a range or `*`, with or without a step."""
+def _is_part(part: str, smallest: int, largest: int, names: dict[str, int]) -> bool:
+    """Whether the text is a number, a range or `*`, with or without a step."""
     match = _PART.fullmatch(part)
-    if match is None or match["step"] == "0" or (match["step"] and int(match["step"]) > greatest):
+    if match is None or match["step"] == "0" or (match["step"] and int(match["step"]) > largest):
         return False
     if match["low"] in "*?":
         return match["high"] is None
     low = _number(match["low"], names)
     high = _number(match["high"], names) if match["high"] else low
-    return low is not None and high is not None and least <= low <= high <= greatest
+    return low is not None and high is not None and smallest <= low <= high <= largest
 
 
 def _number(text: str, names: dict[str, int]) -> int | None:

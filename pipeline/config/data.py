@@ -1,4 +1,4 @@
-"""The images, and what they must stand up to."""
+"""Settings of the data: source, checks, splits, data gate."""
 
 from __future__ import annotations
 
@@ -7,26 +7,54 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from pipeline.config.section import Section, Share
+from pipeline.config.section import Fraction, Section
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
 
 class SampleConfig(Section):
-    """The embedded synthetic images, used when no source is given."""
+    """The bundled synthetic images, used when `data.source` is null."""
 
-    patients: int = Field(24, ge=12, le=200)
-    images_per_magnification: int = Field(1, ge=1, le=20)
+    patients: int = Field(
+        24, ge=12, le=200, description="Synthetic patients.", json_schema_extra={"unit": "patients"}
+    )
+    images_per_magnification: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="Images of each patient at each magnification.",
+        json_schema_extra={"unit": "images"},
+    )
 
 
 class SplitConfig(Section):
-    """How patients are divided into train, validation and test."""
+    """The split of patients into train, validation and test."""
 
-    test_share: Share = 0.10  # of all patients, class by class
-    validation_share: Share = 0.20  # of the patients that are not for test
-    folds: int | None = Field(None, ge=2, le=20)  # k-fold cross-validation instead of test_share
-    fold: int | None = Field(None, ge=0)  # the one for test, from 0
-    file: Path | None = None  # the split of an earlier run, or an official fold (dsfold1.txt), instead
+    test_share: Fraction = Field(
+        0.10,
+        description="Patients for test, in each class.",
+        json_schema_extra={"unit": "fraction of all patients"},
+    )
+    validation_share: Fraction = Field(
+        0.20,
+        description="Patients for validation, in each class.",
+        json_schema_extra={"unit": "fraction of the patients not for test"},
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="Folds of a cross-validation; replaces test_share and needs fold.",
+        json_schema_extra={"unit": "folds"},
+    )
+    fold: int | None = Field(
+        None, ge=0, description="Index, from 0, of the fold that is for test; needs folds."
+    )
+    file: Path | None = Field(
+        None,
+        description="Frozen split of an earlier run, or an official BreaKHis fold (dsfold1.txt); replaces "
+        "test_share.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitConfig:
@@ -40,23 +68,49 @@ class SplitConfig(Section):
 
 
 class DataConfig(Section):
-    """Where the images are, what they are, and how patients are divided."""
+    """The images: source, classes, checks and splits."""
 
-    # BreaKHis as a folder, .zip, .tar or .tar.gz, or a .csv manifest of any other images; none means the
-    # synthetic sample data
-    source: Path | None = None
-    root: Path | None = None  # folder or archive that a manifest's paths are in; none means the manifest's
+    source: Path | None = Field(
+        None,
+        description="BreaKHis as a folder, .zip, .tar or .tar.gz, or a .csv manifest of other images. null: "
+        "the bundled synthetic images.",
+    )
+    root: Path | None = Field(
+        None,
+        description="Folder or archive that the paths in a manifest are relative to. null: the manifest's "
+        "folder.",
+    )
     sample: SampleConfig = SampleConfig()
-    classes: tuple[ClassName, ClassName] = ("benign", "malignant")  # the second is the positive one
-    # columns by which the models are judged too; none means magnification and subtype of BreaKHis, and all
-    # further columns of a manifest
-    slices: tuple[str, ...] | None = None
-    schema_file: Path | None = None  # none means the bundled one for BreaKHis or for manifests
-    max_bad_share: float = Field(0.0, ge=0, lt=1)  # of unusable images above which a run fails
-    allow_leaks: bool = False  # go on where the same pixels are in several splits, under several patients
+    classes: tuple[ClassName, ClassName] = Field(
+        ("benign", "malignant"), description="Negative and positive class, in this order."
+    )
+    slices: tuple[str, ...] | None = Field(
+        None,
+        description="Columns that metrics are sliced by. null: magnification and subtype of BreaKHis; every "
+        "further column of a manifest.",
+    )
+    schema_file: Path | None = Field(
+        None,
+        description="TFDV schema (.pbtxt) that the data gate validates against. null: the bundled one for "
+        "BreaKHis or for manifests.",
+    )
+    max_invalid_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Highest fraction of unusable image files; above it the run fails.",
+        json_schema_extra={"unit": "fraction of the files"},
+    )
+    allow_cross_split_duplicates: bool = Field(
+        False,
+        description="Only report images whose pixels are in several splits under several patients, instead "
+        "of failing the run.",
+    )
     split: SplitConfig = SplitConfig()
-    keep_duplicate_slides: bool = (
-        False  # slide 14-13412 stands under two subtypes; by default one copy is kept
+    keep_duplicate_slides: bool = Field(
+        False,
+        description="Keep both copies of slide 14-13412, which BreaKHis files under two subtypes; false "
+        "keeps one.",
     )
 
     @model_validator(mode="after")
@@ -67,7 +121,10 @@ class DataConfig(Section):
 
 
 class DataGateConfig(Section):
-    """What the data must stand up to beside the schema."""
+    """Checks of the data beyond the schema."""
 
-    # fail when the training images drifted since the last successful run; the schema says how far they may
-    drift: bool = False
+    drift: bool = Field(
+        False,
+        description="Fail the run if the training images drifted from those of the last successful run; the "
+        "schema holds the thresholds.",
+    )

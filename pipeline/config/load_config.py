@@ -1,4 +1,4 @@
-"""Reads a configuration, and says what is wrong with it."""
+"""Reads configurations from presets, files and overrides."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config.config import Config
 from pipeline.errors import UserError
+from pipeline.renamed_settings import renaming
 
 PRESETS = ("demo", "paper", "production")
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a preset by name, or a YAML file, and applies `key.path=value` overrides.
+    """Read a preset by name, or a YAML file, and apply `key.path=value` overrides.
 
     Raises:
-        UserError: the file cannot be read, or a field is unknown or out of range; the text names the
-            field's path and what is allowed.
+        UserError: the file cannot be read, or a field is unknown, renamed or out of range; the message has a
+            line for each such field, with what is allowed.
     """
     tree = _read_yaml(source)
     for override in overrides:
@@ -79,18 +80,20 @@ def _explain(error: ValidationError, source: str | Path) -> str:
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
         if problem["type"] == "extra_forbidden":
-            allowed = ", ".join(_fields_at(problem["loc"][:-1]))
-            lines.append(f"  {path}: no such field; allowed here: {allowed}")
+            reason = (
+                renaming(path) or f"no such field; allowed here: {', '.join(_fields_at(problem['loc'][:-1]))}"
+            )
+            lines.append(f"  {path}: {reason}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            # Our own rules say themselves what they were given.
+            # The messages of our validators quote the value themselves.
             given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
             lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
     return "\n".join(lines)
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The fields of the section at a path of the tree."""
+    """Return the fields of the section at a location in the configuration."""
     section: Any = Config
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel):

@@ -1,11 +1,11 @@
-"""The names that the configuration chooses from."""
+"""Names of backbones, metrics and augmentations in the configuration."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
-# The paper's, which are compared unless a configuration says otherwise.
+# The paper's backbones: the default candidates.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
 # Names of pipeline.evaluation.patient_sample.METRICS that are better when larger.
 MetricName = Literal[

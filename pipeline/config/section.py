@@ -1,4 +1,8 @@
-"""What every part of the configuration is made of."""
+"""Base class of the configuration's sections.
+
+Each field states its description, range and default in its `Field`, and its unit in
+`json_schema_extra={"unit": ...}`. `knet config explain`, `knet config schema` and docs/settings.md show them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A part of the tree: unknown fields are refused, values never change."""
+    """A section of the configuration: unknown fields are refused, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""The search for hyperparameters."""
+"""Settings of the hyperparameter search."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.config.section import Section
 
 
 class RangeConfig(Section):
-    """An interval to search."""
+    """Search interval."""
 
-    low: float
-    high: float
+    low: float = Field(description="Lower end.")
+    high: float = Field(description="Upper end.")
 
     @model_validator(mode="after")
     def _ordered(self) -> RangeConfig:
@@ -25,74 +25,126 @@ class RangeConfig(Section):
 
 
 class LearningRateRange(RangeConfig):
-    """Learning rates, searched on a log scale."""
+    """Search interval of the learning rate, on a log scale."""
 
-    low: float = Field(1e-4, gt=0)
-    high: float = Field(1e-1, le=10)
+    low: float = Field(1e-4, gt=0, description="Lower end.")
+    high: float = Field(1e-1, le=10, description="Upper end.")
 
 
 class MomentumRange(RangeConfig):
-    """Momenta, searched on a linear scale."""
+    """Search interval of the momentum, on a linear scale."""
 
-    low: float = Field(0.5, ge=0)
-    high: float = Field(0.99, lt=1)
+    low: float = Field(0.5, ge=0, description="Lower end.")
+    high: float = Field(0.99, lt=1, description="Upper end.")
 
 
 class DecayRange(RangeConfig):
-    """Factors of the learning rate per epoch, searched on a linear scale."""
+    """Search interval of training.learning_rate_decay, on a linear scale; null: not searched."""
 
-    low: float = Field(0.85, gt=0)
-    high: float = Field(1.0, le=1)
+    low: float = Field(0.85, gt=0, description="Lower end.", json_schema_extra={"unit": "1/epoch"})
+    high: float = Field(1.0, le=1, description="Upper end.", json_schema_extra={"unit": "1/epoch"})
 
 
 class DropoutRange(RangeConfig):
-    """Shares of units, searched on a linear scale."""
+    """Search interval of head.dropout, on a linear scale; null: not searched."""
 
-    low: float = Field(0.2, ge=0)
-    high: float = Field(0.6, lt=1)
+    low: float = Field(
+        0.2, ge=0, description="Lower end.", json_schema_extra={"unit": "fraction of the units"}
+    )
+    high: float = Field(
+        0.6, lt=1, description="Upper end.", json_schema_extra={"unit": "fraction of the units"}
+    )
 
 
 class TuningConfig(Section):
-    """The search for learning rate, momentum and more, on training patients (docs/tuning.md)."""
+    """Hyperparameter search on training patients (docs/tuning.md); null: the values of `training`."""
 
-    scope: Literal["shared", "backbone"] = "shared"  # one search for all candidates, or one for each
-    backbone: BackboneName = "mobilenet"  # that a shared search is made on; must be a candidate
-    method: Literal["bayesian", "hyperband", "random", "grid"] = "bayesian"
-    objective: Literal["val_loss", "balanced_accuracy"] = "val_loss"  # the mean over the folds
-    folds: int = Field(3, ge=1, le=20)  # of the training patients; 1 holds out a fifth of them, once
-    trials: int = Field(10, ge=1)  # at most; the first has the paper's learning rate and momentum
-    epochs: int = Field(10, ge=1)  # of a trial on a fold, at most
-    early_stopping_patience: int = Field(3, ge=1)  # epochs, within a trial
-    warm_start: int = Field(0, ge=0)  # so many of the best values of the search before are tried first
-    workers: int = Field(1, ge=1, le=64)  # processes that share the search
-    seed: int | None = Field(None, ge=0, lt=2**31)  # of what is tried; none means that of the experiment
+    scope: Literal["shared", "backbone"] = Field(
+        "shared", description="shared: one search for all candidates; backbone: one for each."
+    )
+    backbone: BackboneName = Field(
+        "mobilenet", description="Backbone of a shared search; must be a candidate."
+    )
+    method: Literal["bayesian", "hyperband", "random", "grid"] = Field(
+        "bayesian", description="Search algorithm of KerasTuner."
+    )
+    objective: Literal["val_loss", "balanced_accuracy"] = Field(
+        "val_loss", description="Objective of the search, as the mean over the folds."
+    )
+    folds: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="Folds of the training patients; 1 holds out a fifth of them once.",
+        json_schema_extra={"unit": "folds"},
+    )
+    trials: int = Field(
+        10,
+        ge=1,
+        description="Most trials; the first has the paper's learning rate and momentum.",
+        json_schema_extra={"unit": "trials"},
+    )
+    epochs: int = Field(
+        10, ge=1, description="Most epochs of a trial on a fold.", json_schema_extra={"unit": "epochs"}
+    )
+    early_stopping_patience: int = Field(
+        3,
+        ge=1,
+        description="Epochs without improvement after which a trial stops on a fold.",
+        json_schema_extra={"unit": "epochs"},
+    )
+    warm_start: int = Field(
+        0,
+        ge=0,
+        description="Best values of the previous search that are tried first.",
+        json_schema_extra={"unit": "trials"},
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the search.",
+        json_schema_extra={"unit": "processes"},
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=2**31, description="Seed of the search. null: the top-level seed."
+    )
     learning_rate: LearningRateRange = LearningRateRange()
     momentum: MomentumRange = MomentumRange()
-    # Beside these two, only what is given is searched; the candidates' own values are always among choices.
     learning_rate_decay: DecayRange | None = None
     dropout: DropoutRange | None = None
-    lstm_units: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    dense_units: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()  # with training.fine_tune blocks
-    grid_points: int = Field(4, ge=2)  # of each range, with method grid
+    lstm_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Choices of head.lstm_units beside the configured value; []: not searched."
+    )
+    dense_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Choices of head.dense_units beside the configured value; []: not searched."
+    )
+    blocks: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="Choices of training.blocks beside the configured value, with "
+        "training.fine_tune=blocks; []: not searched.",
+    )
+    grid_points: int = Field(
+        4, ge=2, description="Values of each interval with method=grid.", json_schema_extra={"unit": "values"}
+    )
 
     @property
     def ranges(self) -> dict[str, RangeConfig]:
-        """The intervals that are searched, by hyperparameter."""
+        """Search intervals by hyperparameter."""
         names = ("learning_rate", "momentum", "learning_rate_decay", "dropout")
         return {name: limits for name in names if (limits := getattr(self, name)) is not None}
 
     @property
     def choices(self) -> dict[str, tuple[int, ...]]:
-        """The values that are chosen from, by hyperparameter."""
+        """Search choices by hyperparameter."""
         names = ("lstm_units", "dense_units", "blocks")
         return {name: values for name in names if (values := getattr(self, name))}
 
     @model_validator(mode="after")
-    def _within_the_trials(self) -> TuningConfig:
+    def _enough_trials(self) -> TuningConfig:
         if self.warm_start >= self.trials:
             raise ValueError(
-                f"warm_start={self.warm_start} does not go with trials={self.trials}, of which the first has "
+                f"warm_start={self.warm_start} must be below trials={self.trials}, the first of which has "
                 "the paper's values"
             )
         # A choice may gain the candidate's own value.
@@ -102,7 +154,7 @@ class TuningConfig(Section):
         needed = points + 1 + self.warm_start
         if self.method == "grid" and needed > self.trials:
             raise ValueError(
-                f"the grid and the values before it take up to {needed} trials, not {self.trials}; set "
+                f"the grid and the trials before it need up to {needed} trials, not {self.trials}; set "
                 f"trials={needed}, or a lower grid_points"
             )
         return self

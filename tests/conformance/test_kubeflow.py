@@ -180,7 +180,9 @@ def test_new_images_in_the_same_folder_are_ingested_and_a_failure_is_recorded(cl
     first = sorted(cluster.images.rglob("*.png"))[0]
     name = first.relative_to(cluster.images).as_posix()
     open_store(f"{cluster.bucket}/BreaKHis_v1").write(name, first.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"BreakHisExampleGen ended with code 1: .*data\.max_bad_share"):
+    with pytest.raises(
+        UserError, match=r"BreakHisExampleGen ended with code 1: .*data\.max_invalid_fraction"
+    ):
         cluster.run("5", cluster.cut(_START, _INGEST, end=True))
     record = cluster.records()[-1]
     assert record.user_error and record.error and record.error.startswith("BreakHisExampleGen: ")

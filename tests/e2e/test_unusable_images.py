@@ -23,7 +23,7 @@ def test_a_damaged_image_ends_the_run_with_its_name_and_leaves_no_examples(
     assert finished.code == 2
     assert "BreakHisExampleGen: 1 of 56 files in" in finished.stderr
     assert f"{image.name}: truncated or damaged" in finished.stderr
-    assert "data.max_bad_share" in finished.stderr
+    assert "data.max_invalid_fraction" in finished.stderr
     assert "Traceback" not in finished.stdout + finished.stderr
     assert "55 images ingested" in finished.stdout and "1 quarantined" in finished.stdout
     states = finished.states()

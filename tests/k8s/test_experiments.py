@@ -51,7 +51,7 @@ def test_every_claim_is_one_of_the_cluster(folder: str, config: Config, objects:
 
 
 def test_what_must_outlive_a_container_is_on_a_volume(config: Config) -> None:
-    assert not config.kubeflow.kept_nowhere
+    assert not config.kubeflow.ephemeral_paths
     assert any(config.kubeflow.data_source.startswith(v.mount_path) for v in config.kubeflow.volumes)
 
 
@@ -105,7 +105,7 @@ def test_production_sends_beam_to_the_job_server(objects: Objects) -> None:
 
 
 def test_what_pods_outside_the_pipeline_read_is_exchanged_with_them(folder: str, config: Config) -> None:
-    assert bool(config.kubeflow.exchange) == (config.kubeflow.tuner_pods or config.beam.elsewhere), folder
+    assert bool(config.kubeflow.shared_dir) == (config.kubeflow.tuner_pods or config.beam.remote), folder
 
 
 def test_the_schedule_job_reads_the_experiment(folder: str, objects: Objects) -> None:

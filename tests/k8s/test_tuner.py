@@ -59,7 +59,7 @@ def test_the_pods_are_those_of_the_gpu_overlay(search: dict[str, Any]) -> None:
     kubeflow = load_config(GPU / "knet.yaml").kubeflow
     assert kubeflow.tuner_pods
     mounts = {mount["mountPath"] for mount in container(search["workers"])["volumeMounts"]}
-    assert {"/data", "/cache", kubeflow.exchange} <= mounts
+    assert {"/data", "/cache", kubeflow.shared_dir} <= mounts
     assert environment(search["workers"])["KERAS_HOME"] == kubeflow.env["KERAS_HOME"]
     claims = {
         volume["persistentVolumeClaim"]["claimName"]

@@ -104,6 +104,8 @@ def test_help_needs_none_of_the_libraries() -> None:
         "compare",
         "lineage",
         "config show",
+        "config explain",
+        "config schema",
         "data describe",
         "data download",
         "data download",

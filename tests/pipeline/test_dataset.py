@@ -102,7 +102,7 @@ def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
     same = np.repeat(pixels[:1], COUNT, axis=0)
-    changes = RandomAugmentationConfig(stain=0.2, colour=0.2, turn=True)
+    changes = RandomAugmentationConfig(stain=0.2, colour=0.2, rotate=True)
     split = TransformedSplit(
         [write_transformed(same, [0] * COUNT)], size=SIZE, copies=("original",) * 2, changes=changes
     )
@@ -114,7 +114,7 @@ def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
 def test_evaluation_and_kept_copies_are_never_changed(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
-    changes = RandomAugmentationConfig(stain=0.5, colour=0.5, turn=True)
+    changes = RandomAugmentationConfig(stain=0.5, colour=0.5, rotate=True)
     pattern = write_transformed(pixels, [0] * COUNT)
     split = TransformedSplit([pattern], size=SIZE, copies=THREE_FOLD, changes=changes)
     assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]

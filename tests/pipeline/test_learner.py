@@ -96,7 +96,7 @@ def test_feature_maps_give_the_probabilities_that_images_give(
         blocks(0, "false"),
         ("training.fine_tune=all",),
         ("training.fine_tune=staged",),
-        (*blocks(0), "training.random_augmentation.turn=true"),
+        (*blocks(0), "training.random_augmentation.rotate=true"),
     ],
 )
 def test_the_whole_learns_from_images_where_nothing_is_kept(

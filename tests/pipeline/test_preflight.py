@@ -166,7 +166,7 @@ def test_misnamed_files_stop_the_run_unless_they_are_allowed(
         UserError, match=r"(?s)1 of 57 files .* cannot be used:\n  benign/scan\.png: the name"
     ):
         prepare_data(config_of(f"data.source={root}"))
-    data = prepare_data(config_of(f"data.source={root}", "data.max_bad_share=0.02"))
+    data = prepare_data(config_of(f"data.source={root}", "data.max_invalid_fraction=0.02"))
     assert sum(data.images.values()) == 56
 
 

@@ -35,6 +35,16 @@ def test_an_undefined_metric_is_undefined_again(make_record: MakeRecord, tmp_pat
     assert all(map(math.isnan, read.intervals["test"]["roc_auc"]))
 
 
+def test_read_record_translates_renamed_settings(make_record: MakeRecord, tmp_path: Path) -> None:
+    record = make_record()
+    tree = json.loads(record.to_json())
+    tree["config"]["gate"]["insufficient"] = "refuse"
+    del tree["config"]["gate"]["on_insufficient_data"]
+    tree["config"]["data"]["max_bad_share"] = tree["config"]["data"].pop("max_invalid_fraction")
+    (tmp_path / "record.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert read_record(tmp_path / "record.json") == record
+
+
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: No such file"):
         read_record(tmp_path / "none.json")

@@ -91,14 +91,14 @@ def _exchange(config: Config, node: str) -> dict[str, str]:
         UserError: there are such pods, but nothing is shared with them.
     """
     kind = node.partition("-")[0]
-    if not ((config.beam.elsewhere and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == "Tuner")):
+    if not ((config.beam.remote and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == "Tuner")):
         return {}
-    if config.kubeflow.exchange is None:
+    if config.kubeflow.shared_dir is None:
         raise UserError(
-            "kubeflow.exchange: with a --runner of other machines in beam.args, name a folder here that "
+            "kubeflow.shared_dir: with a --runner of other machines in beam.args, name a folder here that "
             "Beam's workers have too, on one of kubeflow.volumes"
         )
-    return {EXCHANGE: config.kubeflow.exchange}
+    return {EXCHANGE: config.kubeflow.shared_dir}
 
 
 def _limits(resources: ResourcesConfig) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
             "data_root": "",
             "fingerprint": "",
             "span": 3,
-            "max_bad_share": 0.0,
-            "allow_leaks": 0,
+            "max_invalid_fraction": 0.0,
+            "allow_cross_split_duplicates": 0,
             "split": json.dumps(SETTINGS),
             "keep_duplicate_slides": 0,
             "seed": 0,
@@ -161,7 +161,7 @@ def test_unusable_files_end_the_run_with_their_names_and_reasons(ingest: Ingest,
         ingest(copy)
     assert f"{image}: truncated or damaged" in str(caught.value)
     assert f"{stray}: the name is outside the grammar" in str(caught.value)
-    assert "data.max_bad_share=0" in str(caught.value)
+    assert "data.max_invalid_fraction=0" in str(caught.value)
 
 
 def test_unusable_files_within_the_allowed_share_are_listed_and_told(
@@ -169,7 +169,7 @@ def test_unusable_files_within_the_allowed_share_are_listed_and_told(
 ) -> None:
     names = spoil(copy)
     with caplog.at_level(logging.INFO):
-        ingested = ingest(copy, max_bad_share=0.05)
+        ingested = ingest(copy, max_invalid_fraction=0.05)
     assert sorted(Path(file["path"]).name for file in ingested.ingest["quarantined"]) == sorted(names)
     assert sum(sum(of.values()) for of in ingested.ingest["images"].values()) == 55
     told = [record.getMessage() for record in caplog.records if record.name == PROGRESS]
@@ -186,7 +186,7 @@ def test_the_same_pixels_in_two_splits_end_the_run_unless_allowed(ingest: Ingest
         ingest(copy)
     for path in (first, other):
         assert f"({patient(path)}, {split_of[patient(path)]})" in str(caught.value)
-    (group,) = ingest(copy, allow_leaks=1).ingest["duplicates"]
+    (group,) = ingest(copy, allow_cross_split_duplicates=1).ingest["duplicates"]
     assert {Path(image["path"]).name for image in group} == {first.name, other.name}
 
 

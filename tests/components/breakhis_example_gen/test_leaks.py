@@ -26,7 +26,8 @@ def test_copies_in_several_splits_are_refused_with_their_places() -> None:
     assert str(caught.value).splitlines() == [
         "1 images of /data are in several splits, under several patients:",
         "  train.png (t, train), test.png (t, test)",
-        "leave one copy of each, or put its patients into one; data.allow_leaks=true only reports them",
+        "leave one copy of each, or put its patients into one; "
+        "data.allow_cross_split_duplicates=true only reports them",
     ]
 
 

@@ -24,7 +24,7 @@ def test_too_large_a_share_names_the_files_reasons_and_remedy(max_share: float) 
     assert lines[0] == "5 of 100 files in /data cannot be used:"
     assert lines[1:6] == [f"  {number}.png: zero bytes" for number in range(5)]
     assert lines[6].startswith("the log has all of them; mend or remove them, or allow a larger share than ")
-    assert lines[6].endswith(f"data.max_bad_share={max_share:g}")
+    assert lines[6].endswith(f"data.max_invalid_fraction={max_share:g}")
 
 
 def test_a_share_as_large_as_allowed_is_allowed() -> None:

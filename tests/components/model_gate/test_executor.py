@@ -29,8 +29,8 @@ def gate(tmp_path: Path, make_predictions: Callable[..., Any]) -> Callable[..., 
             "minimum": {"recall": 0.6},
             "margin": 0.1,
             "metric": "patient_recognition_rate",
-            "patients": 2,
-            "insufficient": "refuse",
+            "min_patients": 2,
+            "on_insufficient_data": "fail",
         }
         Executor().Do(
             {"evaluation": [evaluation]},

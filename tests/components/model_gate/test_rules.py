@@ -46,8 +46,8 @@ def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: A
         "minimum": {},
         "margin": 0.05,
         "metric": "patient_recognition_rate",
-        "patients": 2,
-        "insufficient": "refuse",
+        "min_patients": 2,
+        "on_insufficient_data": "fail",
     }
     return judge(
         test,
@@ -131,31 +131,33 @@ def test_only_images_that_are_for_test_in_both_are_compared(good: Any, poor: Any
     assert verdict.comparison is not None and verdict.comparison["patients"] == 8
 
 
-@pytest.mark.parametrize("insufficient", ["refuse", "pass"])
+@pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
 def test_other_test_patients_than_production_s_are_too_few_to_compare(
-    good: Any, poor: Any, insufficient: str
+    good: Any, poor: Any, on_insufficient_data: str
 ) -> None:
     other = poor.assign(image="elsewhere/" + poor["image"])
-    verdict = verdict_of(good, other, insufficient=insufficient)
-    (line,) = verdict.reasons if insufficient == "refuse" else verdict.notes
+    verdict = verdict_of(good, other, on_insufficient_data=on_insufficient_data)
+    (line,) = verdict.reasons if on_insufficient_data == "fail" else verdict.notes
     assert line == (
         "insufficient patients: 0 benign and 0 malignant for test both here and of resnet50, version 7, in "
-        "production, and gate.patients asks for 2 of each"
+        "production, but gate.min_patients is 2 for each"
     )
-    assert bool(verdict.reasons) == (insufficient == "refuse")
+    assert bool(verdict.reasons) == (on_insufficient_data == "fail")
 
 
-@pytest.mark.parametrize("insufficient", ["refuse", "pass"])
+@pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
 def test_too_few_test_patients_of_a_class_are_a_verdict_by_themselves(
-    make_predictions: MakePredictions, insufficient: str
+    make_predictions: MakePredictions, on_insufficient_data: str
 ) -> None:
     few = make_predictions(patients=1, splits=["test"])
-    verdict = verdict_of(few, minimum={"accuracy": 0.5}, margin=None, insufficient=insufficient)
-    (line,) = verdict.reasons if insufficient == "refuse" else verdict.notes
-    assert line == (
-        "insufficient patients: 1 benign and 1 malignant for test, and gate.patients asks for 2 of each"
+    verdict = verdict_of(
+        few, minimum={"accuracy": 0.5}, margin=None, on_insufficient_data=on_insufficient_data
     )
-    assert bool(verdict.reasons) == (insufficient == "refuse")
+    (line,) = verdict.reasons if on_insufficient_data == "fail" else verdict.notes
+    assert line == (
+        "insufficient patients: 1 benign and 1 malignant for test, but gate.min_patients is 2 for each"
+    )
+    assert bool(verdict.reasons) == (on_insufficient_data == "fail")
 
 
 def test_where_nothing_is_asked_few_patients_do_no_harm(make_predictions: MakePredictions) -> None:

@@ -31,7 +31,7 @@ def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> P
 
 
 def decision(samples: dict[str, PatientSample], **settings: Any) -> dict[str, Any]:
-    settings = {"metric": "accuracy", "tie": 0.01, **settings}
+    settings = {"metric": "accuracy", "equivalence_margin": 0.01, **settings}
     return decide(samples, parameters=PARAMETERS, resamples=200, **settings)
 
 
@@ -67,7 +67,7 @@ def test_only_the_metric_asked_for_decides() -> None:
 
 
 def test_of_equals_the_smaller_model_wins() -> None:
-    made = decision({"resnet50": sample(2), "vgg16": sample(2), "mobilenet": sample(4)}, tie=0)
+    made = decision({"resnet50": sample(2), "vgg16": sample(2), "mobilenet": sample(4)}, equivalence_margin=0)
     assert made["winner"] == "vgg16"
     assert (
         whys(made)["vgg16"]
@@ -91,8 +91,8 @@ def test_within_the_tie_a_smaller_model_that_is_not_shown_to_be_worse_wins() -> 
         )
     best = max(samples, key=lambda name: samples[name].metrics()["accuracy"])
     assert best == "resnet50"
-    assert decision(samples, tie=0)["winner"] == "resnet50"
-    made = decision(samples, tie=0.2)
+    assert decision(samples, equivalence_margin=0)["winner"] == "resnet50"
+    made = decision(samples, equivalence_margin=0.2)
     assert made["winner"] == "mobilenet"
     assert whys(made)["mobilenet"].endswith("which is as good, and it is smaller")
     assert whys(made)["resnet50"].endswith("but larger than mobilenet, which is as good")
@@ -100,7 +100,7 @@ def test_within_the_tie_a_smaller_model_that_is_not_shown_to_be_worse_wins() -> 
 
 def test_within_the_tie_the_paired_bootstrap_still_sees_who_is_always_worse() -> None:
     # One image more of every patient is wrong: a small difference, but never the other way.
-    made = decision({"mobilenet": sample(2), "vgg16": sample(1)}, tie=0.1)
+    made = decision({"mobilenet": sample(2), "vgg16": sample(1)}, equivalence_margin=0.1)
     assert made["winner"] == "vgg16"
     assert (
         whys(made)["mobilenet"]
@@ -114,7 +114,7 @@ def test_a_complete_tie_does_not_depend_on_the_order(order: tuple[str, ...]) -> 
         {name: sample(1) for name in order},
         parameters={"mobilenet": 1, "vgg16": 1},
         metric="accuracy",
-        tie=0,
+        equivalence_margin=0,
         resamples=20,
     )
     assert made["winner"] == "mobilenet"
@@ -130,18 +130,21 @@ def test_an_undefined_metric_is_refused_and_its_candidates_are_named() -> None:
         decision(one_class, metric="roc_auc")
 
 
-def test_a_pinned_candidate_wins_whatever_the_metric_says_and_it_is_said() -> None:
-    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, pin="mobilenet")
-    assert (made["winner"], made["pin"]) == ("mobilenet", "mobilenet")
+def test_decide_forced_winner_wins_whatever_the_metric() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="mobilenet")
+    assert (made["winner"], made["force_winner"]) == ("mobilenet", "mobilenet")
     assert whys(made) == {
-        "mobilenet": "selection.pin, while vgg16 is the best by accuracy on validation patients",
-        "vgg16": "selection.pin chose mobilenet",
+        "mobilenet": "selection.force_winner, while vgg16 is the best by accuracy on validation patients",
+        "vgg16": "selection.force_winner chose mobilenet",
     }
 
 
-def test_a_pinned_candidate_may_be_the_best_and_the_metric_undefined() -> None:
-    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, pin="vgg16")
-    assert whys(made)["vgg16"] == "selection.pin, which is also the best by accuracy on validation patients"
-    undefined = decision({"vgg16": sample(1, labels=(1,))}, metric="roc_auc", pin="vgg16")
+def test_decide_forced_winner_may_be_best_or_undefined() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="vgg16")
+    assert (
+        whys(made)["vgg16"]
+        == "selection.force_winner, which is also the best by accuracy on validation patients"
+    )
+    undefined = decision({"vgg16": sample(1, labels=(1,))}, metric="roc_auc", force_winner="vgg16")
     assert undefined["candidates"]["vgg16"]["value"] is None
     assert math.isnan(sample(1, labels=(1,)).metrics()["roc_auc"])

@@ -19,19 +19,19 @@ def changed(settings: RandomAugmentationConfig, seed: int) -> np.ndarray:
 
 def test_nothing_is_changed_by_default() -> None:
     settings = RandomAugmentationConfig()
-    assert not settings.changes
+    assert not settings.enabled
     np.testing.assert_array_equal(changed(settings, 0), PIXELS)
 
 
-@pytest.mark.parametrize("setting", [{"turn": True}, {"stain": 0.2}, {"colour": 0.2}])
+@pytest.mark.parametrize("setting", [{"rotate": True}, {"stain": 0.2}, {"colour": 0.2}])
 def test_what_is_set_changes_by_seed(setting: dict[str, float]) -> None:
     settings = RandomAugmentationConfig.model_validate(setting)
-    assert settings.changes
+    assert settings.enabled
     found = [changed(settings, seed).tobytes() for seed in range(20)]
     assert found == [changed(settings, seed).tobytes() for seed in range(20)]
-    assert len(set(found)) >= (4 if settings.turn else 20)
+    assert len(set(found)) >= (4 if settings.rotate else 20)
 
 
 def test_turns_keep_every_value() -> None:
-    found = changed(RandomAugmentationConfig(turn=True), 5)
+    found = changed(RandomAugmentationConfig(rotate=True), 5)
     np.testing.assert_array_equal(np.sort(found, axis=None), np.sort(PIXELS, axis=None))

@@ -34,9 +34,9 @@ def test_an_expression_stays_as_it_is(text: str) -> None:
         ("", "has 0 fields"),
         ("@daily", "has 1 fields"),
         ("0 0 2 * * * 2026", "has 7 fields"),
-        ("60 0 2 * * *", "'60' is no second, which goes from 0 to 59"),
+        ("60 0 2 * * *", "'60' is no second, which ranges from 0 to 59"),
         ("0 0 24 * * *", "'24' is no hour"),
-        ("0 0 2 0 * *", "'0' is no day of the month, which goes from 1 to 31"),
+        ("0 0 2 0 * *", "'0' is no day of the month, which ranges from 1 to 31"),
         ("0 0 2 * 13 *", "'13' is no month"),
         ("0 0 2 * * 7", "'7' is no weekday"),
         ("0 0 2 * * mon-sun", "is no weekday"),
@@ -85,5 +85,5 @@ def test_numbers_within_the_limits_are_taken_and_none_beyond(
     assert check_cron(" ".join(fields)) == " ".join(fields)
     wrong = [*fields]
     wrong[where] += f",{_LIMITS[where][1] + over}"
-    with pytest.raises(ValueError, match="which goes from"):
+    with pytest.raises(ValueError, match="which ranges from"):
         check_cron(" ".join(wrong))

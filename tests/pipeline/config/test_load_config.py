@@ -73,7 +73,7 @@ def test_presets_write_to_folders_of_their_own(preset: str) -> None:
         ("training.fine_tune", "staged"),
         ("training.class_weights", "none"),
         ("training.label_smoothing", 0),
-        ("training.random_augmentation.changes", False),
+        ("training.random_augmentation.enabled", False),
         ("head.variant", "parallel"),
         ("calibration.temperature", False),
         ("calibration.threshold", 0.5),
@@ -107,11 +107,11 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
             "selection.metric",
             "'patient_recognition_rate' or 'patient_decision",
         ),
-        ("selection.tie=2", "selection.tie", "less than or equal to 1"),
-        ("selection.pin=resnet18", "selection.pin", "'resnet152' or 'efficientnetv2b0'"),
+        ("selection.equivalence_margin=2", "selection.equivalence_margin", "less than or equal to 1"),
+        ("selection.force_winner=resnet18", "selection.force_winner", "'resnet152' or 'efficientnetv2b0'"),
         ("gate.margin=-1", "gate.margin", "greater than or equal to 0"),
-        ("gate.patients=0", "gate.patients", "greater than or equal to 1"),
-        ("gate.insufficient=maybe", "gate.insufficient", "'pass' or 'refuse'"),
+        ("gate.min_patients=0", "gate.min_patients", "greater than or equal to 1"),
+        ("gate.on_insufficient_data=maybe", "gate.on_insufficient_data", "'pass' or 'fail'"),
         ("tuning.metric=f1", "tuning.metric", "allowed here: backbone, blocks, dense_units, drop"),
         ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
         ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101', 'res"),
@@ -137,9 +137,9 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
             "'rotate_180' or 'rotate_270', n",
         ),
         (
-            "training={feature_cache: true, fine_tune: blocks, blocks: 0, random_augmentation: {turn: true}}",
+            "training={feature_cache: true, fine_tune: blocks, blocks: 0, random_augmentation: {stain: 0.1}}",
             "training",
-            "exclude each other: the cache holds one feature map of each copy of an image, which random",
+            "exclude each other: the cache holds one feature map of each view of an image, but random",
         ),
         ("training.feature_cache=true", "training", "needs fine_tune=blocks: with fine_tune=all no block"),
         ("calibration.threshold=best", "calibration.threshold", "'youden' or 'sensitivity', not 'best'"),
@@ -172,11 +172,11 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
         ("tuning.dropout={low: 0.5, high: 0.1}", "tuning.dropout", "low must be below high, not 0.5 and 0.1"),
         ("tuning.learning_rate.high=.nan", "tuning.learning_rate.high", "less than or equal to 10, not nan"),
         ("tuning.lstm_units=[0]", "tuning.lstm_units.0", "greater than or equal to 1, not 0"),
-        ("tuning.warm_start=3", "tuning", "does not go with trials=3, of which the first has the paper's"),
+        ("tuning.warm_start=3", "tuning", "must be below trials=3, the first of which has the paper's"),
         (
             "tuning.method=grid",
             "tuning",
-            "take up to 17 trials, not 3; set trials=17, or a lower grid_points",
+            "need up to 17 trials, not 3; set trials=17, or a lower grid_points",
         ),
         ("tuning.blocks=[1]", "", "tuning.blocks needs training.fine_tune=blocks, not all"),
         ("selection.metric=loss", "selection.metric", "'balanced_accuracy', 'roc_auc'"),
@@ -220,7 +220,7 @@ def test_a_range_upside_down_is_said_once() -> None:
         ("gate.minimum.f1=0.5", "gate.minimum", {"f1": 0.5}),
         ("training.augmentation=[flip_vertical]", "training.augmentation", ("flip_vertical",)),
         ("tuning=null", "tuning", None),
-        ("selection.pin=resnet152", "selection.pin", "resnet152"),
+        ("selection.force_winner=resnet152", "selection.force_winner", "resnet152"),
         ("gate.margin=null", "gate.margin", None),
         ("data.source=/data/BreaKHis_v1", "data.source", Path("/data/BreaKHis_v1")),
         ("data.source=", "data.source", None),
@@ -247,9 +247,9 @@ def test_an_override_below_a_null_makes_the_section() -> None:
     assert tuning.trials == 4
 
 
-def test_a_pin_must_be_a_candidate() -> None:
-    with pytest.raises(UserError, match="selection.pin is efficientnetv2b0, which is not among"):
-        load_config("demo", ["selection.pin=efficientnetv2b0"])
+def test_force_winner_must_be_a_candidate() -> None:
+    with pytest.raises(UserError, match="selection.force_winner is efficientnetv2b0, which is not among"):
+        load_config("demo", ["selection.force_winner=efficientnetv2b0"])
 
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", ""])
@@ -263,11 +263,30 @@ def test_an_override_with_broken_yaml_is_refused() -> None:
         load_config("demo", ["training.epochs=[1"])
 
 
+@pytest.mark.parametrize("comments", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_is_dumped_loads_to_an_equal_configuration(preset: str, tmp_path: Path) -> None:
-    config = load_config(preset, ["data.source=/daten/größe", "beam.args=[--a=b]"])
-    (tmp_path / "dumped.yaml").write_text(dump_config(config), encoding="utf-8")
+def test_what_is_dumped_loads_to_an_equal_configuration(preset: str, comments: bool, tmp_path: Path) -> None:
+    overrides = [
+        "data.source=/daten/größe",
+        "beam.args=[--a=b]",
+        "metadata={host: db}",
+        "tuning={trials: 3, dropout: {}}",
+        "kubeflow.volumes=[{claim: a, mount_path: /a}]",
+        "kubeflow.resources={'on': {tolerations: [{key: a}]}, '1': {env: {A: \"a\\n\\n b: #\"}}}",
+    ]
+    config = load_config(preset, overrides)
+    (tmp_path / "dumped.yaml").write_text(dump_config(config, comments=comments), encoding="utf-8")
     assert load_config(tmp_path / "dumped.yaml") == config
+
+
+def test_dump_config_describes_each_field_in_a_comment() -> None:
+    lines = dump_config(load_config("demo"), comments=True).splitlines()
+    for field, comment in {
+        "seed: 0": "# Seed of splits, initial weights, order and augmentation. [>= 0, < 2147483648]",
+        "  epochs: 3": "  # Most epochs; early stopping may end sooner. [>= 1; epochs]",
+        "training:": "# Training of each candidate.",
+    }.items():
+        assert lines[lines.index(field) - 1] == comment
 
 
 def test_a_configuration_never_changes() -> None:

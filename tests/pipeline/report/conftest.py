@@ -253,7 +253,13 @@ def _write_results(folder: Path) -> None:
         }
         for name, found in figures.items()
     }
-    decision = {"winner": WINNER, "metric": metric, "tie": 0.01, "pin": None, "candidates": chosen}
+    decision = {
+        "winner": WINNER,
+        "metric": metric,
+        "equivalence_margin": 0.01,
+        "force_winner": None,
+        "candidates": chosen,
+    }
     _write(folder / run_files.DECISION, decision)
 
 

@@ -89,8 +89,8 @@ def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
 
 
 def test_it_says_why_the_winner_was_chosen_and_what_the_gate_found(page_of: Callable[..., Page]) -> None:
-    text = page_of(choice="selection.pin", gate_notes=("there is no model to compare with",)).text
-    assert "pushed mobilenet is served as version 1706702400: selection.pin" in text
+    text = page_of(choice="selection.force_winner", gate_notes=("there is no model to compare with",)).text
+    assert "pushed mobilenet is served as version 1706702400: selection.force_winner" in text
     assert "Of the gate: there is no model to compare with" in text
 
 

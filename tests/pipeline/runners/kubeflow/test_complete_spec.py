@@ -245,23 +245,26 @@ def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any,
         ("kubeflow.secrets=[{name: Store, env: {a: B}}]", "kubeflow.secrets.0.name"),
         ("kubeflow.secrets=[{name: store, env: {}}]", "kubeflow.secrets.0.env"),
         ("kubeflow.volumes=[{claim: images, mount_path: data}]", "kubeflow.volumes.0.mount_path"),
-        ("kubeflow.volumes=[{claim: images, mount_path: /}]", "kubeflow.volumes.0.mount_path: / is needed"),
+        ("kubeflow.volumes=[{claim: images, mount_path: /}]", "kubeflow.volumes.0.mount_path: / is reserved"),
         ("kubeflow.volumes=[{claim: a, mount_path: /usr/lib}]", "kubeflow.volumes.0.mount_path: /usr/lib is"),
         (
             "kubeflow.volumes=[{claim: images, mount_path: /minio}]",
             "kubeflow.volumes.0.mount_path: /minio is",
         ),
-        ("kubeflow.volumes=[{claim: a, mount_path: /data/../etc}]", "kubeflow.volumes.0.mount_path.*plainly"),
+        (
+            "kubeflow.volumes=[{claim: a, mount_path: /data/../etc}]",
+            "kubeflow.volumes.0.mount_path.*normal",
+        ),
         (
             "kubeflow.volumes=[{claim: a, mount_path: /data}, {claim: b, mount_path: /data}]",
-            "kubeflow: volumes.1.mount_path: /data is that of another volume too",
+            "kubeflow: volumes.1.mount_path: /data is the path of another volume too",
         ),
         ("kubeflow.secrets=[{name: store, env: {a: ''}}]", "kubeflow.secrets.0.env.a: .*not ''"),
         ("kubeflow.secrets=[{name: store, env: {a: 1A}}]", "kubeflow.secrets.0.env.a"),
         ("kubeflow.secrets=[{name: store, env: {a/b: A}}]", "kubeflow.secrets.0.env.a/b"),
         (
             "kubeflow.secrets=[{name: x, env: {a: A}}, {name: y, env: {b: A}}]",
-            "kubeflow: secrets.1.env.b: the variable A is given elsewhere too",
+            "kubeflow: secrets.1.env.b: the variable A is set twice",
         ),
         (
             "kubeflow.env={AWS_SECRET_ACCESS_KEY: x}",
@@ -278,7 +281,7 @@ def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any,
         ("kubeflow.resources={Trainer: {gpus: 0.5}}", "kubeflow.resources.Trainer.gpus"),
         (
             "kubeflow.resources={Trainer: {memory_gb: 4, shared_memory_gb: 4}}",
-            "kubeflow.resources.Trainer: shared_memory_gb=4 is a part of memory_gb=4",
+            "kubeflow.resources.Trainer: shared_memory_gb=4 is part of memory_gb=4",
         ),
         (
             "kubeflow.resources={Trainer: {tolerations: [{key: gpu, operator: Equal}]}}",
@@ -289,10 +292,10 @@ def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any,
             "kubeflow.resources.Trainer.node_selector",
         ),
         ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
-        ("kubeflow.exchange=/exchange", "kubeflow: exchange: /exchange is on none of the volumes"),
+        ("kubeflow.shared_dir=/exchange", "kubeflow: shared_dir: /exchange is on none of the volumes"),
         ("kubeflow.image=knet 1.0", "kubeflow.image"),
         ("kubeflow.host=localhost:8888", "kubeflow.host"),
-        ("kubeflow.cron=0 2 * * *", "kubeflow.cron: '0 2 .*has 5 fields, not six"),
+        ("kubeflow.cron=0 2 * *", "kubeflow.cron: '0 2 .*has 4 fields, not five"),
     ],
 )
 def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, message: str) -> None:
@@ -301,8 +304,8 @@ def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, mess
 
 
 def test_folders_that_go_with_the_container_are_known() -> None:
-    assert _config().kubeflow.kept_nowhere == ["cache_root", "push_folder"]
-    assert Config().kubeflow.kept_nowhere == ["checkpoints", "cache_root", "registry", "push_folder"]
+    assert _config().kubeflow.ephemeral_paths == ["cache_root", "push_folder"]
+    assert Config().kubeflow.ephemeral_paths == ["checkpoints", "cache_root", "registry", "push_folder"]
 
 
 def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
@@ -315,7 +318,7 @@ def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
 
 def test_nodes_that_others_work_for_share_their_artifacts() -> None:
     volumes = [{"claim": "exchange", "mount_path": "/exchange"}]
-    kubeflow = {"volumes": volumes, "exchange": "/exchange"}
+    kubeflow = {"volumes": volumes, "shared_dir": "/exchange"}
 
     def sharing(config: Config) -> set[str]:
         executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
@@ -326,7 +329,7 @@ def test_nodes_that_others_work_for_share_their_artifacts() -> None:
     assert sharing(here) == set()
     elsewhere = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=PortableRunner"]}})
     assert sharing(elsewhere) == {"BreakHisExampleGen_executor"}
-    with pytest.raises(UserError, match="^kubeflow.exchange: "):
+    with pytest.raises(UserError, match="^kubeflow.shared_dir: "):
         complete_spec(_compiled(), Config.model_validate({"beam": {"args": ["--runner=PortableRunner"]}}))
 
 
