@@ -109,11 +109,12 @@ def test_artifacts_are_in_the_store_and_known_by_its_uris(
     cluster: Cluster, results: dict[str, NodeResult]
 ) -> None:
     store = open_store(f"{cluster.bucket}/artifacts")
-    stored = store.names("1/")
+    run = "knet-demo/1/"
+    stored = store.names(run)
     for result in results.values():
         for artifact in result.outputs.artifacts.values():
             name = artifact["uri"].removeprefix(f"{cluster.bucket}/artifacts/")
-            assert name.startswith("1/")
+            assert name.startswith(run)
             assert name in stored or any(found.startswith(f"{name}/") for found in stored)
 
 
@@ -144,7 +145,7 @@ def test_the_run_is_remembered_with_its_report(cluster: Cluster) -> None:
     assert {"report.html", "report.json", "data.html", "lineage.json", "gate.json"} <= files
     with local_copy(f"{cluster.bucket}/memory/reports/{record.run_id}/lineage.json") as file:
         uris = [artifact["uri"] for artifact in json.loads(file.read_text("utf-8"))]
-    assert uris and all(uri.startswith(f"{cluster.bucket}/artifacts/1/") for uri in uris)
+    assert uris and all(uri.startswith(f"{cluster.bucket}/artifacts/knet-demo/1/") for uri in uris)
 
 
 @pytest.mark.usefixtures("results")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Collection
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pipeline.config import Config, KubeflowConfig, ResourcesConfig
 from pipeline.errors import UserError
 from pipeline.runners.kubeflow.add_nodes import add_end, add_report, add_start
+from pipeline.runners.kubeflow.invocation import INPUTS_SPEC, OUTPUTS_SPEC
 from pipeline.runners.kubeflow.remote_uris import EXCHANGE
 from pipeline.runners.kubeflow.run_notes import NODE, REGISTRY, RUN
 from pipeline.runners.kubeflow.wire_parameters import wire_parameters
@@ -37,6 +39,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
             without a place to share files, or a node has a name that Kubeflow does not take.
     """
     completed = copy.deepcopy(spec)
+    _declare_outputs(completed)
     add_start(completed, config)
     wire_parameters(completed, config)
     add_report(completed)
@@ -69,6 +72,20 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         }
         platform[label] = _pod(config.kubeflow, resources)
     return completed, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": platform}}}}
+
+
+def _declare_outputs(spec: dict[str, Any]) -> None:
+    """Compiles the outputs of every component of TFX or ours into the arguments of its container.
+
+    The launcher's message cannot be the source of them: launchers add outputs of their own. Neither can the
+    executor, whose class does not know its component; and the compiled definitions hold the types in the form
+    that TFX parses.
+    """
+    for component in spec["components"].values():
+        container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        place = container["args"].index(INPUTS_SPEC)
+        outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
+        container["args"][place:place] = [OUTPUTS_SPEC, outputs]
 
 
 def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:

@@ -7,17 +7,15 @@ TensorFlow cannot open. This one completes the launcher's message.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.runners.kubeflow.exchange import exchanged
-from pipeline.runners.kubeflow.invocation import local_invocation
+from pipeline.runners.kubeflow.invocation import INPUTS_SPEC, OUTPUTS_SPEC, local_invocation
 from pipeline.runners.kubeflow.last_words import last_words
 from pipeline.runners.kubeflow.remote_uris import remote_uri
 from pipeline.runners.kubeflow.run_values import with_run_values
@@ -34,24 +32,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="entrypoint", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True, metavar="EXECUTOR_INPUT")
-    parser.add_argument("--json_serialized_inputs_spec_args", required=True, metavar="INPUTS_SPEC")
+    parser.add_argument(INPUTS_SPEC, required=True, dest="inputs_spec", metavar="INPUTS_SPEC")
+    parser.add_argument(OUTPUTS_SPEC, required=True, dest="outputs_spec", metavar="OUTPUTS_SPEC")
     options, beam_args = parser.parse_known_args(arguments)
     with last_words():
         run_executor(
             options.executor_class_path,
             invocation=options.json_serialized_invocation_args,
-            inputs_spec=options.json_serialized_inputs_spec_args,
+            inputs_spec=options.inputs_spec,
+            outputs_spec=options.outputs_spec,
             beam_args=beam_args,
         )
 
 
-def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_args: Sequence[str]) -> None:
+def run_executor(
+    class_path: str, *, invocation: str, inputs_spec: str, outputs_spec: str, beam_args: Sequence[str]
+) -> None:
     """Runs an executor and writes what it made where the invocation says.
 
     Args:
         class_path: the executor's import path.
         invocation: an ExecutorInput as JSON.
-        inputs_spec: a ComponentInputsSpec as JSON.
+        inputs_spec: the component's ComponentInputsSpec as JSON.
+        outputs_spec: the component's ComponentOutputsSpec as JSON.
         beam_args: for executors that run Beam.
     """
     from google.protobuf import json_format
@@ -60,7 +63,7 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
     from tfx.utils import import_utils
 
-    message = local_invocation(invocation, inputs_spec)
+    message = local_invocation(invocation, inputs_spec=inputs_spec, outputs_spec=outputs_spec)
     executor_class = import_utils.import_class_by_path(class_path)
     parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
@@ -85,17 +88,8 @@ def run_executor(class_path: str, *, invocation: str, inputs_spec: str, beam_arg
             artifact.uri = remote_uri(artifact.uri)
             artifact.metadata["seconds"] = seconds  # for the run's report
         made.artifacts[name].CopyFrom(artifacts)
-    for name in parsed.outputs.parameters:
-        made.parameter_values[name].CopyFrom(_value(outputs[name][0]))
     output_file.parent.mkdir(parents=True, exist_ok=True)
     output_file.write_text(json_format.MessageToJson(made), encoding="utf-8")
-
-
-def _value(artifact: Any) -> Any:
-    """The content of a value artifact, for a node that takes it as a parameter."""
-    from google.protobuf import json_format, struct_pb2
-
-    return json_format.Parse(json.dumps(artifact.read()), struct_pb2.Value())
 
 
 if __name__ == "__main__":

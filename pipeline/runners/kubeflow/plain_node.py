@@ -30,11 +30,14 @@ class PlainNode:
     def executions(self) -> dict[str, Execution]:
         """By node, what inputs named `<node>--<output>` hold.
 
-        An artifact that was made by another run than this one comes from the cache.
+        An artifact that was made by another run than this one comes from the cache. Inputs with other names
+        are the launcher's own.
         """
         outputs: dict[str, dict[str, OutputArtifact]] = {}
         for name, held in self._message.get("inputs", {}).get("artifacts", {}).items():
-            node, _, output = name.partition(SEPARATOR)
+            node, separator, output = name.partition(SEPARATOR)
+            if not separator:
+                continue
             (artifact,) = held["artifacts"]
             uri = artifact["uri"]
             outputs.setdefault(node, {})[output] = OutputArtifact(

@@ -1,8 +1,9 @@
 """Runs a compiled graph as Kubeflow's backend and launcher do, with a process for each container.
 
-What it does is read from the sources of Kubeflow Pipelines 2.x: artifacts come without types and with the
-URIs of an object store, inputs are downloaded and outputs uploaded by the launcher, and a node is not run
-where one with the same image, arguments, parameters and inputs was.
+Its messages to containers have the form of those that the launcher of Kubeflow Pipelines 2.17.0 sent: input
+artifacts without types, with the URIs of an object store and metadata of the launcher, and an output for the
+log beside those of the component. Inputs are downloaded and outputs uploaded by the launcher, and a node is
+not run where one with the same image, arguments, parameters and inputs was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +22,19 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.runners.kubeflow.buckets import Buckets
+from pipeline.runners.kubeflow.launcher_messages import (
+    LOGS,
+    PARAMETERS,
+    executor_input,
+    in_pod,
+    output_artifacts,
+    substitute,
+    without_empty,
+)
 from pipeline.runners.kubeflow.remote_uris import ROOT
 from pipeline.write_whole import write_whole
 
-_OUTPUT_FILE = "tmp/kfp_outputs/output_metadata.json"
-_PARAMETERS = "tmp/kfp/outputs"
+_LOG = "log.txt"
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,8 @@ class Simulator:
             UserError: the backend would refuse the graph, or a container failed; the text ends with the last
                 line of its log, and names the file of all of it.
         """
-        graph = _Graph(spec, _executors(platform or {}), pipeline_root)
+        folder = f"{pipeline_root}/{spec['pipelineInfo']['name']}/{self._run_id}"
+        graph = _Graph(spec, _executors(platform or {}), folder)
         values = {**_defaults(spec), **(parameters or {})}
         results: dict[str, NodeResult] = {}
         self._dag(spec["root"]["dag"]["tasks"], graph, values, results)
@@ -129,7 +140,7 @@ class Simulator:
         component = graph.spec["components"][task["componentRef"]["name"]]
         inputs = _inputs(task, results, parameters)
         if "dag" in component:
-            self._dag(component["dag"]["tasks"], graph, inputs["parameterValues"], results)
+            self._dag(component["dag"]["tasks"], graph, inputs.get("parameterValues", {}), results)
             return
         label = component["executorLabel"]
         executor = graph.spec["deploymentSpec"]["executors"][label]
@@ -139,9 +150,7 @@ class Simulator:
             **executor["container"],
             "fields": graph.platform.get(label, {}).get("fieldPathAsEnv", ()),
         }
-        results[name] = self._node(
-            name, component, container, inputs, task=task, pipeline_root=graph.pipeline_root
-        )
+        results[name] = self._node(name, component, container, inputs, task=task, folder=graph.folder)
         self._told(results[name])
 
     def _node(
@@ -152,13 +161,15 @@ class Simulator:
         inputs: dict[str, Any],
         *,
         task: Mapping[str, Any],
-        pipeline_root: str,
+        folder: str,
     ) -> NodeResult:
         entry = self._root / "cache" / f"{_cache_key(container, inputs, component)}.json"
         cached = task.get("cachingOptions", {}).get("enableCache", False)
         if cached and entry.is_file():
             return NodeResult(name, "cached", Outputs(**json.loads(entry.read_text(encoding="utf-8"))))
-        outputs = self._container(name, component, container, inputs, pipeline_root=pipeline_root)
+        outputs = self._container(
+            name, component, container, inputs, folder=f"{folder}/{name}/{uuid.uuid4()}"
+        )
         if cached:
             write_whole(entry, json.dumps(vars(outputs)))
         return NodeResult(name, "done", outputs)
@@ -170,28 +181,29 @@ class Simulator:
         container: Mapping[str, Any],
         inputs: dict[str, Any],
         *,
-        pipeline_root: str,
+        folder: str,
     ) -> Outputs:
         """What the launcher does in a pod, whose file system is a folder here."""
         pod = self._run / name
         shutil.rmtree(pod, ignore_errors=True)
         pod.mkdir(parents=True)
-        message = _executor_input(component, inputs, folder=f"{pipeline_root}/{self._run_id}/{name}", pod=pod)
-        for held in message["inputs"]["artifacts"].values():
+        message = executor_input(component, inputs, folder=folder, pod=pod)
+        for held in message["inputs"].get("artifacts", {}).values():
             for artifact in held["artifacts"]:
-                self._buckets.download(artifact["uri"], self._in_pod(pod, artifact["uri"]))
+                self._buckets.download(artifact["uri"], in_pod(pod, artifact["uri"]))
         for held in message["outputs"]["artifacts"].values():
             for artifact in held["artifacts"]:
-                self._in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
-        (pod / _PARAMETERS).mkdir(parents=True)
+                in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
+        (pod / PARAMETERS).mkdir(parents=True)
         self._execute(name, container, message, pod)
-        artifacts = _made(name, message, pod / _OUTPUT_FILE)
+        shutil.copyfile(pod / _LOG, in_pod(pod, f"{folder}/{LOGS}"))
+        artifacts = output_artifacts(name, message)
         for artifact in artifacts.values():
-            self._buckets.upload(self._in_pod(pod, artifact["uri"]), artifact["uri"])
+            self._buckets.upload(in_pod(pod, artifact["uri"]), artifact["uri"])
         definitions = component.get("outputDefinitions", {}).get("parameters", {})
         parameters = {
             key: _parsed(Path(value["outputFile"]).read_text(encoding="utf-8"), definitions[key])
-            for key, value in message["outputs"]["parameters"].items()
+            for key, value in message["outputs"].get("parameters", {}).items()
         }
         return Outputs(artifacts, parameters)
 
@@ -199,11 +211,11 @@ class Simulator:
         self, name: str, container: Mapping[str, Any], message: Mapping[str, Any], pod: Path
     ) -> None:
         command = [
-            _substitute(word, message) for word in (*container.get("command", ()), *container.get("args", ()))
+            substitute(word, message) for word in (*container.get("command", ()), *container.get("args", ()))
         ]
         if command[0] == "python":
             command[0] = sys.executable
-        log = pod / "log.txt"
+        log = pod / _LOG
         with log.open("w", encoding="utf-8") as stream:
             code = subprocess.run(
                 command,
@@ -227,10 +239,6 @@ class Simulator:
             raise UserError(f"the field {path} of a pod is not simulated")
         return self._run_id
 
-    def _in_pod(self, pod: Path, uri: str) -> Path:
-        scheme, _, path = uri.partition("://")
-        return pod / ("gcs" if scheme == "gs" else scheme) / path
-
 
 @dataclass(frozen=True)
 class _Graph:
@@ -238,7 +246,7 @@ class _Graph:
 
     spec: Mapping[str, Any]
     platform: Mapping[str, Any]  # KubernetesExecutorConfig in JSON, by executor
-    pipeline_root: str
+    folder: str  # of the run's artifacts, in a bucket
 
 
 def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -323,75 +331,24 @@ def _inputs(
         return {**made, "type": {"instanceSchema": ""}}  # the backend knows no TFX type
 
     given = task.get("inputs", {})
-    return {
+    inputs = {
         "parameterValues": {name: value(item) for name, item in given.get("parameters", {}).items()},
         "artifacts": {
             name: {"artifacts": [artifact(item)]} for name, item in given.get("artifacts", {}).items()
         },
     }
-
-
-def _executor_input(
-    component: Mapping[str, Any], inputs: dict[str, Any], *, folder: str, pod: Path
-) -> dict[str, Any]:
-    definitions = component.get("outputDefinitions", {})
-    artifacts = {
-        name: {
-            "artifacts": [
-                {"name": name, "type": definition["artifactType"], "uri": f"{folder}/{name}", "metadata": {}}
-            ]
-        }
-        for name, definition in definitions.get("artifacts", {}).items()
-    }
-    parameters = {
-        name: {"outputFile": str(pod / _PARAMETERS / name)} for name in definitions.get("parameters", {})
-    }
-    outputs = {"artifacts": artifacts, "parameters": parameters, "outputFile": str(pod / _OUTPUT_FILE)}
-    return {"inputs": inputs, "outputs": outputs}
-
-
-def _substitute(word: str, message: Mapping[str, Any]) -> str:
-    """Puts values in the place of the launcher's placeholders."""
-    word = word.replace("{{$}}", json.dumps(message))
-    for name, value in message["inputs"]["parameterValues"].items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        word = word.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text)
-    for name, value in message["outputs"]["parameters"].items():
-        word = word.replace(f"{{{{$.outputs.parameters['{name}'].output_file}}}}", value["outputFile"])
-    return word
-
-
-def _made(node: str, message: Mapping[str, Any], output_file: Path) -> dict[str, dict[str, Any]]:
-    """The output artifacts, with what the container wrote about them."""
-    written = (
-        json.loads(output_file.read_text(encoding="utf-8")).get("artifacts", {})
-        if output_file.is_file()
-        else {}
-    )
-    made = {}
-    for name, held in message["outputs"]["artifacts"].items():
-        (artifact,) = held["artifacts"]
-        (told,) = written.get(name, {}).get("artifacts", [{}])
-        uri = told.get("uri", artifact["uri"])
-        if "://" not in uri:
-            raise UserError(
-                f"{node}: the container names {uri} for its output {name}: Kubeflow's launcher would not "
-                "upload it, and the nodes behind would find nothing"
-            )
-        identity = hashlib.sha256(uri.encode()).hexdigest()
-        made[name] = {"name": identity, "uri": uri, "metadata": told.get("metadata", {})}
-    return made
+    return without_empty(inputs)
 
 
 def _cache_key(container: Mapping[str, Any], inputs: Mapping[str, Any], component: Mapping[str, Any]) -> str:
     """Holds what the backend's key does: no content of a file is among it."""
     artifacts = {
         name: [artifact["name"] for artifact in held["artifacts"]]
-        for name, held in inputs["artifacts"].items()
+        for name, held in inputs.get("artifacts", {}).items()
     }
     key = {
         "container": {name: container.get(name) for name in ("image", "command", "args")},
-        "parameters": inputs["parameterValues"],
+        "parameters": inputs.get("parameterValues", {}),
         "artifacts": artifacts,
         "outputs": component.get("outputDefinitions", {}),
     }

@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.runners.kubeflow.add_nodes import START
+from pipeline.runners.kubeflow.invocation import INPUTS_SPEC
 
 _INGEST = "BreakHisExampleGen"
-_SPEC_FLAG = "--json_serialized_inputs_spec_args"
 
 
 def wire_parameters(spec: dict[str, Any], config: Config) -> None:
@@ -86,6 +86,6 @@ def _wire(
     if found and START not in task.setdefault("dependentTasks", []):
         task["dependentTasks"].append(START)
     container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-    if _SPEC_FLAG in container.get("args", []):  # the entrypoint learns the types from there
-        place = container["args"].index(_SPEC_FLAG) + 1
+    if INPUTS_SPEC in container.get("args", []):  # the entrypoint learns the types from there
+        place = container["args"].index(INPUTS_SPEC) + 1
         container["args"][place] = json.dumps(component["inputDefinitions"], sort_keys=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import KubeflowConfig
+from pipeline.config import KubeflowConfig, load_config
+from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline
 from pipeline.runners.kubeflow.connect import ENDPOINT, TOKEN, connect
 
 
@@ -79,3 +81,25 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def recorded_graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The PipelineSpec of the graph whose nodes are in `recordings/`."""
+    output = tmp_path_factory.mktemp("recorded") / "pipeline.yaml"
+    candidates = {"mobilenet": {"weights": "none", "alpha": 0.25}, "vgg16": {"weights": "none"}}
+    compile_pipeline(load_config("demo", ["name=knet-walk", f"candidates={json.dumps(candidates)}"]), output)
+    spec: dict[str, Any] = next(yaml.safe_load_all(output.read_text("utf-8")))
+    return spec
+
+
+@pytest.fixture
+def recorded() -> Callable[[str], dict[str, Any]]:
+    """Reads the message that the launcher of Kubeflow Pipelines 2.17.0 sent to a node."""
+
+    def read(node: str) -> dict[str, Any]:
+        file = Path(__file__).parent / "recordings" / f"executor_input.{node}.json"
+        message: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return message
+
+    return read

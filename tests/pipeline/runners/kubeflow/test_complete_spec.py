@@ -156,8 +156,15 @@ def test_the_parameters_of_a_run_have_defaults_and_lead_to_nodes(documents: tupl
 
 def test_the_entrypoint_learns_the_types_of_what_was_added(documents: tuple[Any, Any]) -> None:
     container = documents[0]["deploymentSpec"]["executors"]["Trainer-vgg16_executor"]["container"]
-    types = json.loads(container["args"][1])["parameters"]
+    place = container["args"].index("--json_serialized_inputs_spec_args") + 1
+    types = json.loads(container["args"][place])["parameters"]
     assert types["custom_config.candidate.seed"] == {"parameterType": "NUMBER_INTEGER"}
+
+
+def test_the_entrypoint_learns_the_outputs_of_its_component(documents: tuple[Any, Any]) -> None:
+    args = documents[0]["deploymentSpec"]["executors"]["DataGate_executor"]["container"]["args"]
+    outputs = json.loads(args[args.index("--json_serialized_outputs_spec_args") + 1])
+    assert outputs == {"artifacts": {"model": {"artifactType": {"instanceSchema": "DataGate"}}}}
 
 
 def test_the_report_takes_what_every_node_made_and_is_never_from_the_cache(

@@ -124,7 +124,9 @@ def test_inputs_of_the_report_are_executions_of_nodes(place: Path, make_record: 
         "Trainer-vgg16--model": held("minio://bucket/knet/run-1/Trainer-vgg16/model"),
         "Transform--transform_graph": held("minio://bucket/knet/run-0/Transform/transform_graph"),
     }
+    artifacts["workspace"] = held("minio://bucket/workspace")  # of no node
     executions = PlainNode({"inputs": {"artifacts": artifacts}}).executions()
+    assert set(executions) == {"Trainer-vgg16", "Transform"}
     assert executions["Transform"].cached and not executions["Trainer-vgg16"].cached
     model = executions["Trainer-vgg16"].outputs["model"]
     assert (str(model.uri), model.remote) == (

@@ -20,7 +20,6 @@ message = json.loads(sys.argv[1])
 path = os.environ["KNET_LAUNCHER_ROOT"] + "/minio/" + artifact["uri"].removeprefix("minio://")
 open(path, "w").write(message["inputs"]["parameterValues"]["word"] + os.environ["SUFFIX"])
 uri = URI
-os.makedirs(os.path.dirname(message["outputs"]["outputFile"]))
 made = {"artifacts": {"text": {"artifacts": [{"uri": uri, "metadata": {"length": 3}}]}}}
 json.dump(made, open(message["outputs"]["outputFile"], "w"))
 """
@@ -28,7 +27,7 @@ _READ = """
 import json, os, sys
 message = json.loads(sys.argv[1])
 (artifact,) = message["inputs"]["artifacts"]["text"]["artifacts"]
-assert artifact["type"] == {"instanceSchema": ""} and artifact["metadata"] == {"length": 3}
+assert artifact["type"] == {"instanceSchema": ""} and artifact["metadata"]["length"] == 3
 path = os.environ["KNET_LAUNCHER_ROOT"] + "/minio/" + artifact["uri"].removeprefix("minio://")
 print("read", open(path).read())
 open(sys.argv[2], "w").write(open(path).read())
@@ -45,6 +44,7 @@ def spec() -> dict[str, Any]:
     text = {"text": {"artifactType": {"instanceSchema": "title: tfx.String"}}}
     word: dict[str, Any] = {"componentInputParameter": "word"}
     return {
+        "pipelineInfo": {"name": "words"},
         "root": {
             "inputDefinitions": {"parameters": {"word": {"parameterType": "STRING", "defaultValue": "abc"}}},
             "dag": {
@@ -96,7 +96,14 @@ def test_artifacts_go_through_the_store_and_parameters_from_node_to_node(
     results = _run(spec, tmp_path)
     assert list(results) == ["Make", "Read"]
     assert results["Read"].outputs.parameters == {"content": "abc!"}
-    assert (tmp_path / "store/minio/bucket/knet/1/Make/text").read_text("utf-8") == "abc!"
+    (text,) = (tmp_path / "store/minio/bucket/knet/words/1/Make").glob("*/text")
+    assert text.read_text("utf-8") == "abc!"
+
+
+def test_the_log_of_a_container_is_an_output_of_its_node(spec: dict[str, Any], tmp_path: Path) -> None:
+    logs = _run(spec, tmp_path)["Read"].outputs.artifacts["executor-logs"]
+    stored = tmp_path / "store" / logs["uri"].replace("://", "/")
+    assert stored.read_text("utf-8") == "read abc!\n"
 
 
 def test_a_node_is_answered_from_the_cache_until_a_parameter_changes(
@@ -149,6 +156,7 @@ def _with_end(spec: dict[str, Any]) -> dict[str, Any]:
         },
     }
     return {
+        "pipelineInfo": spec["pipelineInfo"],
         "root": {**spec["root"], "dag": {"tasks": tasks}},
         "components": {**spec["components"], "Graph": part, "End": {"executorLabel": "end"}},
         "deploymentSpec": {"executors": {**spec["deploymentSpec"]["executors"], "end": _container(_END)}},
