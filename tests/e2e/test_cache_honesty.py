@@ -82,7 +82,7 @@ def test_edited_weights_retrain(run: EditableRun) -> None:
 
 
 def test_edited_comments_and_docstrings_rerun_nothing(run: EditableRun) -> None:
-    run.replace("pipeline/config/cron.py", "# By field: its", "# By name of the field: its")
+    run.replace("pipeline/config/cron.py", "# Smallest and largest number", "# Lowest and highest number")
     run.replace("pipeline/training.py", '"""Trains, restores', '"""Trains the model, restores')
     assert run.rerun() == set()
 
