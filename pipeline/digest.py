@@ -15,6 +15,7 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("pipeline", "components", "schemas", "serving")  # as in pyproject.toml
 _BLOCK = 2**20
+_DESCRIPTIVE = ("description", "json_schema_extra")  # arguments of pydantic's Field
 # What a node computes depends on these too.
 _LIBRARIES = (
     "apache-beam",
@@ -58,7 +59,8 @@ def text_digest(*texts: str) -> str:
 def code_digest(module: str, *, root: Path = _ROOT) -> str:
     """The SHA-256 of what a module of ours runs: itself and all modules of ours it imports, at any depth.
 
-    It is of syntax trees: comments, docstrings, layout and what only a type checker reads are no part of it.
+    It is of syntax trees: comments, docstrings, descriptions of settings, layout and what only a type checker
+    reads are no part of it.
     Imports inside functions count. The versions of the main libraries are part of it.
 
     Args:
@@ -130,11 +132,17 @@ def _code(path: Path, text: str) -> _Code:
 
 
 class _OnlyWhatRuns(ast.NodeTransformer):
-    """Takes docstrings, and what stands under `if TYPE_CHECKING`, out of a syntax tree."""
+    """Removes docstrings, descriptions of settings and what stands under `if TYPE_CHECKING`."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _DESCRIPTIVE]
+        return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)

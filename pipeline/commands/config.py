@@ -21,7 +21,7 @@ def command() -> None:
 )
 def config_show(preset: str, file: Path | None, overrides: tuple[str, ...], comments: bool) -> None:
     """Print a whole configuration as YAML, defaults and overrides included."""
-    from pipeline.config import dump_config
+    from pipeline.config.dump_config import dump_config
 
     click.echo(dump_config(load(preset, file, overrides), comments=comments), nl=False)
 

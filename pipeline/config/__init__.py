@@ -6,7 +6,6 @@ Defaults are the paper's values (Dsouza & Ansari, 2022). `load_config` reads a p
 from pipeline.config.beam import BeamConfig
 from pipeline.config.candidates import CandidateConfig, HeadConfig, ImageConfig
 from pipeline.config.config import Config
-from pipeline.config.dump_config import dump_config
 from pipeline.config.evaluation import CalibrationConfig, OodConfig
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
 from pipeline.config.load_config import PRESETS, load_config
@@ -34,6 +33,5 @@ __all__ = [
     "ResourcesConfig",
     "TrainingConfig",
     "TuningConfig",
-    "dump_config",
     "load_config",
 ]

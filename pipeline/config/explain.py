@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.config.config import Config
 from pipeline.errors import UserError
-from pipeline.renamed_settings import renaming
+from pipeline.renamed_settings import RENAMED, renaming
 
 _PAGE_HEAD = """\
 # Settings
@@ -114,6 +114,15 @@ def settings_page() -> str:
                 setting.description,
             )
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    lines += [
+        "",
+        "## Renamed settings",
+        "",
+        "Former names are refused, with the new name in the message.",
+        "",
+    ]
+    lines += ["| Former name | Change |", "| --- | --- |"]
+    lines += [f"| `{old}` | {renaming(old)} |" for old in RENAMED]
     return "\n".join(lines) + "\n"
 
 

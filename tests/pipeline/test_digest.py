@@ -124,6 +124,15 @@ def test_code_digest_sees_a_text_that_is_no_docstring(tree: Path) -> None:
     assert code_digest("pipeline.training", root=tree) != before
 
 
+def test_code_digest_ignores_descriptions_of_settings_alone(tree: Path) -> None:
+    setting = 'epochs: int = Field({}, ge=1, description="{}", json_schema_extra={{"unit": "{}"}})\n'
+    digests = []
+    for values in ((2, "Epochs.", "epochs"), (2, "Most epochs.", "passes"), (3, "Epochs.", "epochs")):
+        (tree / "pipeline/direct.py").write_text(setting.format(*values), encoding="utf-8")
+        digests.append(code_digest("pipeline.training", root=tree))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_canonical_tree_is_the_same_for_every_python() -> None:
     # ast.dump writes empty lists until Python 3.12, and has type_params from then on.
     tree = ast.parse("def f(a, *, b=None): return f'é{a!r:>{b}}'")
@@ -179,6 +188,10 @@ def test_of_our_own_modules(module: str, imported: str) -> None:
 def test_digest_knows_every_package_of_ours() -> None:
     """Else what a node runs of a new one would be no part of its digest."""
     assert {file.parent.name for file in digest._ROOT.glob("*/__init__.py")} == set(digest._OURS)
+
+
+def test_training_does_not_depend_on_explanations_of_settings() -> None:
+    assert "pipeline.config.explain" not in digest._closure("pipeline.training", digest._ROOT)
 
 
 def test_training_does_not_depend_on_the_screen() -> None:

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import PAPER_BACKBONES, PRESETS, Config, dump_config, load_config
+from pipeline.config import PAPER_BACKBONES, PRESETS, Config, load_config
+from pipeline.config.dump_config import dump_config
 from pipeline.errors import UserError
 
 BACKBONES = set(PAPER_BACKBONES)

@@ -13,7 +13,8 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.config import Config, dump_config, load_config
+from pipeline.config import Config, load_config
+from pipeline.config.dump_config import dump_config
 from pipeline.errors import UserError
 from pipeline.runners.open_metadata import open_metadata, without_password
 
