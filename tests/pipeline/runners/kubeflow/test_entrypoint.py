@@ -65,12 +65,18 @@ def _path(side: Message, name: str, pod: Path) -> Path:
 
 
 @pytest.fixture
-def component_of(recorded_graph: Message) -> Read:
+def task_of(recorded_graph: Message) -> Read:
+    """Finds the task of a node in the compiled graph."""
+    tasks: dict[str, Message] = recorded_graph["components"]["Graph"]["dag"]["tasks"]
+    return tasks.__getitem__
+
+
+@pytest.fixture
+def component_of(recorded_graph: Message, task_of: Read) -> Read:
     """Finds the component of a node in the compiled graph."""
 
     def find(node: str) -> Message:
-        task = recorded_graph["components"]["Graph"]["dag"]["tasks"][node]
-        component: Message = recorded_graph["components"][task["componentRef"]["name"]]
+        component: Message = recorded_graph["components"][task_of(node)["componentRef"]["name"]]
         return component
 
     return find
@@ -88,12 +94,22 @@ def arguments_of(recorded_graph: Message, component_of: Read) -> Callable[[str, 
 
 
 @pytest.fixture
-def run(message_of: Read, arguments_of: Callable[[str, Message], list[str]]) -> Callable[..., Message]:
-    """Runs the entrypoint on a node's recorded message, and returns its output message."""
+def run(
+    message_of: Read, task_of: Read, arguments_of: Callable[[str, Message], list[str]]
+) -> Callable[..., Message]:
+    """Runs the entrypoint on a node's recorded message, and returns its output message.
 
-    def run_entrypoint(node: str, **parameters: Any) -> dict[str, Message]:
+    Constants of today's graph take the place of recorded ones: they are ours and change, not the launcher's.
+    """
+
+    def run_entrypoint(node: str, **parameters: Any) -> Message:
         message = message_of(node)
-        message["inputs"]["parameterValues"] |= parameters
+        constants = {
+            name: given["runtimeValue"]["constant"]
+            for name, given in task_of(node)["inputs"]["parameters"].items()
+            if "runtimeValue" in given
+        }
+        message["inputs"]["parameterValues"] |= {**constants, **parameters}
         main(arguments_of(node, message))
         written: Message = json.loads(Path(message["outputs"]["outputFile"]).read_text("utf-8"))
         assert set(written) == {"artifacts"}
