@@ -21,7 +21,7 @@ from pipeline.config.cron import check_cron
         "0 0 2 1-31/2 * *",
     ],
 )
-def test_an_expression_stays_as_it_is(text: str) -> None:
+def test_check_cron_accepts_six_fields(text: str) -> None:
     assert check_cron(text) == text
 
 
@@ -49,7 +49,7 @@ def test_an_expression_stays_as_it_is(text: str) -> None:
         ("0 0 2 L * *", "is no day of the month"),
     ],
 )
-def test_what_kubeflow_would_refuse_or_misread_is_refused(text: str, message: str) -> None:
+def test_check_cron_refuses_invalid_expression(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("*", r"\*")):
         check_cron(text)
 
@@ -79,7 +79,7 @@ def _field(limits: tuple[int, int]) -> st.SearchStrategy[str]:
 
 
 @given(fields=st.tuples(*map(_field, _LIMITS)), where=st.integers(0, 5), over=st.integers(1, 1000))
-def test_numbers_within_the_limits_are_taken_and_none_beyond(
+def test_check_cron_accepts_numbers_within_limits_alone(
     fields: tuple[str, ...], where: int, over: int
 ) -> None:
     assert check_cron(" ".join(fields)) == " ".join(fields)

@@ -1,4 +1,4 @@
-"""Presets, overrides, and what is said of a wrong field."""
+"""Presets, files, overrides and error messages of the configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(config: Config, path: str) -> Any:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_compares_all_five_backbones(preset: str) -> None:
+def test_preset_compares_all_five_backbones(preset: str) -> None:
     assert load_config(preset).candidates.keys() == BACKBONES
 
 
@@ -41,18 +41,18 @@ def test_production_fine_tunes_the_last_two_blocks() -> None:
     assert (training.fine_tune, training.blocks) == ("blocks", 2)
 
 
-def test_every_file_of_a_preset_is_offered() -> None:
+def test_presets_are_all_files_of_the_folder() -> None:
     folder = resources.files("pipeline.config") / "presets"
     assert {file.name for file in folder.iterdir()} == {f"{preset}.yaml" for preset in PRESETS}
 
 
-def test_beam_runs_several_processes_but_for_the_demo() -> None:
+def test_beam_workers_of_presets() -> None:
     workers = {preset: load_config(preset).beam.workers for preset in PRESETS}
     assert workers == {"demo": 1, "paper": 2, "production": 2}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_write_to_folders_of_their_own(preset: str) -> None:
+def test_preset_output_folder_has_its_name(preset: str) -> None:
     assert load_config(preset).output == Path("runs") / preset
 
 
@@ -83,12 +83,12 @@ def test_presets_write_to_folders_of_their_own(preset: str) -> None:
         *((f"candidates.{name}.weights", "imagenet") for name in sorted(BACKBONES)),
     ],
 )
-def test_the_paper_preset_holds_the_paper_s_values(path: str, value: object) -> None:
+def test_paper_preset_has_values_of_the_paper(path: str, value: object) -> None:
     assert at(load_config("paper"), path) == value
 
 
 @pytest.mark.parametrize("section", ["data", "image", "head", "training"])
-def test_the_defaults_are_the_paper_s_values(section: str) -> None:
+def test_defaults_are_values_of_the_paper(section: str) -> None:
     assert getattr(Config(), section) == getattr(load_config("paper"), section)
 
 
@@ -186,7 +186,7 @@ def test_the_defaults_are_the_paper_s_values(section: str) -> None:
         ("beam.workers=0", "beam.workers", "greater than or equal to 1, not 0"),
     ],
 )
-def test_a_refusal_names_the_field_and_what_is_allowed(override: str, path: str, allowed: str) -> None:
+def test_load_config_error_names_field_and_range(override: str, path: str, allowed: str) -> None:
     with pytest.raises(UserError) as caught:
         load_config("demo", [override])
     heading, *lines = str(caught.value).split("\n")
@@ -194,7 +194,7 @@ def test_a_refusal_names_the_field_and_what_is_allowed(override: str, path: str,
     assert any(line.startswith(f"  {path}") and allowed in line for line in lines)
 
 
-def test_every_wrong_field_has_a_line() -> None:
+def test_load_config_error_has_line_for_each_field() -> None:
     with pytest.raises(UserError) as caught:
         load_config("demo", ["seed=-1", "image.size=1", "colour=red"])
     assert [line.split(":")[0].strip() for line in str(caught.value).split("\n")[1:]] == [
@@ -204,7 +204,7 @@ def test_every_wrong_field_has_a_line() -> None:
     ]
 
 
-def test_a_range_upside_down_is_said_once() -> None:
+def test_load_config_reversed_range_is_reported_once() -> None:
     with pytest.raises(UserError) as caught:
         load_config("demo", ["tuning.momentum={low: 0.9, high: 0.5}"])
     assert str(caught.value).endswith("tuning.momentum: low must be below high, not 0.9 and 0.5")
@@ -229,20 +229,20 @@ def test_a_range_upside_down_is_said_once() -> None:
         ('output="a folder/of: mine"', "output", Path("a folder/of: mine")),
     ],
 )
-def test_an_override_sets_a_field(override: str, path: str, value: object) -> None:
+def test_override_sets_field(override: str, path: str, value: object) -> None:
     assert at(load_config("demo", [override]), path) == value
 
 
-def test_the_last_override_wins() -> None:
+def test_override_last_one_wins() -> None:
     assert load_config("demo", ["seed=1", "seed=2"]).seed == 2
 
 
-def test_an_override_leaves_the_fields_beside_it() -> None:
+def test_override_keeps_other_fields_of_section() -> None:
     plain, changed = load_config("demo"), load_config("demo", ["training.epochs=9"])
     assert changed.training == plain.training.model_copy(update={"epochs": 9})
 
 
-def test_an_override_below_a_null_makes_the_section() -> None:
+def test_override_below_null_creates_section() -> None:
     tuning = load_config("paper", ["tuning.trials=4"]).tuning
     assert tuning is not None
     assert tuning.trials == 4
@@ -254,19 +254,19 @@ def test_force_winner_must_be_a_candidate() -> None:
 
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", ""])
-def test_an_override_without_key_or_value_is_refused(override: str) -> None:
+def test_override_without_key_or_value_is_refused(override: str) -> None:
     with pytest.raises(UserError, match=f"--set {override}: write it as key.path=value"):
         load_config("demo", [override])
 
 
-def test_an_override_with_broken_yaml_is_refused() -> None:
+def test_override_with_invalid_yaml_is_refused() -> None:
     with pytest.raises(UserError, match="the value is not valid YAML"):
         load_config("demo", ["training.epochs=[1"])
 
 
 @pytest.mark.parametrize("comments", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_is_dumped_loads_to_an_equal_configuration(preset: str, comments: bool, tmp_path: Path) -> None:
+def test_dump_config_loads_to_equal_configuration(preset: str, comments: bool, tmp_path: Path) -> None:
     overrides = [
         "data.source=/daten/größe",
         "beam.args=[--a=b]",
@@ -290,30 +290,30 @@ def test_dump_config_describes_each_field_in_a_comment() -> None:
         assert lines[lines.index(field) - 1] == comment
 
 
-def test_a_configuration_never_changes() -> None:
+def test_config_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_config("demo").seed = 1  # type: ignore[misc]
 
 
-def test_a_file_of_one_s_own_takes_the_defaults_for_the_rest(tmp_path: Path) -> None:
+def test_load_config_file_has_defaults_for_missing_fields(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("seed: 3\ncandidates:\n  mobilenet: {weights: none}\n", encoding="utf-8")
     expected = Config.model_validate({"seed": 3, "candidates": {"mobilenet": {"weights": "none"}}})
     assert load_config(file) == expected
 
 
-def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+def test_load_config_empty_file_gives_defaults(tmp_path: Path) -> None:
     file = tmp_path / "empty.yaml"
     file.write_text("# nothing\n", encoding="utf-8")
     assert load_config(file) == Config()
 
 
-def test_a_missing_file_is_named_with_the_presets(tmp_path: Path) -> None:
+def test_load_config_missing_file_is_named_with_presets(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: No such file .* presets demo, paper, production"):
         load_config(tmp_path / "none.yaml")
 
 
-def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+def test_load_config_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"cannot read configuration {tmp_path}: Is a directory"):
         load_config(tmp_path)
 
@@ -328,7 +328,7 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
         (b"\xff\xfe\x81", "is not"),
     ],
 )
-def test_a_file_that_holds_no_fields_is_named(tmp_path: Path, text: bytes, message: str) -> None:
+def test_load_config_file_without_fields_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_bytes(text)
     with pytest.raises(UserError, match=f"configuration .*wrong.yaml.* {message}"):
@@ -343,7 +343,7 @@ yaml_values = st.recursive(
 
 
 @given(field=st.sampled_from(sorted(Config.model_fields)), value=yaml_values)
-def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
+def test_load_config_any_value_loads_or_raises_user_error(
     field: str, value: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -354,7 +354,7 @@ def test_no_value_of_a_field_gives_anything_but_a_user_s_error(
         assert f"  {field}" in str(error)
 
 
-def test_what_decides_the_split_can_be_told_in_json() -> None:
+def test_split_settings_are_json() -> None:
     config = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"])
     settings = config.with_slices(("stain",)).split_settings
     assert json.loads(json.dumps(settings)) == settings
@@ -370,7 +370,7 @@ def test_what_decides_the_split_can_be_told_in_json() -> None:
     }
 
 
-def test_columns_to_slice_by_are_those_of_the_data_unless_some_or_none_are_named() -> None:
+def test_with_slices_keeps_configured_slices() -> None:
     for named, slices in (("null", ("stain",)), ("[]", ()), ("[scanner]", ("scanner",))):
         config = load_config("demo", [f"data.slices={named}"])
         assert config.with_slices(("stain",)).data.slices == slices
