@@ -1,4 +1,4 @@
-"""What a container of the compiled graph runs: one executor of TFX or ours.
+"""Runs one executor of TFX or ours in a container of the compiled graph.
 
 TFX's own entrypoint fails on open-source Kubeflow, whose artifacts come without types and with URIs that
 TensorFlow cannot open. This one completes the launcher's message.

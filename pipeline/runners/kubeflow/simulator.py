@@ -39,7 +39,7 @@ _LOG = "log.txt"
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a node left: artifacts by name, as RuntimeArtifact messages in JSON, and parameters."""
+    """Outputs of a node: artifacts by name, as RuntimeArtifact messages in JSON, and parameters."""
 
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class NodeResult:
-    """How a node of the simulated graph fared."""
+    """State and outputs of a node of the simulated graph."""
 
     node: str
     state: str  # done or cached
@@ -183,7 +183,7 @@ class Simulator:
         *,
         folder: str,
     ) -> Outputs:
-        """What the launcher does in a pod, whose file system is a folder here."""
+        """Runs a container as the launcher does in a pod, whose file system is a folder here."""
         pod = self._run / name
         shutil.rmtree(pod, ignore_errors=True)
         pod.mkdir(parents=True)
@@ -234,7 +234,7 @@ class Simulator:
             raise UserError(f"{name} ended with code {code}: {last} (its whole log: {log})")
 
     def _field(self, path: str) -> str:
-        """What a pod knows of itself."""
+        """A field of the pod, by its path."""
         if path != "metadata.labels['pipeline/runid']":
             raise UserError(f"the field {path} of a pod is not simulated")
         return self._run_id
@@ -242,7 +242,7 @@ class Simulator:
 
 @dataclass(frozen=True)
 class _Graph:
-    """What is run."""
+    """A graph, and the place of its artifacts."""
 
     spec: Mapping[str, Any]
     platform: Mapping[str, Any]  # KubernetesExecutorConfig in JSON, by executor
