@@ -30,10 +30,10 @@ RUN case "$DEVICE" in \
     && uv pip sync --require-hashes --build-constraints requirements/current.lock --compile-bytecode \
         "requirements/$lock.lock"
 COPY pyproject.toml setup.py README.md LICENSE ./
+COPY knet knet
 COPY components components
 COPY pipeline pipeline
 COPY schemas schemas
-COPY serving serving
 RUN uv pip install --no-deps --no-build-isolation --compile-bytecode .
 
 

@@ -59,12 +59,12 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
 .PHONY: proto
-proto: .venv/.run ## Compile the .proto files of serving/ into .binpb files
-	$(PROTOC) --descriptor_set_out=serving/messages.binpb serving/predict.proto serving/get_model.proto serving/example.proto
-	$(PROTOC) --descriptor_set_out=serving/config/settings.binpb serving/config/settings.proto
+proto: .venv/.run ## Compile the .proto files of knet/ into .binpb files
+	$(PROTOC) --descriptor_set_out=knet/base/proto/messages.binpb $(addprefix knet/base/proto/,predict.proto get_model.proto example.proto)
+	$(PROTOC) --descriptor_set_out=knet/serving/config/settings.binpb knet/serving/config/settings.proto
 
 .PHONY: facets
-facets: .venv/.run ## Bundle facets, which shows statistics, into components/data_gate/facets.html.gz
+facets: .venv/.run ## Bundle facets, which shows statistics, into knet/data/templates/facets.html.gz
 	$(UV) run --no-project --isolated --with tensorboard-plugin-wit==1.8.1 python scripts/bundle_facets.py
 
 .PHONY: clean

@@ -39,8 +39,8 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from pipeline import features
-    from pipeline.models.decode_image import decode_images
+    from knet.base import schema_names
+    from knet.models.images import decode_images
 
     images = cycle(list(draw_images(_DISTINCT, width=width, height=height)))
     for split in ("validation", "test"):
@@ -55,9 +55,9 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     schema = schema_pb2.Schema()
     one = schema_pb2.FixedShape(dim=[schema_pb2.FixedShape.Dim(size=1)])
     always = schema_pb2.FeaturePresence(min_fraction=1, min_count=1)
-    for name in (features.IMAGE, *_TEXTS):
+    for name in (schema_names.IMAGE, *_TEXTS):
         schema.feature.add(name=name, type=schema_pb2.BYTES, shape=one, presence=always)
-    schema.feature.add(name=features.LABEL, type=schema_pb2.INT, shape=one, presence=always)
+    schema.feature.add(name=schema_names.LABEL, type=schema_pb2.INT, shape=one, presence=always)
     (folder / "schema").mkdir()
     (folder / "schema" / "schema.pbtxt").write_text(text_format.MessageToString(schema), encoding="utf-8")
 
@@ -66,19 +66,19 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     model.save(folder / "model.keras")
 
     def answer(examples: Any) -> dict[str, Any]:
-        parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        decoded = tf.cast(decode_images(parsed[features.IMAGE], size=pixels), tf.float32)
+        parsed = tf.io.parse_example(examples, {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        decoded = tf.cast(decode_images(parsed[schema_names.IMAGE], size=pixels), tf.float32)
         probabilities = model(decoded, training=False)
         return {
-            features.SCORE: probabilities[:, 1],
-            features.IN_DISTRIBUTION: probabilities[:, 1] >= 0,
-            features.DISTANCE: probabilities[:, 0],
+            schema_names.SCORE: probabilities[:, 1],
+            schema_names.IN_DISTRIBUTION: probabilities[:, 1] >= 0,
+            schema_names.DISTANCE: probabilities[:, 0],
         }
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
-        features.EXAMPLES_SIGNATURE, answer, [tf.TensorSpec([None], tf.string, name="examples")]
+        schema_names.EXAMPLES_SIGNATURE, answer, [tf.TensorSpec([None], tf.string, name="examples")]
     )
     served = folder / "model" / "Format-Serving"
     archive.write_out(str(served), verbose=False)
@@ -91,7 +91,7 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
 def _example(number: int, split: str, image: bytes) -> Any:
     import tensorflow as tf
 
-    from pipeline import features
+    from knet.base import schema_names
 
     patient = number % _PATIENTS
     example = tf.train.Example()
@@ -104,8 +104,8 @@ def _example(number: int, split: str, image: bytes) -> Any:
     )
     for name, text in zip(_TEXTS, texts, strict=True):
         example.features.feature[name].bytes_list.value.append(text.encode())
-    example.features.feature[features.IMAGE].bytes_list.value.append(image)
-    example.features.feature[features.LABEL].int64_list.value.append(patient % 2)
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(image)
+    example.features.feature[schema_names.LABEL].int64_list.value.append(patient % 2)
     return example
 
 
@@ -117,14 +117,14 @@ def plain(folder: Path, _: Path) -> None:
     import tensorflow as tf
     from sklearn import metrics
 
-    from pipeline import features
-    from pipeline.evaluation.slices import slice_combinations
-    from pipeline.models.decode_image import decode_images
+    from knet.base import schema_names
+    from knet.evaluation.results import slice_combinations
+    from knet.models.images import decode_images
 
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     size = model.input_shape[1]
-    described = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, *_TEXTS)}
-    described[features.LABEL] = tf.io.FixedLenFeature([], tf.int64)
+    described = {name: tf.io.FixedLenFeature([], tf.string) for name in (schema_names.IMAGE, *_TEXTS)}
+    described[schema_names.LABEL] = tf.io.FixedLenFeature([], tf.int64)
     rows = []
 
     def batches(files: list[str]) -> Any:
@@ -133,15 +133,17 @@ def plain(folder: Path, _: Path) -> None:
 
     files = [str(path) for path in sorted((folder / "examples").glob("Split-*/*"))]
     pixels = batches(files).map(
-        lambda parsed: tf.cast(decode_images(parsed[features.IMAGE], size=size), tf.float32)
+        lambda parsed: tf.cast(decode_images(parsed[schema_names.IMAGE], size=size), tf.float32)
     )
     scores = model.predict(pixels, verbose=0)[:, 1]
-    for parsed in batches(files).map(lambda parsed: {k: v for k, v in parsed.items() if k != features.IMAGE}):
+    for parsed in batches(files).map(
+        lambda parsed: {k: v for k, v in parsed.items() if k != schema_names.IMAGE}
+    ):
         rows.append(pd.DataFrame({name: value.numpy() for name, value in parsed.items()}))
     frame = pd.concat(rows).assign(score=scores)
     for columns in slice_combinations(_SLICES):
-        for _, part in frame.groupby([features.SPLIT, *columns]):
-            labels, of_slice = part[features.LABEL], part["score"]
+        for _, part in frame.groupby([schema_names.SPLIT, *columns]):
+            labels, of_slice = part[schema_names.LABEL], part["score"]
             decided = of_slice >= 0.5
             metrics.confusion_matrix(labels, decided, labels=[0, 1])
             metrics.classification_report(labels, decided, zero_division=0)
@@ -160,8 +162,8 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
     from tfx.types import artifact_utils, standard_artifacts
 
     from components.knet_evaluator.executor import Executor
-    from pipeline.config import BeamConfig
-    from pipeline.runners.beam_args import beam_args
+    from pipeline.config.config import BeamConfig
+    from pipeline.runners.beam import beam_args
 
     inputs = {
         "model": standard_artifacts.Model(),
@@ -185,9 +187,9 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
 
 def judge(folder: Path, _: Path) -> None:
     """The intervals of every slice, from the predictions that ours left."""
-    from pipeline.evaluation.bootstrap import RESAMPLES
-    from pipeline.evaluation.predictions import FOLDER, read_predictions
-    from pipeline.evaluation.results import candidate_results
+    from knet.evaluation.bootstrap import RESAMPLES
+    from knet.evaluation.predictions import FOLDER, read_predictions
+    from knet.evaluation.results import candidate_results
 
     frame = read_predictions(folder / _folder_of("ours, 1 process") / "evaluation" / FOLDER)
     candidate_results(frame, classes=("benign", "malignant"), slices=_SLICES, resamples=RESAMPLES, seed=0)
@@ -209,7 +211,7 @@ def run_job(name: str, folder: Path, out: Path) -> None:
     """Runs one job in this process."""
     import sklearn.metrics  # noqa: F401 (importing is not to be measured)
 
-    from components.knet_evaluator import executor as _  # noqa: F401
+    from components.knet_evaluator import executor  # noqa: F401
 
     run_measured(lambda: JOBS[name](folder, out))
 

@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-
 import numpy as np
 from PIL import Image
+
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
 _WIDTH, _HEIGHT = 700, 460
 _CLASSES = ("benign", "malignant")
@@ -95,13 +95,13 @@ def time_torch(folder: Path, arguments: argparse.Namespace) -> float:
 
 def time_ours(folder: Path, arguments: argparse.Namespace, *, variant: str) -> float:
     """Seconds of the fastest epoch of the Trainer's loop on transformed images, one copy of each."""
-    from pipeline.candidate import Candidate
-    from pipeline.config import load_config
-    from pipeline.dataset import TransformedSplit
-    from pipeline.devices import prepare_devices
-    from pipeline.learner import Learner
-    from pipeline.models.training_progress import TrainingProgress
-    from pipeline.training import fit_arguments
+    from knet.models.callbacks import TrainingProgress
+    from knet.training.dataset import TransformedSplit
+    from knet.training.devices import prepare_devices
+    from knet.training.trainer import fit_arguments
+    from knet.training.training_setup import TrainingSetup
+    from pipeline.config.candidate import candidate_from_config
+    from pipeline.config.load import load_config
 
     config = load_config(
         "paper",
@@ -114,12 +114,12 @@ def time_ours(folder: Path, arguments: argparse.Namespace, *, variant: str) -> f
             *("training.micro_batch=null", "training.fine_tune=all", "training.augmentation=[original]"),
         ],
     )
-    candidate = Candidate.of(config, "resnet50", synthetic_data=True)
+    candidate = candidate_from_config(config, "resnet50", synthetic_data=True)
     with tempfile.TemporaryDirectory() as temporary:
         pattern = _transform(folder, Path(temporary), size=arguments.size)
         train = TransformedSplit([pattern], size=arguments.size)
         devices = prepare_devices(candidate.devices)
-        learner = Learner(
+        learner = TrainingSetup(
             candidate, devices=devices, train=train, validation=train, cache_root=Path(temporary)
         )
         model, _ = learner.build(learning_rate=_RATE, momentum=_MOMENTUM)
@@ -140,17 +140,17 @@ def _transform(images: Path, folder: Path, *, size: int) -> str:
     """Writes what Transform would, and returns the pattern of its files."""
     import tensorflow as tf
 
-    from pipeline import features
-    from pipeline.models.decode_image import decode_images
+    from knet.base import schema_names
+    from knet.models.images import decode_images
 
     with tf.io.TFRecordWriter(str(folder / "images.gz"), "GZIP") as writer:
         for file in sorted(images.rglob("*.png")):
             (pixels,) = decode_images(tf.constant([file.read_bytes()]), size=size)
             example = tf.train.Example()
             feature = example.features.feature
-            feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(pixels).numpy())
-            feature[features.LABEL].int64_list.value.append(_CLASSES.index(file.parent.name))
-            for name, value in ((features.PIXEL_MEAN, 150.0), (features.PIXEL_STD, 50.0)):
+            feature[schema_names.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(pixels).numpy())
+            feature[schema_names.LABEL].int64_list.value.append(_CLASSES.index(file.parent.name))
+            for name, value in ((schema_names.PIXEL_MEAN, 150.0), (schema_names.PIXEL_STD, 50.0)):
                 feature[name].float_list.value.extend([value] * 3)
             writer.write(example.SerializeToString())
     return str(folder / "*.gz")

@@ -32,7 +32,7 @@ def write_images(folder: Path, *, count: int, width: int, height: int) -> Path:
     drawn.mkdir(parents=True)
     for number, image in enumerate(draw_images(min(count, _DISTINCT), width=width, height=height)):
         (drawn / f"{number}.png").write_bytes(image)
-    from components.breakhis_example_gen.breakhis_name import parse_name
+    from knet.data.breakhis import parse_name
 
     for number in range(count):
         patient, sequence = divmod(number, 50)
@@ -47,8 +47,8 @@ def ingest_plain(source: Path, out: Path) -> None:
     """Reads, decodes, judges, hashes and writes every image, one after the other."""
     import tensorflow as tf
 
-    from components.breakhis_example_gen.catalog import read_catalog
-    from components.breakhis_example_gen.example import make_example
+    from components.breakhis_example_gen.records import make_example
+    from knet.data.catalog import read_catalog
 
     catalog = read_catalog(source)
     files = catalog.source.parts(image.path for image in catalog.images)
@@ -67,7 +67,7 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
     from tfx.types import standard_artifacts
 
     from components.breakhis_example_gen.executor import Executor
-    from pipeline.config import load_config
+    from pipeline.config.load import load_config
 
     outputs = {name: standard_artifacts.JsonValue() for name in ("ingest", "splits")}
     for name, artifact in outputs.items():
@@ -93,12 +93,12 @@ def transform_plain(source: Path, out: Path) -> None:
     """Decodes and resizes ingested images with tf.data, and writes them."""
     import tensorflow as tf
 
-    from pipeline import features
-    from pipeline.models.decode_image import decode_images
+    from knet.base import schema_names
+    from knet.models.images import decode_images
 
     def decode(records: Any) -> Any:
-        parsed = tf.io.parse_example(records, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        pixels = decode_images(parsed[features.IMAGE], size=_TRANSFORMED)
+        parsed = tf.io.parse_example(records, {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        pixels = decode_images(parsed[schema_names.IMAGE], size=_TRANSFORMED)
         return tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string)
 
     files = [str(path) for path in sorted(source.glob("Split-*/*"))]
@@ -107,7 +107,7 @@ def transform_plain(source: Path, out: Path) -> None:
         for batch in data.as_numpy_iterator():
             for pixels in batch:
                 example = tf.train.Example()
-                example.features.feature[features.PIXELS].bytes_list.value.append(pixels)
+                example.features.feature[schema_names.PIXELS].bytes_list.value.append(pixels)
                 writer.write(example.SerializeToString())
 
 
@@ -125,7 +125,7 @@ def transform_ours(source: Path, out: Path, *, workers: int) -> None:
     graph = standard_artifacts.TransformGraph()
     graph.uri = str(out / "graph")
     properties = {
-        "preprocessing_fn": "pipeline.preprocessing.preprocessing_fn",
+        "preprocessing_fn": "knet.training.preprocessing.preprocessing_fn",
         "custom_config": json.dumps({"image_size": _TRANSFORMED}),
         "force_tf_compat_v1": 0,
         "disable_statistics": 1,
@@ -140,19 +140,22 @@ def transform_ours(source: Path, out: Path, *, workers: int) -> None:
 def _examples(folder: Path) -> Any:
     from tfx.types import artifact_utils, standard_artifacts
 
-    from pipeline import features
+    from knet.base import schema_names
 
     examples = standard_artifacts.Examples()
     folder.mkdir(parents=True, exist_ok=True)
-    examples.uri, examples.split_names = str(folder), artifact_utils.encode_split_names(list(features.SPLITS))
+    examples.uri, examples.split_names = (
+        str(folder),
+        artifact_utils.encode_split_names(list(schema_names.SPLITS)),
+    )
     return examples
 
 
 def _context(out: Path, workers: int) -> Any:
     from tfx.dsl.components.base import base_beam_executor
 
-    from pipeline.config import BeamConfig
-    from pipeline.runners.beam_args import beam_args
+    from pipeline.config.config import BeamConfig
+    from pipeline.runners.beam import beam_args
 
     return base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from serving.client import Client
-from serving.dev_server import DevServer
-from serving.prediction import Prediction
+from knet.client import Client
+from knet.client.results import Prediction
+from knet.serving.dev_server.server import DevServer
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _NONE_COUNT = 20  # images of each kind that is none

@@ -94,10 +94,9 @@ def prepare(model: str, folder: Path) -> None:
     import keras
     import numpy as np
 
-    from pipeline.models.export_model import export_model
-    from pipeline.models.hybrid_model import build_hybrid_model
-    from pipeline.ood.class_gaussians import ClassGaussians
-    from pipeline.ood.image_limits import ImageLimits
+    from knet.models.export import export_model
+    from knet.models.hybrid import build_hybrid_model
+    from knet.models.out_of_distribution import ClassGaussians, ImageLimits
 
     size = _MODELS[model]
     keras.utils.set_random_seed(0)
@@ -157,7 +156,7 @@ def write_protoset(file: Path) -> None:
         name="prediction_service.proto",
         package="tensorflow.serving",
         syntax="proto3",
-        dependency=["serving/predict.proto"],
+        dependency=["knet/base/proto/predict.proto"],
     ).service.add(name="PredictionService")
     service.method.add(
         name="Predict",
@@ -233,7 +232,7 @@ def serving(folder: Path, *, k6: Path) -> Iterator[Server]:
     log = (folder / "server.log").open("w", encoding="utf-8")
     process = subprocess.Popen(
         [
-            *(sys.executable, "-c", "from pipeline.cli import main; main()"),
+            *(sys.executable, "-c", "from pipeline.commands.main import main; main()"),
             *("serve", str(folder / "knet"), "--port=0", "--rest-port=0"),
         ],
         env=environment,
@@ -318,8 +317,7 @@ def swap_versions(base_path: Path, stopping: threading.Event, swaps: list[int], 
     """Pushes the model twice and rolls both back, in turn, every so many seconds."""
     # This file bears the name of our package, and its folder is looked at first.
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
-    from serving.model_store.push_version import push_version
-    from serving.model_store.rollback import rollback
+    from knet.serving.model_store import push_version, rollback
 
     while not stopping.wait(seconds):
         if len(swaps) % 3 == 2:

@@ -19,22 +19,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import features
-from pipeline.candidate import Candidate
-from pipeline.config import load_config
-from pipeline.dataset import TransformedSplit
-from pipeline.devices import Devices, prepare_devices
-from pipeline.learner import Learner
-from pipeline.models.backbones import BACKBONES
-from pipeline.models.training_progress import TrainingProgress
-from pipeline.start_from_seed import start_from_seed
-from pipeline.training import fit_arguments
+from knet.base import schema_names
+from knet.models.backbones import BACKBONES
+from knet.models.callbacks import TrainingProgress
+from knet.training.candidate import Candidate
+from knet.training.dataset import TransformedSplit
+from knet.training.devices import Devices, prepare_devices, start_from_seed
+from knet.training.trainer import fit_arguments
+from knet.training.training_setup import TrainingSetup
+from pipeline.config.candidate import candidate_from_config
+from pipeline.config.load import load_config
+
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
 _FILES = 4
 _PATIENTS = 8  # every second is malignant
@@ -78,10 +78,10 @@ def write_split(folder: Path, *, count: int, size: int) -> str:
                 pixels = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
                 example = tf.train.Example()
                 feature = example.features.feature
-                feature[features.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(pixels).numpy())
-                feature[features.LABEL].int64_list.value.append(place % 2)
-                feature[features.PATIENT].bytes_list.value.append(str(place % _PATIENTS).encode())
-                for name, value in ((features.PIXEL_MEAN, 150.0), (features.PIXEL_STD, 50.0)):
+                feature[schema_names.PIXELS].bytes_list.value.append(tf.io.serialize_tensor(pixels).numpy())
+                feature[schema_names.LABEL].int64_list.value.append(place % 2)
+                feature[schema_names.PATIENT].bytes_list.value.append(str(place % _PATIENTS).encode())
+                for name, value in ((schema_names.PIXEL_MEAN, 150.0), (schema_names.PIXEL_STD, 50.0)):
                     feature[name].float_list.value.extend([value] * 3)
                 writer.write(example.SerializeToString())
     return str(folder / "*")
@@ -133,7 +133,7 @@ class Bench:
         images = (steps - 1) * batch
         return images / min(seconds.steps[1:]), images / alone
 
-    def _learner(self, *overrides: str) -> tuple[Candidate, Learner]:
+    def _learner(self, *overrides: str) -> tuple[Candidate, TrainingSetup]:
         arguments = self._arguments
         config = load_config(
             "paper",
@@ -146,9 +146,9 @@ class Bench:
                 *overrides,
             ],
         )
-        candidate = Candidate.of(config, self._backbone, synthetic_data=True)  # type: ignore[arg-type]
+        candidate = candidate_from_config(config, self._backbone, synthetic_data=True)  # type: ignore[arg-type]
         start_from_seed(0)
-        learner = Learner(
+        learner = TrainingSetup(
             candidate,
             devices=self._devices,
             train=TransformedSplit(
@@ -161,7 +161,7 @@ class Bench:
         )
         return candidate, learner
 
-    def _fit(self, candidate: Candidate, learner: Learner, seconds: EpochSeconds) -> Any:
+    def _fit(self, candidate: Candidate, learner: TrainingSetup, seconds: EpochSeconds) -> Any:
         model, _ = learner.build(learning_rate=1e-5, momentum=0.9)
         model.fit(
             **fit_arguments(candidate, learner.train, learner.validation, replicas=self._devices.replicas),

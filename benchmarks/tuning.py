@@ -20,24 +20,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-
 import keras
 import keras_tuner
 from train import write_split, write_weights
 
-from pipeline.candidate import Candidate
-from pipeline.config import load_config
-from pipeline.dataset import TransformedSplit
-from pipeline.devices import prepare_devices
-from pipeline.learner import Learner
-from pipeline.training import fit_arguments
-from pipeline.tuning.fold_evaluation import FoldEvaluation
-from pipeline.tuning.grouped_folds import grouped_folds
-from pipeline.tuning.oracles import make_oracle
-from pipeline.tuning.search_plan import SearchPlan
-from pipeline.tuning.trial_tuner import TrialTuner
-from pipeline.tuning.trials_table import trials_table
+from knet.training.dataset import TransformedSplit
+from knet.training.devices import prepare_devices
+from knet.training.trainer import fit_arguments
+from knet.training.training_setup import TrainingSetup
+from knet.tuning.folds import FoldEvaluation
+from knet.tuning.oracles import make_oracle
+from knet.tuning.patient_folds import grouped_folds
+from knet.tuning.plan import SearchPlan
+from knet.tuning.search import TrialTuner
+from knet.tuning.trials import trials_table
+from pipeline.config.candidate import candidate_from_config
+from pipeline.config.load import load_config
+
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
 _BACKBONE = "resnet50"
 
@@ -76,7 +76,7 @@ def make_plan(folder: Path, arguments: argparse.Namespace, *, blocks: int) -> Se
     )
     assert config.tuning is not None
     return SearchPlan(
-        candidate=Candidate.of(config, _BACKBONE, synthetic_data=True),
+        candidate=candidate_from_config(config, _BACKBONE, synthetic_data=True),
         tuning=config.tuning,
         evaluation=f"{FoldEvaluation.__module__}:{FoldEvaluation.__name__}",
         arguments={
@@ -111,7 +111,7 @@ def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     plain = TransformedSplit(files, size=size)
     labels, patients = plain.labels_and_patients()
     (held,) = grouped_folds(patients, labels.tolist(), folds=1, seed=candidate.seed)
-    learner = Learner(
+    learner = TrainingSetup(
         candidate,
         devices=devices,
         train=train.only(~held, labels=labels),

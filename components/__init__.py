@@ -1,1 +1,1 @@
-"""Custom TFX components, one folder each."""
+"""TFX components: thin shells around `knet`."""

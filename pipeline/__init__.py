@@ -1,1 +1,1 @@
-"""The breast histopathology pipeline: configuration, graph, models, runners and command line."""
+"""The graph, its configuration, its runners and the command line."""

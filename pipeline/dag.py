@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -20,11 +21,12 @@ from components.knet_tuner.component import KnetTuner
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
-from pipeline.candidate import Candidate
-from pipeline.config import CalibrationConfig, Config, OodConfig
-from pipeline.digest import code_digest, file_digest
-from pipeline.registry import KeptPredictions, KeptStatistics, KeptTrials
-from pipeline.searches import searched_backbones, tuner_id
+from knet.base.digests import code_digest, file_digest, text_digest
+from knet.models.settings import CalibrationConfig, OodConfig
+from knet.runs.registry import StoredPredictions, StoredStatistics, StoredTrials
+from knet.training.candidate import Candidate
+from pipeline.config.candidate import candidate_from_config
+from pipeline.config.config import Config
 
 
 def create_pipeline(
@@ -42,9 +44,9 @@ def create_pipeline(
     push_folder: str,
     checkpoints: str,
     cache_root: str,
-    previous_statistics: KeptStatistics | None = None,
-    baseline: KeptPredictions | None = None,
-    previous_trials: Mapping[str, KeptTrials] | None = None,
+    previous_statistics: StoredStatistics | None = None,
+    baseline: StoredPredictions | None = None,
+    previous_trials: Mapping[str, StoredTrials] | None = None,
     tuner_pods: bool = False,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
@@ -72,7 +74,7 @@ def create_pipeline(
         beam_args: flags of every Beam pipeline.
         metadata_connection: of the MLMD store; none where the runner has its own.
     """
-    example_gen = _stamped(
+    example_gen = _with_code_digest(
         BreakHisExampleGen(
             data_source=data_source,
             data_root=data_root,
@@ -88,13 +90,13 @@ def create_pipeline(
         split_file=file_digest(config.data.split.file) if config.data.split.file else "",
     )
     examples = example_gen.outputs["examples"]
-    import_schema = _stamped(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
+    import_schema = _with_code_digest(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
     schema = import_schema.outputs["schema"]
-    statistics_gen = _stamped(StatisticsGen(examples=examples, schema=schema))
-    example_validator = _stamped(
+    statistics_gen = _with_code_digest(StatisticsGen(examples=examples, schema=schema))
+    example_validator = _with_code_digest(
         ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     )
-    data_gate = _stamped(
+    data_gate = _with_code_digest(
         DataGate(
             anomalies=example_validator.outputs["anomalies"],
             statistics=statistics_gen.outputs["statistics"],
@@ -105,21 +107,21 @@ def create_pipeline(
         ),
         "components.data_gate.executor",
     )
-    transform = _stamped(
+    transform = _with_code_digest(
         Transform(
             examples=examples,
             schema=schema,
-            preprocessing_fn="pipeline.preprocessing.preprocessing_fn",
+            preprocessing_fn="knet.training.preprocessing.preprocessing_fn",
             custom_config={"image_size": config.image.size},
             disable_statistics=True,  # they would be of serialised pixels
         ),
-        "pipeline.preprocessing",
+        "knet.training.preprocessing",
     )
     # Nothing below starts before the data are found good.
     transform.add_upstream_node(data_gate)
 
     candidates = {
-        name: Candidate.of(config, name, synthetic_data=synthetic_data) for name in config.candidates
+        name: candidate_from_config(config, name, synthetic_data=synthetic_data) for name in config.candidates
     }
     places = {"cache_root": cache_root, "checkpoints": checkpoints}
     tuners = {
@@ -131,7 +133,7 @@ def create_pipeline(
             pods=tuner_pods,
             **places,
         )
-        for name in searched_backbones(config)
+        for name in config.searched_backbones
     }
     tuner_of = {name: tuners.get(name) or next(iter(tuners.values()), None) for name in candidates}
     # For the model's own account; where they change, the examples do too.
@@ -145,7 +147,7 @@ def create_pipeline(
     evaluators = {
         name: _evaluator(name, model, examples, schema, slices=slices) for name, model in models.items()
     }
-    selector = _stamped(
+    selector = _with_code_digest(
         ModelSelector(
             models=models,
             evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
@@ -155,7 +157,7 @@ def create_pipeline(
         ),
         "components.model_selector.executor",
     )
-    gate = _stamped(
+    gate = _with_code_digest(
         ModelGate(
             evaluation=selector.outputs["evaluation"],
             rules=config.gate.model_dump(),
@@ -165,7 +167,7 @@ def create_pipeline(
         ),
         "components.model_gate.executor",
     )
-    validator = _stamped(
+    validator = _with_code_digest(
         ServingValidator(
             model=selector.outputs["model"],
             model_runs={name: trainer.outputs["model_run"] for name, trainer in trainers.items()},
@@ -174,7 +176,7 @@ def create_pipeline(
         ),
         "components.serving_validator.executor",
     )
-    pusher = _stamped(
+    pusher = _with_code_digest(
         Pusher(
             model=selector.outputs["model"],
             model_blessing=gate.outputs["blessing"],
@@ -215,7 +217,7 @@ def _tuner(
     candidate: Candidate,
     transform: Any,
     *,
-    previous: KeptTrials | None,
+    previous: StoredTrials | None,
     pods: bool,
     cache_root: str,
     checkpoints: str,
@@ -227,7 +229,7 @@ def _tuner(
     budget = {"epochs": tuning.epochs, "early_stopping_patience": tuning.early_stopping_patience}
     training = candidate.training.model_copy(update=budget)
     candidate = candidate.model_copy(update={"training": training, **later})
-    return _stamped(
+    return _with_code_digest(
         KnetTuner(
             examples=transform.outputs["transformed_examples"],
             candidate=candidate.model_dump_json(),
@@ -237,16 +239,16 @@ def _tuner(
             previous_trials=str(previous.file) if previous else "",
             previous_digest=previous.digest if previous else "",
             pods=pods,
-        ).with_id(tuner_id(config, candidate.name)),
+        ).with_id(config.tuner_id(candidate.name)),
         "components.knet_tuner.executor",
         weights=_weights_digest(candidate),
     )
 
 
 def _trainer(candidate: Candidate, transform: Any, tuner: Any, **further: str) -> Any:
-    return _stamped(
+    return _with_code_digest(
         Trainer(
-            run_fn="pipeline.training.run_fn",
+            run_fn="knet.training.trainer.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
             custom_config={"candidate": candidate.model_dump_json(), **further},
             examples=transform.outputs["transformed_examples"],
@@ -254,13 +256,13 @@ def _trainer(candidate: Candidate, transform: Any, tuner: Any, **further: str) -
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
         ).with_id(f"Trainer-{candidate.name}"),
-        "pipeline.training",
+        "knet.training.trainer",
         weights=_weights_digest(candidate),
     )
 
 
 def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:
-    return _stamped(
+    return _with_code_digest(
         KnetEvaluator(candidate=name, model=model, examples=examples, schema=schema, slices=slices).with_id(
             f"Evaluator-{name}"
         ),
@@ -268,7 +270,7 @@ def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Seq
     )
 
 
-def _stamped(node: BaseComponent, module: str = "pipeline.features", **digests: str) -> Any:
+def _with_code_digest(node: BaseComponent, module: str = "knet.base.schema_names", **digests: str) -> Any:
     """Puts a digest of the node's code, and of files it reads, into its execution properties.
 
     TFX's cache key sees neither, and would answer from before an edit. Nodes without code of ours are
@@ -284,3 +286,17 @@ def _weights_digest(candidate: Candidate) -> str:
     """Of the weights file; `imagenet` and `none` are names of something that does not change."""
     file = candidate.settings.weights_file
     return file_digest(file) if file else candidate.settings.weights
+
+
+# It says whether a run may go on, and hands nothing on; what it compares with changes from run to run.
+_LEFT_OUT: Final = "DataGate"
+
+
+def graph_digest(pipeline: Pipeline) -> str:
+    """The SHA-256 of every node's settings, which hold the digests of data, code and files."""
+    nodes = {
+        node.id: {name: str(value) for name, value in node.exec_properties.items()}
+        for node in pipeline.components
+        if node.id != _LEFT_OUT
+    }
+    return text_digest(json.dumps(nodes, sort_keys=True))

@@ -6,19 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from components.breakhis_example_gen.catalog import Catalog, read_catalog
-from components.breakhis_example_gen.fingerprint import fingerprint
-from components.breakhis_example_gen.quarantine import check_share
-from components.breakhis_example_gen.splits.make_split import make_split
-from pipeline import features
-from pipeline.config import Config
-from pipeline.errors import UserError
-from pipeline.registry import RunRegistry
-from pipeline.run_record import Data
-from pipeline.sample_data import MARKER, is_synthetic, write_sample_data
-from pipeline.store.object_uri import object_uri
-from pipeline.tuning.grouped_folds import check_patients
-from pipeline.workspace import Workspace
+import schemas
+from knet.base import schema_names
+from knet.base.errors import UserError
+from knet.base.storage import object_uri
+from knet.data.catalog import Catalog, read_catalog
+from knet.data.fingerprint import fingerprint
+from knet.data.image_checks import check_quarantine_rate
+from knet.data.sample_data import MARKER, is_synthetic, write_sample_data
+from knet.data.schema_edits import read_schema
+from knet.data.split import make_split
+from knet.runs.record import Data
+from knet.runs.registry import RunRegistry
+from knet.runs.workspace import Workspace
+from knet.tuning.patient_folds import check_patients
+from pipeline.config.config import Config
 
 
 def check_weights(config: Config) -> None:
@@ -44,7 +46,7 @@ def fetch_weights(config: Config) -> None:
     names = [name for name, candidate in config.candidates.items() if candidate.weights == "imagenet"]
     if not names:
         return
-    from pipeline.models.imagenet_weights import imagenet_weights  # with TensorFlow, which takes seconds
+    from knet.models.backbones import imagenet_weights  # with TensorFlow, which takes seconds
 
     problems = []
     for name in names:
@@ -89,7 +91,7 @@ def prepare_data(
         classes=config.data.classes,
         keep_duplicate_slides=config.data.keep_duplicate_slides,
     )
-    check_share(
+    check_quarantine_rate(
         catalog.quarantined,
         images=len(catalog.images),
         max_share=config.data.max_invalid_fraction,
@@ -110,8 +112,8 @@ def prepare_data(
         fingerprint=digest,
         span=(registry or RunRegistry(workspace.registry)).span(digest),
         synthetic=_is_synthetic(catalog),
-        patients={name: patients[name] for name in features.SPLITS},
-        images={name: images[name] for name in features.SPLITS},
+        patients={name: patients[name] for name in schema_names.SPLITS},
+        images={name: images[name] for name in schema_names.SPLITS},
         columns=catalog.columns,
         slices=config.data.slices or (),
         left_out=len(catalog.left_out),
@@ -169,3 +171,19 @@ def _sample_data(config: Config) -> Path:
         images_per_magnification=sample.images_per_magnification,
         seed=config.seed,
     )
+
+
+def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
+    """The configured schema, or the bundled one; a manifest's columns are added to it.
+
+    Raises:
+        UserError: the configured one is missing, or is no schema.
+    """
+    if config.data.schema_file:
+        read_schema(config.data.schema_file)
+        return config.data.schema_file.resolve()
+    if data.root is None:
+        return schemas.BREAKHIS
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    workspace.schema.write_text(schemas.of_images(data.columns), encoding="utf-8")
+    return workspace.schema

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline import features
-from serving.versions import newest_version
+from knet.base import schema_names
+from knet.serving.models_config import newest_version
 
 # One tiny candidate: the stacks differ in how models are written and read, not in how they are trained.
 SETTINGS = (
@@ -25,7 +25,7 @@ SETTINGS = (
 
 def knet_run(output: Path) -> subprocess.CompletedProcess[str]:
     """Runs the pipeline on synthetic images into a folder, in a process of its own."""
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run"]
+    command = [sys.executable, "-c", "from pipeline.commands.main import main; main()", "run"]
     for setting in (f"output={output}", *SETTINGS):
         command += ["--set", setting]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -36,13 +36,17 @@ def held_out_images(output: Path) -> list[bytes]:
     (folder,) = (output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
     records = tf.data.TFRecordDataset([str(f) for f in sorted(folder.iterdir())], compression_type="GZIP")
     examples = (tf.train.Example.FromString(record) for record in records.as_numpy_iterator())
-    return [example.features.feature[features.IMAGE].bytes_list.value[0] for example in examples]
+    return [example.features.feature[schema_names.IMAGE].bytes_list.value[0] for example in examples]
 
 
 def probabilities(model: Path, images: list[bytes]) -> list[list[float]]:
     """What a SavedModel says of images, loaded by this stack."""
-    answer = tf.saved_model.load(str(model)).signatures[features.SERVING_SIGNATURE]
-    return answer(**{features.SERVING_INPUT: tf.constant(images)})[features.PROBABILITIES].numpy().tolist()
+    answer = tf.saved_model.load(str(model)).signatures[schema_names.SERVING_SIGNATURE]
+    return (
+        answer(**{schema_names.SERVING_INPUT: tf.constant(images)})[schema_names.PROBABILITIES]
+        .numpy()
+        .tolist()
+    )
 
 
 def main() -> None:
@@ -51,7 +55,7 @@ def main() -> None:
     done = knet_run(folder / "out")
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    model = newest_version(folder / "out" / "serving" / features.MODEL_NAME)
+    model = newest_version(folder / "out" / "serving" / schema_names.MODEL_NAME)
     assert model is not None
     answers = {
         "tensorflow": tf.__version__,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-RULES = _ROOT / "serving" / "monitoring" / "alerts.yaml"
+RULES = _ROOT / "knet" / "serving" / "monitoring" / "alerts.yaml"
 OBJECT = _ROOT / "k8s" / "base" / "monitoring" / "alerts.yaml"
 _HEADER = """\
-# Written by scripts/write_alerts.py from serving/monitoring/alerts.yaml: change that, and call it again.
+# Written by scripts/write_alerts.py from knet/serving/monitoring/alerts.yaml: change that, and call it again.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

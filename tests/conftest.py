@@ -21,12 +21,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components.breakhis_example_gen.breakhis_name import SUBTYPES
-from pipeline.calibration.calibration import Calibration, Reliability, ReliabilityBin
-from pipeline.config import load_config
-from pipeline.model_info import ModelInfo
-from pipeline.ood.image_limits import ImageLimits
-from pipeline.run_record import CandidateRecord, Data, NodeRecord, RunRecord
+from knet.data.breakhis import SUBTYPES
+from knet.models.calibration import Calibration, Reliability, ReliabilityBin
+from knet.models.model_info import ModelInfo
+from knet.models.out_of_distribution import ImageLimits
+from knet.runs.record import CandidateRecord, Data, NodeRecord, RunRecord
+from pipeline.config.load import load_config
 
 # Before anything imports TensorFlow.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"

@@ -79,7 +79,7 @@ def test_what_is_copied_is_there_and_sent() -> None:
     sent = set(re.findall(r"^!(.+)$", (_REPOSITORY / ".dockerignore").read_text("utf-8"), flags=re.M))
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", _DOCKERFILE.read_text("utf-8"), flags=re.M)
     sources = {source for line in copied for source in line.split()}
-    assert {"pipeline", "components", "schemas", "serving"} <= sources
+    assert {"pipeline", "components", "schemas", "knet"} <= sources
     for source in sources:
         assert list(_REPOSITORY.glob(source)), source
         assert source.partition("/")[0] in sent

@@ -41,23 +41,23 @@ def test_wheel_holds_our_packages_and_their_data_alone(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"pipeline", "components", "schemas", "serving"}
+    assert tops == {"pipeline", "components", "schemas", "knet"}
     data = {
         "pipeline/config/presets/demo.yaml",
-        "pipeline/data/breakhis_v1_names.txt.gz",
-        "pipeline/report/templates/page.html",
-        "pipeline/report/templates/style.css",
+        "knet/data/breakhis_v1_names.txt.gz",
+        "knet/report/templates/page.html",
+        "knet/report/templates/style.css",
     }
     assert data | {
         "schemas/breakhis.pbtxt",
         "schemas/images.pbtxt",
-        "serving/messages.binpb",
-        "serving/config/settings.binpb",
-        "serving/config/models.config",
-        "serving/config/batching_parameters.txt",
-        "serving/config/monitoring.config",
-        "components/data_gate/page.html",
-        "components/data_gate/facets.html.gz",
+        "knet/base/proto/messages.binpb",
+        "knet/serving/config/settings.binpb",
+        "knet/serving/config/models.config",
+        "knet/serving/config/batching_parameters.txt",
+        "knet/serving/config/monitoring.config",
+        "knet/data/templates/validation.html",
+        "knet/data/templates/facets.html.gz",
     } <= set(names)
 
 
@@ -66,7 +66,7 @@ def test_a_worker_ingests_with_what_beam_ships_and_without_tensorflow(built: Pat
     with tarfile.open(shipped) as archive:
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
-    step = "components.breakhis_example_gen.write_shard"
+    step = "components.breakhis_example_gen.records"
     ran = subprocess.run(
         [sys.executable, "-c", f"import sys, {step}; print(sys.modules['{step}'].__file__, *sys.modules)"],
         cwd=unpacked,
@@ -77,7 +77,7 @@ def test_a_worker_ingests_with_what_beam_ships_and_without_tensorflow(built: Pat
     )
     file, *modules = ran.stdout.split()
     assert Path(file).is_relative_to(unpacked)
-    assert {"apache_beam", "PIL", "serving.messages"} <= set(modules)
+    assert {"apache_beam", "PIL", "knet.base.protos"} <= set(modules)
     assert not {"tensorflow", "tfx", "keras"} & set(modules)
 
 

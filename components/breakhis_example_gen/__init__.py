@@ -1,1 +1,1 @@
-"""ExampleGen for image files: BreaKHis, or whatever a CSV manifest lists."""
+"""ExampleGen for image folders, archives and manifests: TFRecords split by patient."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,14 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.breakhis_example_gen.catalog import Catalog, read_catalog
-from components.breakhis_example_gen.ingest_report import ingest_report
-from components.breakhis_example_gen.leaks import check_leaks, places
-from components.breakhis_example_gen.quarantine import Quarantined, check_share
-from components.breakhis_example_gen.shards import Shard, plan_shards
-from components.breakhis_example_gen.splits.make_split import make_split
-from components.breakhis_example_gen.write_shard import WriteShard
-from pipeline import features
-from pipeline.progress import PROGRESS
+from components.breakhis_example_gen.records import Shard, WriteShard, plan_shards
+from knet.base import schema_names
+from knet.base.progress import PROGRESS
+from knet.base.text import printable
+from knet.data.catalog import Catalog, read_catalog
+from knet.data.image_checks import Quarantined, check_quarantine_rate
+from knet.data.leaks import check_leaks, places
+from knet.data.split import make_split
 
 _SECONDS = 1.0  # between two looks at how far the workers are
 
@@ -56,14 +58,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         split = make_split(catalog.images, **settings)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        examples.split_names = artifact_utils.encode_split_names(list(schema_names.SPLITS))
         examples.span = exec_properties["span"]
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         shards = plan_shards(catalog.images, split.assignment, seed=exec_properties["seed"])
         fates = self._write(catalog, shards, examples.uri, classes)
         report = ingest_report(catalog, fates, classes=classes)
         _tell(report)
-        check_share(
+        check_quarantine_rate(
             [Quarantined(**file) for file in report["quarantined"]],
             images=sum(sum(by_class.values()) for by_class in report["images"].values()),
             max_share=exec_properties["max_invalid_fraction"],
@@ -81,7 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self, catalog: Catalog, shards: Sequence[Shard], folder: str, classes: Sequence[str]
     ) -> list[dict[str, str]]:
         """Writes the shards, and returns what became of each image."""
-        for split in features.SPLITS:
+        for split in schema_names.SPLITS:
             fileio.makedirs(f"{folder}/Split-{split}")
         fates = f"{folder}/.fates"
         with (
@@ -137,3 +139,47 @@ def _progress(folder: str, shards: Sequence[Shard]) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def ingest_report(
+    catalog: Catalog, fates: Iterable[dict[str, str]], *, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Counts and lists.
+
+    Args:
+        catalog: of the data set.
+        fates: what `WriteShard` says of each image.
+        classes: the name of each label.
+
+    Returns:
+        `images`: how many were ingested, by split and class. `patients`: of how many. `quarantined`: path and
+        reason of the others. `left_out`: paths of second copies of a slide. `passed_over`: names of files
+        beside the images. `duplicates`: groups of images with the very same pixels, where they are of several
+        patients: path, patient and split of each.
+    """
+    images: Counter[tuple[str, str]] = Counter()
+    patients: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    quarantined = list(catalog.quarantined)
+    same: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for fate in fates:
+        if "reason" in fate:
+            quarantined.append(Quarantined(printable(fate["path"]), fate["reason"]))
+        else:
+            images[fate["split"], fate["label"]] += 1
+            patients[fate["split"], fate["label"]].add(fate["patient"])
+            same[fate["pixels"]].append({name: fate[name] for name in ("path", "patient", "split")})
+    return {
+        "images": {s: {label: images[s, label] for label in classes} for s in schema_names.SPLITS},
+        "patients": {s: {label: len(patients[s, label]) for label in classes} for s in schema_names.SPLITS},
+        "quarantined": [asdict(file) for file in sorted(quarantined)],
+        "left_out": [image.path for image in catalog.left_out],
+        "passed_over": list(catalog.passed_over),
+        "duplicates": sorted(
+            (
+                sorted(group, key=itemgetter("path"))
+                for group in same.values()
+                if len({image["patient"] for image in group}) > 1
+            ),
+            key=lambda group: group[0]["path"],
+        ),
+    }

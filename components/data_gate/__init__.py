@@ -1,1 +1,1 @@
-"""Stops the run where the data do not match the schema."""
+"""DataGate: stops the run on data anomalies."""

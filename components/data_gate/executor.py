@@ -11,10 +11,9 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.data_gate.finding import table
-from components.data_gate.judge import Judgement, judge
-from pipeline.errors import UserError
-from pipeline.store.local_copy import local_copy
+from knet.base.errors import UserError
+from knet.base.storage import local_copy
+from knet.data.validation import ValidationReport, table, validate_data
 
 
 class Executor(base_executor.BaseExecutor):
@@ -35,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
         folders = {name: Path(artifact_utils.get_single_uri(input_dict[name])) for name in input_dict}
         previous = exec_properties["previous_statistics"]
         with local_copy(previous) if previous else nullcontext() as drifted_from:
-            judgement = judge(
+            judgement = validate_data(
                 anomalies=folders["anomalies"],
                 statistics=folders["statistics"],
                 schema=folders["schema"] / "schema.pbtxt",
@@ -50,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
         }
 
 
-def _message(judgement: Judgement) -> str:
+def _message(judgement: ValidationReport) -> str:
     rows = "\n".join(f"  {row}" for row in table(judgement.findings).splitlines())
     remedies = ["mend the data, or the schema if the data are right (knet schema diff), and run again"]
     if any(distance.drifted for distance in judgement.drift):

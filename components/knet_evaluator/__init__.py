@@ -1,1 +1,1 @@
-"""Asks a model once about every validation and test image: metrics by TFMA, and a table of the answers."""
+"""Evaluator: TFMA metrics by slice and a table of every image's prediction."""

@@ -16,13 +16,11 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.knet_evaluator.ask_model import AskModel
-from components.knet_evaluator.gather_alike import GatherAlike
-from components.knet_evaluator.keep_predictions import KeepPredictions
-from pipeline import features
-from pipeline.evaluation.metrics import eval_config
-from pipeline.evaluation.predictions import FOLDER
-from pipeline.model_info import read_threshold
+from components.knet_evaluator.inference import GroupBySlice, RunInference, WritePredictions
+from knet.base import schema_names
+from knet.evaluation.predictions import FOLDER
+from knet.evaluation.tfma_config import eval_config
+from knet.models.model_info import read_threshold
 
 SPLITS: Final = ("validation", "test")
 
@@ -56,7 +54,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             schema=schema,
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
-        ask = AskModel(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
+        ask = RunInference(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
         with self._make_beam_pipeline() as pipeline:
             # What goes into a Flatten, Beam's runner for one machine holds in memory: so no images.
             answers = [
@@ -65,12 +63,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | f"Ask {split}" >> beam.ParDo(ask)
                 for split in SPLITS
             ] | beam.Flatten()
-            _ = answers | "Keep" >> KeepPredictions(
+            _ = answers | "Keep" >> WritePredictions(
                 folder / FOLDER, candidate=candidate, threshold=threshold, columns=columns
             )
             _ = (
                 answers
-                | "GatherAlike" >> beam.ParDo(GatherAlike([features.SPLIT, *slices]))
+                | "GatherAlike" >> beam.ParDo(GroupBySlice([schema_names.SPLIT, *slices]))
                 | tfma.ExtractEvaluateAndWriteResults(
                     eval_config=config,
                     extractors=[
@@ -91,7 +89,7 @@ def _without_pixels(folder: str) -> schema_pb2.Schema:
     wanted = [
         feature
         for feature in schema.feature
-        if feature.name == features.LABEL
-        or (feature.type == schema_pb2.BYTES and feature.name != features.IMAGE)
+        if feature.name == schema_names.LABEL
+        or (feature.type == schema_pb2.BYTES and feature.name != schema_names.IMAGE)
     ]
     return schema_pb2.Schema(feature=wanted)

@@ -1,1 +1,1 @@
-"""Pushes a blessed model to the served versions, whole or not at all."""
+"""Pusher: writes a new model version atomically."""

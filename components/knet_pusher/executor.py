@@ -15,8 +15,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from serving.model_store.push_version import push_version
-from serving.model_store.withdrawn import withdrawn_as
+from knet.serving.model_store import push_version, withdrawn_as
 
 
 class Executor(tfx_pusher.Executor):

@@ -1,1 +1,1 @@
-"""Searches hyperparameters on the training patients."""
+"""Tuner: hyperparameter search on training patients."""

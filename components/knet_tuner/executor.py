@@ -10,16 +10,15 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from pipeline.candidate import Candidate
-from pipeline.config import TuningConfig
-from pipeline.digest import code_digest, text_digest
-from pipeline.store.local_copy import local_copy
-from pipeline.tuning.fold_evaluation import FoldEvaluation
-from pipeline.tuning.run_search import run_search
-from pipeline.tuning.search_plan import SearchPlan
-from pipeline.tuning.warm_values import warm_values
-from pipeline.tuning.write_best import write_best
-from pipeline.tuning.write_trials import write_trials
+from knet.base.digests import code_digest, text_digest
+from knet.base.storage import local_copy
+from knet.training.candidate import Candidate
+from knet.tuning.folds import FoldEvaluation
+from knet.tuning.oracles import warm_values
+from knet.tuning.plan import SearchPlan
+from knet.tuning.results import write_best, write_trials
+from knet.tuning.search import run_search
+from knet.tuning.settings import TuningConfig
 
 _SPLIT = "train"  # no other may be looked at here
 

@@ -1,1 +1,1 @@
-"""Blesses the chosen model if it is good enough on test patients."""
+"""ModelGate: blesses the winner by its metrics on test patients."""

@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.model_gate import executor
-from pipeline.registry import KeptPredictions
+from knet.runs.registry import StoredPredictions
 
 
 class ModelGateSpec(types.ComponentSpec):
@@ -42,7 +42,7 @@ class ModelGate(base_component.BaseComponent):
         evaluation: types.BaseChannel,
         rules: Mapping[str, Any],
         classes: Sequence[str],
-        baseline: KeptPredictions | None,
+        baseline: StoredPredictions | None,
         seed: int,
     ) -> None:
         """Makes the node.

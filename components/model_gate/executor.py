@@ -12,10 +12,10 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.model_gate.rules import Rules, judge
-from pipeline import features
-from pipeline.evaluation.predictions import FOLDER, read_predictions
-from pipeline.store.local_copy import local_copy
+from knet.base import schema_names
+from knet.base.storage import local_copy
+from knet.evaluation.gate import Rules, evaluate_gate
+from knet.evaluation.predictions import FOLDER, read_predictions
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,8 +34,8 @@ class Executor(base_executor.BaseExecutor):
         """
         evaluation = Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
         predictions = read_predictions(evaluation / FOLDER)
-        winner = str(predictions[features.CANDIDATE].iloc[0])
-        verdict = judge(
+        winner = str(predictions[schema_names.CANDIDATE].iloc[0])
+        verdict = evaluate_gate(
             _of_test(predictions),
             Rules(**json.loads(exec_properties["rules"])),
             classes=json.loads(exec_properties["classes"]),
@@ -64,4 +64,4 @@ def _baseline(location: str) -> Any:
 
 
 def _of_test(predictions: Any) -> Any:
-    return predictions[predictions[features.SPLIT] == "test"]
+    return predictions[predictions[schema_names.SPLIT] == "test"]

@@ -1,1 +1,1 @@
-"""Chooses the best candidate on validation patients."""
+"""ModelSelector: picks the winner on validation patients."""

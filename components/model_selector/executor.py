@@ -12,15 +12,14 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.model_selector.check_agreement import check_agreement
-from components.model_selector.selection import decide
-from pipeline import features
-from pipeline.evaluation.bootstrap import RESAMPLES
-from pipeline.evaluation.predictions import FOLDER, patient_sample, read_predictions
-from pipeline.evaluation.read_metrics import read_metrics
-from pipeline.evaluation.results import candidate_results
-from pipeline.model_info import read_model_info
-from pipeline.progress import PROGRESS
+from knet.base import schema_names
+from knet.base.progress import PROGRESS
+from knet.evaluation.bootstrap import RESAMPLES
+from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
+from knet.evaluation.results import candidate_results
+from knet.evaluation.selection import select_model
+from knet.evaluation.tfma_config import check_agreement, read_metrics
+from knet.models.model_info import read_model_info
 
 
 class Executor(base_executor.BaseExecutor):
@@ -53,9 +52,9 @@ class Executor(base_executor.BaseExecutor):
                 frame, classes=info.classes, slices=slices, resamples=RESAMPLES, seed=seed
             )
             check_agreement(figures[name], read_metrics(uri(f"evaluation_{name}")), candidate=name)
-            validation[name] = patient_sample(frame[frame[features.SPLIT] == "validation"])
+            validation[name] = patient_sample(frame[frame[schema_names.SPLIT] == "validation"])
             parameters[name] = info.parameters
-        decision = decide(validation, parameters=parameters, seed=seed, **settings)
+        decision = select_model(validation, parameters=parameters, seed=seed, **settings)
         for output in ("model", "evaluation"):
             source = uri(f"{output}_{decision['winner']}")
             shutil.copytree(source, artifact_utils.get_single_uri(output_dict[output]), dirs_exist_ok=True)

@@ -1,1 +1,1 @@
-"""Proves that the chosen model answers over gRPC before it is pushed."""
+"""ServingValidator: loads the winner in a server and compares its predictions."""

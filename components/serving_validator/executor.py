@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
 from tfx import types
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.serving_validator.ask_keras import ask_keras
-from pipeline.ingested_images import ingested_images
-from pipeline.model_info import read_model_info
-from serving.client import Client
-from serving.dev_server import DevServer
+from knet.client import Client
+from knet.models import hybrid, optimizer, stain  # noqa: F401 (the layers that a saved model names)
+from knet.models.images import decode_images
+from knet.models.model_info import read_model_info
+from knet.serving.dev_server.server import DevServer
+from knet.training.dataset import ingested_images
 
 # Between a served probability and Keras's: the served graph is optimised, and adds in another order.
 _TOLERANCE = 1e-4
@@ -73,3 +77,22 @@ def compare_answers(served: list[list[float]], own: list[list[float]]) -> None:
             raise ValueError(f"test image {number}: served probabilities {one} do not sum to one")
         if not all(abs(a - b) < _TOLERANCE for a, b in zip(one, other, strict=True)):
             raise ValueError(f"test image {number}: served {one}, but the model itself gives {other}")
+
+
+def ask_keras(file: Path, images: Sequence[bytes], *, size: int, temperature: float) -> list[list[float]]:
+    """The calibrated probabilities of images, by Keras.
+
+    Args:
+        file: the trained model, `.keras`; it gives uncalibrated probabilities.
+        images: PNG or JPEG bytes.
+        size: pixels per side, as the model takes them.
+        temperature: by which its logits are divided.
+    """
+    model = keras.saving.load_model(file, compile=False)
+    pixels = decode_images(tf.constant(list(images)), size=size).numpy().astype(np.float32)
+    # softmax(z / t) from p = softmax(z)
+    answered = model.predict(pixels, verbose=0).astype(np.float64)
+    logits = np.log(np.maximum(answered, np.finfo(np.float32).tiny))
+    powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    probabilities: list[list[float]] = (powers / powers.sum(axis=1, keepdims=True)).tolist()
+    return probabilities

@@ -1,1 +1,1 @@
-"""A module a command or group of commands, each named `command` there. Heavy imports are inside functions."""
+"""The command line, a module a topic."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands._options import configured, load
+from pipeline.commands.options import config_options, load
 
 
 @click.group("config")
@@ -15,13 +15,13 @@ def command() -> None:
 
 
 @command.command("show")
-@configured
+@config_options
 @click.option(
     "--comments/--no-comments", default=True, show_default=True, help="Describe each field in a comment."
 )
 def config_show(preset: str, file: Path | None, overrides: tuple[str, ...], comments: bool) -> None:
     """Print a whole configuration as YAML, defaults and overrides included."""
-    from pipeline.config.dump_config import dump_config
+    from pipeline.config.explain import dump_config
 
     click.echo(dump_config(load(preset, file, overrides), comments=comments), nl=False)
 

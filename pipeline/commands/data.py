@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands._options import configured, load
+from pipeline.commands.options import config_options, load
 
 
 @click.group("data")
@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@configured
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Count what is in SOURCE, and list its problems.
@@ -30,8 +30,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
 
     from rich.console import Console
 
-    from pipeline.data.describe_data import describe_data
-    from pipeline.data.print_description import print_description
+    from pipeline.describe import describe_data, print_description
 
     config = load(preset, file, (*overrides, f"data.source={json.dumps(str(source))}"))
     with Console(stderr=True).status("looking at names and files"):
@@ -54,16 +53,16 @@ def download(folder: Path, accept_terms: bool) -> None:
     """
     from rich.console import Console
 
-    from pipeline.data import official_archive
-    from pipeline.data.download_archive import download_archive
-    from pipeline.data.progress_bar import progress_bar
+    from knet.base.progress import progress_bar
+    from knet.data import download
+    from knet.data.download import download_archive
 
     with progress_bar(Console(stderr=True)) as progress:
         archive = download_archive(
             folder,
             accept_terms=accept_terms,
             progress=progress,
-            url=official_archive.URL,
-            names=official_archive.official_names(),
+            url=download.URL,
+            names=download.official_names(),
         )
     click.echo(f"checked: {archive}; its SHA-256 is in {archive}.sha256")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import UserError
+from knet.base.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.config import Config
+    from pipeline.config.config import Config
 
 
 @click.group("experiment")
@@ -50,8 +50,8 @@ def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], ve
 
     The settings are in pipeline/experiments/results.yaml.
     """
-    from pipeline.config import load_config
-    from pipeline.experiments.arms import SETTINGS
+    from pipeline.config.load import load_config
+    from pipeline.experiments.cross_validation import SETTINGS
 
     if page.suffix != ".md":
         raise UserError(f"--page {page}: the page is Markdown, its name must end in .md")
@@ -59,8 +59,7 @@ def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], ve
     overrides = (*(f"{key}={json.dumps(value)}" for key, value in named.items()), *overrides)
     config = load_config(SETTINGS, overrides)
     with _console(config, verbose=verbose) as console:
-        from pipeline.experiments.results_page import write_results_page
-        from pipeline.experiments.run_results import run_results
+        from pipeline.experiments.results_page import run_results, write_results_page
 
         write_results_page(page, run_results(config, overrides, console=console))
         console.print(f"written: {page} and {page.with_suffix('.json').name}", soft_wrap=True)
@@ -77,15 +76,15 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
 
     The full scale wants a GPU and days; smoke takes minutes, and shows only that everything works.
     """
-    from pipeline.config import load_config
-    from pipeline.experiments.schedules import SCALES
+    from pipeline.config.load import load_config
+    from pipeline.experiments.paper import SCALES
 
     named = [f"data.source={json.dumps(str(data))}"] if data else []
     overrides = (f"output=runs/paper-{scale}", *named, *overrides)
     config = load_config(SCALES[scale].preset, (*SCALES[scale].overrides, *overrides))
     with _console(config, verbose=verbose) as console:
+        from pipeline.experiments.paper import run_paper
         from pipeline.experiments.paper_page import write_paper_page
-        from pipeline.experiments.run_paper import run_paper
 
         page = write_paper_page(config.output, run_paper(scale, overrides, console=console))
         console.print(f"page: {page}", soft_wrap=True)
@@ -94,8 +93,8 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
 @contextmanager
 def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
     """A console, when data and weights files have been found good and before TensorFlow is loaded."""
-    from pipeline.runners.screen import quiet_console
-    from pipeline.workspace import Workspace
+    from knet.runs.workspace import Workspace
+    from pipeline.runners.console import quiet_console
 
     with quiet_console(Workspace(config.output).log, verbose=verbose) as console:
         from pipeline.preflight import check_weights, prepare_data

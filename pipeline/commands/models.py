@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands._console import console
-from pipeline.commands._options import configured, load
+from pipeline.commands.options import config_options, console, load
 
 if TYPE_CHECKING:
-    from pipeline.registry import RunRegistry
-    from pipeline.workspace import Workspace
+    from knet.runs.registry import RunRegistry
+    from knet.runs.workspace import Workspace
+
 
 _NOTICE = 3.0  # seconds; TF Serving, as `knet serve` starts it, looks at the labels every two
 
@@ -23,10 +23,10 @@ def command() -> None:
 
 
 @command.command("list")
-@configured
+@config_options
 def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
     """List the versions, newest first."""
-    from serving.model_store.list_versions import list_versions
+    from knet.serving.model_store import list_versions
 
     workspace, registry = _opened(preset, file, overrides)
     versions = list_versions(workspace.served)
@@ -56,13 +56,13 @@ def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
 
 @command.command("rollback")
 @click.option("--to", type=int, metavar="VERSION", help="Else the one before the newest.")
-@configured
+@config_options
 def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
     """Serve an earlier version, or one that was rolled back, and make it the model in production.
 
     Newer versions are withdrawn: servers let go of them, and no repeated run pushes them again.
     """
-    from serving.model_store.rollback import rollback, rollback_target
+    from knet.serving.model_store import rollback, rollback_target
 
     workspace, registry = _opened(preset, file, overrides)
     target = rollback_target(workspace.served, to)
@@ -76,13 +76,13 @@ def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[s
 
 @command.command("prune")
 @click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Of the newest.")
-@configured
+@config_options
 def prune_(keep: int, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
     """Delete all but the newest versions, and those that were rolled back.
 
     What is in production, loaded by the model config or labelled stays.
     """
-    from serving.model_store.prune import prune
+    from knet.serving.model_store import prune
 
     workspace, registry = _opened(preset, file, overrides)
     production = registry.production()
@@ -92,8 +92,8 @@ def prune_(keep: int, preset: str, file: Path | None, overrides: tuple[str, ...]
 
 
 def _opened(preset: str, file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, RunRegistry]:
-    from pipeline.registry import RunRegistry
-    from pipeline.workspace import Workspace
+    from knet.runs.registry import RunRegistry
+    from knet.runs.workspace import Workspace
 
     workspace = Workspace(load(preset, file, overrides).output)
     return workspace, RunRegistry(workspace.registry)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands._options import configured, load
-from pipeline.errors import UserError
+import schemas
+from knet.base.errors import UserError
+from pipeline.commands.options import config_options, load
 
 
 @click.command("monitor")
 @click.argument("log", nargs=-1, required=True, type=click.Path(path_type=Path))
-@configured
+@config_options
 @click.option(
     "--statistics",
     type=click.Path(path_type=Path),
@@ -65,9 +66,9 @@ def command(
     """
     if predictions and not statistics:
         raise UserError("--predictions: say with --statistics too what the images are compared with")
-    from pipeline.runners.screen import quiet_console
-    from pipeline.workspace import Workspace
-    from serving.monitoring.read_log import read_log
+    from knet.runs.workspace import Workspace
+    from knet.serving.monitoring.read_log import read_log
+    from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
     workspace = Workspace(config.output.resolve())
@@ -75,18 +76,15 @@ def command(
     earlier = read_log([before]) if before else None
     with quiet_console(workspace.log, verbose=verbose) as console:
         console.print("starting TensorFlow Data Validation")
-        from serving.monitoring.monitor import monitor
-        from serving.monitoring.monitor_page import write_monitor_page
-        from serving.monitoring.monitor_table import monitor_table
-        from serving.monitoring.reference import given_reference, reference_of, schema_of
-        from serving.monitoring.write_metrics import write_metrics
+        from knet.serving.monitoring.analysis import given_reference, reference_of, schema_of
+        from knet.serving.monitoring.monitor import monitor, monitor_table, write_metrics, write_monitor_page
 
         given = given_reference(statistics, predictions) if statistics else None
 
         monitored = monitor(
             logged,
             reference_of=lambda number: given or reference_of(number, workspace),
-            schema=schema_of(config, workspace),
+            schema=schema_of(config.data.schema_file, workspace, default=schemas.BREAKHIS),
             least=least,
             doubted_limit=doubted,
             earlier=earlier,

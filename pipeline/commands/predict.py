@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from pipeline.commands._asking import asking
-from pipeline.errors import UserError
+from knet.base.errors import UserError
+from pipeline.commands.options import client_options
 
 if TYPE_CHECKING:
-    from pipeline.predict.overlays import Overlays
-    from serving.client import Client, FileAnswer
+    from knet.client import Client, FilePrediction
+    from pipeline.commands.overlays import Overlays
 
-_OnAnswer = Callable[["FileAnswer"], None]
+
+_OnAnswer = Callable[["FilePrediction"], None]
 
 
 @click.command("predict")
@@ -44,7 +45,7 @@ _OnAnswer = Callable[["FileAnswer"], None]
     metavar="breakhis|FILE",
     help="Print patients instead: by BreaKHis's file names, or a CSV file with the columns path and group.",
 )
-@asking
+@client_options
 def command(
     client: Client,
     images: tuple[str, ...],
@@ -57,14 +58,13 @@ def command(
 
     Exit code 0: every image was answered; 1: some were not, and are listed; 2: none, or a mistake.
     """
-    from components.breakhis_example_gen.listing import counted
-    from pipeline.predict.list_files import list_files
-    from pipeline.predict.patients_of import patients_of
+    from knet.base.text import counted
+    from pipeline.commands.prediction_io import list_files, patient_by_file
 
     files, passed_over = list_files(images, stdin=sys.stdin)
     for folder, others in passed_over.items():
         click.echo(f"note: passed over {counted(others, 'other file')} in {folder}", err=True)
-    owners = patients_of(files, patients) if patients else None
+    owners = patient_by_file(files, patients) if patients else None
     overlays = _overlays(client, files, images, explain) if explain else None
     draw: _OnAnswer = overlays.draw if overlays else lambda answer: None
     if output:
@@ -80,7 +80,7 @@ def command(
 
 def _overlays(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> Overlays:
     try:
-        from pipeline.predict.overlays import Overlays
+        from pipeline.commands.overlays import Overlays
     except ModuleNotFoundError as error:
         raise UserError(f"--explain needs {error.name}: pip install numpy pillow") from error
     for name in names:
@@ -91,28 +91,30 @@ def _overlays(client: Client, files: Sequence[Path], names: Sequence[str], folde
 
 def _write_file(
     client: Client, files: Sequence[Path], output: Path, *, form: str | None, draw: _OnAnswer
-) -> list[FileAnswer]:
+) -> list[FilePrediction]:
     """In a form, or in that which the name ends with: CSV is added to, others are written as a whole."""
-    from pipeline.write_whole import write_whole
+    from knet.base.files import atomic_write
 
     if form == "csv" or (form is None and output.suffix not in (".json", ".jsonl")):
         return _add_to_csv(client, files, output, draw=draw)
     text = io.StringIO()
     answers = _write(client, files, text, form=form or "json", draw=draw)
     try:
-        write_whole(output, text.getvalue())
+        atomic_write(output, text.getvalue())
     except OSError as error:
         raise UserError(f"{output}: {error.strerror}; give a file that can be written") from error
     return answers
 
 
-def _add_to_csv(client: Client, files: Sequence[Path], table: Path, *, draw: _OnAnswer) -> list[FileAnswer]:
-    from pipeline.predict.images_bar import images_bar
-    from serving.client import predict_to_csv
+def _add_to_csv(
+    client: Client, files: Sequence[Path], table: Path, *, draw: _OnAnswer
+) -> list[FilePrediction]:
+    from knet.client import predict_to_csv
+    from pipeline.commands.prediction_io import images_bar
 
     with images_bar() as advance:
 
-        def on_answer(answer: FileAnswer, left: int) -> None:
+        def on_answer(answer: FilePrediction, left: int) -> None:
             draw(answer)
             advance(left)
 
@@ -121,17 +123,16 @@ def _add_to_csv(client: Client, files: Sequence[Path], table: Path, *, draw: _On
 
 def _write(
     client: Client, files: Sequence[Path], stream: TextIO | None, *, form: str, draw: _OnAnswer
-) -> list[FileAnswer]:
+) -> list[FilePrediction]:
     """Asks, and writes the answers to a stream if there is one."""
-    from pipeline.predict.images_bar import images_bar
-    from pipeline.predict.write_answers import write_answers
-    from serving.client import predict_files
+    from knet.client import predict_files
+    from pipeline.commands.prediction_io import images_bar, write_answers
 
-    answers: list[FileAnswer] = []
+    answers: list[FilePrediction] = []
     rows_move_the_terminal = form != "table" and stream is not None and stream.isatty()
     with images_bar(hidden=rows_move_the_terminal) as advance:
 
-        def asked() -> Iterator[FileAnswer]:
+        def asked() -> Iterator[FilePrediction]:
             for answer in predict_files(client, files):
                 draw(answer)
                 answers.append(answer)
@@ -145,24 +146,24 @@ def _write(
     return answers
 
 
-def _print_patients(answers: Sequence[FileAnswer], owners: dict[Path, str], *, form: str) -> None:
-    from pipeline.predict.write_answers import write_patients
-    from serving.client import Prediction, by_patient, file_name
+def _print_patients(answers: Sequence[FilePrediction], owners: dict[Path, str], *, form: str) -> None:
+    from knet.client import Prediction, by_patient, file_name
+    from pipeline.commands.prediction_io import write_patients
 
     patients = {file_name(file): patient for file, patient in owners.items()}
     said = [(patients[one.image], one.answer) for one in answers if isinstance(one.answer, Prediction)]
     write_patients(by_patient(said), sys.stdout, form=form)
 
 
-def _end(answers: Sequence[FileAnswer]) -> None:
+def _end(answers: Sequence[FilePrediction]) -> None:
     """Lists the images that were not answered, and ends with the code for it."""
-    from components.breakhis_example_gen.listing import counted, listing
-    from serving.client import BadImage, Prediction
+    from knet.base.text import counted, listing
+    from knet.client import FailedPrediction, Prediction
 
     versions = sorted({one.answer.model_version for one in answers if isinstance(one.answer, Prediction)})
     if len(versions) > 1:
         click.echo(f"note: the answers are of the versions {', '.join(map(str, versions))}", err=True)
-    bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, BadImage)]
+    bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, FailedPrediction)]
     if not bad:
         return
     text = listing(f"{len(bad)} of {counted(len(answers), 'image')} not answered", bad)

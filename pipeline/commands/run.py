@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import features
-from pipeline.commands._options import configured, load, with_source
-from pipeline.errors import UserError
+from knet.base import schema_names
+from knet.base.errors import UserError
+from pipeline.commands.options import config_options, load, with_source
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.run_record import Data, RunRecord
+    from knet.runs.record import Data, RunRecord
 
 
 @click.command("run")
-@configured
+@config_options
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -30,8 +30,8 @@ def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:
     """Run the whole pipeline, push the winner, serve it and ask it once."""
-    from pipeline.runners.screen import quiet_console
-    from pipeline.workspace import Workspace
+    from knet.runs.workspace import Workspace
+    from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
     if data:
@@ -42,7 +42,7 @@ def command(
 
         check_weights(config)
         if config.metadata:
-            from pipeline.runners.open_metadata import open_metadata
+            from pipeline.runners.mlmd import open_metadata
 
             open_metadata(config)  # or a server that is away is noticed only after TFX has started
         fetch_weights(config)
@@ -50,8 +50,8 @@ def command(
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
-        from pipeline.report.run_files import DATA_PAGE
-        from pipeline.report.write_report import write_report
+        from knet.base.run_files import DATA_PAGE
+        from knet.report.report import write_report
         from pipeline.runners.local import run_pipeline
 
         record = run_pipeline(config, checked, console=console)
@@ -74,7 +74,7 @@ def command(
 def _print_data(console: Console, data: Data) -> None:
     kind = "synthetic images" if data.synthetic else "images"
     console.print(f"data: {data.source} ({kind}, span {data.span})", soft_wrap=True)
-    for split in features.SPLITS:
+    for split in schema_names.SPLITS:
         patients, images = data.patients[split], data.images[split]
         share = images / sum(data.images.values())
         console.print(f"  {split:<10} {patients:4} patients {images:6} images {share:6.1%}")
@@ -107,7 +107,7 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
     from rich import box
     from rich.table import Table
 
-    from pipeline.evaluation.summary import SUMMARY_HEADER, summary_rows, tuning_line
+    from knet.evaluation.results import SUMMARY_HEADER, summary_rows, tuning_line
 
     title = "synthetic data: not about tissue" if record.data.synthetic else None
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
@@ -123,9 +123,9 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
 
 
 def _print_prediction(console: Console, served: Path, images: Path) -> None:
-    from pipeline.ingested_images import ingested_images
-    from serving.client import Client
-    from serving.dev_server import DevServer
+    from knet.client import Client
+    from knet.serving.dev_server.server import DevServer
+    from knet.training.dataset import ingested_images
 
     with DevServer(served, port=0) as server, Client(server.address) as client:
         ((path, image),) = ingested_images(images, count=1)

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands._console import console
-from pipeline.commands._options import configured, load
+from pipeline.commands.options import config_options, console, load
 
 
 @click.command("runs")
-@configured
+@config_options
 def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
     """List the runs of an output folder, newest first."""
-    from pipeline.registry import RunRegistry
-    from pipeline.report.runs_table import runs_table
-    from pipeline.workspace import Workspace
+    from knet.report.queries import runs_table
+    from knet.runs.registry import RunRegistry
+    from knet.runs.workspace import Workspace
 
     workspace = Workspace(load(preset, file, overrides).output)
     files = RunRegistry(workspace.registry).runs()
@@ -24,3 +23,86 @@ def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
         click.echo(f"no run in {workspace.root} yet")
         return
     console().print(runs_table(list(files.values())))
+
+
+@click.command("compare")
+@click.argument("first")
+@click.argument("second")
+@config_options
+def compare_command(
+    first: str, second: str, preset: str, file: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Show two runs side by side.
+
+    Shown are settings that differ, data, and the winners' metrics.
+    FIRST and SECOND are run ids, `last`, or folders of runs.
+    """
+    from knet.report.inputs import read_inputs
+    from knet.report.queries import compare_runs, find_run
+    from knet.runs.workspace import Workspace
+
+    workspace = Workspace(load(preset, file, overrides).output)
+    inputs = [read_inputs(*find_run(name, workspace)) for name in (first, second)]
+    for table in compare_runs(*inputs):
+        console().print(table)
+
+
+@click.command("lineage")
+@click.argument("version")
+@config_options
+def lineage_command(version: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print where the served VERSION came from, back to the data."""
+    from knet.report.queries import find_version, lineage_steps
+    from knet.runs.registry import RunRegistry
+    from knet.runs.workspace import Workspace
+
+    workspace = Workspace(load(preset, file, overrides).output)
+    record = find_version(version, RunRegistry(workspace.registry), where=workspace.root)
+    for step in reversed(lineage_steps(record)):
+        click.echo(f"{step.what:<30} {step.value}")
+        if step.note:
+            click.echo(f"{'':<30} {step.note}")
+
+
+@click.command("report")
+@click.argument("run")
+@config_options
+def report_command(run: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Make the page of RUN anew: a run id, `last`, or the folder of a run.
+
+    What the run left in its folder is enough: its artifacts may be gone.
+    """
+    from knet.report.queries import find_run
+    from knet.report.report import write_report
+    from knet.runs.workspace import Workspace
+
+    record, folder = find_run(run, Workspace(load(preset, file, overrides).output))
+    click.echo(f"report: {write_report(record, folder)}")
+
+
+@click.command("cache")
+@config_options
+@click.option(
+    "--remove-unused", type=click.FloatRange(min=0), metavar="DAYS", help="Remove what was not used for long."
+)
+def cache_command(
+    preset: str, file: Path | None, overrides: tuple[str, ...], remove_unused: float | None
+) -> None:
+    """Show what runs keep, and remove what is not used.
+
+    That is feature maps of frozen blocks, and states of trainings that have not ended. Remove only when
+    nothing runs; what is needed again is computed again.
+    """
+    from knet.runs.workspace import Workspace, cache_files, remove_unused_files
+
+    workspace = Workspace(load(preset, file, overrides).output)
+    if remove_unused is None:
+        files = cache_files(workspace)
+    else:
+        files = remove_unused_files(workspace, days=remove_unused)
+    for kept in files:
+        click.echo(
+            f"{kept.size / 1e6:9.1f} MB  unused {kept.unused_days:5.1f} days  {kept.kind}: {kept.path}"
+        )
+    total = f"{sum(kept.size for kept in files) / 1e9:.2f} GB in {len(files)} files"
+    click.echo(f"kept: {total}" if remove_unused is None else f"removed: {total}")

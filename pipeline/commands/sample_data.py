@@ -14,7 +14,7 @@ import click
 @click.option("--seed", default=0, show_default=True)
 def command(folder: Path, patients: int, images_per_magnification: int, seed: int) -> None:
     """Draw synthetic images in the BreaKHis layout into FOLDER."""
-    from pipeline.sample_data import write_sample_data
+    from knet.data.sample_data import write_sample_data
 
     root = write_sample_data(
         folder, patients=patients, images_per_magnification=images_per_magnification, seed=seed

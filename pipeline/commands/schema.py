@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands._options import configured, load, with_source
-from pipeline.errors import UserError
+from knet.base.errors import UserError
+from pipeline.commands.options import config_options, load, with_source
 
 if TYPE_CHECKING:
-    from pipeline.registry import KeptStatistics
-    from pipeline.workspace import Workspace
+    from knet.runs.registry import StoredStatistics
+    from knet.runs.workspace import Workspace
 
 
 @click.group("schema")
@@ -32,7 +32,7 @@ def _of_data(function: click.decorators.FC) -> click.decorators.FC:
         ),
     ):
         function = option(function)
-    return configured(function)
+    return config_options(function)
 
 
 def _written(function: click.decorators.FC) -> click.decorators.FC:
@@ -51,8 +51,7 @@ def _written(function: click.decorators.FC) -> click.decorators.FC:
 def schema_infer(output: Path, force: bool, **where: Any) -> None:
     """Write a schema that knows the data alone."""
     with _statistics(where, output=output, force=force) as (_, statistics):
-        from pipeline.schema.propose import infer
-        from pipeline.schema.text import render
+        from knet.data.schema_edits import infer, render
 
         text = render(infer(statistics))
     _write(output, text)
@@ -66,9 +65,7 @@ def schema_diff(**where: Any) -> None:
     That is, for the data to pass. Exit code 1 says that it is anything.
     """
     with _statistics(where) as (file, statistics):
-        from pipeline.schema.diff import differences
-        from pipeline.schema.propose import relax
-        from pipeline.schema.text import read_schema
+        from knet.data.schema_edits import differences, read_schema, relax
 
         curated = read_schema(file)
         lines = differences(curated, relax(curated, statistics))
@@ -85,8 +82,7 @@ def schema_update(output: Path, force: bool, **where: Any) -> None:
     Its comments stay where they can.
     """
     with _statistics(where, output=output, force=force) as (file, statistics):
-        from pipeline.schema.propose import relax
-        from pipeline.schema.text import read_schema, rewrite
+        from knet.data.schema_edits import read_schema, relax, rewrite
 
         text = rewrite(file.read_text(encoding="utf-8"), relax(read_schema(file), statistics))
     _write(output, text)
@@ -97,8 +93,8 @@ def _statistics(
     where: dict[str, Any], *, output: Path | None = None, force: bool = False
 ) -> Iterator[tuple[Path, list[Any]]]:
     """The schema's file, and the statistics of each split of the data; the libraries are kept quiet."""
-    from pipeline.runners.screen import quiet_console
-    from pipeline.workspace import Workspace
+    from knet.runs.workspace import Workspace
+    from pipeline.runners.console import quiet_console
 
     config = load(where["preset"], where["file"], where["overrides"])
     if output and output.exists() and not force:
@@ -109,8 +105,7 @@ def _statistics(
         if kept:
             folder, file = kept.folder, config.data.schema_file or kept.schema
         else:
-            from pipeline.preflight import prepare_data
-            from pipeline.schema.schema_file import schema_file
+            from pipeline.preflight import prepare_data, schema_file
 
             config = with_source(config, where["data"])
             # No node is run that would need as many patients as the search.
@@ -121,13 +116,13 @@ def _statistics(
 
             executions = run_down_to(["StatisticsGen"], config, checked, schema=file, console=console)
             folder = executions["StatisticsGen"].outputs["statistics"].uri
-        from components.data_gate.split_files import read_statistics
+        from knet.data.validation import read_statistics
 
         yield file, list(read_statistics(folder).values())
 
 
-def _kept_statistics(workspace: Workspace) -> KeptStatistics:
-    from pipeline.registry import RunRegistry
+def _kept_statistics(workspace: Workspace) -> StoredStatistics:
+    from knet.runs.registry import RunRegistry
 
     kept = RunRegistry(workspace.registry).previous_statistics()
     if kept is None:

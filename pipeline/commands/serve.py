@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import features
-from pipeline.errors import UserError
+from knet.base import schema_names
+from knet.base.errors import UserError
 
 if TYPE_CHECKING:
-    from serving.dev_server.observer import Observer
+    from knet.serving.dev_server.metrics import Observer
+
 
 _TOKEN = "KNET_TOKEN"
 _LOG_KEY = "KNET_LOG_KEY"
@@ -23,7 +24,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command("serve")
-@click.argument("models", type=_PATH, default=Path(f"runs/demo/serving/{features.MODEL_NAME}"))
+@click.argument("models", type=_PATH, default=Path(f"runs/demo/serving/{schema_names.MODEL_NAME}"))
 @click.option("--engine", type=click.Choice(["dev", "tf-serving"]), default="dev", show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8500, show_default=True, help="Of gRPC.")
@@ -59,9 +60,7 @@ def command(
 
     The engine dev is a development server, not TF Serving.
     """
-    from serving.config.batching import read_batching
-    from serving.config.monitoring import read_metrics_path
-    from serving.model_store.models_config import write_models_config
+    from knet.serving.models_config import read_batching, read_metrics_path, write_models_config
 
     if (certificate is None) != (key is None) or (authority and not key):
         raise UserError("--tls-cert and --tls-key go together, and --client-ca with them")
@@ -73,15 +72,17 @@ def command(
     if (log_key or keep_images) and not log_folder:
         raise UserError("--log-key-file and --keep-images go with --request-log")
     if log_folder and engine == "tf-serving":
-        raise UserError("TF Serving keeps no such log: let what asks it use serving.monitoring.request_log")
+        raise UserError(
+            "TF Serving keeps no such log: let what asks it use knet.serving.monitoring.request_log"
+        )
     if not models.is_dir():
         raise UserError(f"{models} is not a folder: give the one that the pipeline pushes models to")
-    folder = (folder or Path(str(resources.files("serving.config")))).resolve()
+    folder = (folder or Path(str(resources.files("knet.serving.config")))).resolve()
     batching, monitoring = folder / "batching_parameters.txt", folder / "monitoring.config"
     parameters, metrics_path = read_batching(batching), read_metrics_path(monitoring)
     models_config = write_models_config(models.resolve())
     if engine == "tf-serving":
-        from serving.tf_serving import IMAGE, run_until_stopped, tf_serving_command, written_ssl_config
+        from knet.serving.tf_serving import IMAGE, run_until_stopped, tf_serving_command, written_ssl_config
 
         with ExitStack() as stack:
             ssl = (
@@ -101,10 +102,8 @@ def command(
             )
             sys.exit(run_until_stopped(arguments))
 
-    from serving.dev_server import DevServer
-    from serving.dev_server.credentials import Tls
-    from serving.dev_server.options import Options
-    from serving.dev_server.serve_until_stopped import serve_until_stopped
+    from knet.serving.dev_server.security import Tls
+    from knet.serving.dev_server.server import DevServer, Options, serve_until_stopped
 
     options = Options(
         models_config=models_config,
@@ -117,7 +116,7 @@ def command(
     )
     server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)
     web = f"{'https' if options.tls else 'http'}://{server.rest_address}"
-    click.echo(f"development server, not TF Serving: {features.MODEL_NAME} version {server.version}")
+    click.echo(f"development server, not TF Serving: {schema_names.MODEL_NAME} version {server.version}")
     click.echo(f"gRPC on {server.address}, REST and web page on {web}/, metrics on {web}{metrics_path or ''}")
     click.echo("stop it with Ctrl-C or SIGTERM")
     serve_until_stopped(server)
@@ -125,9 +124,7 @@ def command(
 
 
 def _log_observer(folder: Path, key_file: Path | None, keep_images: Path | None) -> Observer:
-    from serving.monitoring.log_observer import LogObserver
-    from serving.monitoring.pseudonym import read_key
-    from serving.monitoring.request_log import RequestLog
+    from knet.serving.monitoring.request_log import LogObserver, RequestLog, read_key
 
     key = read_key(key_file)
     named = "patients by keyed hashes" if key else f"patients are left out, for there is no key in {_LOG_KEY}"

@@ -8,22 +8,61 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from pipeline.config.beam import BeamConfig
-from pipeline.config.candidates import CandidateConfig, HeadConfig, ImageConfig
-from pipeline.config.data import DataConfig, DataGateConfig
-from pipeline.config.evaluation import (
+from knet.base.settings import Section
+from knet.data.settings import DataConfig, DataGateConfig
+from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
+from knet.models.settings import (
+    PAPER_BACKBONES,
+    BackboneName,
     CalibrationConfig,
-    GateConfig,
+    CandidateConfig,
+    HeadConfig,
+    ImageConfig,
     OodConfig,
-    ReportConfig,
-    SelectionConfig,
 )
+from knet.training.settings import DevicesConfig, TrainingConfig
+from knet.tuning.settings import TuningConfig
 from pipeline.config.kubeflow import KubeflowConfig
-from pipeline.config.metadata import MetadataConfig
-from pipeline.config.names import PAPER_BACKBONES, BackboneName
-from pipeline.config.section import Section
-from pipeline.config.training import DevicesConfig, TrainingConfig
-from pipeline.config.tuning import TuningConfig
+
+
+class BeamConfig(Section):
+    """Apache Beam, which the data components and the Evaluator run on."""
+
+    workers: int = Field(
+        2,
+        ge=1,
+        description="Worker processes of the local runner; each takes some seconds to start.",
+        json_schema_extra={"unit": "processes"},
+    )
+    args: tuple[str, ...] = Field(
+        (),
+        description="Further Beam pipeline options, such as --runner=FlinkRunner; a --runner among them "
+        "replaces the options of the local runner.",
+    )
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers run on other machines."""
+        runners = [arg for arg in self.args if arg.startswith("--runner")]
+        return any(not runner.endswith(("DirectRunner", "FnApiRunner")) for runner in runners)
+
+
+class MetadataConfig(Section):
+    """MLMD database on a MySQL or MariaDB server, for concurrent runs; null: a SQLite file below `output`."""
+
+    host: str = Field(min_length=1, description="Host name or address of the server.")
+    port: int = Field(3306, ge=1, le=65535, description="TCP port of the server.")
+    database: str = Field(
+        "knet",
+        pattern=r"^[A-Za-z0-9_]{1,64}$",
+        description="Name of the database, which must exist; MLMD creates the tables.",
+    )
+    user: str = Field("knet", min_length=1, description="User of the database.")
+    password_variable: str = Field(
+        "KNET_METADATA_PASSWORD",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Environment variable that holds the password, which is never written anywhere.",
+    )
 
 
 class Config(Section):
@@ -93,3 +132,14 @@ class Config(Section):
         assert self.data.slices is not None
         data = self.data.model_dump(mode="json", include={"classes", "slices"})
         return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
+
+    @property
+    def searched_backbones(self) -> list[BackboneName]:
+        """The backbones that a hyperparameter search runs on."""
+        if self.tuning is None:
+            return []
+        return list(self.candidates) if self.tuning.scope == "backbone" else [self.tuning.backbone]
+
+    def tuner_id(self, backbone: str) -> str:
+        """The node id of the search on a backbone."""
+        return f"Tuner-{backbone}" if self.tuning and self.tuning.scope == "backbone" else "Tuner"

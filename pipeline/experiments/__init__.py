@@ -1,1 +1,1 @@
-"""Experiments: many trainings that answer one question, each a command of its own."""
+"""Experiments over many trainings: cross-validation and the comparison with the paper."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.experiments import paper_numbers
-from pipeline.experiments.draw_accuracies import draw_accuracies
-from pipeline.experiments.draw_curves import draw_curves
-from pipeline.experiments.schedules import EARLY_STOPPING
+from pipeline.experiments.paper import EARLY_STOPPING
 
 
 def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
@@ -39,7 +36,7 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
             titles[name]: {model: runs[name][model]["metrics"]["accuracy"] for model in models}
             for name in lengths
         },
-        paper=paper_numbers.ACCURACY,
+        paper=ACCURACY,
         majority=runs[EARLY_STOPPING][models[0]]["majority_share"],
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -55,7 +52,7 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
         depths=depths,
         models=models,
         stopped=EARLY_STOPPING,
-        paper=paper_numbers,
+        paper={"ACCURACY": ACCURACY, "STOPPED_AFTER": STOPPED_AFTER, "YEAR": YEAR},
         curves=curves,
         bars=_svg(bars),
     )
@@ -75,3 +72,76 @@ def _svg(figure: Figure) -> Markup:
 def _interval(estimate: Sequence[float]) -> str:
     value, low, high = estimate
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+ACCURACY: Final = {
+    "mobilenet": 0.74,
+    "resnet101": 0.90,
+    "resnet152": 0.92,
+}  # of images; VGG16's is in a figure
+STOPPED_AFTER: Final = {"mobilenet": 43, "vgg16": 43, "resnet101": 103, "resnet152": 74}  # epochs
+YEAR: Final = {"mobilenet": 2017, "vgg16": 2014, "resnet50": 2015, "resnet101": 2015, "resnet152": 2015}
+
+
+_WIDTH = 0.8  # of the bars of one model together
+
+
+def draw_accuracies(
+    accuracies: Mapping[str, Mapping[str, Sequence[float]]], *, paper: Mapping[str, float], majority: float
+) -> Figure:
+    """A group of bars a model, one for each training, with intervals; what the paper reports is a mark.
+
+    Args:
+        accuracies: by the training's title and the model, value, low and high, 0 to 1.
+        paper: what it reports for a model.
+        majority: the accuracy of calling every image the class that most are of.
+    """
+    models = list(next(iter(accuracies.values())))
+    figure = Figure(figsize=(2.5 + 1.6 * len(models), 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = _WIDTH / len(accuracies)
+    for place, (title, of_models) in enumerate(accuracies.items()):
+        values, lows, highs = zip(*(of_models[model] for model in models), strict=True)
+        below = [value - low for value, low in zip(values, lows, strict=True)]
+        above = [high - value for value, high in zip(values, highs, strict=True)]
+        left = [number - _WIDTH / 2 + (place + 0.5) * width for number in range(len(models))]
+        axes.bar(left, values, width, label=title, yerr=(below, above), ecolor="0.3", capsize=2)
+    for number, model in enumerate(models):
+        if model in paper:
+            label = "the paper" if model == next(name for name in models if name in paper) else None
+            span = number - _WIDTH / 2, number + _WIDTH / 2
+            axes.plot(span, (paper[model],) * 2, color="black", linewidth=2, label=label)
+    axes.axhline(majority, color="0.5", linestyle=":", label="majority class")
+    axes.set(ylim=(0, 1.05), ylabel="accuracy on test images")
+    axes.set_xticks(range(len(models)), models)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+_ROWS = {"accuracy": "accuracy", "loss": "loss"}
+
+
+def draw_curves(title: str, histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Accuracy and loss by epoch on train and validation images, a column for each training.
+
+    Args:
+        title: of the figure.
+        histories: by the column's title, the rows of a `history.json`.
+    """
+    figure = Figure(figsize=(1.2 + 2.6 * len(histories), 4.8), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(len(_ROWS), len(histories), sharex="col", sharey="row", squeeze=False)
+    for axes_row, (metric, label) in zip(grid, _ROWS.items(), strict=True):
+        axes_row[0].set_ylabel(label)
+        for axes, (name, rows) in zip(axes_row, histories.items(), strict=True):
+            epochs = [row["epoch"] for row in rows]
+            axes.plot(epochs, [row[metric] for row in rows], label="train")
+            axes.plot(epochs, [row[f"val_{metric}"] for row in rows], label="validation")
+            axes.grid(alpha=0.3)
+            if metric == "accuracy":
+                axes.set_title(name, fontsize="medium")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    grid[0][0].legend(loc="best", fontsize="small")
+    return figure

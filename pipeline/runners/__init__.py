@@ -1,1 +1,1 @@
-"""Runs the one graph: on this machine, or compiled for Kubeflow."""
+"""The local runner: Beam, MLMD, console and outputs of a run."""

@@ -14,23 +14,18 @@ from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
-from pipeline.config import Config
-from pipeline.dag import create_pipeline
-from pipeline.digest import file_digest
-from pipeline.errors import UserError
-from pipeline.graph_digest import graph_digest
-from pipeline.registry import KeptPredictions, RunRegistry
-from pipeline.run_record import Data, NodeRecord, RunRecord
-from pipeline.runners.beam_args import beam_args, use_fn_api_runner_by_default
-from pipeline.runners.beginning import Remembered, begin, remember
-from pipeline.runners.execution import Execution
-from pipeline.runners.finish_run import Outcome, finish_run
-from pipeline.runners.lineage import read_execution
-from pipeline.runners.open_metadata import open_metadata, without_password
-from pipeline.runners.screen import NodeDisplay
-from pipeline.runners.user_message import user_message
-from pipeline.schema.schema_file import schema_file
-from pipeline.workspace import Workspace
+from knet.base.digests import file_digest
+from knet.base.errors import UserError
+from knet.runs.record import Data, Execution, NodeRecord, RunRecord
+from knet.runs.registry import RunRegistry, StoredPredictions
+from knet.runs.workspace import Workspace
+from pipeline.config.config import Config
+from pipeline.dag import create_pipeline, graph_digest
+from pipeline.preflight import schema_file
+from pipeline.runners.beam import beam_args, use_fn_api_runner_by_default
+from pipeline.runners.console import NodeDisplay, user_message
+from pipeline.runners.lifecycle import PriorState, RunOutcome, finalize_run, load_prior_state, start_run
+from pipeline.runners.mlmd import open_metadata, read_execution, without_password
 
 
 def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
@@ -44,17 +39,17 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     workspace.root.mkdir(parents=True, exist_ok=True)
     metadata_store = open_metadata(config)
     schema = schema_file(config, data, workspace)
-    remembered = remember(registry, config, data)
+    remembered = load_prior_state(registry, config, data)
     given: dict[str, Any] = {"metadata_store": metadata_store, "schema": schema, "remembered": remembered}
     pipeline = _pipeline(config, data, workspace, **given)
     graph = graph_digest(pipeline)
-    beginning = begin(registry, config, data, remembered=remembered, schema=schema, graph=graph)
+    beginning = start_run(registry, config, data, remembered=remembered, schema=schema, graph=graph)
     if beginning.baseline:
         pipeline = _pipeline(config, data, workspace, **given, baseline=beginning.baseline)
     monitor = _run(pipeline, console, metadata_store)
-    outcome = Outcome(tuple(monitor.nodes), monitor.executions, **_failure(monitor))
+    outcome = RunOutcome(tuple(monitor.nodes), monitor.executions, **_failure(monitor))
     with console.status("keeping the results, and explaining the winner's answers to test images"):
-        return finish_run(
+        return finalize_run(
             beginning,
             outcome,
             registry=registry,
@@ -87,7 +82,7 @@ def run_down_to(
     config = config.with_slices(data.slices)
     metadata_store = open_metadata(config)
     pipeline = _pipeline(
-        config, data, workspace, metadata_store=metadata_store, schema=schema, remembered=Remembered()
+        config, data, workspace, metadata_store=metadata_store, schema=schema, remembered=PriorState()
     )
     monitor = _run(pipeline, console, metadata_store, last=last)
     failure = _failure(monitor)
@@ -103,8 +98,8 @@ def _pipeline(
     *,
     metadata_store: pb.ConnectionConfig,
     schema: Path,
-    remembered: Remembered,
-    baseline: KeptPredictions | None = None,
+    remembered: PriorState,
+    baseline: StoredPredictions | None = None,
 ) -> Pipeline:
     return create_pipeline(
         config,

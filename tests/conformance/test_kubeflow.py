@@ -16,18 +16,16 @@ import pytest
 import yaml
 
 import schemas
-from pipeline.config import load_config
-from pipeline.errors import UserError
-from pipeline.registry import RunRegistry
-from pipeline.run_record import RunRecord, read_record
-from pipeline.runners.kubeflow.compile_pipeline import compile_pipeline
-from pipeline.runners.kubeflow.simulator import NodeResult, Simulator
-from pipeline.sample_data import write_sample_data
-from pipeline.store.local_copy import local_copy
-from pipeline.store.open_store import open_store
-from pipeline.store.transfer import send
-from serving.client import Client
-from serving.dev_server import DevServer
+from knet.base.errors import UserError
+from knet.base.storage import local_copy, open_store, send
+from knet.client import Client
+from knet.data.sample_data import write_sample_data
+from knet.runs.record import RunRecord, read_record
+from knet.runs.registry import RunRegistry
+from knet.serving.dev_server.server import DevServer
+from pipeline.config.load import load_config
+from pipeline.kubeflow.compiler import compile_pipeline
+from pipeline.kubeflow.simulator import NodeResult, Simulator
 
 pytestmark = pytest.mark.e2e
 

@@ -75,7 +75,7 @@ def test_no_build_tools_are_left(image: Any) -> None:
 def test_knet_and_the_entrypoint_say_how_they_are_used(image: Any) -> None:
     assert "kubeflow" in image.run("knet", "--help")
     assert image.run("knet", "--version").startswith("knet, version ")
-    said = image.run("python", "-m", "pipeline.runners.kubeflow.entrypoint", "--help")
+    said = image.run("python", "-m", "pipeline.kubeflow.entrypoint", "--help")
     assert "--executor_class_path" in said
 
 

@@ -19,16 +19,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from make_crossover import held_out_images, knet_run, probabilities
 from ml_metadata.proto import metadata_store_pb2
 
-from components.breakhis_example_gen import breakhis_name
-from pipeline import features
-from pipeline.config import BeamConfig, load_config
-from pipeline.evaluation.metrics import eval_config
-from pipeline.evaluation.read_metrics import read_metrics
-from pipeline.model_info import read_threshold
-from pipeline.registry import RunRegistry
-from pipeline.runners.beam_args import beam_args
-from serving.client import Client
-from serving.dev_server import DevServer
+from knet.base import schema_names
+from knet.client import Client
+from knet.data import breakhis
+from knet.evaluation.tfma_config import eval_config, read_metrics
+from knet.models.model_info import read_threshold
+from knet.runs.registry import RunRegistry
+from knet.serving.dev_server.server import DevServer
+from pipeline.config.config import BeamConfig
+from pipeline.config.load import load_config
+from pipeline.runners.beam import beam_args
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +39,7 @@ class Left:
     def __init__(self, folder: Path) -> None:
         self.output = folder / "out"
         self.answers = json.loads((folder / "answers.json").read_text("utf-8"))
-        self.served = self.output / "serving" / features.MODEL_NAME
+        self.served = self.output / "serving" / schema_names.MODEL_NAME
         self.model = self.served / self.answers["version"]
         self.probabilities = np.array(self.answers["probabilities"])
 
@@ -82,7 +82,7 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    config = eval_config(slices=breakhis_name.SLICES, threshold=read_threshold(left.model))
+    config = eval_config(slices=breakhis.SLICES, threshold=read_threshold(left.model))
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(
             eval_saved_model_path=str(left.model), eval_config=config
@@ -94,7 +94,7 @@ def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) 
     )
     report = left.report()
     expected = report["candidates"][report["winner"]]["metrics"]["test"]
-    found = read_metrics(tmp_path)[frozenset({(features.SPLIT, "test")})]
+    found = read_metrics(tmp_path)[frozenset({(schema_names.SPLIT, "test")})]
     # Areas below curves TFMA has from thresholds, and ours are exact.
     exact = set(expected) - {"roc_auc", "pr_auc"}
     assert {name: found[name] for name in exact} == pytest.approx(

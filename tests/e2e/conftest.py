@@ -41,6 +41,15 @@ class Finished:
         return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in ("done", "cached", "failed")}
 
 
+@pytest.fixture(scope="session")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled connection guard."""
+    library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
+    source = Path(__file__).with_name("connect_guard.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
 @dataclass(frozen=True)
 class Knet:
     """The command line with settings small enough for a test."""
@@ -64,7 +73,7 @@ class Knet:
             name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
         }
         done = subprocess.run(
-            [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from pipeline.commands.main import main; main()", *arguments],
             env={
                 **environment,
                 "PYTHONPATH": str(self.tree),
@@ -80,15 +89,6 @@ class Knet:
         return Finished(
             done.returncode, done.stdout, done.stderr, self.output, log.read_text("utf-8").splitlines()
         )
-
-
-@pytest.fixture(scope="session")
-def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled connection guard."""
-    library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
-    source = Path(__file__).with_name("connect_guard.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 @pytest.fixture(scope="session")

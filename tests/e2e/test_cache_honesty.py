@@ -12,7 +12,7 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.registry import RunRegistry
+from knet.runs.registry import RunRegistry
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ class EditableRun:
 
     def __init__(self, make_knet: Callable[..., Any], folder: Path) -> None:
         self.tree = folder / "tree"
-        for package in ("pipeline", "components", "schemas", "serving"):
+        for package in ("pipeline", "components", "schemas", "knet"):
             shutil.copytree(_REPOSITORY / package, self.tree / package)
         self.weights = folder / "mobilenet.weights.h5"
         self.write_weights(seed=0)
@@ -82,18 +82,18 @@ def test_edited_weights_retrain(run: EditableRun) -> None:
 
 
 def test_edited_comments_and_docstrings_rerun_nothing(run: EditableRun) -> None:
-    run.replace("pipeline/config/cron.py", "# Smallest and largest number", "# Lowest and highest number")
-    run.replace("pipeline/training.py", '"""Trains, restores', '"""Trains the model, restores')
+    run.replace("pipeline/config/kubeflow.py", "# Smallest and largest number", "# Lowest and highest number")
+    run.replace("knet/training/trainer.py", '"""Trains, restores', '"""Trains the model, restores')
     assert run.rerun() == set()
 
 
 def test_edited_optimiser_retrains(run: EditableRun) -> None:
-    run.replace("pipeline/models/block_sgd.py", "momentum: Any = 0.9,", "momentum: Any = 0.8,")
+    run.replace("knet/models/optimizer.py", "momentum: Any = 0.9,", "momentum: Any = 0.8,")
     assert run.rerun() == _TRAINING
 
 
 def test_edited_preprocessing_transforms_and_retrains(run: EditableRun) -> None:
-    run.replace("pipeline/preprocessing.py", "tf.square(mean), 1.0)", "tf.square(mean), 4.0)")
+    run.replace("knet/training/preprocessing.py", "tf.square(mean), 1.0)", "tf.square(mean), 4.0)")
     assert run.rerun() == {"Transform", *_TRAINING}
 
 

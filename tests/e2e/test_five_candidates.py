@@ -19,19 +19,19 @@ import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
-import pipeline.models.hybrid_model  # noqa: F401 (registers the layers that model.keras names)
-from components.breakhis_example_gen.splits.split import read_split
-from pipeline import features
-from pipeline.evaluation.predictions import read_predictions
-from pipeline.model_info import read_model_info
-from pipeline.models.decode_image import decode_images
-from pipeline.registry import RunRegistry
-from pipeline.report.write_report import write_report
-from pipeline.run_record import read_record
-from serving.client import Client
-from serving.dev_server import DevServer
-from serving.monitoring.request_log import RequestLog
-from serving.versions import complete_versions
+import knet.models.hybrid  # noqa: F401 (the layers that model.keras names)
+from knet.base import schema_names
+from knet.client import Client
+from knet.data.split import read_split
+from knet.evaluation.predictions import read_predictions
+from knet.models.images import decode_images
+from knet.models.model_info import read_model_info
+from knet.report.report import write_report
+from knet.runs.record import read_record
+from knet.runs.registry import RunRegistry
+from knet.serving.dev_server.server import DevServer
+from knet.serving.models_config import complete_versions
+from knet.serving.monitoring.request_log import RequestLog
 
 pytestmark = pytest.mark.e2e
 
@@ -121,9 +121,9 @@ def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -
 
 
 def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -> None:
-    patients = [set(runs.texts(split, features.PATIENT)) for split in features.SPLITS]
+    patients = [set(runs.texts(split, schema_names.PATIENT)) for split in schema_names.SPLITS]
     assert sum(map(len, patients)) == len(set.union(*patients))
-    paths = [path for split in features.SPLITS for path in runs.texts(split, features.PATH)]
+    paths = [path for split in schema_names.SPLITS for path in runs.texts(split, schema_names.PATH)]
     on_disk = (runs.output / "sample-data").rglob("*.png")
     assert Counter(path.rpartition("/")[2] for path in paths) == Counter(path.name for path in on_disk)
 
@@ -131,7 +131,9 @@ def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -
 def test_frozen_split_is_that_of_the_examples_and_can_be_given_back(runs: Runs) -> None:
     (file,) = (runs.output / "artifacts" / "BreakHisExampleGen" / "splits").glob("*/value")
     split = read_split(file.read_text("utf-8"), file)
-    written = {patient: name for name in features.SPLITS for patient in runs.texts(name, features.PATIENT)}
+    written = {
+        patient: name for name in schema_names.SPLITS for patient in runs.texts(name, schema_names.PATIENT)
+    }
     assert split.assignment == written
     assert runs.reports()[0]["data"]["split_sha256"] == split.sha256
 
@@ -140,11 +142,11 @@ def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:
     transformed = runs.uri("Examples", "Transform") / "Split-test"
     records = tf.data.TFRecordDataset([str(f) for f in transformed.iterdir()], compression_type="GZIP")
     example = tf.train.Example.FromString(next(iter(records)).numpy())
-    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("train")]
+    encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("train")]
     pixels = np.stack([tf.io.decode_png(image, channels=3).numpy() for image in encoded]).astype("float64")
     for name, expected in (
-        (features.PIXEL_MEAN, pixels.mean(axis=(0, 1, 2))),
-        (features.PIXEL_STD, pixels.std(axis=(0, 1, 2))),
+        (schema_names.PIXEL_MEAN, pixels.mean(axis=(0, 1, 2))),
+        (schema_names.PIXEL_STD, pixels.std(axis=(0, 1, 2))),
     ):
         written = example.features.feature[name].float_list.value
         np.testing.assert_allclose(written, expected, rtol=1e-5)
@@ -156,7 +158,7 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
     model = keras.saving.load_model(
         runs.uri("ModelRun", f"Trainer-{production.candidate}") / "model.keras", compile=False
     )
-    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
+    encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
     served = np.array([[p.probabilities[name] for name in ("benign", "malignant")] for p in predictions])
@@ -179,14 +181,16 @@ def test_the_winner_is_explained_beside_every_report(runs: Runs) -> None:
     assert trees[0] == trees[1] and not folders[2].exists()
     assert trees[0]["candidate"] == runs.reports()[0]["winner"]
     for entry in trees[0]["images"]:
-        assert entry["path"] in runs.texts("test", features.PATH)
+        assert entry["path"] in runs.texts("test", schema_names.PATH)
         assert (folders[1] / entry["image"]).is_file() and (folders[1] / entry["overlay"]).is_file()
 
 
 def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
     report = runs.reports()[0]
-    encoded = [e.features.feature[features.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
-    truth = np.array([e.features.feature[features.LABEL].int64_list.value[0] for e in runs.examples("test")])
+    encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
+    truth = np.array(
+        [e.features.feature[schema_names.LABEL].int64_list.value[0] for e in runs.examples("test")]
+    )
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
     called = np.array([p.label == "malignant" for p in predictions])
@@ -210,7 +214,7 @@ def test_results_and_predictions_stand_beside_the_report(runs: Runs) -> None:
         json.loads((folder / name).read_text("utf-8")) for name in ("results.json", "decision.json")
     )
     assert set(results["candidates"]) == set(decision["candidates"]) == set(CANDIDATES)
-    paths = {split: runs.texts(split, features.PATH) for split in ("validation", "test")}
+    paths = {split: runs.texts(split, schema_names.PATH) for split in ("validation", "test")}
     for name in CANDIDATES:
         frame = read_predictions(folder / "predictions" / f"{name}.parquet")
         assert {"slide", "magnification", "subtype"} <= set(frame)
@@ -252,7 +256,7 @@ def test_screen_and_report_say_what_was_tuned_and_what_else_was_tried(runs: Runs
 
 
 def test_written_examples_are_not_sorted_by_class(runs: Runs) -> None:
-    labels = [e.features.feature[features.LABEL].int64_list.value[0] for e in runs.examples("train")]
+    labels = [e.features.feature[schema_names.LABEL].int64_list.value[0] for e in runs.examples("train")]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))
 
 
@@ -308,14 +312,14 @@ def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:
     kept = RunRegistry(runs.output / "registry").previous_statistics()
     assert kept is not None and kept.run_id == runs.reports()[-1]["run_id"]
     counted = runs.uri("ExampleStatistics", "StatisticsGen")
-    for split in features.SPLITS:
+    for split in schema_names.SPLITS:
         file = f"Split-{split}/FeatureStats.pb"
         assert (kept.folder / file).read_bytes() == (counted / file).read_bytes()
 
 
 def test_served_training_images_are_no_distance_from_the_training_images(runs: Runs, tmp_path: Path) -> None:
     images = [
-        example.features.feature[features.IMAGE].bytes_list.value[0] for example in runs.examples("train")
+        example.features.feature[schema_names.IMAGE].bytes_list.value[0] for example in runs.examples("train")
     ]
     log = RequestLog(tmp_path / "log")
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
@@ -331,8 +335,8 @@ def test_served_training_images_are_no_distance_from_the_training_images(runs: R
         for sample in gauge.samples
         if sample.name == "knet_monitor_distance"
     }
-    assert set(distances) == {*features.IMAGE_SCALARS, features.SCORE, features.DISTANCE}
-    assert max(distances[name] for name in features.IMAGE_SCALARS) < 1e-6
+    assert set(distances) == {*schema_names.IMAGE_SCALARS, schema_names.SCORE, schema_names.DISTANCE}
+    assert max(distances[name] for name in schema_names.IMAGE_SCALARS) < 1e-6
     assert "Synthetic data." in (tmp_path / "page.html").read_text("utf-8")
 
 

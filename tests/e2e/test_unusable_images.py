@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sample_data import write_sample_data
+from knet.data.sample_data import write_sample_data
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Config, load_config
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
 
 K8S = Path(__file__).resolve().parents[2] / "k8s"
 FILES = {

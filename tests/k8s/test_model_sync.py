@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_store.push_version import push_version
-from serving.model_store.rollback import rollback, rollback_target
+from knet.serving.model_store import push_version, rollback, rollback_target
 
 SCRIPT = Path(__file__).resolve().parents[2] / "k8s" / "base" / "serving" / "model-sync.sh"
 DEFAULT = 'model_config_list { config { name: "knet"\n base_path: "/models/knet"\n } }\n'

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "serving" / "config"
+CONFIG = ROOT / "knet" / "serving" / "config"
 Objects = dict[str, list[dict[str, Any]]]
 pytestmark = pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production"])
 

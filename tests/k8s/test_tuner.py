@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import KubeflowConfig, load_config
+from pipeline.config.kubeflow import KubeflowConfig
+from pipeline.config.load import load_config
 
 GPU = Path(__file__).resolve().parents[2] / "k8s" / "overlays" / "gpu"
 NAMES = {"KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"}

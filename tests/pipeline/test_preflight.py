@@ -6,18 +6,24 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from components.breakhis_example_gen.breakhis_name import SLICES
-from components.breakhis_example_gen.catalog import read_catalog
-from components.breakhis_example_gen.splits.make_split import make_split
+import schemas
+from knet.base.errors import UserError
+from knet.data.breakhis import SLICES
+from knet.data.catalog import read_catalog
+from knet.data.sample_data import write_sample_data
+from knet.data.schema_edits import read_schema
+from knet.data.split import make_split
+from knet.runs.record import Data, RunRecord
+from knet.runs.workspace import Workspace
 from pipeline import preflight
-from pipeline.config import Config, load_config
-from pipeline.errors import UserError
-from pipeline.preflight import check_split_file, check_weights, fetch_weights, prepare_data
-from pipeline.sample_data import write_sample_data
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
+from pipeline.preflight import check_split_file, check_weights, fetch_weights, prepare_data, schema_file
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +272,31 @@ def test_more_folds_than_training_patients_of_a_class_are_refused(
     with pytest.raises(UserError, match=r"tuning.folds: 4 needs 4 training patients .* set tuning.folds=3"):
         prepare_data(config_of(*few, "tuning.folds=4"))
     prepare_data(config_of(*few, "tuning=null"))
+
+
+@pytest.fixture
+def data(make_record: Callable[..., RunRecord]) -> Data:
+    return make_record().data
+
+
+def test_breakhis_has_the_bundled_one(data: Data, tmp_path: Path) -> None:
+    assert schema_file(load_config("demo"), data, Workspace(tmp_path)) == schemas.BREAKHIS
+
+
+def test_a_manifest_s_columns_are_added(data: Data, tmp_path: Path) -> None:
+    manifest = replace(data, root=tmp_path, columns=("stain", "site"))
+    schema = read_schema(schema_file(load_config("demo"), manifest, Workspace(tmp_path / "new")))
+    assert [feature.name for feature in schema.feature][-2:] == ["stain", "site"]
+
+
+def test_a_configured_one_is_taken(data: Data, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.pbtxt"
+    mine.write_text('feature { name: "x" }', encoding="utf-8")
+    config = load_config("demo", [f"data.schema_file={mine}"])
+    assert schema_file(config, data, Workspace(tmp_path)) == mine
+
+
+def test_a_configured_one_must_be_there(data: Data, tmp_path: Path) -> None:
+    config = load_config("demo", [f"data.schema_file={tmp_path / 'none.pbtxt'}"])
+    with pytest.raises(UserError, match=r"none\.pbtxt: No such file"):
+        schema_file(config, data, Workspace(tmp_path))

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 import schemas
-from components.breakhis_example_gen.breakhis_name import parse
-from components.breakhis_example_gen.image_scalars import STAINS, image_scalars
-from components.data_gate.drift import find_drift, measure_drift
-from pipeline.schema.text import read_schema
+from knet.base.image_scalars import STAINS, image_scalars
+from knet.data.breakhis import parse
+from knet.data.schema_edits import read_schema
+from knet.data.validation import find_drift, measure_drift
 
 Pixels = NDArray[np.uint8]
 SCHEMA = read_schema(schemas.BREAKHIS)

@@ -11,10 +11,10 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
 
 import schemas
-from pipeline import features
+from knet.base import schema_names
 
 TEXTS = {"breakhis": schemas.BREAKHIS.read_text("utf-8"), "images": schemas.of_images(["site", "stain"])}
-SERVED = {features.IMAGE, features.WIDTH, features.HEIGHT, *features.IMAGE_SCALARS}
+SERVED = {schema_names.IMAGE, schema_names.WIDTH, schema_names.HEIGHT, *schema_names.IMAGE_SCALARS}
 
 
 @pytest.fixture(params=TEXTS)
@@ -31,7 +31,7 @@ def statistics_of(schema: Schema, *, scalar: float = 0.5, only: set[str] | None 
         for feature in schema.feature
         if only is None or feature.name in only
     }
-    label = {features.LABEL: [0, 1]} if only is None else {}
+    label = {schema_names.LABEL: [0, 1]} if only is None else {}
     return tfdv.generate_statistics_from_dataframe(
         pd.DataFrame({**{name: [value] * 2 for name, value in row.items()}, **label}),
         tfdv.StatsOptions(schema=schema),
@@ -64,10 +64,10 @@ def test_every_scalar_is_compared_with_the_run_before_and_with_serving(schema: S
         for info in found.drift_skew_info
         if len(info.drift_measurements) == len(info.skew_measurements) == 1
     }
-    assert compared == set(features.IMAGE_SCALARS)
+    assert compared == set(schema_names.IMAGE_SCALARS)
 
 
 def test_served_images_unlike_the_training_images_are_anomalies(schema: Schema) -> None:
     served = statistics_of(schema, scalar=0.9)
     found = tfdv.validate_statistics(statistics_of(schema), schema, serving_statistics=served)
-    assert set(found.anomaly_info) == set(features.IMAGE_SCALARS)
+    assert set(found.anomaly_info) == set(schema_names.IMAGE_SCALARS)

@@ -14,8 +14,8 @@ from tensorflow_metadata.proto.v0.schema_pb2 import Schema
 from tfx.types import standard_artifacts
 
 from components.data_gate.executor import Executor
-from pipeline.errors import UserError
-from pipeline.features import SPLITS
+from knet.base.errors import UserError
+from knet.base.schema_names import SPLITS
 
 Pass = Callable[..., Any]
 NONE = Anomalies()

@@ -15,11 +15,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.knet_evaluator.executor import Executor
-from pipeline import features
-from pipeline.runners.beam_args import FN_API_RUNNER
+from knet.base import schema_names
+from pipeline.runners.beam import FN_API_RUNNER
 
 THRESHOLD = 0.375  # between two scores, and a float32
-_TEXTS = (features.PATH, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype")
+_TEXTS = (schema_names.PATH, schema_names.PATIENT, schema_names.SPLIT, "slide", "magnification", "subtype")
 
 
 class _Parrot(tf.Module):
@@ -27,14 +27,14 @@ class _Parrot(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def answer(self, examples: Any) -> Any:
-        parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        score = tf.strings.to_number(parsed[features.IMAGE])
+        parsed = tf.io.parse_example(examples, {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        score = tf.strings.to_number(parsed[schema_names.IMAGE])
         return {
-            features.SCORE: score,
-            features.PROBABILITIES: tf.stack([1 - score, score], axis=1),
-            features.PREDICTED_LABEL: tf.where(score >= 0.5, "malignant", "benign"),
-            features.IN_DISTRIBUTION: score < 0.85,
-            features.DISTANCE: 10 * score,
+            schema_names.SCORE: score,
+            schema_names.PROBABILITIES: tf.stack([1 - score, score], axis=1),
+            schema_names.PREDICTED_LABEL: tf.where(score >= 0.5, "malignant", "benign"),
+            schema_names.IN_DISTRIBUTION: score < 0.85,
+            schema_names.DISTANCE: 10 * score,
         }
 
 
@@ -50,16 +50,16 @@ def rows() -> list[dict[str, Any]]:
                 patient = f"{split}-{number}"
                 found.append(
                     {
-                        features.PATH: f"{patient}/{image}.png",
-                        features.PATIENT: patient,
-                        features.SPLIT: split,
+                        schema_names.PATH: f"{patient}/{image}.png",
+                        schema_names.PATIENT: patient,
+                        schema_names.SPLIT: split,
                         "slide": f"{patient}AB",
                         "magnification": ("40X", "100X", "200X")[image % 3],
                         "subtype": ("adenosis", "ductal_carcinoma", "fibroadenoma", "lobular_carcinoma")[
                             number % 4
                         ],
-                        features.LABEL: label,
-                        features.SCORE: score,
+                        schema_names.LABEL: label,
+                        schema_names.SCORE: score,
                     }
                 )
     return found
@@ -78,7 +78,7 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
     tf.saved_model.save(
         parrot,
         str(folder / "model" / "Format-Serving"),
-        signatures={features.EXAMPLES_SIGNATURE: parrot.answer},
+        signatures={schema_names.EXAMPLES_SIGNATURE: parrot.answer},
     )
     account = folder / "model" / "Format-Serving" / "assets.extra" / "knet.json"
     account.parent.mkdir(exist_ok=True)
@@ -89,12 +89,12 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
         file.parent.mkdir(parents=True)
         with tf.io.TFRecordWriter(str(file), options="GZIP") as writer:
             for row in rows:
-                if row[features.SPLIT] == split:
+                if row[schema_names.SPLIT] == split:
                     writer.write(_example(row).SerializeToString())
     schema = schema_pb2.Schema()
-    for name in (features.IMAGE, *_TEXTS):
+    for name in (schema_names.IMAGE, *_TEXTS):
         schema.feature.add(name=name, type=schema_pb2.BYTES, shape=_shape(), presence=_present())
-    schema.feature.add(name=features.LABEL, type=schema_pb2.INT, shape=_shape(), presence=_present())
+    schema.feature.add(name=schema_names.LABEL, type=schema_pb2.INT, shape=_shape(), presence=_present())
     (folder / "schema").mkdir()
     (folder / "schema" / "schema.pbtxt").write_text(text_format.MessageToString(schema), encoding="utf-8")
     return {name: [artifact] for name, artifact in made.items()}
@@ -112,8 +112,10 @@ def _example(row: dict[str, Any]) -> tf.train.Example:
     example = tf.train.Example()
     for name in _TEXTS:
         example.features.feature[name].bytes_list.value.append(row[name].encode())
-    example.features.feature[features.IMAGE].bytes_list.value.append(str(row[features.SCORE]).encode())
-    example.features.feature[features.LABEL].int64_list.value.append(row[features.LABEL])
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(
+        str(row[schema_names.SCORE]).encode()
+    )
+    example.features.feature[schema_names.LABEL].int64_list.value.append(row[schema_names.LABEL])
     return example
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import tensorflow_model_analysis as tfma
 
-from pipeline import features
-from pipeline.errors import UserError
-from pipeline.evaluation.patient_sample import METRICS, PatientSample
-from pipeline.evaluation.predictions import FOLDER, patient_sample, read_predictions
-from pipeline.evaluation.read_metrics import CONFUSION, IMAGES, SliceKey, read_metrics
+from knet.base import schema_names
+from knet.base.errors import UserError
+from knet.evaluation.patient_metrics import METRICS, PatientSample
+from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
+from knet.evaluation.tfma_config import CONFUSION, IMAGES, SliceKey, read_metrics
 
 _AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
 
@@ -26,25 +26,32 @@ def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
     frame = read_predictions(evaluation / FOLDER)
     found = {}
     for columns in ([], ["magnification"], ["subtype"], ["magnification", "subtype"]):
-        for _, part in frame.groupby([features.SPLIT, *columns]):
-            key = frozenset((column, part[column].iloc[0]) for column in [features.SPLIT, *columns])
+        for _, part in frame.groupby([schema_names.SPLIT, *columns]):
+            key = frozenset((column, part[column].iloc[0]) for column in [schema_names.SPLIT, *columns])
             found[key] = patient_sample(part)
     return found
 
 
 def test_predictions_are_what_the_model_said(evaluation: Path, asked: list[dict[str, Any]]) -> None:
     frame = read_predictions(evaluation / FOLDER)
-    assert list(frame[features.IMAGE_PATH]) == sorted(row[features.PATH] for row in asked)
-    by_image = {row[features.PATH]: row for row in asked}
+    assert list(frame[schema_names.IMAGE_PATH]) == sorted(row[schema_names.PATH] for row in asked)
+    by_image = {row[schema_names.PATH]: row for row in asked}
     for row in frame.to_dict("records"):
-        expected = by_image[row[features.IMAGE_PATH]]
-        assert row[features.SCORE] == pytest.approx(expected[features.SCORE])
-        assert row[features.IN_DISTRIBUTION] == (row[features.SCORE] < 0.85)
-        assert row[features.DISTANCE] == pytest.approx(10 * expected[features.SCORE], rel=1e-6)
-        for name in (features.LABEL, features.PATIENT, features.SPLIT, "slide", "magnification", "subtype"):
+        expected = by_image[row[schema_names.IMAGE_PATH]]
+        assert row[schema_names.SCORE] == pytest.approx(expected[schema_names.SCORE])
+        assert row[schema_names.IN_DISTRIBUTION] == (row[schema_names.SCORE] < 0.85)
+        assert row[schema_names.DISTANCE] == pytest.approx(10 * expected[schema_names.SCORE], rel=1e-6)
+        for name in (
+            schema_names.LABEL,
+            schema_names.PATIENT,
+            schema_names.SPLIT,
+            "slide",
+            "magnification",
+            "subtype",
+        ):
             assert row[name] == expected[name]
     assert set(frame["candidate"]) == {"parrot"} and set(frame["threshold"]) == {0.375}
-    assert features.IMAGE not in frame
+    assert schema_names.IMAGE not in frame
 
 
 def test_there_is_every_split_every_column_and_every_pair(
@@ -84,12 +91,12 @@ def _snake_case(name: str) -> str:
 
 
 def test_over_one_class_what_needs_both_is_undefined_and_the_rest_is_there(evaluation: Path) -> None:
-    found = read_metrics(evaluation)[frozenset({(features.SPLIT, "test"), ("subtype", "adenosis")})]
+    found = read_metrics(evaluation)[frozenset({(schema_names.SPLIT, "test"), ("subtype", "adenosis")})]
     assert math.isnan(found["balanced_accuracy"]) and math.isnan(found["recall"])
     assert 0 <= found["patient_recognition_rate"] <= 1
 
 
-@pytest.mark.parametrize("slices", [[], [features.PATIENT]], ids=["none", "patient"])
+@pytest.mark.parametrize("slices", [[], [schema_names.PATIENT]], ids=["none", "patient"])
 def test_other_slices_have_the_same_figures(
     evaluate: Callable[..., Path], asked: list[dict[str, Any]], slices: list[str]
 ) -> None:
@@ -97,8 +104,8 @@ def test_other_slices_have_the_same_figures(
     frame = read_predictions(folder / FOLDER)
     found = read_metrics(folder)
     for columns in {(), tuple(slices)}:
-        for _, part in frame.groupby([features.SPLIT, *columns]):
-            key = frozenset((name, part[name].iloc[0]) for name in (features.SPLIT, *columns))
+        for _, part in frame.groupby([schema_names.SPLIT, *columns]):
+            key = frozenset((name, part[name].iloc[0]) for name in (schema_names.SPLIT, *columns))
             metrics, expected = found.pop(key), patient_sample(part).metrics()
             for name in ("accuracy", "patient_recognition_rate"):
                 assert metrics[name] == pytest.approx(expected[name])
@@ -109,9 +116,9 @@ def test_a_probability_that_is_none_is_an_error_that_names_image_and_candidate(
     evaluate: Callable[..., Path], asked: list[dict[str, Any]]
 ) -> None:
     broken = [
-        {**row, features.SCORE: "nan" if number == 7 else row[features.SCORE]}
+        {**row, schema_names.SCORE: "nan" if number == 7 else row[schema_names.SCORE]}
         for number, row in enumerate(asked)
     ]
-    message = f"parrot gives image {asked[7][features.PATH]} the probability nan "
+    message = f"parrot gives image {asked[7][schema_names.PATH]} the probability nan "
     with pytest.raises(UserError, match=message):
         evaluate(broken)

@@ -11,8 +11,8 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.knet_pusher.executor import Executor
-from serving.model_store.rollback import rollback
-from serving.versions import complete_versions
+from knet.serving.model_store import rollback
+from knet.serving.models_config import complete_versions
 
 
 @pytest.fixture

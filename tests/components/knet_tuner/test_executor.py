@@ -13,10 +13,11 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.knet_tuner import executor
-from pipeline.candidate import Candidate
-from pipeline.config import Config, load_config
-from pipeline.tuning.fold_evaluation import FoldEvaluation
-from pipeline.tuning.search_plan import SearchPlan
+from knet.tuning.folds import FoldEvaluation
+from knet.tuning.plan import SearchPlan
+from pipeline.config.candidate import candidate_from_config
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
         plans.append(plan)
         return lambda values, epochs: values["momentum"]
 
-    monkeypatch.setattr("pipeline.tuning.fold_evaluation.FoldEvaluation", judge)
+    monkeypatch.setattr("knet.tuning.folds.FoldEvaluation", judge)
     return plans
 
 
@@ -64,7 +65,7 @@ def read(out: Path) -> pd.DataFrame:
 def properties(config: Config, folder: Path, previous: Path | None) -> dict[str, Any]:
     assert config.tuning is not None
     return {
-        "candidate": Candidate.of(config, "mobilenet", synthetic_data=True).model_dump_json(),
+        "candidate": candidate_from_config(config, "mobilenet", synthetic_data=True).model_dump_json(),
         "tuning": config.tuning.model_dump_json(),
         "cache_root": str(folder / "maps"),
         "searches": str(folder / "searches"),
@@ -103,7 +104,7 @@ def test_what_was_killed_goes_on_with_any_number_of_workers(
         with pytest.raises(KeyboardInterrupt):
             node()
     assert len(list((tmp_path / "searches" / "mobilenet").iterdir())) == 1
-    monkeypatch.setattr("pipeline.tuning.run_search.run_workers", lambda folder, workers: None)
+    monkeypatch.setattr("knet.tuning.search.run_workers", lambda folder, workers: None)
     node("tuning.workers=2", name="again")
     assert len(asked) == 1  # all trials were there
     assert not list((tmp_path / "searches" / "mobilenet").iterdir())

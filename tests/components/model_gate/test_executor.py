@@ -11,8 +11,8 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.model_gate.executor import Executor
-from pipeline.errors import UserError
-from pipeline.evaluation.predictions import write_predictions
+from knet.base.errors import UserError
+from knet.evaluation.predictions import write_predictions
 
 
 @pytest.fixture

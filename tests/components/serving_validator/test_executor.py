@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
 import pytest
 
-from components.serving_validator.executor import compare_answers
+from components.serving_validator.executor import ask_keras, compare_answers
 
 
 def test_equal_answers_pass() -> None:
@@ -24,3 +29,20 @@ def test_other_answers_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         compare_answers(served, direct)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+def test_probabilities_are_calibrated(
+    tmp_path: Path, picture: Callable[..., bytes], temperature: float
+) -> None:
+    pixels = keras.Input((8, 8, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(pixels, keras.layers.Softmax()(dense(mean)))
+    dense.set_weights([np.array([[1.0, -2.0], [0.0, 3.0], [1.0, 1.0]]), np.array([0.5, 0.0])])
+    model.save(tmp_path / "model.keras")
+    images = [picture(colour=(255, 0, 0)), picture(colour=(0, 255, 255))]
+    answers = np.array(ask_keras(tmp_path / "model.keras", images, size=8, temperature=temperature))
+    for row, expected in zip(answers, ([1.5, -2.0], [1.5, 4.0]), strict=True):
+        powers = np.exp(np.array(expected) / temperature)
+        np.testing.assert_allclose(row, powers / powers.sum(), rtol=1e-5)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import cli
-from pipeline.errors import UserError
-from pipeline.registry import RunRegistry
-from pipeline.runners.restore_pushed import restore_pushed
-from serving.model_store.push_version import push_version
-from serving.versions import newest_version
+from knet.base.errors import UserError
+from knet.runs.registry import RunRegistry
+from knet.serving.model_store import push_version
+from knet.serving.models_config import newest_version
+from pipeline.commands.main import cli
+from pipeline.runners.lifecycle import republish_if_missing
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def test_a_rollback_changes_what_is_served_and_what_is_in_production(
     assert production is not None and (production.version, production.candidate) == (versions[1], "vgg16")
     assert newest_version(served) == production.folder
     # A run that is answered from the cache does not undo it.
-    assert restore_pushed(served, version=versions[2], archive=tmp_path / "model-2") is None
-    assert restore_pushed(served, version=versions[1], archive=tmp_path / "model-1") == versions[1]
+    assert republish_if_missing(served, version=versions[2], archive=tmp_path / "model-2") is None
+    assert republish_if_missing(served, version=versions[1], archive=tmp_path / "model-1") == versions[1]
     knet("rollback", "--to", versions[2])
     production = registry.production()
     assert production is not None and production.version == versions[2]
-    assert restore_pushed(served, version=versions[2], archive=tmp_path / "model-2") == versions[2]
+    assert republish_if_missing(served, version=versions[2], archive=tmp_path / "model-2") == versions[2]
 
 
 def test_a_version_that_the_registry_does_not_know_is_not_served(

@@ -16,7 +16,7 @@ import pytest
 from fake_model_server import FakeModelServer
 from PIL import Image
 
-from pipeline import cli
+from pipeline.commands import main
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -60,7 +60,7 @@ def predict(
         monkeypatch.setattr(sys, "argv", words)
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         try:
-            cli.main()
+            main.main()
         except SystemExit as ended:
             assert isinstance(ended.code, int)
             return Finished(ended.code, *capfd.readouterr())
@@ -236,7 +236,8 @@ def test_places_that_cannot_be_written(predict: Callable[..., Finished]) -> None
 
 @pytest.mark.usefixtures("predict")
 def test_the_base_install_is_enough_but_for_heat_maps(fake: FakeModelServer) -> None:
-    code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\nfrom pipeline.cli import main; main()"
+    without = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
+    code = f"{without}; from pipeline.commands.main import main; main()"
     command = [sys.executable, "-c", code, "predict", "in/a.png", "--server", fake.address]
     environment = {"PYTHONPATH": str(_REPOSITORY)}
     done, explained = (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from knet.base.errors import UserError
 from pipeline.config.explain import SettingsSection, explain, json_schema, settings_page, settings_sections
-from pipeline.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = [

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.experiments.paper_page import write_paper_page
-from pipeline.experiments.schedules import SCALES
+from pipeline.config.load import load_config
+from pipeline.experiments.paper import SCALES
+from pipeline.experiments.paper_page import draw_accuracies, draw_curves, write_paper_page
 
 ROWS = [{"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "loss": 0.7, "val_loss": 0.7}]
 
@@ -80,3 +80,40 @@ def test_the_figures_stand_beside_it(tmp_path: Path) -> None:
     tree = results()
     page = write_paper_page(tmp_path, tree)
     assert json.loads(page.with_suffix(".json").read_text("utf-8")) == json.loads(json.dumps(tree))
+
+
+def test_each_model_has_a_bar_for_each_training() -> None:
+    accuracies = {
+        "1 epoch": {"vgg16": [0.5, 0.25, 0.625], "resnet152": [0.75, 0.5, 0.875]},
+        "2 epochs": {"vgg16": [0.625, 0.5, 0.75], "resnet152": [0.875, 0.75, 1.0]},
+    }
+    figure: Any = draw_accuracies(accuracies, paper={"resnet152": 0.92}, majority=0.7)
+    (axes,) = figure.axes
+    heights = [bar.get_height() for bars in axes.containers if hasattr(bars, "patches") for bar in bars]
+    assert heights == [0.5, 0.75, 0.625, 0.875]
+    errors = [segment for lines in axes.collections for segment in lines.get_segments()]
+    assert [(s[0][1], s[1][1]) for s in errors] == [(0.25, 0.625), (0.5, 0.875), (0.5, 0.75), (0.75, 1.0)]
+    lines = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
+    assert lines["the paper"] == 0.92
+    assert lines["majority class"] == 0.7
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["vgg16", "resnet152"]
+    assert axes.get_ylim() == pytest.approx((0, 1.05))
+
+
+CURVE_ROWS = [
+    {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.25, "loss": 0.75, "val_loss": 1.5},
+    {"epoch": 2, "accuracy": 0.75, "val_accuracy": 0.5, "loss": 0.5, "val_loss": 1.25},
+]
+
+
+def test_each_training_has_a_column_of_accuracy_and_loss() -> None:
+    figure: Any = draw_curves("mobilenet", {"1 epoch": CURVE_ROWS[:1], "2 epochs": CURVE_ROWS})
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["1 epoch", "2 epochs", "", ""]
+    _, accuracy, _, loss = figure.axes
+    for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
+        drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+        assert drawn == {
+            "train": ([1, 2], [row[metric] for row in CURVE_ROWS]),
+            "validation": ([1, 2], [row[f"val_{metric}"] for row in CURVE_ROWS]),
+        }

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pipeline.config import load_config
-from pipeline.experiments.arms import ARMS, PROBE, SETTINGS
-from pipeline.experiments.results_page import write_results_page
-from pipeline.experiments.summarise import METRICS
+from pipeline.config.load import load_config
+from pipeline.experiments.cross_validation import PROBE, SETTINGS, VARIANTS, FoldResult, FoldTestSet
+from pipeline.experiments.results_page import METRICS, published_config, summarise, write_results_page
 
 
 def results(difference: list[float]) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def results(difference: list[float]) -> dict[str, Any]:
         "majority_share": 0.759,
         "majority": "malignant",
         "against": PROBE.name,
-        "arms": {one.name: arm(one.name) for one in ARMS},
-        "titles": {one.name: one.title for one in ARMS},
-        "learning_rates": {one.name: one.learning_rates for one in ARMS if one.learning_rates},
+        "arms": {one.name: arm(one.name) for one in VARIANTS},
+        "titles": {one.name: one.title for one in VARIANTS},
+        "learning_rates": {one.name: one.learning_rates for one in VARIANTS if one.learning_rates},
         "folds": 2,
         "resamples": 2000,
         "source": "BreaKHis_v1",
@@ -53,7 +53,7 @@ def write(tmp_path: Path, tree: dict[str, Any]) -> str:
 
 def test_every_arm_has_a_row_with_intervals(tmp_path: Path) -> None:
     page = write(tmp_path, results([0.1, 0.05, 0.2]))
-    for arm in ARMS:
+    for arm in VARIANTS:
         assert f"| {arm.title} | " + " | ".join(["0.750 [0.500, 0.875]"] * len(METRICS)) + " |\n" in page
         choice = "C 0.001" if arm is PROBE else "0.01, epoch 4"
         assert f"| {arm.title} | 0.500 ({choice}) | 0.700 ({choice}) | 0.600 ± 0.141 |\n" in page
@@ -73,12 +73,12 @@ def test_a_difference_counts_where_its_interval_leaves_out_zero(
 ) -> None:
     page = write(tmp_path, results(difference))
     rows = [line for line in page.splitlines() if line.endswith(f"| {verdict} |")]
-    assert len(rows) == len(ARMS) - 1
+    assert len(rows) == len(VARIANTS) - 1
 
 
 def test_patients_that_are_missed_are_named(tmp_path: Path) -> None:
     page = write(tmp_path, results([0.0, 0.0, 0.0]))
-    cells = ["3 of 4" if arm is PROBE else "" for arm in ARMS]
+    cells = ["3 of 4" if arm is PROBE else "" for arm in VARIANTS]
     assert f"| 14-1 | {' | '.join(cells)} |\n" in page
 
 
@@ -91,3 +91,74 @@ def test_the_figures_stand_beside_it(tmp_path: Path) -> None:
     tree = results([0.0, 0.0, 0.0])
     write(tmp_path, tree)
     assert json.loads((tmp_path / "results.json").read_text("utf-8")) == json.loads(json.dumps(tree))
+
+
+PATIENTS = {f"{patient}/{number}": f"patient {patient}" for patient in range(12) for number in range(4)}
+
+
+def outcome(scores: list[float]) -> FoldResult:
+    return FoldResult(chosen={"C": 1.0}, trials=(), scores=tuple(scores), seconds=2.0, device="CPU")
+
+
+def fold(patients: list[int]) -> FoldTestSet:
+    """One in three patients is benign; `good` is right on all images, `coin` on every other one."""
+    paths = [f"{patient}/{number}" for patient in patients for number in range(4)]
+    labels = [int(patient % 3 > 0) for patient in patients for _ in range(4)]
+    good = [0.75 if label else 0.25 for label in labels]
+    coin = [score if place % 2 else 1 - score for place, score in enumerate(good)]
+    return FoldTestSet(tuple(paths), tuple(labels), {"good": outcome(good), "coin": outcome(coin)})
+
+
+@pytest.fixture(scope="module")
+def summary() -> dict:
+    folds = [fold([0, 1, 2, 3, 4, 5]), fold([6, 7, 8, 9, 10, 11])]
+    return summarise(folds, patients=PATIENTS, arms=["good", "coin"], against="coin")
+
+
+def test_all_images_of_all_folds_count(summary: dict) -> None:
+    assert (summary["images"], summary["patients"]) == (48, 12)
+    assert summary["majority_share"] == pytest.approx(2 / 3)
+    assert summary["arms"]["good"]["seconds"] == 4.0
+
+
+def test_metrics_have_intervals(summary: dict) -> None:
+    good, coin = (summary["arms"][arm]["metrics"] for arm in ("good", "coin"))
+    assert good["accuracy"] == good["patient_recognition_rate"] == [1.0, 1.0, 1.0]
+    assert coin["balanced_accuracy"] == [0.5, 0.5, 0.5]
+    assert coin["roc_auc"][0] == pytest.approx(0.5)
+
+
+def test_patients_of_whom_most_images_are_wrong_are_named() -> None:
+    tested = fold([0, 1])
+    scores = list(tested.outcomes["good"].scores)
+    scores[:3] = [0.75] * 3  # of the benign patient 0
+    scores[4:6] = [0.25] * 2  # half of those of patient 1
+    tested.outcomes["poor"] = outcome(scores)
+    arms = summarise([tested, fold([2, 3])], patients=PATIENTS, arms=["good"], against="good")["arms"]
+    assert arms["good"]["missed"] == {}
+    poor = summarise([tested], patients=PATIENTS, arms=["poor"], against="poor")["arms"]
+    assert poor["poor"]["missed"] == {"patient 0": [3, 4]}
+
+
+def test_differences_are_paired(summary: dict) -> None:
+    assert summary["arms"]["coin"]["difference"]["balanced_accuracy"] == [0.0, 0.0, 0.0]
+    assert summary["arms"]["good"]["difference"]["balanced_accuracy"] == [0.5, 0.5, 0.5]
+
+
+def test_each_fold_says_what_was_chosen_and_what_came_of_it(summary: dict) -> None:
+    folds = summary["arms"]["good"]["folds"]
+    assert [one["C"] for one in folds] == [1.0, 1.0]
+    assert np.allclose([one["balanced_accuracy"] for one in folds], 1.0)
+
+
+def test_files_are_named_without_their_folders() -> None:
+    overrides = [
+        "data.source=/home/me/images",
+        "candidates={mobilenet: {weights: /home/me/weights.h5}}",
+        "metadata.host=db.home",
+    ]
+    published = published_config(load_config("demo", overrides))
+    assert "/home/me" not in json.dumps(published)
+    assert "db.home" not in json.dumps(published)
+    assert published["candidates"]["mobilenet"]["weights"] == "weights.h5"
+    assert published["training"]["batch_size"] == load_config("demo").training.batch_size

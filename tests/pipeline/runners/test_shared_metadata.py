@@ -14,8 +14,8 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.config import load_config
-from pipeline.runners.open_metadata import open_metadata
+from pipeline.config.load import load_config
+from pipeline.runners.mlmd import open_metadata
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _TOGETHER, _RUNS = ("left", "right"), ("left", "right", "again")
@@ -39,7 +39,12 @@ def shared(mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KNET_METADATA_PASSWORD", mariadb.password)
         done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_together.py")), str(output), *settings],
+            [
+                sys.executable,
+                str(_REPOSITORY / "tests" / "support" / "run_together.py"),
+                str(output),
+                *settings,
+            ],
             env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
             capture_output=True,
             text=True,

@@ -1,1 +1,0 @@
-"""Where image files come from: a folder, or an archive read in place."""

@@ -1,1 +1,0 @@
-"""Divides patients into train, validation and test, and never splits one."""

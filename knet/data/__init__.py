@@ -1,0 +1,1 @@
+"""Image sets: catalogue, sources, splits, image checks, schema and validation."""

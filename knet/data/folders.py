@@ -1,0 +1,163 @@
+"""A folder as a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from knet.base.errors import UserError
+from knet.base.storage import ObjectStore, object_uri
+from knet.base.text import printable
+from knet.data.image_checks import MAX_BYTES, UnusableError, check_size
+from knet.data.source import RandomAccessSource, Reader
+
+
+@dataclass(frozen=True)
+class Folder(RandomAccessSource):
+    """The files of a folder, links within it included."""
+
+    location: Path  # resolved
+    prefix: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The one that names are relative to."""
+        return self.location / self.prefix
+
+    def files(self) -> dict[str, int]:
+        """See Source; what is hidden is not listed, and links are followed."""
+        return dict(sorted(_walk(self.folder, "", self.location, frozenset())))
+
+    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+        """The files themselves; a name with a slash before it is below the location."""
+        return {
+            name: self.location / name[1:] if name.startswith("/") else self.folder / name for name in names
+        }
+
+    def below(self, prefix: str) -> Folder:
+        """The folder of that name."""
+        return replace(self, prefix=self.prefix + prefix)
+
+    def open(self) -> Reader:
+        """Nothing needs to be opened."""
+        return _FolderReader(self.folder)
+
+    def find(self, names: Iterable[str]) -> dict[str, int]:
+        """See Source; the folder is not listed for that."""
+        found = {}
+        for name in names:
+            path = self.folder / name
+            _check_inside(path, self.location)
+            if path.is_file():
+                found[name] = path.stat().st_size
+        return found
+
+
+@dataclass(frozen=True)
+class _FolderReader(Reader):
+    root: Path
+
+    def read(self, name: str) -> bytes:
+        path = self.root / name
+        try:
+            if not path.is_file():
+                raise UnusableError("not a file" if path.exists() else "a link that leads nowhere")
+            check_size(path.stat().st_size)
+            return path.read_bytes()
+        except OSError as error:
+            raise UnusableError(f"cannot be read ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Name and size of each file; `above` are the real paths of the folders that lead here."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise UserError(f"{folder} is a link to a folder that holds it; remove the link")
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise UserError(
+            f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions"
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink():
+            _check_inside(Path(entry.path), root)
+        if not entry.is_dir():
+            yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
+        else:
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, above | {real})
+
+
+def _check_inside(path: Path, root: Path) -> None:
+    try:
+        real = os.path.realpath(path, strict=True)
+    except FileNotFoundError:
+        real = os.path.realpath(path)
+    except OSError:  # a ring of links
+        real = ""
+    inside = Path(real).is_relative_to(root)
+    if not inside:
+        raise UserError(
+            f"{printable(str(path))} is a link that leads out of {root}; copy what it leads to, or remove it"
+        )
+
+
+@dataclass(frozen=True)
+class ObjectFolder(RandomAccessSource):
+    """The objects below a URI, read by Beam's access to files."""
+
+    location: Path  # the URI, as `object_uri` knows it
+    prefix: str = ""
+
+    @property
+    def store(self) -> ObjectStore:
+        """The part of the object store that names are relative to, but for the prefix."""
+        uri = object_uri(self.location)
+        assert uri is not None
+        return ObjectStore(uri)
+
+    def files(self) -> dict[str, int]:
+        """See Source."""
+        sizes = self.store.sizes(self.prefix)
+        return {name.removeprefix(self.prefix): size for name, size in sizes.items()}
+
+    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+        """The objects themselves; a name with a slash before it is below the location."""
+        return {
+            name: self.location / (name[1:] if name.startswith("/") else f"{self.prefix}{name}")
+            for name in names
+        }
+
+    def below(self, prefix: str) -> ObjectFolder:
+        """See Source."""
+        return replace(self, prefix=self.prefix + prefix)
+
+    def open(self) -> Reader:
+        """Nothing needs to be opened."""
+        return _ObjectReader(self.store, self.prefix)
+
+
+@dataclass(frozen=True)
+class _ObjectReader(Reader):
+    store: ObjectStore
+    prefix: str
+
+    def read(self, name: str) -> bytes:
+        try:
+            content = self.store.read(self.prefix + name, at_most=MAX_BYTES + 1)
+        except Exception as error:  # each server and library has kinds of its own
+            raise UnusableError(f"cannot be read ({error})") from None
+        if content is None:
+            raise UnusableError("not there any more")
+        check_size(len(content))
+        return content
+
+    def close(self) -> None:
+        """Nothing was opened."""

@@ -1,0 +1,402 @@
+"""Draws synthetic H&E-like images in the BreaKHis layout, so that everything runs without the data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from knet.base.errors import UserError
+from knet.data.breakhis import CLASSES, SUBTYPES
+
+MARKER: Final = "SYNTHETIC.json"  # in BreaKHis_v1: says that the images are drawn, and with what parameters
+
+_FOLDER = "BreaKHis_v1"
+_CODES = {"benign": ("A", "F", "PT", "TA"), "malignant": ("DC", "LC", "MC", "PC")}
+_FIRST_ACCESSION = 90001
+# The radius of a benign nucleus by magnification, in pixels of an image 700 pixels wide. It is the unit of
+# length of everything else that is drawn.
+_NUCLEUS_RADIUS = {40: 3.4, 100: 6.5, 200: 12.0, 400: 22.0}
+_REFERENCE_WIDTH = 700
+# Absorbance per unit of stain in red, green and blue.
+_HAEMATOXYLIN = (0.62, 0.72, 0.31)
+_EOSIN = (0.13, 0.93, 0.34)
+_OVERSAMPLING = 2  # for smooth edges
+
+_README = """\
+# Synthetic images, not BreaKHis
+
+The images in this folder are synthetic. A program, `knet/data/sample_data.py`, drew them from a seed and a
+few parameters. They show neither tissue nor patients, and none of them comes from BreaKHis: only the layout
+and the form of the file names do. The accession numbers are made up.
+
+They serve to try out the pipeline. Numbers computed from them say nothing about medicine.
+
+Seed and parameters (`{marker}` holds the same):
+
+{parameters}
+"""
+
+_Field = NDArray[np.float32]  # one value a pixel, [height, width]
+_Numbers = NDArray[np.float64]
+
+
+def write_sample_data(
+    folder: Path,
+    *,
+    patients: int = 24,
+    images_per_magnification: int = 1,
+    width: int = 700,
+    height: int = 460,
+    seed: int = 0,
+) -> Path:
+    """Writes synthetic images below `folder`, laid out and named as BreaKHis is.
+
+    The same arguments give the same bytes on the same machine. Benign and malignant patients alternate; the
+    first of each class has two slides, the others one. Images that the same arguments gave before are left
+    as they are.
+
+    Args:
+        folder: receives `BreaKHis_v1`; made if missing.
+        patients: accessions, 8 (one for each subtype) or more.
+        images_per_magnification: of each slide, 1 to 999.
+        width: of an image, in pixels, 32 or more.
+        height: of an image, in pixels, 32 or more.
+        seed: 0 or more.
+
+    Returns:
+        The path of `BreaKHis_v1`.
+
+    Raises:
+        UserError: an argument is out of range, the folder cannot be written, or its `BreaKHis_v1` is not what
+            these arguments would give.
+    """
+    _check("patients", patients, at_least=len(SUBTYPES))
+    _check("images per magnification", images_per_magnification, at_least=1, at_most=999)
+    _check("width", width, at_least=32)
+    _check("height", height, at_least=32)
+    _check("seed", seed, at_least=0)
+    images = _images(patients, images_per_magnification)
+    parameters = {
+        "patients": patients,
+        "images_per_magnification": images_per_magnification,
+        "width": width,
+        "height": height,
+        "seed": seed,
+    }
+    marker = json.dumps({"synthetic": True, **parameters}, indent=2) + "\n"
+    root = folder / _FOLDER
+    if root.exists():
+        same = (root / MARKER).is_file() and (root / MARKER).read_bytes() == marker.encode()
+        if same and all((root / image.path).is_file() for image in images):
+            return root
+        raise UserError(
+            f"{root} exists and does not hold all the synthetic images of these parameters; "
+            "choose another folder, or move this one away"
+        )
+    listing = "\n".join(f"- {name}: {value}" for name, value in parameters.items())
+    readme = _README.format(marker=MARKER, parameters=listing)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+            unfinished = Path(temporary) / _FOLDER
+            _write_images(unfinished, images, (width, height), seed)
+            (unfinished / "README.md").write_bytes(readme.encode())
+            (unfinished / MARKER).write_bytes(marker.encode())
+            unfinished.rename(root)
+    except OSError as error:
+        raise UserError(f"cannot write synthetic images to {folder}: {error}") from error
+    return root
+
+
+def is_synthetic(data_root: Path) -> bool:
+    """Whether a data folder holds images that `write_sample_data` drew.
+
+    Args:
+        data_root: `BreaKHis_v1`, the folder that holds it, or one of the folders down to `breast`.
+    """
+    root = data_root.resolve()
+    return any((place / MARKER).is_file() for place in (root, root / _FOLDER, *root.parents[:2]))
+
+
+def _check(name: str, value: int, *, at_least: int, at_most: int | None = None) -> None:
+    if value < at_least or (at_most is not None and value > at_most):
+        bounds = f"at least {at_least}" if at_most is None else f"{at_least} to {at_most}"
+        raise UserError(f"synthetic images: {name} must be {bounds}, not {value}")
+
+
+# Which images there are.
+
+
+class _Image(NamedTuple):
+    patient: int  # counted from 0
+    slide: int  # of the patient, counted from 0
+    suffix: str  # of the slide's name
+    magnification: int  # such as 40
+    sequence: int  # counted from 1
+
+    @property
+    def label(self) -> str:
+        """One of the classes, in turns."""
+        return CLASSES[self.patient % len(CLASSES)]
+
+    @property
+    def path(self) -> str:
+        """Below BreaKHis_v1, with forward slashes."""
+        codes = _CODES[self.label]
+        code = codes[self.patient // len(CLASSES) % len(codes)]
+        kind = f"SOB_{self.label[0].upper()}_{code}"
+        slide = f"14-{_FIRST_ACCESSION + self.patient}{self.suffix}"
+        return (
+            f"histology_slides/breast/{self.label}/SOB/{SUBTYPES[code]}/{kind}_{slide}/{self.magnification}X/"
+            f"{kind}-{slide}-{self.magnification}-{self.sequence:03}.png"
+        )
+
+
+def _images(patients: int, images_per_magnification: int) -> list[_Image]:
+    return [
+        _Image(patient, slide, suffix, magnification, sequence)
+        for patient in range(patients)
+        for slide, suffix in enumerate(("AB", "CD") if patient < len(CLASSES) else ("",))
+        for magnification in _NUCLEUS_RADIUS
+        for sequence in range(1, images_per_magnification + 1)
+    ]
+
+
+def _write_images(root: Path, images: list[_Image], size: tuple[int, int], seed: int) -> None:
+    def write(image: _Image) -> None:
+        path = root / image.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stain = _stain(np.random.default_rng([seed, image.patient]))
+        key = [seed, image.patient, image.slide, image.magnification, image.sequence]
+        picture = _draw(
+            np.random.default_rng(key), stain, size, label=image.label, magnification=image.magnification
+        )
+        picture.save(path, compress_level=4)  # twice as fast as the default, and hardly larger
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(write, images))
+
+
+# How an image is drawn.
+
+
+class _Stain(NamedTuple):
+    """How a patient's slides are stained and lit: varied, lest mean colour alone settle the class."""
+
+    haematoxylin: _Numbers  # absorbance in red, green and blue, [3]
+    eosin: _Numbers  # likewise
+    light: _Numbers  # what the empty slide lets through, 0 to 255, [3]
+
+
+def _stain(rng: np.random.Generator) -> _Stain:
+    return _Stain(
+        haematoxylin=(_HAEMATOXYLIN + rng.normal(0, 0.06, 3)) * rng.uniform(0.65, 1.35),
+        eosin=(_EOSIN + rng.normal(0, 0.06, 3)).clip(0) * rng.uniform(0.65, 1.35),
+        light=(rng.uniform(210, 250) + rng.normal(0, 3, 3)).clip(0, 255),
+    )
+
+
+class _Blobs(NamedTuple):
+    """Closed wavy outlines, every one stretched along an angle; lengths in pixels."""
+
+    centres: _Numbers  # x, y: [n, 2]
+    radii: _Numbers  # [n]
+    stretch: _Numbers  # length by breadth, [n]
+    angles: _Numbers  # of the length, radians, [n]
+    waves: _Numbers  # amplitude by the radius, [n]
+    phases: _Numbers  # of two, three and five waves to the round, radians, [n, 3]
+
+    def outlines(self, points: int) -> _Numbers:
+        """x, y of points on each outline: [n, points, 2]."""
+        turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
+        waves = np.cos(turn[:, None, None] * (2, 3, 5) + self.phases).mean(axis=-1).T
+        radii = self.radii[:, None] * (1 + self.waves[:, None] * waves)
+        along = radii * np.cos(turn) * np.sqrt(self.stretch)[:, None]
+        across = radii * np.sin(turn) / np.sqrt(self.stretch)[:, None]
+        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
+        return self.centres[:, None] + np.stack([along * cos - across * sin, along * sin + across * cos], -1)
+
+
+class _Tissue(NamedTuple):
+    """What distinguishes the classes."""
+
+    nuclei: _Blobs
+    shades: _Numbers  # haematoxylin in each nucleus, 1 is full, [n]
+    lumina: _Blobs
+    cytoplasm: _Field  # where epithelial cells lie, 0 to 1
+
+
+def _draw(
+    rng: np.random.Generator, stain: _Stain, size: tuple[int, int], *, label: str, magnification: int
+) -> Image.Image:
+    """An RGB image of `size`, width and height in pixels."""
+    unit = _NUCLEUS_RADIUS[magnification] * size[0] / _REFERENCE_WIDTH
+    fibres, direction = _fibres(rng, unit, size)
+    tissue = (_benign if label == "benign" else _malignant)(rng, unit, size)
+    stroma = 1 - tissue.cytoplasm
+    lumina = _fill(tissue.lumina, np.ones(len(tissue.lumina.radii)), size, blur=0.25 * unit)
+    clefts = stroma * _clefts(rng, unit, size)
+    solid = 1 - np.maximum(lumina, clefts)
+
+    spindles = _spindles(rng, unit, size, direction)
+    thin = _fill(spindles, np.full(len(spindles.radii), 0.75), size, blur=0.12 * unit)
+    nuclei = _fill(tissue.nuclei, tissue.shades, size, blur=0.12 * unit)
+    nuclei = np.maximum((1 - lumina) * nuclei, stroma * solid * thin)
+    chromatin = 1 + 0.15 * _noise(rng, 0.4 * unit, size)
+    mottle = solid * (1 + 0.12 * _noise(rng, 0.8 * unit, size))
+
+    haematoxylin = nuclei * chromatin + mottle * (0.1 + 0.2 * tissue.cytoplasm)
+    eosin = (1 - 0.5 * nuclei) * (0.3 * tissue.cytoplasm * mottle + stroma * solid * (0.34 + 0.11 * fibres))
+    absorbance = haematoxylin[..., None] * stain.haematoxylin.astype(np.float32)
+    absorbance += eosin[..., None] * stain.eosin.astype(np.float32)
+    light = stain.light.astype(np.float32) * np.exp(-absorbance)
+    return Image.fromarray(light.astype(np.uint8))
+
+
+def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
+    """Round glands: small, even nuclei in two rows round a white lumen."""
+    centres = _scatter(rng, rng.uniform(17, 26) * unit, size, jitter=0.2)
+    centres = centres[_at(centres, _noise(rng, 30 * unit, size)) > -1]
+    glands = _blobs(rng, centres, rng.uniform(3, 7.5, len(centres)) * unit, stretch=1.4, waves=0.15)
+    inner = _ring(rng, glands, unit, distance=1.6, spacing=2.3, radius=0.95, stretch=1.25, lie=0)
+    outer = _ring(rng, glands, unit, distance=3.7, spacing=3.4, radius=0.7, stretch=1.8, lie=np.pi / 2)
+    nuclei = _Blobs(*map(np.concatenate, zip(inner, outer, strict=True)))
+    walls = glands._replace(radii=glands.radii + 4.5 * unit)
+    return _Tissue(
+        nuclei=nuclei,
+        shades=rng.normal(0.72, 0.06, len(nuclei.radii)),
+        lumina=glands,
+        cytoplasm=_fill(walls, np.ones(len(centres)), size, blur=0.5 * unit),
+    )
+
+
+def _malignant(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
+    """Crowded nests: large, dark nuclei of uneven size and outline, few narrow lumina."""
+    field = _noise(rng, 14 * unit, size) + 0.3 * _noise(rng, 4 * unit, size)
+    cytoplasm = _ramp(field, float(np.quantile(field, rng.uniform(0.4, 0.6))), softness=0.25)
+    centres = _scatter(rng, 3.1 * unit, size, jitter=0.4)
+    centres = centres[_at(centres, cytoplasm) > 0.5]
+    radii = 1.4 * unit * rng.lognormal(0, 0.25, len(centres))
+    slits = _scatter(rng, 22 * unit, size, jitter=0.4)
+    return _Tissue(
+        nuclei=_blobs(rng, centres, radii, stretch=1.45, waves=0.2),
+        shades=rng.normal(0.92, 0.12, len(centres)),
+        lumina=_blobs(rng, slits, rng.uniform(0.8, 3, len(slits)) * unit, stretch=2.2, waves=0.5),
+        cytoplasm=cytoplasm,
+    )
+
+
+def _ring(
+    rng: np.random.Generator,
+    glands: _Blobs,
+    unit: float,
+    *,
+    distance: float,
+    spacing: float,
+    radius: float,
+    stretch: float,
+    lie: float,
+) -> _Blobs:
+    """A row of nuclei round each gland; lengths in units, `lie` is the angle between length and spoke."""
+    walls = glands._replace(radii=glands.radii + distance * unit)
+    counts = (2 * np.pi * walls.radii / (spacing * unit)).astype(int)
+    steps = 128  # of the walls, of which evenly spaced ones carry a nucleus
+    chosen = np.diff(np.arange(steps + 1) * counts[:, None] // steps) > 0
+    places = walls.outlines(steps)
+    spokes = (places - walls.centres[:, None])[chosen]
+    centres = places[chosen] + rng.normal(0, 0.12 * unit, spokes.shape)
+    radii = radius * unit * rng.normal(1, 0.07, len(centres))
+    angles = np.arctan2(spokes[:, 1], spokes[:, 0]) + lie
+    return _blobs(rng, centres, radii, stretch=stretch, waves=0.06, angles=angles)
+
+
+def _spindles(rng: np.random.Generator, unit: float, size: tuple[int, int], direction: float) -> _Blobs:
+    """The thin nuclei of the stroma, along its fibres."""
+    centres = _scatter(rng, rng.uniform(3.8, 7) * unit, size, jitter=0.45)
+    radii = rng.uniform(0.5, 0.8, len(centres)) * unit
+    angles = rng.normal(direction, 0.35, len(centres))
+    return _blobs(rng, centres, radii, stretch=3.2, waves=0.1, angles=angles)
+
+
+def _clefts(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Field:
+    """Where the stroma is torn, 0 to 1: white, as lumina are, in either class."""
+    field = _noise(rng, 9 * unit, size) + 0.5 * _noise(rng, 3 * unit, size)
+    return _ramp(field, rng.uniform(1.6, 2.2), softness=0.15)
+
+
+def _blobs(
+    rng: np.random.Generator,
+    centres: _Numbers,
+    radii: _Numbers,
+    *,
+    stretch: float,
+    waves: float,
+    angles: _Numbers | None = None,
+) -> _Blobs:
+    """Blobs that differ a little from each other; stretch and waves are means."""
+    count = len(centres)
+    return _Blobs(
+        centres=centres,
+        radii=radii,
+        stretch=1 + (stretch - 1) * rng.uniform(0.5, 1.5, count),
+        angles=rng.uniform(0, np.pi, count) if angles is None else angles,
+        waves=waves * rng.uniform(0.5, 1.5, count),
+        phases=rng.uniform(0, 2 * np.pi, (count, 3)),
+    )
+
+
+def _scatter(rng: np.random.Generator, spacing: float, size: tuple[int, int], *, jitter: float) -> _Numbers:
+    """x, y of points strewn evenly over the image and a little beyond; jitter by the spacing."""
+    columns, rows = (np.arange(-1, length / spacing + 2) for length in size)
+    column, row = np.meshgrid(columns, rows)
+    grid = np.stack([column + row % 2 / 2, row], -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, 2)
+    return (grid + rng.uniform(-jitter, jitter, grid.shape)) * spacing
+
+
+def _at(points: _Numbers, field: _Field) -> _Field:
+    """The field's value at each point, or at the pixel nearest to it."""
+    rows, columns = field.shape
+    return field[points[:, 1].astype(int).clip(0, rows - 1), points[:, 0].astype(int).clip(0, columns - 1)]
+
+
+def _noise(rng: np.random.Generator, cell: float, size: tuple[int, int]) -> _Field:
+    """Smooth noise of mean 0 and deviation near 1 that changes over `cell` pixels."""
+    columns, rows = (int(length / cell) + 2 for length in size)
+    grid = Image.fromarray(rng.normal(0, 1.3, (rows, columns)).astype(np.float32))
+    return np.asarray(grid.resize(size, Image.Resampling.BICUBIC))
+
+
+def _fibres(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> tuple[_Field, float]:
+    """Wavy fibres of mean 0 and deviation near 1, and the direction in which they run, in radians."""
+    direction = rng.uniform(0, np.pi)
+    row, column = np.ogrid[: size[1], : size[0]]
+    across = column * np.sin(direction) - row * np.cos(direction)
+    across = across / unit + 2.5 * _noise(rng, 12 * unit, size) + 0.6 * _noise(rng, 4 * unit, size)
+    profile = np.convolve(rng.normal(0, 1, 4096), np.hanning(12) / 2, "same").astype(np.float32)
+    return profile[(across * 16).astype(int) % len(profile)], direction
+
+
+def _ramp(field: _Field, threshold: float, *, softness: float) -> _Field:
+    """0 below the threshold, 1 above it, with a soft step between."""
+    return 1 / (1 + np.exp(((threshold - field) / softness * 4).clip(-20, 20)))
+
+
+def _fill(blobs: _Blobs, shades: _Numbers, size: tuple[int, int], *, blur: float) -> _Field:
+    """The blobs painted with their shades, 0 to 1, over nothing; the edges blurred over `blur` pixels."""
+    canvas = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+    pen = ImageDraw.Draw(canvas)
+    corners = 20
+    outlines = (blobs.outlines(corners) * _OVERSAMPLING).reshape(-1, 2 * corners)
+    greys = (shades.clip(0, 1) * 255).astype(int)
+    for outline, grey in zip(outlines.tolist(), greys.tolist(), strict=True):
+        pen.polygon(outline, fill=grey)
+    smooth = canvas.reduce(_OVERSAMPLING).filter(ImageFilter.GaussianBlur(blur))
+    return np.asarray(smooth, np.float32) / np.float32(255)

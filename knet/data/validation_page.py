@@ -1,0 +1,64 @@
+"""The page on a run's data: findings, drift, and the statistics in facets, as TFDV shows them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from knet.data.validation import HEADER, ValidationReport
+
+# The element <facets-overview>. TFDV's own page fetches it from the network; scripts/bundle_facets.py says
+# where this one is from.
+_FACETS = "facets.html.gz"
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    synthetic: bool,
+    judgement: ValidationReport,
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+) -> None:
+    """Writes one self-contained page, which loads nothing.
+
+    Args:
+        path: of the page.
+        title: names the run.
+        synthetic: whether the images are the synthetic samples; the page then says so.
+        judgement: what is shown in tables.
+        statistics: by name, what facets shows side by side.
+    """
+    package = resources.files("knet.data") / "templates"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string((package / "validation.html").read_text(encoding="utf-8"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        template.render(
+            title=title,
+            synthetic=synthetic,
+            header=HEADER,
+            judgement=judgement,
+            proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
+            facets=gzip.decompress((package / _FACETS).read_bytes()).decode("utf-8"),
+        ),
+        encoding="utf-8",
+    )
+
+
+def _side_by_side(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    together = statistics_pb2.DatasetFeatureStatisticsList()
+    for name, of_set in statistics.items():
+        for dataset in of_set.datasets:
+            if dataset.num_examples:
+                together.datasets.add().CopyFrom(dataset)
+                together.datasets[-1].name = name
+    return together

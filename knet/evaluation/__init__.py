@@ -1,0 +1,1 @@
+"""Metrics by patient, confidence intervals, model selection, gate rules and explanations."""

@@ -1,0 +1,169 @@
+"""How TFMA is asked for the metrics of every evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
+
+from knet.base import schema_names
+from knet.base.errors import UserError
+from knet.base.tfrecord import read_tf_records
+from knet.evaluation import tfma_metrics
+from knet.evaluation.results import slice_combinations
+
+CONFUSION: Final = "confusion"
+
+
+# Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
+_DECISIONS: Final = {
+    "balanced_accuracy": "BalancedAccuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "f1": "F1Score",
+    CONFUSION: "ConfusionMatrixAtThresholds",
+}
+_AREAS: Final = {"roc_auc": "AUC", "pr_auc": "AUCPrecisionRecall"}
+# TFMA's 10,000 take 40 ms a slice, which is more than all else together; the report's areas are exact.
+_THRESHOLDS: Final = 1_000
+
+
+# Of the metrics, how many images a slice has, and what is no number.
+IMAGES: Final = "images"
+
+
+_BY_PATIENT: Final = {
+    IMAGES: "ImageCount",
+    "patient_recognition_rate": "PatientRecognitionRate",
+    "patient_decision_accuracy": "PatientDecisionAccuracy",
+}
+
+
+def eval_config(*, slices: Sequence[str], threshold: float) -> config_pb2.EvalConfig:
+    """Every metric on every split, and within a split on the values of some columns and of their pairs.
+
+    Args:
+        slices: the columns.
+        threshold: the score from which an image is called positive.
+    """
+    above = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's is exclusive
+    metrics = [
+        _metric("BinaryAccuracy", "accuracy", threshold=above),
+        *(_metric(tfma_class, name, thresholds=[above]) for name, tfma_class in _DECISIONS.items()),
+        *(_metric(area, name, num_thresholds=_THRESHOLDS) for name, area in _AREAS.items()),
+        _metric("MeanSquaredError", "brier"),
+        _metric("CalibrationError", "calibration_error", tfma_metrics),
+        *(_metric(own, name, tfma_metrics, threshold=threshold) for name, own in _BY_PATIENT.items()),
+    ]
+    return config_pb2.EvalConfig(
+        model_specs=[
+            config_pb2.ModelSpec(
+                signature_name=schema_names.EXAMPLES_SIGNATURE,
+                prediction_key=schema_names.SCORE,
+                label_key=schema_names.LABEL,
+                model_type=tfma.TF_GENERIC,
+            )
+        ],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(feature_keys=[schema_names.SPLIT, *columns])
+            for columns in slice_combinations(slices)
+        ],
+    )
+
+
+def _metric(class_name: str, name: str, module: Any = None, **settings: Any) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name=class_name,
+        module=module.__name__ if module else "",
+        config=json.dumps({"name": name, **settings}),
+    )
+
+
+SliceKey = frozenset[tuple[str, str]]  # column and value; the split is one of them
+
+
+def read_metrics(evaluation: Path) -> dict[SliceKey, dict[str, float]]:
+    """The metrics of every slice.
+
+    Args:
+        evaluation: folder of a ModelEvaluation artifact.
+
+    Returns:
+        By slice, each metric but the confusion matrix; NaN where one is undefined, such as a recall without
+        positive images.
+
+    Raises:
+        UserError: a file is damaged, or there is none.
+    """
+    files = sorted(evaluation.glob("metrics-*.tfrecord"))
+    if not files:
+        raise UserError(f"{evaluation} holds no metrics-*.tfrecord: run again into a new output folder")
+    slices = [MetricsForSlice.FromString(record) for file in files for record in read_tf_records(file)]
+    return {_slice_key(one): _numbers(one) for one in slices}
+
+
+def _slice_key(one: Any) -> SliceKey:
+    parts = one.slice_key.single_slice_keys
+    return frozenset((part.column, _text(getattr(part, part.WhichOneof("kind")))) for part in parts)
+
+
+def _text(value: bytes | int | float) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _numbers(one: Any) -> dict[str, float]:
+    return {
+        pair.key.name: pair.value.double_value.value if pair.value.HasField("double_value") else math.nan
+        for pair in one.metric_keys_and_values
+        if pair.key.name != CONFUSION
+    }
+
+
+_COMPARED: Final = ("accuracy", "patient_recognition_rate")
+_TOLERANCE = 1e-6
+
+
+def check_agreement(
+    results: Mapping[str, Any], tfma: Mapping[SliceKey, Mapping[str, float]], *, candidate: str
+) -> None:
+    """Compares counts, accuracy and patient recognition rate of every slice.
+
+    Both come from one pass of the model, by different ways: rows that were lost on one of them are noticed.
+
+    Args:
+        results: of `candidate_results`.
+        tfma: of `read_metrics`.
+        candidate: whose they are.
+
+    Raises:
+        ValueError: they differ; the text names candidate, slice and both values.
+    """
+    for split, parts in results["splits"].items():
+        for part in parts:
+            key = frozenset({(schema_names.SPLIT, split), *part["slice"].items()})
+            found = tfma.get(key, {IMAGES: 0.0})
+            expected = {
+                IMAGES: sum(part["images"].values()),
+                **{name: part["metrics"][name]["value"] for name in _COMPARED},
+            }
+            for name, value in expected.items():
+                if not _same(found.get(name), value):
+                    raise ValueError(
+                        f"{candidate}, {dict(key)}: TFMA's {name} is {found.get(name)}, that of the "
+                        f"predictions {value}"
+                    )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or math.isnan(one) or other is None:
+        return other is None and (one is None or math.isnan(one))
+    return abs(one - other) < _TOLERANCE

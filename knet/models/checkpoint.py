@@ -1,0 +1,122 @@
+"""Keeps the state of a training on disk, so that one that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from knet.base.errors import UserError
+from knet.models.callbacks import TrainingHistory
+
+_STOPPING = ("wait", "stopped_epoch", "best_epoch", "best")
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the whole state after each epoch, and restores it when training begins.
+
+    The state is that of model, optimiser, early stopping and history; it stands behind the latter two among
+    the callbacks. The order of images must depend on the epoch's number alone.
+
+    Example:
+        checkpoint = Checkpoint(file, stopping=stopping, history=history)
+        model.fit(..., initial_epoch=checkpoint.first_epoch, callbacks=[stopping, history, checkpoint])
+        checkpoint.remove()
+    """
+
+    def __init__(
+        self, file: Path, *, stopping: keras.callbacks.EarlyStopping, history: TrainingHistory
+    ) -> None:
+        """Reads the file where there is one, and restores the history.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        super().__init__()
+        self._file = file
+        self._stopping = stopping
+        self._history = history
+        self._saved = _read(file)
+        # From 0; the number of epochs where none is left.
+        self.first_epoch: int = 0
+        if self._saved:
+            self.first_epoch = self._saved["progress"]["next_epoch"]
+            history.epochs = self._saved["progress"]["history"]
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Restores what was saved."""
+        if not self._saved:
+            return
+        _assign(_variables(self.model), self._saved["model"])
+        _assign(self.model.optimizer.variables, self._saved["optimizer"])
+        for name in _STOPPING:
+            setattr(self._stopping, name, self._saved["progress"]["stopping"][name])
+        self._stopping.best_weights = self._saved["best"] or None
+        self._saved = {}  # as large as the model
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Replaces the file."""
+        stopping = {name: getattr(self._stopping, name) for name in _STOPPING}
+        progress = {
+            "next_epoch": self.params["epochs"] if self.model.stop_training else epoch + 1,
+            "stopping": {name: None if value is None else float(value) for name, value in stopping.items()},
+            "history": self._history.epochs,
+        }
+        arrays = {
+            "model": [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)],
+            "optimizer": [keras.ops.convert_to_numpy(one) for one in self.model.optimizer.variables],
+            "best": self._stopping.best_weights or [],
+        }
+        _write(self._file, progress, arrays)
+
+    def remove(self) -> None:
+        """Deletes the file, when what was trained is safe."""
+        self._file.unlink(missing_ok=True)
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """All but those of the metrics: the seeds of dropout too, which `get_weights` leaves out."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _write(file: Path, progress: dict[str, Any], arrays: dict[str, list[np.ndarray]]) -> None:
+    """Writes the file whole or not at all."""
+    named: dict[str, Any] = {
+        f"{kind}/{n:05}": array for kind, many in arrays.items() for n, array in enumerate(many)
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}")
+    with part.open("wb") as stream:
+        np.savez(stream, progress=np.array(json.dumps(progress)), **named)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Progress, and lists of arrays by kind; empty where there is no file."""
+    if not file.is_file():
+        return {}
+    try:
+        with np.load(file) as stored:
+            kinds: dict[str, Any] = {
+                kind: [stored[name] for name in sorted(stored.files) if name.startswith(f"{kind}/")]
+                for kind in ("model", "optimizer", "best")
+            }
+            return {**kinds, "progress": json.loads(str(stored["progress"]))}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"the checkpoint {file} is damaged ({error}); delete it, and training begins anew"
+        ) from None

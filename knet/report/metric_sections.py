@@ -1,0 +1,405 @@
+"""How well each candidate's scores tell the classes apart, at any threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from knet.base import schema_names
+from knet.models.model_info import ModelInfo
+from knet.report.charts import Axis, Chart, Line, interval_mark, line_chart
+from knet.report.inputs import EVALUATED, Inputs, Section
+
+_CURVES_TITLE = "ROC and precision-recall"
+_SHARE = (0.0, 1.0)
+
+
+def curves(inputs: Inputs) -> Section:
+    """Both curves of every candidate, on test and on validation patients."""
+    if not inputs.predictions:
+        return Section("curves", _CURVES_TITLE, missing="No candidate was evaluated in this run.")
+    positive = inputs.record.config["data"]["classes"][1]
+    charts, undefined = [], []
+    for split in reversed(EVALUATED):
+        points = {
+            name: _curve_points(predictions[predictions[schema_names.SPLIT] == split])
+            for name, predictions in inputs.predictions.items()
+        }
+        defined = {name: curve for name, curve in points.items() if curve}
+        if defined:
+            charts.append(
+                (split, [_roc(defined, split, positive), _precision_recall(defined, split, positive)])
+            )
+        else:
+            undefined.append(split)
+    return Section("curves", _CURVES_TITLE, {"charts": charts, "undefined": undefined})
+
+
+def _curve_points(predictions: Any) -> CurvePoints | None:
+    if predictions.empty:
+        return None
+    return curve_points(
+        predictions[schema_names.SCORE].to_numpy(float),
+        predictions[schema_names.LABEL].to_numpy(),
+        threshold=float(predictions[schema_names.THRESHOLD].iloc[0]),
+    )
+
+
+def _roc(curves: dict[str, CurvePoints], split: str, positive: str) -> Chart:
+    chance = Line("chance", [(0, 0), (1, 1)], colour=0, dashed=True)
+    lines = [
+        Line(name, curve.roc, colour=number, dashed=number % 2 == 0, marked=(curve.roc_at,))
+        for number, (name, curve) in enumerate(curves.items(), start=1)
+    ]
+    at = "; ".join(f"{name} {curve.roc_at[1]:.2f} at {curve.roc_at[0]:.2f}" for name, curve in curves.items())
+    return line_chart(
+        [chance, *lines],
+        x=Axis("1 − specificity (share of images)", *_SHARE),
+        y=Axis(f"sensitivity for {positive} (share of images)", *_SHARE),
+        label=f"ROC curves on {split} images. Sensitivity at 1 − specificity, at the thresholds: {at}",
+    )
+
+
+def _precision_recall(curves: dict[str, CurvePoints], split: str, positive: str) -> Chart:
+    lines = [
+        Line(
+            name,
+            curve.precision_recall,
+            colour=number,
+            dashed=number % 2 == 0,
+            marked=(curve.precision_recall_at,),
+        )
+        for number, (name, curve) in enumerate(curves.items(), start=1)
+    ]
+    at = "; ".join(
+        f"{name} {curve.precision_recall_at[1]:.2f} at {curve.precision_recall_at[0]:.2f}"
+        for name, curve in curves.items()
+        if not math.isnan(curve.precision_recall_at[1])
+    )
+    return line_chart(
+        lines,
+        x=Axis(f"recall of {positive} (share of images)", *_SHARE),
+        y=Axis("precision (share of images)", *_SHARE),
+        label=f"Precision-recall curves on {split} images. Precision at recall, at the thresholds: {at}",
+    )
+
+
+_TITLE = "Learning curves"
+_MEASURES = {"loss": "loss (nats an image)", "accuracy": "accuracy (share of images)"}
+
+
+def learning(inputs: Inputs) -> Section:
+    """Loss and accuracy by epoch, a pair of charts a candidate."""
+    if not inputs.histories:
+        return Section("learning", _TITLE, missing="No candidate was trained to its end in this run.")
+    rows = [
+        {
+            "name": name,
+            "history": history,
+            "seconds": sum(epoch["seconds"] for epoch in history["epochs"]),
+            "charts": [_chart(name, history, measure) for measure in _MEASURES],
+        }
+        for name, history in inputs.histories.items()
+    ]
+    untrained = [name for name in inputs.record.config["candidates"] if name not in inputs.histories]
+    return Section("learning", _TITLE, {"rows": rows, "untrained": untrained})
+
+
+def _chart(name: str, history: dict[str, Any], measure: str) -> Chart:
+    epochs = history["epochs"]
+    lines = [
+        _line(part, _learning_points(epochs, key), number)
+        for number, (part, key) in enumerate((("train", measure), ("validation", f"val_{measure}")), start=1)
+    ]
+    values = [y for line in lines for _, y in line.points if math.isfinite(y)]
+    top = 1.0 if measure == "accuracy" else max(values, default=1.0) * 1.05 or 1.0
+    last, best = epochs[-1]["epoch"], history["best_epoch"]
+    ends = ", ".join(f"{line.name} {line.points[best - 1][1]:.3f}" for line in lines if line.points)
+    return line_chart(
+        lines,
+        x=Axis("epoch", 1, max(last, 2), whole=True),
+        y=Axis(_MEASURES[measure], 0, top),
+        label=f"{measure} of {name} over {last} epochs; at the best epoch, {best}: {ends}",
+        at=best,
+    )
+
+
+def _line(name: str, points: list[tuple[float, float]], number: int) -> Line:
+    alone = points if len(points) == 1 else ()  # else one epoch would not be seen
+    return Line(name, points, colour=number, dashed=number == 2, marked=alone)
+
+
+def _learning_points(epochs: Sequence[dict[str, float]], key: str) -> list[tuple[float, float]]:
+    return [(epoch["epoch"], epoch[key]) for epoch in epochs if key in epoch]
+
+
+_CALIBRATION_TITLE = "Calibration"
+
+
+def calibration(inputs: Inputs) -> Section:
+    """Reliability before and after the temperature, and how many images are not vouched for."""
+    infos = {name: candidate.info for name, candidate in inputs.record.candidates.items()}
+    if not infos:
+        return Section(
+            "calibration", _CALIBRATION_TITLE, missing="No candidate was trained to its end in this run."
+        )
+    positive = inputs.record.config["data"]["classes"][1]
+    return Section(
+        "calibration",
+        _CALIBRATION_TITLE,
+        {
+            "infos": infos,
+            "charts": [_diagram(name, info, positive) for name, info in infos.items()],
+        },
+    )
+
+
+def _diagram(name: str, info: ModelInfo, positive: str) -> Chart:
+    before, after = info.calibration.before, info.calibration.after
+    lines = [Line("perfect", [(0, 0), (1, 1)], colour=0, dashed=True)]
+    for number, (when, reliability) in enumerate((("before", before), ("after", after)), start=1):
+        points = [
+            (bin.mean_score, bin.positive_share)
+            for bin in reliability.bins
+            if bin.mean_score is not None and bin.positive_share is not None
+        ]
+        lines.append(Line(when, points, colour=3 - number, dashed=when == "before", marked=points))
+    return line_chart(
+        lines,
+        x=Axis(f"mean probability of {positive}", 0, 1),
+        y=Axis(f"share of images that are {positive}", 0, 1),
+        label=f"Reliability of {name} on validation images; calibration error {before.calibration_error:.3f} "
+        f"before and {after.calibration_error:.3f} after",
+    )
+
+
+_CONFUSION_TITLE = "Confusion matrices"
+
+
+def confusion(inputs: Inputs) -> Section:
+    """A matrix a candidate and split, over images, at the threshold that the model was exported with."""
+    if inputs.results is None:
+        return Section(
+            "confusion", _CONFUSION_TITLE, missing="The run ended before the candidates were compared."
+        )
+    rows = [
+        {
+            "name": name,
+            "threshold": found["threshold"],
+            "matrices": {
+                split: _matrix(found["splits"][split][0]["confusion"]) for split in reversed(EVALUATED)
+            },
+        }
+        for name, found in ((name, inputs.results["candidates"][name]) for name in inputs.compared)
+    ]
+    return Section(
+        "confusion", _CONFUSION_TITLE, {"rows": rows, "classes": inputs.record.config["data"]["classes"]}
+    )
+
+
+def _matrix(counts: dict[str, int]) -> list[list[int]]:
+    """Rows are true classes, columns what they are called."""
+    return [
+        [counts["true_negatives"], counts["false_positives"]],
+        [counts["false_negatives"], counts["true_positives"]],
+    ]
+
+
+_HEAT_MAPS_TITLE = "Heat maps"
+_KINDS = {
+    "certain": "Most certain, and right",
+    "wrong": "Most wrong",
+    "uncertain": "Most uncertain",
+}
+
+
+def heat_maps(inputs: Inputs) -> Section:
+    """Grad-CAM of some test images of each kind, beside the images, and the check against random weights."""
+    explained = inputs.explanations
+    if explained is None or not explained["images"]:
+        return Section(
+            "heat_maps",
+            _HEAT_MAPS_TITLE,
+            missing="No image was explained: the run ended before, or report.explanations is 0.",
+        )
+    kinds = [
+        (title, [image for image in explained["images"] if image["kind"] == kind])
+        for kind, title in _KINDS.items()
+    ]
+    return Section(
+        "heat_maps",
+        _HEAT_MAPS_TITLE,
+        {**explained, "kinds": kinds, "positive": inputs.record.config["data"]["classes"][1]},
+    )
+
+
+_PATIENTS_TITLE = "Patients"
+
+
+def patients(inputs: Inputs) -> Section:
+    """A row a test patient, the worst first, and thumbnails of the images that were called wrongly."""
+    name = inputs.record.winner
+    if name is None or name not in inputs.predictions:
+        return Section("patients", _PATIENTS_TITLE, missing="No winner was chosen in this run.")
+    predictions = inputs.predictions[name]
+    rows = patient_rows(predictions[predictions[schema_names.SPLIT] == "test"])
+    if not rows:
+        return Section("patients", _PATIENTS_TITLE, missing="There is no test patient.")
+    worst = [row for row in rows[:WORST] if row.most_wrong]
+    return Section(
+        "patients",
+        _PATIENTS_TITLE,
+        {
+            "rows": rows,
+            "classes": inputs.record.config["data"]["classes"],
+            "worst": worst,
+            "shown": SHOWN,
+            "thumbnails": inputs.thumbnails,
+        },
+    )
+
+
+_SLICES_TITLE = "Slices"
+
+
+def slices(inputs: Inputs) -> Section:
+    """The winner's accuracy on test images by each slice column, and by each pair of them."""
+    found = inputs.slices(inputs.record.winner, "test")
+    if not found:
+        return Section("slices", _SLICES_TITLE, missing="No winner was chosen in this run.")
+    rows = [_slice_row(part) for part in found]
+    if len(rows) == 1:
+        return Section(
+            "slices", _SLICES_TITLE, missing="data.slices is empty: the test images are judged as a whole."
+        )
+    return Section(
+        "slices",
+        _SLICES_TITLE,
+        {
+            "single": [row for row in rows if row["depth"] <= 1],
+            "pairs": [row for row in rows if row["depth"] > 1],
+            "classes": inputs.record.config["data"]["classes"],
+        },
+    )
+
+
+def _slice_row(part: dict[str, Any]) -> dict[str, Any]:
+    accuracy = part["metrics"]["accuracy"]
+    return {
+        **part,
+        "depth": len(part["slice"]),
+        "name": ", ".join(f"{column} {value}" for column, value in part["slice"].items())
+        or "all test images",
+        "mark": interval_mark(accuracy["value"], accuracy["low"], accuracy["high"]),
+    }
+
+
+MOST = 150  # points of a curve, so that the page of thousands of images stays small
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CurvePoints:
+    """Both curves of some scores, and where a threshold stands on them."""
+
+    roc: list[Point]  # false positive rate, true positive rate; from (0, 0) to (1, 1)
+    precision_recall: list[Point]  # recall, precision
+    roc_at: Point
+    precision_recall_at: Point  # its precision is NaN where nothing is called positive
+
+
+def curve_points(scores: NDArray[Any], labels: NDArray[Any], *, threshold: float) -> CurvePoints | None:
+    """Both curves, or None where there are images of one class only.
+
+    Of more than `MOST` points as many are kept, evenly along the curve.
+
+    Args:
+        scores: probability of the positive class, [images].
+        labels: 0 or 1, [images].
+        threshold: the score from which an image is called positive.
+    """
+    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    if not positives or not negatives:
+        return None
+    false_rate, true_rate, _ = metrics.roc_curve(labels, scores)
+    precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
+    called = scores >= threshold
+    hits, alarms = int(np.sum(called & (labels == 1))), int(np.sum(called & (labels == 0)))
+    return CurvePoints(
+        roc=_thinned(false_rate, true_rate),
+        precision_recall=_thinned(recall, precision),
+        roc_at=(alarms / negatives, hits / positives),
+        precision_recall_at=(hits / positives, hits / (hits + alarms) if hits + alarms else math.nan),
+    )
+
+
+def _thinned(x: NDArray[Any], y: NDArray[Any]) -> list[Point]:
+    places = np.arange(len(x))
+    if len(x) > MOST:
+        places = np.linspace(0, len(x) - 1, MOST).round().astype(int)
+    return list(zip(x[places].tolist(), y[places].tolist(), strict=True))
+
+
+WORST = 5  # patients whose images are shown
+SHOWN = 4  # images of each
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """One patient's images, and what was made of them."""
+
+    patient: str
+    label: int
+    images: int
+    right: int  # of them
+    mean_score: float  # of the positive class
+    decided: int  # the class that the mean score stands for
+    most_wrong: tuple[
+        tuple[str, float], ...
+    ]  # image and score of those that were called wrongly, worst first
+
+    @property
+    def share(self) -> float:
+        """Of the images that were called rightly."""
+        return self.right / self.images
+
+
+def patient_rows(predictions: Any) -> list[PatientRow]:
+    """A row a patient, the worst first: with the smallest share of right images, then the surest mistake.
+
+    Args:
+        predictions: of one candidate on one split, as `read_predictions` gives them.
+    """
+    rows = [_patient_row(str(patient), frame) for patient, frame in predictions.groupby(schema_names.PATIENT)]
+    return sorted(rows, key=lambda row: (row.share, -abs(row.mean_score - row.label), row.patient))
+
+
+def images_to_show(rows: list[PatientRow]) -> list[str]:
+    """The most wrong images of the worst patients."""
+    return [image for row in rows[:WORST] for image, _ in row.most_wrong[:SHOWN]]
+
+
+def _patient_row(patient: str, frame: Any) -> PatientRow:
+    label, threshold = int(frame[schema_names.LABEL].iloc[0]), float(frame[schema_names.THRESHOLD].iloc[0])
+    scores = frame[schema_names.SCORE]
+    judged = frame.assign(off=(scores - label).abs(), right=(scores >= threshold) == (label == 1))
+    wrong = judged[~judged["right"]].sort_values(["off", schema_names.IMAGE_PATH], ascending=[False, True])
+    mean = float(scores.mean())
+    return PatientRow(
+        patient=patient,
+        label=label,
+        images=len(frame),
+        right=int(judged["right"].sum()),
+        mean_score=mean,
+        decided=int(mean >= threshold),
+        most_wrong=tuple(
+            zip(wrong[schema_names.IMAGE_PATH].tolist(), map(float, wrong[schema_names.SCORE]), strict=True)
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Run records, the run registry and the workspace of a run."""

@@ -1,0 +1,1 @@
+"""Model store, TF Serving configuration, development server and monitoring."""

@@ -1,0 +1,110 @@
+"""The gRPC services: PredictionService and ModelService of tensorflow-serving-api."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    status_pb2,
+)
+
+from knet.serving.dev_server.errors import StatusError, invalid_argument
+from knet.serving.dev_server.metrics import PATIENT
+from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.predictor import Predictor
+from knet.serving.models_config import ModelServerConfig
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict, Classify and GetModelMetadata; Regress and MultiInference are not implemented."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    async def Predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        predict = partial(self._predictor.predict, patient=_patient(context))
+        return await self._answer(predict, request, context, api="Predict")
+
+    async def Classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.aio.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        return await self._answer(self._predictor.classify, request, context, api="Classify")
+
+    async def GetModelMetadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        return await self._answer(self._predictor.metadata, request, context, api="GetModelMetadata")
+
+    async def Regress(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the development server has no Regress")
+
+    async def MultiInference(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the development server has no MultiInference")
+
+    async def _answer(
+        self, answer: Callable[[Any], Awaitable[Any]], request: Any, context: Any, *, api: str
+    ) -> Any:
+        model = request.model_spec.name
+        try:
+            return await self._predictor.measured(
+                lambda: answer(request), model=model, api=api, entrypoint="GRPC"
+            )
+        except StatusError as refusal:
+            await context.abort(refusal.code, str(refusal))
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, models: ServedModels) -> None:
+        self._models = models
+
+    async def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        try:
+            return model_status(self._models, request)
+        except StatusError as refusal:
+            return await context.abort(refusal.code, str(refusal))
+
+    async def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        try:
+            await self._models.reload(ModelServerConfig.FromString(request.config.SerializeToString()))
+        except StatusError as refusal:
+            return await context.abort(refusal.code, str(refusal))
+        return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+
+
+def _patient(context: grpc.aio.ServicerContext) -> str | None:
+    value = dict(context.invocation_metadata() or ()).get(PATIENT)
+    return value if isinstance(value, str) else None
+
+
+def model_status(
+    models: ServedModels, request: get_model_status_pb2.GetModelStatusRequest
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """How the versions of a model fare; raises Refusal."""
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    reply = get_model_status_pb2.GetModelStatusResponse()
+    for version, status in models.statuses(request.model_spec).items():
+        reply.model_version_status.add(
+            version=version,
+            state=status.state,
+            status={"error_code": "UNKNOWN", "error_message": status.error} if status.error else {},
+        )
+    return reply

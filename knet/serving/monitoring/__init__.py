@@ -1,0 +1,1 @@
+"""Request log, drift analysis and the monitoring page."""

@@ -1,0 +1,1 @@
+"""Preprocessing, datasets, augmentation and the training loop of one candidate."""

@@ -1,0 +1,95 @@
+"""Writes what there is to see of a search."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tensorflow as tf
+from tensorboard.plugins.hparams import api
+
+from knet.tuning.oracles import search_space
+from knet.tuning.plan import SearchPlan
+from knet.tuning.plots import lr_momentum_scatter, optimization_history, parallel_coordinates
+from knet.tuning.trials import COMPLETED, TABLE, best_trial, chosen_values
+
+SUMMARY = "summary.json"  # a `TuningRecord`, but for its folder
+
+
+def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
+    """Writes the table as CSV, a summary, the plots as SVG, and HParams for TensorBoard.
+
+    Args:
+        trials: as `trials_table` makes them; one is completed at least.
+        plan: the search.
+        folder: where.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trials.to_csv(folder / TABLE, index=False)
+    (folder / SUMMARY).write_text(json.dumps(_summary(trials, plan), indent=2), encoding="utf-8")
+    objective = plan.tuning.objective
+    names = [*plan.tuning.ranges, *plan.tuning.choices]
+    plots = {
+        "rate_and_momentum": lr_momentum_scatter(trials, objective=objective),
+        "parallel_coordinates": parallel_coordinates(trials, names=names, objective=objective),
+        "best_so_far": optimization_history(trials, objective=objective),
+    }
+    for name, svg in plots.items():
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    write_hparams(trials, names=names, objective=objective, folder=folder / "tensorboard")
+
+
+def _summary(trials: pd.DataFrame, plan: SearchPlan) -> dict[str, Any]:
+    objective = plan.tuning.objective
+    best = best_trial(trials, objective=objective)
+    paper = float(trials[objective].iloc[0])
+    return {
+        "candidate": plan.candidate.name,
+        "method": plan.tuning.method,
+        "objective": objective,
+        "values": chosen_values(best, plan),
+        "trial": int(best["trial"]),
+        "score": float(best[objective]),
+        "paper_score": None if math.isnan(paper) else paper,
+        "trials": len(trials),
+        "failed": int((trials["state"] != COMPLETED).sum()),
+    }
+
+
+_FILE = "best_hyperparameters.txt"  # as TFX's own Tuner names it; alone in its folder
+
+
+def write_best(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
+    """Writes KerasTuner's HyperParameters as JSON.
+
+    Args:
+        trials: as `trials_table` makes them; one is completed at least.
+        plan: the search.
+        folder: where.
+    """
+    space = search_space(plan.tuning, plan.candidate)
+    space.values = chosen_values(best_trial(trials, objective=plan.tuning.objective), plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FILE).write_text(json.dumps(space.get_config()), encoding="utf-8")
+
+
+def write_hparams(trials: pd.DataFrame, *, names: Sequence[str], objective: str, folder: Path) -> None:
+    """A folder of logs for each completed trial.
+
+    Args:
+        trials: as `trials_table` makes them.
+        names: of the hyperparameters.
+        objective: its name.
+        folder: where.
+    """
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        api.hparams_config([api.HParam(name) for name in names], [api.Metric(objective)])
+    for row in trials[trials["state"] == COMPLETED].to_dict("records"):
+        name = f"trial-{row['trial']:04}"
+        with tf.summary.create_file_writer(str(folder / name)).as_default():
+            api.hparams({name: row[name] for name in names}, trial_id=name)
+            tf.summary.scalar(objective, row[objective], step=0)

@@ -1,1 +1,0 @@
-"""What training changes about its images, and nothing else may; in TensorFlow operations, for tf.data."""

@@ -1,0 +1,71 @@
+"""The command line: finds the commands in `pipeline.commands`, and words what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from knet.base.errors import UserError
+
+
+def main() -> None:
+    """Runs a command; a user's mistake ends with one message and exit code 2."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, in this process and its children
+    try:
+        cli()
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "knet"):
+            raise
+        click.echo(
+            f"error: this command needs {error.name}: install the pipeline extra, "
+            "pip install 'breakhis-knet[pipeline]'",
+            err=True,
+        )
+        sys.exit(2)
+
+
+# Name of a command: its module in `pipeline.commands` and the function.
+_COMMANDS = {
+    "cache": ("runs", "cache_command"),
+    "compare": ("runs", "compare_command"),
+    "config": ("config", "command"),
+    "data": ("data", "command"),
+    "experiment": ("experiment", "command"),
+    "kubeflow": ("kubeflow", "command"),
+    "lineage": ("runs", "lineage_command"),
+    "models": ("models", "command"),
+    "monitor": ("monitor", "command"),
+    "predict": ("predict", "command"),
+    "report": ("runs", "report_command"),
+    "run": ("run", "command"),
+    "runs": ("runs", "command"),
+    "sample-data": ("sample_data", "command"),
+    "schema": ("schema", "command"),
+    "serve": ("serve", "command"),
+}
+
+
+class _Commands(click.Group):
+    """Imports the module of a command when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, function = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"pipeline.commands.{module}"), function)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="breakhis-knet")
+def cli() -> None:
+    """Train, judge, push and ask breast histopathology models."""

@@ -1,0 +1,105 @@
+"""Reads configurations from presets, files and overrides."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from knet.base.errors import UserError
+from knet.base.settings import renaming
+from pipeline.config.config import Config
+
+PRESETS = ("demo", "paper", "production")
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a preset by name, or a YAML file, and apply `key.path=value` overrides.
+
+    Raises:
+        UserError: the file cannot be read, or a field is unknown, renamed or out of range; the message has a
+            line for each such field, with what is allowed.
+    """
+    tree = _read_yaml(source)
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def _read_yaml(source: str | Path) -> dict[str, Any]:
+    if source in PRESETS:
+        text = (resources.files("pipeline.config") / "presets" / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"cannot read configuration {source}: {error.strerror}; name a YAML file or one of the "
+                f"presets {', '.join(PRESETS)}"
+            ) from None
+        except UnicodeDecodeError:
+            raise UserError(f"configuration {source} is not a text file in UTF-8") from None
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"configuration {source} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise UserError(
+            f"configuration {source} must hold fields (`name: value`), not a {type(tree).__name__}"
+        )
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set {override}: write it as key.path=value, such as training.epochs=75")
+    *parents, last = path.split(".")
+    for name in parents:
+        child = tree.setdefault(name, {})
+        if not isinstance(child, dict):
+            child = tree[name] = {}
+        tree = child
+    try:
+        tree[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not valid YAML") from None
+
+
+def _explain(error: ValidationError, source: str | Path) -> str:
+    lines = [f"configuration {source}:"]
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        if problem["type"] == "extra_forbidden":
+            reason = (
+                renaming(path) or f"no such field; allowed here: {', '.join(_fields_at(problem['loc'][:-1]))}"
+            )
+            lines.append(f"  {path}: {reason}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            # The messages of our validators quote the value themselves.
+            given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
+            lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
+    return "\n".join(lines)
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Return the fields of the section at a location in the configuration."""
+    section: Any = Config
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[str(part)].annotation
+        else:  # a dict of sections: its values
+            section = typing.get_args(section)[1]
+        if isinstance(section, types.UnionType) or typing.get_origin(section) is typing.Union:
+            section = next(a for a in typing.get_args(section) if a is not type(None))
+    return sorted(section.model_fields)

@@ -1,1 +1,0 @@
-"""Metrics, rules and the run report."""

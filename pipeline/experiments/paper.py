@@ -1,0 +1,174 @@
+"""Runs the paper's comparison through the graph: every model, trained for several numbers of epochs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from knet.base import schema_names
+from knet.base.digests import commit
+from knet.evaluation.bootstrap import estimate_metrics
+from knet.evaluation.patient_metrics import PatientSample
+from knet.models.hybrid import BACKBONE, count_flops
+from knet.runs.record import Data, Execution
+from knet.runs.workspace import Workspace
+from knet.training.dataset import TransformedSplit
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
+from pipeline.experiments.cross_validation import patient_by_image
+from pipeline.experiments.results_page import host_description, published_config
+from pipeline.preflight import check_weights, fetch_weights, prepare_data, schema_file
+from pipeline.runners.local import run_down_to
+
+_AT_ONCE = 32
+_METRICS = ("accuracy", "balanced_accuracy", "patient_recognition_rate", "roc_auc")
+
+
+def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict[str, Any]:
+    """Trains what was not trained before, down to the Trainers, and judges every model on test patients.
+
+    Nothing is gated or pushed. The nodes above the Trainers run once, and a training that ended is answered
+    from the cache.
+
+    Args:
+        scale: one of `SCALES`.
+        overrides: of its preset.
+        console: shows every step.
+
+    Raises:
+        UserError: data or weights are not usable, or a training failed in a way that the user can mend.
+
+    Returns:
+        All figures, as JSON can hold them.
+    """
+    preset, *fixed = SCALES[scale].preset, *SCALES[scale].overrides
+    config = load_config(preset, [*fixed, *overrides])
+    check_weights(config)
+    fetch_weights(config)
+    data = prepare_data(config)
+    patients = patient_by_image(config, data)
+    schedules = SCALES[scale].schedules()
+    runs = {}
+    for schedule in schedules:
+        console.print(f"training: {schedule.title}")
+        tried = load_config(preset, [*fixed, *overrides, *schedule.overrides])
+        runs[schedule.name] = _run(tried, data, schedule, patients, console=console)
+    return {
+        "scale": scale,
+        "synthetic": data.synthetic,
+        "source": data.source.name,
+        "fingerprint": data.fingerprint,
+        "images": data.images,
+        "patients": data.patients,
+        "split_notes": data.split_notes,
+        "schedules": [asdict(schedule) for schedule in schedules],
+        "runs": runs,
+        "config": published_config(config),
+        "machine": host_description(),
+        "commit": commit(),
+    }
+
+
+def _run(
+    config: Config, data: Data, schedule: Schedule, patients: Mapping[str, str], *, console: Console
+) -> dict[str, Any]:
+    """By candidate, how its training went and what it came to."""
+    trainers = {name: f"Trainer-{name}" for name in config.candidates}
+    executions = run_down_to(
+        list(trainers.values()),
+        config,
+        data,
+        schema=schema_file(config, data, Workspace(config.output.resolve())),
+        console=console,
+    )
+    examples = executions["Transform"].outputs["transformed_examples"].uri
+    test = TransformedSplit(
+        [str(examples / f"Split-{schema_names.SPLITS[-1]}" / "*")], size=config.image.size
+    )
+    return {name: _judge(executions[node], test, patients) for name, node in trainers.items()}
+
+
+def _judge(trainer: Execution, test: TransformedSplit, patients: Mapping[str, str]) -> dict[str, Any]:
+    logs: Path = trainer.outputs["model_run"].uri
+    history = json.loads((logs / "history.json").read_text(encoding="utf-8"))
+    model = keras.saving.load_model(logs / "model.keras", compile=False)
+    paths = test.paths()
+    sample = PatientSample(
+        images=paths,
+        patients=[patients[path] for path in paths],
+        labels=[label for _, labels in test.batches(batch_size=_AT_ONCE) for label in labels.numpy()],
+        scores=model.predict(test.batches(batch_size=_AT_ONCE), verbose=0)[:, 1],
+    )
+    estimates = estimate_metrics(sample)
+    return {
+        "epochs": history["epochs"],
+        "best_epoch": history["best_epoch"],
+        "metrics": {name: list(asdict(estimates[name]).values()) for name in _METRICS},
+        "majority_share": float(max(sample.labels.mean(), 1 - sample.labels.mean())),
+        "parameters": model.count_params(),
+        "flops": count_flops(model),
+        "backbone_parameters": model.get_layer(BACKBONE).count_params(),
+        "backbone_flops": count_flops(model.get_layer(BACKBONE)),
+    }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One way to train every candidate, as overrides of the experiment's configuration."""
+
+    name: str
+    title: str
+    overrides: tuple[str, ...]
+    deep: bool = False  # whether it is about how many blocks learn, and not about how long
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is."""
+
+    preset: str
+    overrides: tuple[str, ...]
+    epochs: tuple[int, ...]  # the last is the most that early stopping allows
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        """All trainings, the paper's first."""
+        fixed = tuple(_fixed(epochs) for epochs in self.epochs)
+        most = f"training.epochs={self.epochs[-1]}"
+        depths = tuple(
+            Schedule(name, title, (most, *overrides), deep=True) for name, title, overrides in _DEPTHS
+        )
+        return (*fixed, Schedule(EARLY_STOPPING, "early stopping", (most,)), *depths)
+
+
+EARLY_STOPPING = "early-stopping"
+_DEPTHS = (
+    ("head", "the head alone", ("training.fine_tune=blocks", "training.blocks=0")),
+    ("two-blocks", "head and two blocks", ("training.fine_tune=blocks", "training.blocks=2")),
+    ("all", "all blocks from the first epoch", ("training.fine_tune=all",)),
+)
+SCALES = {
+    "full": Scale("paper", (), (75, 100, 150, 200)),
+    # Shows that everything works, and nothing else.
+    "smoke": Scale(
+        "demo",
+        (
+            "tuning=null",
+            "image.size=32",
+            "candidates={mobilenet: {weights: none, alpha: 0.25}, vgg16: {weights: none}}",
+            "training.fine_tune=staged",
+        ),
+        (2, 3, 4, 5),
+    ),
+}
+
+
+def _fixed(epochs: int) -> Schedule:
+    # As patient as it is long: it never stops before.
+    overrides = (f"training.epochs={epochs}", f"training.early_stopping_patience={epochs}")
+    return Schedule(f"{epochs}-epochs", f"{epochs} epochs", overrides)

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: compiler, container entrypoint, simulator, server and schedule."""

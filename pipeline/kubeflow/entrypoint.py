@@ -1,0 +1,183 @@
+"""Runs one executor of TFX or ours in a container of the compiled graph.
+
+TFX's own entrypoint fails on open-source Kubeflow, whose artifacts come without types and with URIs that
+TensorFlow cannot open. This one completes the launcher's message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.kubeflow.artifact_uris import local_path, remote_uri, shared_volume
+from pipeline.kubeflow.run_state import log_failure_and_exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the executor that the arguments name; the last line of the log says why, where it fails.
+
+    Args:
+        arguments: those that TFX compiles into a container; what is unknown is Beam's.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="entrypoint", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True, metavar="EXECUTOR_INPUT")
+    parser.add_argument(INPUTS_SPEC, required=True, dest="inputs_spec", metavar="INPUTS_SPEC")
+    parser.add_argument(OUTPUTS_SPEC, required=True, dest="outputs_spec", metavar="OUTPUTS_SPEC")
+    options, beam_args = parser.parse_known_args(arguments)
+    with log_failure_and_exit():
+        run_executor(
+            options.executor_class_path,
+            invocation=options.json_serialized_invocation_args,
+            inputs_spec=options.inputs_spec,
+            outputs_spec=options.outputs_spec,
+            beam_args=beam_args,
+        )
+
+
+def run_executor(
+    class_path: str, *, invocation: str, inputs_spec: str, outputs_spec: str, beam_args: Sequence[str]
+) -> None:
+    """Runs an executor and writes what it made where the invocation says.
+
+    Args:
+        class_path: the executor's import path.
+        invocation: an ExecutorInput as JSON.
+        inputs_spec: the component's ComponentInputsSpec as JSON.
+        outputs_spec: the component's ComponentOutputsSpec as JSON.
+        beam_args: for executors that run Beam.
+    """
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as utils
+    from tfx.utils import import_utils
+
+    message = local_invocation(invocation, inputs_spec=inputs_spec, outputs_spec=outputs_spec)
+    executor_class = import_utils.import_class_by_path(class_path)
+    parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
+    spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
+    names: dict[int, str] = {}
+    inputs = utils.parse_raw_artifact_dict(parsed.inputs.artifacts, names)
+    outputs = utils.parse_raw_artifact_dict(parsed.outputs.artifacts, names)
+    properties = with_run_values(
+        utils.parse_execution_properties(parsed.inputs.parameter_values, parsed.inputs.parameters, spec)
+    )
+    output_file = Path(parsed.outputs.output_file)
+    place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
+    flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
+    context = executor_class.Context(**{flags: list(beam_args)}, **place)
+    start = time.monotonic()
+    with shared_volume(message):
+        executor_class(context).Do(inputs, outputs, properties)
+    seconds = time.monotonic() - start
+
+    made = pipeline_spec_pb2.ExecutorOutput()
+    for name, artifacts in utils.translate_executor_output(outputs, names).items():
+        for artifact in artifacts.artifacts:
+            artifact.uri = remote_uri(artifact.uri)
+            artifact.metadata["seconds"] = seconds  # for the run's report
+        made.artifacts[name].CopyFrom(artifacts)
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    output_file.write_text(json_format.MessageToJson(made), encoding="utf-8")
+
+
+# Arguments of the entrypoint. TFX compiles the first one into a container, and nothing about outputs.
+INPUTS_SPEC: Final = "--json_serialized_inputs_spec_args"
+OUTPUTS_SPEC: Final = "--json_serialized_outputs_spec_args"
+# Of an ExecutorInput: the side, its field, and the field of the specification that names what is in it.
+_FIELDS = (
+    ("inputs", "parameterValues", "parameters"),
+    ("inputs", "artifacts", "artifacts"),
+    ("outputs", "parameters", "parameters"),
+    ("outputs", "artifacts", "artifacts"),
+)
+
+
+def local_invocation(invocation: str, *, inputs_spec: str, outputs_spec: str) -> dict[str, Any]:
+    """Completes an ExecutorInput message by the component's specification.
+
+    Open-source Kubeflow sends input artifacts without their type, and with the URI of the object store, which
+    neither TensorFlow nor Beam can open. Launchers from 2.5.0 on add an output of their own, `executor-logs`,
+    whose type TFX cannot import. So names and types come from the specification alone.
+
+    Args:
+        invocation: the ExecutorInput as JSON, as the launcher puts it in the place of `{{$}}`.
+        inputs_spec: the component's ComponentInputsSpec as JSON.
+        outputs_spec: the component's ComponentOutputsSpec as JSON.
+
+    Returns:
+        The ExecutorInput, as JSON knows it: parameters and artifacts of the component, with the types that
+        the component declares and with local paths.
+
+    Raises:
+        ValueError: an output of the component is missing in the message.
+    """
+    message: dict[str, Any] = json.loads(invocation)
+    specs = {"inputs": json.loads(inputs_spec), "outputs": json.loads(outputs_spec)}
+    for side, field, declared_in in _FIELDS:
+        given = message.get(side, {}).get(field, {})
+        declared = specs[side].get(declared_in, {})
+        missing = sorted(set(declared) - set(given))
+        if side == "outputs" and missing:
+            raise ValueError(f"outputs.{field} of the launcher's message: {', '.join(missing)} missing")
+        if given:
+            message[side][field] = _of_the_component(given, declared, f"{side}.{field}")
+    for side, spec in specs.items():
+        for name, held in message.get(side, {}).get("artifacts", {}).items():
+            for artifact in held.get("artifacts", []):
+                artifact["type"] = spec["artifacts"][name]["artifactType"]
+                artifact["uri"] = local_path(artifact["uri"])
+    return message
+
+
+def _of_the_component(given: Mapping[str, Any], declared: Mapping[str, Any], field: str) -> dict[str, Any]:
+    added = sorted(set(given) - set(declared))
+    if added:
+        logging.getLogger(__name__).info(
+            "%s: ignoring %s, which the component does not declare", field, ", ".join(added)
+        )
+    return {name: value for name, value in given.items() if name in declared}
+
+
+def with_run_values(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Execution properties, in which a name with dots leads into the JSON of another property.
+
+    Kubeflow's cache knows parameters by their names alone, so a value of the run is one of its own.
+
+    Example:
+        with_run_values({"candidate": '{"seed": 0}', "candidate.seed": 7}) == {"candidate": '{"seed": 7}'}
+
+    Raises:
+        ValueError: it leads to nothing.
+    """
+    values = {name: value for name, value in properties.items() if "." not in name}
+    for name in sorted(set(properties) - set(values)):
+        first, *path = name.split(".")
+        if first not in values:
+            raise ValueError(f"the parameter {name} leads to nothing: there is no property {first}")
+        values[first] = _with(values[first], path, properties[name], name=name)
+    return values
+
+
+def _with(tree: Any, path: Sequence[str], value: Any, *, name: str) -> Any:
+    """The same JSON, as text where it was text, with another value at a path."""
+    if isinstance(tree, str):
+        return json.dumps(_with(json.loads(tree), path, value, name=name))
+    first, *rest = path
+    if first not in tree:
+        raise ValueError(f"the parameter {name} leads to nothing: there is no {first}")
+    return {**tree, first: _with(tree[first], rest, value, name=name) if rest else value}
+
+
+if __name__ == "__main__":
+    main()

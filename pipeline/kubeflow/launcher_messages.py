@@ -1,0 +1,125 @@
+"""Messages between Kubeflow's launcher and a container, in the form of launcher 2.17.0."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from knet.base.errors import UserError
+
+LOGS: Final = "executor-logs"  # the output that a launcher adds to those of every component
+PARAMETERS: Final = "tmp/kfp/outputs"  # the folder of a pod with a file for each output parameter
+
+
+def executor_input(
+    component: Mapping[str, Any], inputs: dict[str, Any], *, folder: str, pod: Path
+) -> dict[str, Any]:
+    """An ExecutorInput message in JSON.
+
+    Args:
+        component: the ComponentSpec.
+        inputs: the ExecutorInput.Inputs.
+        folder: the URI below which the outputs of this execution lie.
+        pod: the folder that stands for the file system of the pod.
+    """
+    definitions = component.get("outputDefinitions", {})
+    types = {name: item["artifactType"] for name, item in definitions.get("artifacts", {}).items()}
+    types[LOGS] = {"schemaTitle": "system.Artifact"}
+    outputs = {
+        "artifacts": {
+            name: {"artifacts": [{"name": name, "type": kind, "uri": f"{folder}/{name}"}]}
+            for name, kind in types.items()
+        },
+        "parameters": {
+            name: {"outputFile": str(pod / PARAMETERS / name)} for name in definitions.get("parameters", {})
+        },
+        "outputFile": str(in_pod(pod, f"{folder}/output_metadata.json")),
+    }
+    return {"inputs": inputs, "outputs": without_empty(outputs)}
+
+
+def substitute(word: str, message: Mapping[str, Any]) -> str:
+    """A word of a container's command with values in the place of the launcher's placeholders."""
+    word = word.replace("{{$}}", json.dumps(message))
+    for name, value in message["inputs"].get("parameterValues", {}).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        word = word.replace(f"{{{{$.inputs.parameters['{name}']}}}}", text)
+    for name, value in message["outputs"].get("parameters", {}).items():
+        word = word.replace(f"{{{{$.outputs.parameters['{name}'].output_file}}}}", value["outputFile"])
+    return word
+
+
+def output_artifacts(node: str, message: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The output artifacts as the metadata store keeps them, by output name.
+
+    Args:
+        node: for errors.
+        message: the ExecutorInput, whose output file the container may have written.
+
+    Raises:
+        UserError: the launcher would not upload an output, or could not store its metadata.
+    """
+    output_file = Path(message["outputs"]["outputFile"])
+    written = (
+        json.loads(output_file.read_text(encoding="utf-8")).get("artifacts", {})
+        if output_file.is_file()
+        else {}
+    )
+    made = {}
+    for name, held in message["outputs"]["artifacts"].items():
+        (artifact,) = held["artifacts"]
+        (told,) = written.get(name, {}).get("artifacts", [{}])
+        uri = told.get("uri", artifact["uri"])
+        if "://" not in uri:
+            raise UserError(
+                f"{node}: the container names {uri} for its output {name}: Kubeflow's launcher would not "
+                "upload it, and the nodes behind would find nothing"
+            )
+        metadata = {
+            field: _stored(value, f"{node}: metadata.{field} of the output {name}")
+            for field, value in told.get("metadata", {}).items()
+        }
+        made[name] = {
+            "name": str(int(hashlib.sha256(uri.encode()).hexdigest()[:12], 16)),  # an id is a number
+            "uri": uri,
+            "metadata": {**metadata, "display_name": name, "store_session_info": _store_session(uri)},
+        }
+    return made
+
+
+def _stored(value: Any, field: str) -> Any:
+    """A value as it comes back from the metadata store, which has neither truth values nor plain lists.
+
+    Raises:
+        UserError: it is null, with which the launcher fails.
+    """
+    match value:
+        case None:
+            raise UserError(f"{field} is null, which Kubeflow's launcher cannot store: leave it out")
+        case bool():
+            return int(value)
+        case list():
+            return {"list": value}
+        case dict():
+            return {"struct": value}
+        case _:
+            return value
+
+
+def _store_session(uri: str) -> str:
+    """The access to the object store, which the launcher notes with every artifact."""
+    return json.dumps({"Provider": uri.partition("://")[0], "Params": {"fromEnv": "true"}})
+
+
+def in_pod(pod: Path, uri: str) -> Path:
+    """The launcher's copy of an artifact in a pod."""
+    scheme, _, path = uri.partition("://")
+    return pod / ("gcs" if scheme == "gs" else scheme) / path
+
+
+def without_empty(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message in JSON as Protocol Buffers write it: without fields that hold nothing."""
+    return {field: value for field, value in message.items() if value}

@@ -1,1 +1,0 @@
-"""The hybrid CNN+LSTM models in Keras 3; no TFX here."""

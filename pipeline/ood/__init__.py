@@ -1,1 +1,0 @@
-"""Whether an image is one that the model was made for; plain NumPy."""

@@ -1,1 +1,0 @@
-"""What `knet predict` does with the answers of a served model."""

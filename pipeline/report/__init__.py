@@ -1,1 +1,0 @@
-"""The run report: one page, made from what a run left in its folder."""

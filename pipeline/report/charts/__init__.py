@@ -1,1 +1,0 @@
-"""Small charts as SVG, which take their colours from the page."""

@@ -1,0 +1,148 @@
+"""What a person sees of a run: one line a node, while the libraries' chatter goes to a log file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from knet.base.errors import UserError
+from knet.base.progress import PROGRESS
+
+_COLOURS = {"waiting": "dim", "running": "yellow", "done": "green", "cached": "cyan", "failed": "bold red"}
+
+
+@contextmanager
+def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
+    """A console for our own lines; all else that is written to standard output or error goes to a file.
+
+    File descriptors are redirected, since much of TensorFlow's and gRPC's output is not Python's. With
+    `verbose` nothing is redirected.
+    """
+    if verbose:
+        yield _console(sys.stdout, live=False)  # a live table would be torn by the chatter
+        return
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.touch()
+    except OSError as error:
+        raise UserError(f"cannot write {log_file}: {error.strerror}; choose another output folder") from None
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log_file.open("ab") as log, os.fdopen(os.dup(1), "w", encoding="utf-8") as own:
+        try:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            yield _console(own, live=own.isatty())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, descriptor in enumerate(saved, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+def _console(file: TextIO, *, live: bool) -> Console:
+    # Where nobody's terminal sets a width, the table of candidates needs this much.
+    width = None if file.isatty() else 160
+    return Console(file=file, width=width, markup=False, force_terminal=live)
+
+
+@dataclass
+class _Row:
+    state: str = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    text: str = ""
+
+
+class NodeDisplay(logging.Handler):
+    """A live table of nodes on a terminal; elsewhere a line as each node ends.
+
+    It is a handler of the progress logger too: what a node says stands in its row.
+
+    Example:
+        with NodeDisplay(console, ["Transform", "Trainer"]) as display:
+            display.started("Transform")
+            display.ended("Transform", "done")
+    """
+
+    def __init__(self, console: Console, nodes: Sequence[str]) -> None:
+        super().__init__(logging.DEBUG if console.is_terminal else logging.INFO)
+        self._console = console
+        self._rows = {node: _Row() for node in nodes}
+        self._running: str | None = None
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            # Else what Python code prints would be shown here, and not go to the log file.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> NodeDisplay:
+        logger = logging.getLogger(PROGRESS)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+        logger.addHandler(self)
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger(PROGRESS).removeHandler(self)
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def started(self, node: str) -> None:
+        """A node begins."""
+        self._running = node
+        self._rows[node] = _Row(state="running", started=time.monotonic())
+
+    def ended(self, node: str, state: str) -> float:
+        """A node ended `done`, `cached` or `failed`; returns its seconds."""
+        row = self._rows[node]
+        row.state, row.seconds, row.text = state, time.monotonic() - row.started, ""
+        self._running = None
+        if not self._console.is_terminal:
+            self._console.print(f"{node:<22} {state:<7} {row.seconds:7.1f} s", highlight=False)
+        return row.seconds
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows what the running node says."""
+        text = record.getMessage()
+        if self._running is not None:
+            self._rows[self._running].text = text
+        if not self._console.is_terminal:
+            self._console.print(f"{self._running or ''}: {text}", highlight=False, markup=False)
+
+    def _table(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 1))
+        for node, row in self._rows.items():
+            seconds = time.monotonic() - row.started if row.state == "running" else row.seconds
+            clock = "" if row.state == "waiting" else f"{seconds:.1f} s"
+            table.add_row(node, Text(row.state, _COLOURS[row.state]), clock, Text(row.text))
+        return table
+
+
+def user_message(error: Exception) -> str | None:
+    """The text of the UserError that an error is; Beam's workers hand theirs on as text only."""
+    if isinstance(error, UserError):
+        return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
+    match = re.search(
+        rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|$)", str(error), re.M
+    )
+    return match and match[1]

@@ -1,1 +1,0 @@
-"""The graph on Kubeflow Pipelines: compiled, run in containers, and tried out without a cluster."""

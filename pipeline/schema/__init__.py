@@ -1,1 +1,0 @@
-"""Changes to a schema, proposed from data."""

@@ -1,1 +1,0 @@
-"""Files that outlive a run, in a folder or in an object store."""

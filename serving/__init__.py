@@ -1,1 +1,0 @@
-"""Asking a served model over gRPC, and a development server to serve one."""

@@ -1,0 +1,51 @@
+"""Records as TensorFlow writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knet.base.errors import UserError
+from knet.base.tfrecord import read_tf_records, tf_record
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("records") / "records"
+
+
+@given(records=st.lists(st.binary(max_size=300), max_size=4))
+def test_the_file_is_the_very_one_that_tensorflow_writes(records: list[bytes], file: Path) -> None:
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record)
+    assert b"".join(map(tf_record, records)) == file.read_bytes()
+
+
+@given(records=st.lists(st.binary(max_size=300), max_size=4))
+def test_records_are_those_that_were_written(records: list[bytes], file: Path) -> None:
+    file.write_bytes(b"".join(map(tf_record, records)))
+    assert list(read_tf_records(file)) == records
+
+
+@given(data=st.data(), record=st.binary(max_size=100))
+def test_a_changed_byte_is_an_error_that_names_the_file(
+    data: st.DataObject, record: bytes, file: Path
+) -> None:
+    content = bytearray(tf_record(record))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"{file} is damaged"):
+        list(read_tf_records(file))
+
+
+@given(data=st.data(), record=st.binary(max_size=100))
+def test_a_cut_file_is_an_error(data: st.DataObject, record: bytes, file: Path) -> None:
+    content = tf_record(record)
+    file.write_bytes(content[: data.draw(st.integers(1, len(content) - 1))])
+    with pytest.raises(UserError, match="is damaged"):
+        list(read_tf_records(file))

@@ -1,0 +1,216 @@
+"""Many files to a CSV file, stopped and begun again."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pandas as pd
+import pytest
+from fake_model_server import FakeModelServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knet.base.errors import UserError
+from knet.client import Client, FailedPrediction, FilePrediction, Prediction, predict_to_csv
+from knet.client.files import COLUMNS, PredictionsCsv, file_name
+
+texts = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=9)
+scores = st.floats(0, 1, width=32)
+predictions = st.builds(
+    Prediction,
+    label=texts,
+    score=scores,
+    probabilities=st.dictionaries(texts, scores, max_size=2),
+    model_version=st.integers(0, 2**60),
+    in_distribution=st.booleans(),
+    reasons=st.sampled_from([(), ("blurred",), ("little tissue", "unlike the training images")]),
+    distance=st.floats(0, 1e6),
+    threshold=st.none() | scores,
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Twenty images, in a folder of their own."""
+    (tmp_path / "images").mkdir()
+    written = [tmp_path / "images" / f"{number:02}.png" for number in range(20)]
+    for number, file in enumerate(written):
+        file.write_bytes(f"{number / 20}".encode())
+    return written
+
+
+def run(fake: FakeModelServer, files: list[Path], table: Path, **settings: Any) -> list[FilePrediction]:
+    with Client(fake.address, retries=0, **settings) as client:
+        return predict_to_csv(client, files, table)
+
+
+def image_rows(table: Path) -> list[str]:
+    with table.open(newline="", encoding="utf-8") as lines:
+        return [row["image"] for row in csv.DictReader(lines, strict=True)]
+
+
+@given(
+    said=predictions | st.builds(FailedPrediction, texts.map(lambda text: " ".join(f"why {text}".split())))
+)
+def test_an_answer_survives_as_a_row(said: Prediction | FailedPrediction) -> None:
+    answer = FilePrediction("a, b.png", "0f", said)
+    assert FilePrediction.from_row(answer.as_row()) == answer
+    assert tuple(answer.as_row()) == COLUMNS
+
+
+def test_a_row_a_file(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    files = [*files[:2], tmp_path / "gone.png", files[2]]
+    files[1].write_bytes(b"bad")
+    answers = run(fake, files, tmp_path / "out" / "table.csv")
+    frame = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert frame["image"].tolist() == [str(file) for file in files] == [one.image for one in answers]
+    assert frame["score"].tolist()[0] == 0 and frame["score"].isna().tolist() == [False, True, True, False]
+    assert frame["error"][1].endswith("It said: must be PNG or JPEG")
+    assert frame["error"][2] == "No such file or directory; give a PNG or JPEG file"
+    assert frame["in_distribution"].tolist()[::3] == [False, True]
+    assert frame["sha256"].isna().tolist() == [False, False, True, False]
+
+
+def test_only_new_changed_and_unreadable_files_are_asked_about_again(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    files[3].write_bytes(b"bad")
+    files[4].unlink()
+    first = run(fake, files[:10], table)
+    fake.requests.clear()
+    os.utime(files[0])  # looks newer, and holds the same
+    assert run(fake, files[:10], table) == first
+    assert fake.asked == []
+    files[1].write_bytes(b"0.99")
+    files[4].write_bytes(b"0.98")
+    second = run(fake, files[:12], table)
+    assert sorted(fake.asked) == sorted([b"0.99", b"0.98", *(file.read_bytes() for file in files[10:12])])
+    assert [one.answer.score for one in second if isinstance(one.answer, Prediction)] == pytest.approx(
+        [0, 0.99, 0.1, 0.98, *(number / 20 for number in range(5, 12))]
+    )
+    assert isinstance(second[3].answer, FailedPrediction)
+    assert sorted(image_rows(table)) == [str(file) for file in files[:12]]  # each once
+
+
+def test_rows_of_other_files_stay(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    run(fake, files[:2], tmp_path / "table.csv")
+    run(fake, files[2:4], tmp_path / "table.csv")
+    assert image_rows(tmp_path / "table.csv") == [str(file) for file in files[:4]]
+
+
+def test_a_server_that_goes_away_leaves_what_it_said(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+
+    def go_away(answer: FilePrediction, left: int) -> None:
+        if left == 15:
+            fake.failures = [(grpc.StatusCode.UNAVAILABLE, "gone")] * 99
+
+    with (
+        Client(fake.address, retries=0, batch=1, concurrency=1) as client,
+        pytest.raises(UserError, match="no model server answers"),
+    ):
+        predict_to_csv(client, files, table, on_answer=go_away)
+    assert image_rows(table) == [str(file) for file in files[:5]]
+    fake.failures, before = [], len(fake.asked)
+    run(fake, files, table)
+    assert len(fake.asked) - before == 15
+    assert image_rows(table) == [str(file) for file in files]
+
+
+def test_wherever_a_kill_cuts_it_whole_rows_count(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path
+) -> None:
+    table, cut = tmp_path / "table.csv", tmp_path / "cut.csv"
+    awkward = tmp_path / 'naïve, "ä".png'
+    awkward.write_bytes(b"0.5")
+    run(fake, [files[0], awkward], table)
+    whole = table.read_bytes()
+    rows = whole.split(b"\n")
+    for length in range(len(whole) + 1):
+        cut.write_bytes(whole[:length])
+        kept = PredictionsCsv(cut)
+        complete = whole[:length].count(b"\n")
+        assert len(kept.answers) == max(0, complete - 1)
+        kept.keep(kept.answers)
+        assert cut.read_bytes() == b"\n".join(rows[: max(1, complete)]) + b"\n"
+
+
+def test_a_killed_run_goes_on(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    code = (
+        "import sys; from pathlib import Path; from knet.client import Client, predict_to_csv\n"
+        "with Client(sys.argv[1], batch=1, concurrency=2) as client:\n"
+        "    predict_to_csv(client, [Path(name) for name in sys.argv[3:]], Path(sys.argv[2]))"
+    )
+    fake.seconds = 0.05
+    process = subprocess.Popen([sys.executable, "-c", code, fake.address, str(table), *map(str, files)])
+    deadline = time.monotonic() + 30
+    while not table.exists() or table.read_bytes().count(b"\n") < 6:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {Path(name).read_bytes() for name in image_rows(table)}
+    assert 5 <= len(done) < 20
+    time.sleep(0.2)  # until the server has let go of what the killed one asked
+    fake.seconds = 0
+    fake.requests.clear()
+    run(fake, files, table)
+    assert not done & set(fake.asked)
+    assert len(fake.asked) == 20 - len(done)
+    assert sorted(image_rows(table)) == [str(file) for file in files]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "notes", "image,sha256\n"])
+def test_another_file_is_left_alone(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(UserError, match=r"table\.csv holds something else than predictions"):
+        run(fake, files, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text() == content
+    assert fake.requests == []
+
+
+def test_a_damaged_row_is_named(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    run(fake, files[:3], table)
+    lines = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join([*lines[:2], "x,y\n", *lines[2:]]), encoding="utf-8")
+    with pytest.raises(UserError, match=r"table\.csv, line 3: no row of predictions"):
+        run(fake, files, table)
+
+
+def test_a_table_that_cannot_be_written(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"table\.csv: .*; give a file that can be written"):
+        run(fake, files, tmp_path / "file" / "table.csv")
+
+
+def test_a_link_is_followed(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv")
+    run(fake, files[:1], tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink() and image_rows(tmp_path / "table.csv") == [str(files[0])]
+
+
+def test_names_that_no_line_can_show_are_escaped(fake: FakeModelServer, tmp_path: Path) -> None:
+    files = [tmp_path / "two\nlines.png", tmp_path / os.fsdecode(b"\xff.png")]
+    for file in files:
+        file.write_bytes(b"0.5")
+    run(fake, files, tmp_path / "table.csv")
+    before = len(fake.asked)
+    answers = run(fake, files, tmp_path / "table.csv")
+    assert [Path(one.image).name for one in answers] == [r"two\nlines.png", r"\udcff.png"]
+    assert [file_name(file) for file in files] == [one.image for one in answers]
+    assert len(fake.asked) == before

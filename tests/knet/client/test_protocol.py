@@ -1,0 +1,98 @@
+"""The course of a batch, without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knet.client import images as reading
+from knet.client import protocol as module
+from knet.client.images import FailedPrediction, read_image
+from knet.client.protocol import Batch, batches, bisect_requests
+
+
+class Refused(grpc.RpcError):
+    """As gRPC raises it."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INVALID_ARGUMENT
+
+    def details(self) -> str:
+        return "must be PNG or JPEG"
+
+
+def ask(batch: Batch) -> tuple[list[str | FailedPrediction], int]:
+    """The answers of a server that refuses whatever holds an image `bad`, and how often it was asked."""
+    steps = bisect_requests(batch, read=lambda images: [image.decode() for image in images], target="here:1")
+    images, asked = next(steps), 0
+    try:
+        while True:
+            asked += bool(images)
+            images = steps.send(Refused() if b"bad" in images else images or None)
+    except StopIteration as done:
+        return done.value, asked
+
+
+BATCH_IMAGES = st.sampled_from([b"1", b"2", b"3", b"bad", FailedPrediction("unreadable")])
+
+
+@given(batch=st.lists(BATCH_IMAGES, max_size=20))
+def test_every_image_has_the_answer_that_is_its_own(batch: Batch) -> None:
+    answers, asked = ask(batch)
+    refusal = FailedPrediction(
+        "here:1 refused the image: send PNG or JPEG files. It said: must be PNG or JPEG"
+    )
+    own = {b"bad": refusal}
+    assert answers == [
+        own.get(image, image.decode()) if isinstance(image, bytes) else image for image in batch
+    ]
+    sent, bad = sum(isinstance(image, bytes) for image in batch), batch.count(b"bad")
+    assert asked <= (1 + 2 * bad * math.ceil(math.log2(sent)) if sent else 0)
+
+
+@given(sizes=st.lists(st.integers(0, 12), max_size=30), count=st.integers(1, 5))
+def test_every_image_is_in_one_request_in_order(sizes: list[int], count: int) -> None:
+    images = [b"x" * size for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BYTES", 10)
+        divided = list(batches(images, count=count))
+    assert [image for batch in divided for image in batch] == [read_image(image) for image in images]
+    for batch in divided:
+        weight = sum(len(image) for image in batch if isinstance(image, bytes))
+        assert 1 <= len(batch) <= count
+        assert weight <= 10 or len(batch) == 1 or sum(isinstance(image, bytes) for image in batch) == 1
+
+
+def test_images_are_read_when_they_are_needed() -> None:
+    read = []
+
+    def images() -> Iterator[bytes]:
+        for number in range(10):
+            read.append(number)
+            yield b"x"
+
+    next(batches(images(), count=2))
+    assert read == [0, 1, 2]
+
+
+def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGEST", 3)
+    (tmp_path / "void.png").touch()
+    (tmp_path / "large.png").write_bytes(b"1234")
+    reasons = {
+        tmp_path: "Is a directory; give a PNG or JPEG file",
+        tmp_path / "none.png": "No such file or directory; give a PNG or JPEG file",
+        tmp_path / "void.png": "is empty; give a PNG or JPEG file",
+        tmp_path / "large.png": "has 4 bytes; give a file of at most 3",
+        7: "a int is not an array; give a path, the bytes of a file or uint8 [rows, columns, 3]",
+        FailedPrediction("known before"): "known before",
+    }
+    assert {image: read_image(image) for image in reasons} == {
+        image: FailedPrediction(reason) for image, reason in reasons.items()
+    }

@@ -1,0 +1,372 @@
+"""The catalog against the list of all 7,909 files of BreaKHis, and against data laid out otherwise."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knet.base.errors import UserError
+from knet.data.catalog import Catalog, open_source, read_catalog
+from knet.data.download import official_names
+from knet.data.folders import Folder
+from knet.data.source import ImageFile
+
+BENIGN = "SOB_B_A-14-22549AB-40-001.png"
+MALIGNANT = "SOB_M_DC-14-2523-400-012.png"
+SLIDE_FOLDER = "histology_slides/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB"
+BREAST = "BreaKHis_v1/histology_slides/breast/"
+
+
+@pytest.fixture(scope="module")
+def manifest(shared_data: Path) -> dict[str, dict[str, str]]:
+    """The rows of the list of all files, by path below `breast`."""
+    with (shared_data / "breakhis_manifest" / "breakhis_v1_files.csv").open(encoding="utf-8") as file:
+        return {row["path"].removeprefix(BREAST): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole data set as empty files: the catalog opens none."""
+    folder = tmp_path_factory.mktemp("full")
+    for name in official_names():
+        path = folder / BREAST / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def full(full_folder: Path) -> Catalog:
+    return read_catalog(full_folder, keep_duplicate_slides=True)
+
+
+@pytest.fixture(scope="module")
+def without_duplicates(full_folder: Path) -> Catalog:
+    return read_catalog(full_folder)
+
+
+def test_every_image_is_read_as_the_manifest_has_it(
+    full: Catalog, manifest: dict[str, dict[str, str]]
+) -> None:
+    expected = {
+        ImageFile(
+            path=path,
+            label=row["label"],
+            patient=row["accession"],
+            columns=(
+                ("slide", row["slide_id"]),
+                ("subtype", row["subtype"]),
+                ("magnification", row["magnification"]),
+                ("year", row["slide_id"][:2]),
+                ("sequence", row["filename"][-7:-4]),
+            ),
+        )
+        for path, row in manifest.items()
+    }
+    assert set(full.images) == expected
+    assert len(full.images) == 7909
+
+
+def test_images_are_sorted_by_path(full: Catalog) -> None:
+    paths = [image.path for image in full.images]
+    assert paths == sorted(paths)
+
+
+def of_image(image: ImageFile, name: str) -> str:
+    return image.label if name == "label" else image.column(name)
+
+
+@pytest.mark.parametrize(
+    ("of", "counts"),
+    [
+        ("label", {"benign": 2480, "malignant": 5429}),
+        ("magnification", {"40X": 1995, "100X": 2081, "200X": 2013, "400X": 1820}),
+        (
+            "subtype",
+            {
+                "adenosis": 444,
+                "fibroadenoma": 1014,
+                "phyllodes_tumor": 453,
+                "tubular_adenoma": 569,
+                "ductal_carcinoma": 3451,
+                "lobular_carcinoma": 626,
+                "mucinous_carcinoma": 792,
+                "papillary_carcinoma": 560,
+            },
+        ),
+    ],
+)
+def test_counts_are_those_of_the_data_set(full: Catalog, of: str, counts: dict[str, int]) -> None:
+    assert Counter(of_image(image, of) for image in full.images) == counts
+
+
+def test_benign_and_malignant_at_each_magnification(full: Catalog) -> None:
+    benign = Counter(image.column("magnification") for image in full.images if image.label == "benign")
+    assert benign == {"40X": 625, "100X": 644, "200X": 623, "400X": 588}
+
+
+def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
+    patients = {image.label: set[str]() for image in full.images}
+    for image in full.images:
+        patients[image.label].add(image.patient)
+    assert {label: len(of) for label, of in patients.items()} == {"benign": 16, "malignant": 54}
+    assert len({image.column("slide") for image in full.images}) == 81
+
+
+def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplicates: Catalog) -> None:
+    assert len(without_duplicates.images) == 7786
+    assert {(image.column("slide"), image.column("subtype")) for image in without_duplicates.left_out} == {
+        ("14-13412", "lobular_carcinoma")
+    }
+    assert len(without_duplicates.left_out) == 123
+
+
+def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) -> None:
+    kept = [
+        image.column("subtype") for image in without_duplicates.images if image.column("slide") == "14-13412"
+    ]
+    assert kept == ["ductal_carcinoma"] * 123
+
+
+def test_both_copies_of_the_slide_filed_twice_are_kept_on_demand(full: Catalog) -> None:
+    assert full.left_out == ()
+    subtypes = Counter(
+        image.column("subtype") for image in full.images if image.column("slide") == "14-13412"
+    )
+    assert subtypes == {"ductal_carcinoma": 123, "lobular_carcinoma": 123}
+
+
+@pytest.mark.parametrize(
+    "named", ["..", ".", "histology_slides", "histology_slides/breast"], ids=lambda named: f"[{named}]"
+)
+def test_any_folder_from_the_parent_down_to_breast_may_be_named(
+    breakhis: Callable[..., Path], named: str
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    catalog = read_catalog(root / named)
+    assert catalog.location == root / "histology_slides" / "breast"
+    assert [Path(image.path).name for image in catalog.images] == [BENIGN, MALIGNANT]
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["Thumbs.db", "desktop.ini", ".DS_Store", f"._{BENIGN}", ".cache/image.png"],
+)
+def test_what_file_managers_leave_behind_is_passed_over(breakhis: Callable[..., Path], left: str) -> None:
+    root = breakhis(BENIGN)
+    path = root / SLIDE_FOLDER / left
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"thumbnails")
+    assert len(read_catalog(root).images) == 1
+
+
+def test_other_files_beside_the_classes_are_passed_over_and_listed(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / "histology_slides" / "breast" / "README.txt").touch()
+    catalog = read_catalog(root)
+    assert (len(catalog.images), catalog.quarantined, catalog.passed_over) == (1, (), ("README.txt",))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"no such data folder or archive: {tmp_path}/none"):
+        read_catalog(tmp_path / "none")
+
+
+def test_a_file_that_is_neither_archive_nor_manifest_is_named(tmp_path: Path) -> None:
+    (tmp_path / "BreaKHis_v1.rar").touch()
+    with pytest.raises(UserError, match=r"BreaKHis_v1\.rar: expected a folder, a \.zip, .* or a \.csv"):
+        read_catalog(tmp_path / "BreaKHis_v1.rar")
+
+
+def test_a_folder_laid_out_otherwise_is_named_with_the_expected_layout(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{tmp_path} is not BreaKHis: expected BreaKHis_v1/"):
+        read_catalog(tmp_path)
+
+
+def test_a_class_folder_alone_is_not_a_data_folder(breakhis: Callable[..., Path]) -> None:
+    folder = breakhis(BENIGN) / "histology_slides" / "breast" / "benign"
+    with pytest.raises(UserError, match=f"{folder} is not BreaKHis"):
+        read_catalog(folder)
+
+
+def test_folders_without_files_are_not_breakhis(tmp_path: Path) -> None:
+    (tmp_path / "benign" / "SOB").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{tmp_path} is not BreaKHis"):
+        read_catalog(tmp_path)
+
+
+def test_folders_without_images_are_named_with_the_grammar(tmp_path: Path) -> None:
+    (tmp_path / "benign" / "SOB").mkdir(parents=True)
+    (tmp_path / "benign" / "SOB" / "README.txt").touch()
+    with pytest.raises(UserError, match=rf"no images found in {tmp_path}: .*SOB_<B\|M>"):
+        read_catalog(tmp_path)
+
+
+def test_folders_with_other_images_alone_are_named_with_some_of_these(tmp_path: Path) -> None:
+    (tmp_path / "benign").mkdir()
+    (tmp_path / "benign" / "scan.png").touch()
+    with pytest.raises(UserError, match=r"(?s)no images found .*benign/scan\.png: the name is outside the"):
+        read_catalog(tmp_path)
+
+
+def test_a_misnamed_file_is_quarantined_with_the_reason(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / SLIDE_FOLDER / "notes.txt").touch()
+    (file,) = read_catalog(root).quarantined
+    assert file.path == "benign/SOB/adenosis/SOB_B_A_14-22549AB/notes.txt"
+    assert file.reason.startswith("the name is outside the grammar SOB_<B|M>")
+
+
+def test_a_misplaced_image_is_quarantined_with_its_place(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / SLIDE_FOLDER / "100X").mkdir()
+    (root / SLIDE_FOLDER / "100X" / BENIGN).touch()
+    (file,) = read_catalog(root).quarantined
+    assert file.reason.startswith("by its name it belongs in benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/")
+
+
+def test_an_image_beside_the_classes_is_quarantined(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / "histology_slides" / "breast" / "scan.PNG").touch()
+    (file,) = read_catalog(root).quarantined
+    assert (file.path, file.reason) == ("scan.PNG", "outside the folders benign and malignant")
+
+
+def test_a_name_that_no_terminal_prints_is_escaped(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / SLIDE_FOLDER / "a\x1b[31m.png").touch()
+    (root / SLIDE_FOLDER / os.fsdecode(b"b\xff.png")).touch()
+    paths = [file.path.rpartition("/")[2] for file in read_catalog(root).quarantined]
+    assert paths == ["a\\x1b[31m.png", "b\\udcff.png"]
+
+
+def packed(root: Path, archive: Path, *, below: str) -> Path:
+    """A folder's files in an archive, each name with `below` before it."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as written:
+            for path in files:
+                written.write(path, below + path.relative_to(root).as_posix())
+    else:
+        with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
+            for path in files:
+                tar.add(path, below + path.relative_to(root).as_posix())
+    return archive
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz"])
+@pytest.mark.parametrize("below", ["", "breast/", "BreaKHis_v1/BreaKHis_v1/histology_slides/breast/", "./x/"])
+def test_an_archive_is_listed_as_its_folder_is(
+    breakhis: Callable[..., Path], tmp_path: Path, name: str, below: str
+) -> None:
+    breast = breakhis(BENIGN, MALIGNANT) / "histology_slides" / "breast"
+    (breast / "benign" / "scan.png").touch()
+    archive = packed(breast, tmp_path / name, below=below)
+    listed, expected = read_catalog(archive), read_catalog(breast)
+    assert (listed.images, listed.quarantined) == (expected.images, expected.quarantined)
+    assert listed.location == archive
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz", "folder"])
+def test_what_lies_beside_the_data_is_told_too(
+    breakhis: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    root = breakhis(BENIGN)
+    (root / "README.txt").touch()
+    (root / "scan.png").touch()
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "x.png").touch()
+    given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
+    catalog = read_catalog(given)
+    assert catalog.passed_over == ("/BreaKHis_v1/README.txt",)
+    assert [file.path for file in catalog.quarantined] == ["/BreaKHis_v1/scan.png"]
+    assert catalog.location == given
+
+
+@pytest.mark.parametrize("name", ["data.zip", "folder"])
+def test_two_copies_are_refused(breakhis: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    root = breakhis(BENIGN)
+    shutil.copytree(root, root / "copy")
+    given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
+    with pytest.raises(UserError, match="holds BreaKHis more than once, in BreaKHis_v1/copy/"):
+        read_catalog(given)
+
+
+def test_an_empty_folder_of_a_class_does_not_hide_the_data(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN)
+    (root / "benign").mkdir()
+    assert len(read_catalog(root).images) == 1
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("photos/cat.png", b"")
+    with pytest.raises(UserError, match=r"data\.zip is not BreaKHis: expected BreaKHis_v1/"):
+        read_catalog(tmp_path / "data.zip")
+
+
+def test_other_classes_than_those_of_breakhis_are_refused(breakhis: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"data\.classes are a and b, but the classes of BreaKHis are"):
+        read_catalog(breakhis(BENIGN), classes=("a", "b"))
+
+
+def test_a_root_without_a_manifest_is_refused(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.root is for a manifest, but .*BreaKHis_v1 is none"):
+        read_catalog(breakhis(BENIGN), root=tmp_path)
+
+
+def test_a_manifest_is_a_catalog_of_its_own_folder(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "manifest.csv").write_text("path,label,group,stain\na.png,benign,1,HE\n", encoding="utf-8")
+    catalog = read_catalog(tmp_path / "manifest.csv")
+    assert catalog.images == (ImageFile("a.png", "benign", "1", (("stain", "HE"),)),)
+    assert (catalog.location, catalog.columns) == (tmp_path / "manifest.csv", ("stain",))
+
+
+def test_a_manifest_may_name_members_of_an_archive(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("x/a.png", picture())
+    (tmp_path / "manifest.csv").write_text("path,label,group\nx/a.png,benign,1\n", encoding="utf-8")
+    catalog = read_catalog(tmp_path / "manifest.csv", root=tmp_path / "images.zip")
+    assert catalog.images == (ImageFile("x/a.png", "benign", "1"),)
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_not_skipped(
+    breakhis: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, scan = breakhis(BENIGN, MALIGNANT), os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("40X"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match="cannot read the folder .*40X: Permission denied"):
+        read_catalog(root)
+
+
+def test_a_folder_is_a_source_under_its_real_name(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data", target_is_directory=True)
+    assert open_source(tmp_path / "link") == Folder(tmp_path / "data")
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"no such data folder or archive: {tmp_path}/none.zip"):
+        open_source(tmp_path / "none.zip")
+
+
+def test_a_file_of_another_kind_is_named_with_what_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "data.rar").touch()
+    with pytest.raises(UserError, match=r"data\.rar: expected a folder, a \.zip, \.tar, \.tar\.gz or \.tgz"):
+        open_source(tmp_path / "data.rar")

@@ -1,0 +1,172 @@
+"""The fingerprint changes with the data alone, and files that are as before are not read again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from knet.data import fingerprint as module
+from knet.data.catalog import read_catalog
+from knet.data.fingerprint import fingerprint
+
+BENIGN = "SOB_B_A-14-22549AB-40-001.png"
+MALIGNANT = "SOB_M_DC-14-2523-400-012.png"
+Fingerprint = Callable[[Path], str]
+
+
+@pytest.fixture
+def of(tmp_path: Path) -> Fingerprint:
+    return lambda location: fingerprint(read_catalog(location), cache=tmp_path / "out" / "cache.json")
+
+
+def place(root: Path, name: str) -> Path:
+    (path,) = root.rglob(name)
+    return path
+
+
+def age(root: Path, *, seconds: int) -> None:
+    """Makes all files of a folder that many seconds older."""
+    for path in root.rglob("*"):
+        changed = path.stat().st_mtime - seconds
+        os.utime(path, (changed, changed))
+
+
+def test_it_is_the_same_every_time_however_the_folder_is_named(
+    breakhis: Callable[..., Path], of: Fingerprint
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    assert len(of(root)) == 64
+    assert of(root) == of(root) == of(root.parent)
+
+
+def test_of_what_lies_beside_the_data_only_images_count(
+    breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes]
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    alone = of(root)
+    (root / "README.txt").write_text("1", encoding="utf-8")
+    assert of(root) == alone
+    (root / "scan.png").write_bytes(picture())
+    with_image = of(root)
+    (root / "scan.png").write_bytes(picture(colour=(0, 0, 1)))
+    assert len({alone, with_image, of(root)}) == 3
+
+
+def test_it_is_the_same_in_another_place(
+    breakhis: Callable[..., Path], of: Fingerprint, tmp_path: Path
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    shutil.copytree(root, tmp_path / "copy")
+    assert of(tmp_path / "copy") == of(root)
+
+
+def test_it_changes_with_a_content(
+    breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes]
+) -> None:
+    before = of(breakhis(BENIGN, MALIGNANT))
+    assert of(breakhis(BENIGN, content=picture(colour=(0, 0, 1)))) != before
+
+
+def test_it_changes_with_a_name(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    before = of(root)
+    place(root, BENIGN).rename(place(root, BENIGN).with_name("SOB_B_A-14-22549AB-40-002.png"))
+    assert of(root) != before
+
+
+def test_it_changes_with_a_removal_and_with_a_stray_file(
+    breakhis: Callable[..., Path], of: Fingerprint
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    both = of(root)
+    (place(root, BENIGN).with_name("stray.txt")).touch()
+    stray = of(root)
+    place(root, BENIGN).unlink()
+    assert len({both, stray, of(root)}) == 3
+
+
+def test_it_does_not_change_with_a_time(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+    root = breakhis(BENIGN)
+    before = of(root)
+    age(root, seconds=1000)
+    assert of(root) == before
+
+
+def test_an_archive_has_one_that_changes_with_its_content(tmp_path: Path, of: Fingerprint) -> None:
+    archive = tmp_path / "data.zip"
+    found = set()
+    for content in ("1", "2"):
+        with zipfile.ZipFile(archive, "w") as written:
+            written.writestr(f"benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/{BENIGN}", content)
+        found.add(of(archive))
+    assert len(found) == 2
+
+
+def test_a_manifest_has_one_that_changes_with_a_label(tmp_path: Path, of: Fingerprint) -> None:
+    (tmp_path / "a.png").touch()
+    found = set()
+    for label in ("benign", "malignant"):
+        (tmp_path / "m.csv").write_text(f"path,label,group\na.png,{label},1\n", encoding="utf-8")
+        found.add(of(tmp_path / "m.csv"))
+    assert len(found) == 2
+
+
+def test_settled_files_are_read_once(
+    breakhis: Callable[..., Path], of: Fingerprint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    age(root, seconds=1000)
+    before = of(root)
+    opened: list[str] = []
+    original = Path.open
+
+    def noting(path: Path, *arguments: object, **named: object) -> object:
+        opened.append(path.name)
+        return original(path, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", noting)
+    assert of(root) == before
+    assert not {BENIGN, MALIGNANT} & set(opened)
+    age(place(root, BENIGN).parent, seconds=1000)
+    assert of(root) == before
+    assert BENIGN in opened and MALIGNANT not in opened
+
+
+def test_files_changed_a_moment_ago_are_read_again(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+    path = place(breakhis(BENIGN, MALIGNANT), BENIGN)
+    status = path.stat()
+    before = of(path.parents[5])
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as if both fell into one tick of the clock
+    assert of(path.parents[5]) != before
+
+
+def test_a_cache_that_is_not_whole_is_passed_over(
+    breakhis: Callable[..., Path], of: Fingerprint, tmp_path: Path
+) -> None:
+    root = breakhis(BENIGN)
+    before = of(root)
+    (tmp_path / "out" / "cache.json").write_text('{"a', encoding="utf-8")
+    assert of(root) == before
+
+
+def test_a_file_that_cannot_be_read_has_a_fingerprint_too(
+    breakhis: Callable[..., Path], of: Fingerprint
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    path = place(root, BENIGN)
+    path.unlink()
+    path.symlink_to("nowhere")
+    assert len(of(root)) == 64
+
+
+def test_progress_is_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    told: list[str] = []
+    catalog = read_catalog(breakhis(BENIGN, MALIGNANT))
+    module.fingerprint(catalog, cache=tmp_path / "cache.json", progress=told.append)
+    assert told == ["fingerprint: 0 of 2 files"]

@@ -1,0 +1,323 @@
+"""Which images are good, and the reason why each other is not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from knet.base import schema_names
+from knet.base.errors import UserError
+from knet.data.image_checks import (
+    MAX_BYTES,
+    Quarantined,
+    UnusableError,
+    check_jpeg,
+    check_quarantine_rate,
+    check_size,
+    examine,
+)
+
+Picture = Callable[..., bytes]
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*, width: int = 40, height: int = 40, bits: int = 8, rows: int = 40, extra: bytes = b"") -> bytes:
+    """An RGB PNG whose header says what it is told to."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows * (b"\0" + width % 1000 * bits // 8 * b"\x80\x10\x70")))
+    return SIGNATURE + header + extra + pixels + chunk(b"IEND")
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(700, 460), (700, 456), (224, 224), (32, 32)])
+def test_an_8_bit_rgb_png_of_any_size_is_good_and_kept_as_it_is(picture: Picture, size: Any) -> None:
+    content = picture(size=size, colour=(1, 2, 3))
+    good = examine(content)
+    assert good.encoded == content
+    assert good.pixels.shape == (size[1], size[0], 3) and good.pixels.dtype == np.uint8
+    assert (good.pixels == (1, 2, 3)).all()
+
+
+def test_a_jpeg_is_kept_as_it_is(picture: Picture) -> None:
+    content = picture(kind="JPEG")
+    assert examine(content).encoded == content
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP"])
+def test_what_a_served_model_cannot_decode_becomes_a_png_of_the_same_pixels(kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    good = examine(saved(Image.fromarray(pixels), kind, **options))
+    np.testing.assert_array_equal(good.pixels, pixels)
+    assert good.encoded.startswith(SIGNATURE)
+    np.testing.assert_array_equal(examine(good.encoded).pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("1", "black and white"),
+        ("L", "grey"),
+        ("LA", "grey with alpha"),
+        ("P", "palette"),
+        ("RGBA", "RGB with alpha"),
+        ("I;16", "16-bit grey"),
+    ],
+)
+def test_a_png_of_another_kind_is_named(picture: Picture, mode: str, reason: str) -> None:
+    with pytest.raises(UnusableError, match=f"^not 8-bit RGB but {reason}$"):
+        examine(picture(mode))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_cmyk_image_is_named(picture: Picture, kind: str) -> None:
+    with pytest.raises(UnusableError, match="^not 8-bit RGB but CMYK$"):
+        examine(picture("CMYK", kind))
+
+
+def test_a_grey_jpeg_is_named(picture: Picture) -> None:
+    with pytest.raises(UnusableError, match="^not 8-bit RGB but grey$"):
+        examine(picture("L", "JPEG"))
+
+
+def test_a_16_bit_rgb_png_is_named() -> None:
+    with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
+        examine(png(bits=16))
+
+
+def test_a_16_bit_rgb_tiff_is_named(picture: Picture) -> None:
+    content = picture(kind="TIFF")
+    # The three values of BitsPerSample stand behind the tags.
+    assert content.count(struct.pack("<3H", 8, 8, 8)) == 1
+    with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
+        examine(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
+
+
+def test_a_png_with_a_transparent_colour_is_named() -> None:
+    with pytest.raises(UnusableError, match="^not 8-bit RGB but RGB with alpha$"):
+        examine(png(extra=chunk(b"tRNS", bytes(6))))
+
+
+def test_several_images_in_one_file_are_named(picture: Picture) -> None:
+    pages = [Image.new("RGB", (40, 40), (n, n, n)) for n in range(3)]
+    with pytest.raises(UnusableError, match="^3 images in one file$"):
+        examine(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+
+
+def with_orientation(kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return saved(Image.new("RGB", (40, 32)), kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [2, 6])
+def test_an_image_that_is_to_be_turned_is_named(kind: str, orientation: int) -> None:
+    with pytest.raises(UnusableError, match=f"^EXIF orientation {orientation}, which models do not see"):
+        examine(with_orientation(kind, orientation))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [0, 1])
+def test_an_image_that_is_upright_by_its_exif_is_good(kind: str, orientation: int) -> None:
+    assert examine(with_orientation(kind, orientation)).pixels.shape == (32, 40, 3)
+
+
+def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    whole = png()
+    end = whole.index(chunk(b"IEND"))
+    with pytest.raises(UnusableError, match="^EXIF orientation 3"):
+        examine(whole[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + whole[end:])
+
+
+@pytest.mark.parametrize(("width", "height"), [(31, 500), (500, 31), (1, 1)])
+def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, height: int) -> None:
+    with pytest.raises(UnusableError, match=f"^too small: {width}x{height}, at least 32 pixels a side"):
+        examine(picture(size=(width, height)))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(schema_names.MAX_PIXELS // 1000 + 1, 1000), (100_000, 100_000)]
+)
+def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: int) -> None:
+    with pytest.raises(UnusableError, match="^decompression bomb: "):
+        examine(png(width=width, height=height, rows=0))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "zero bytes"),
+        (b"not an image", "not an image, or damaged in its first bytes"),
+        (SIGNATURE, "not an image, or damaged in its first bytes"),
+        (b"GIF89a" + bytes(100), "not an image, or damaged in its first bytes"),
+        (png(rows=0), "truncated or damaged"),
+        (png()[: -len(chunk(b"IEND"))], "truncated or damaged"),
+        (png() + b"\n", r"truncated or damaged \(there are bytes behind its end\)"),
+    ],
+)
+def test_what_is_no_image_is_named(content: bytes, reason: str) -> None:
+    with pytest.raises(UnusableError, match=f"^{reason}"):
+        examine(content)
+
+
+def test_a_png_cut_off_anywhere_is_unusable(picture: Picture) -> None:
+    whole = picture()
+    for length in range(len(whole)):
+        with pytest.raises(UnusableError):
+            examine(whole[:length])
+
+
+@given(position=st.integers(0), change=st.integers(1, 255))
+def test_a_png_with_any_byte_changed_is_unusable(position: int, change: int, picture: Picture) -> None:
+    content = bytearray(picture(colour=(200, 80, 160)))
+    content[position % len(content)] ^= change
+    with pytest.raises(UnusableError):
+        examine(bytes(content))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_decoded_or_refused_with_a_reason(content: bytes) -> None:
+    for begin in (b"", SIGNATURE, b"\xff\xd8\xff", b"II*\0", b"BM", b"RIFF"):
+        with pytest.raises(UnusableError, match="."):
+            examine(begin + content)
+
+
+def test_all_real_images_are_good(shared_data: Path) -> None:
+    paths = [*(shared_data / "breakhis_real").rglob("*.png"), *(shared_data / "ood").rglob("*.tif")]
+    assert len(paths) == 124
+    sizes = {examine(path.read_bytes()).pixels.shape for path in paths}
+    assert sizes == {(460, 700, 3), (456, 700, 3), (768, 896, 3)}
+
+
+def jpeg(**options: object) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+KINDS = {
+    "baseline": jpeg(),
+    "progressive": jpeg(progressive=True),
+    "restart markers": jpeg(restart_marker_blocks=2),
+    "whole colours": jpeg(subsampling=0, quality=95, comment=b"slide 1"),
+}
+kinds = pytest.mark.parametrize("whole", KINDS.values(), ids=KINDS)
+MARKERS = (0x01, 0xC0, 0xC4, 0xD0, 0xD3, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xFE)
+position = st.integers(0, 10**6)
+# Bytes to put somewhere, and how many to take away there.
+changes = st.tuples(
+    position,
+    st.binary(max_size=3) | st.sampled_from(MARKERS).map(lambda marker: bytes((0xFF, marker))),
+    st.integers(0, 40),
+)
+
+
+@kinds
+@settings(max_examples=300)
+@given(edits=st.lists(changes, min_size=1, max_size=2))
+@example(edits=[(10**6, b"\xff\xe0", 2)])
+def test_what_is_accepted_a_served_model_can_decode(
+    edits: list[tuple[int, bytes, int]], whole: bytes
+) -> None:
+    content = whole
+    for place, put, taken in edits:
+        start = 2 + place % (len(content) - 1)
+        content = content[:start] + put + content[start + taken :]
+    try:
+        accepted = examine(content)
+    except UnusableError:
+        return
+    assert tf.io.decode_image(content, channels=3).shape == accepted.pixels.shape
+
+
+def only_pillow_decodes(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except OSError:
+        return False
+    try:
+        tf.io.decode_jpeg(content)
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
+
+
+def test_a_jpeg_that_only_pillow_decodes_is_unusable() -> None:
+    whole = KINDS["baseline"]
+    begin = whole.index(b"\xff\xda")
+    damaged = [  # a marker amid the pixels
+        whole[:place] + b"\xff\xe0" + whole[place + 2 :] for place in range(begin + 300, len(whole) - 40, 9)
+    ]
+    refused_by_tensorflow = [content for content in damaged if only_pillow_decodes(content)]
+    assert refused_by_tensorflow
+    for content in refused_by_tensorflow:
+        with pytest.raises(
+            UnusableError, match=r"^truncated or damaged \(a served model could not decode it"
+        ):
+            examine(content)
+
+
+@kinds
+def test_a_whole_jpeg_is_accepted_with_whatever_is_behind_its_end(whole: bytes) -> None:
+    check_jpeg(whole)
+    check_jpeg(whole + b"\xff\xd8 another image")
+
+
+@kinds
+def test_a_jpeg_cut_off_anywhere_is_refused(whole: bytes) -> None:
+    for length in range(len(whole)):
+        with pytest.raises(UnusableError):
+            check_jpeg(whole[:length])
+
+
+BAD = [Quarantined(f"{number}.png", "zero bytes") for number in range(5)]
+
+
+@pytest.mark.parametrize("max_share", [0.0, 0.04])
+def test_too_large_a_share_names_the_files_reasons_and_remedy(max_share: float) -> None:
+    with pytest.raises(UserError) as caught:
+        check_quarantine_rate(BAD, images=95, max_share=max_share, where="/data")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "5 of 100 files in /data cannot be used:"
+    assert lines[1:6] == [f"  {number}.png: zero bytes" for number in range(5)]
+    assert lines[6].startswith("the log has all of them; mend or remove them, or allow a larger share than ")
+    assert lines[6].endswith(f"data.max_invalid_fraction={max_share:g}")
+
+
+def test_a_share_as_large_as_allowed_is_allowed() -> None:
+    check_quarantine_rate(BAD, images=95, max_share=0.05, where="/data")
+
+
+def test_no_unusable_file_is_always_allowed() -> None:
+    check_quarantine_rate([], images=0, max_share=0.0, where="/data")
+
+
+def test_a_file_that_is_larger_than_any_image_is_refused() -> None:
+    check_size(MAX_BYTES)
+    with pytest.raises(UnusableError, match="too large: 268435457 bytes, at most 268435456"):
+        check_size(MAX_BYTES + 1)

@@ -1,0 +1,72 @@
+"""One image in two splits is a leak, whatever patients it is filed under."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from knet.base.errors import UserError
+from knet.data.leaks import check_leaks, find_copies
+from knet.data.source import ImageFile
+
+
+def group(*splits: str) -> list[dict[str, str]]:
+    return [{"path": f"{split}.png", "patient": split[0], "split": split} for split in splits]
+
+
+@pytest.mark.parametrize(
+    "duplicates", [[], [group("train")], [group("train", "train"), group("test", "test")]]
+)
+def test_copies_within_a_split_pass(duplicates: list[list[dict[str, str]]]) -> None:
+    check_leaks(duplicates, allowed=False, where="/data")
+
+
+def test_copies_in_several_splits_are_refused_with_their_places() -> None:
+    duplicates = [group("train", "train"), group("train", "test")]
+    with pytest.raises(UserError) as caught:
+        check_leaks(duplicates, allowed=False, where="/data")
+    assert str(caught.value).splitlines() == [
+        "1 images of /data are in several splits, under several patients:",
+        "  train.png (t, train), test.png (t, test)",
+        "leave one copy of each, or put its patients into one; "
+        "data.allow_cross_split_duplicates=true only reports them",
+    ]
+
+
+def test_copies_in_several_splits_pass_where_they_are_allowed() -> None:
+    check_leaks([group("train", "test")], allowed=True, where="/data")
+
+
+def image(path: str, patient: str) -> ImageFile:
+    return ImageFile(path, "benign", patient)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in {"a": b"same", "b": b"same", "c": b"same", "d": b"diff", "e": b"longer"}.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def test_copies_of_several_patients_are_told(folder: Path) -> None:
+    images = [image("a", "1"), image("b", "2"), image("c", "1"), image("d", "3"), image("e", "4")]
+    assert find_copies(folder, images) == ["the same file under several patients: a, b, c"]
+
+
+def test_copies_of_one_patient_are_not(folder: Path) -> None:
+    assert find_copies(folder, [image("a", "1"), image("b", "1"), image("d", "2")]) == []
+
+
+def test_no_more_is_read_than_may_be(folder: Path) -> None:
+    images = [image("a", "1"), image("b", "2")]
+    assert find_copies(folder, images, max_bytes=7) is None
+    assert find_copies(folder, images, max_bytes=8) == ["the same file under several patients: a, b"]
+
+
+def test_files_of_another_size_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert find_copies(folder, [image("a", "1"), image("e", "2")]) == []

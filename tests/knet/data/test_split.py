@@ -1,0 +1,451 @@
+"""The split's promises, on random catalogs and on all of BreaKHis."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.breakhis_example_gen.records import plan_shards
+from knet.base import schema_names
+from knet.base.errors import UserError
+from knet.data.breakhis import parse
+from knet.data.download import official_names
+from knet.data.source import ImageFile
+from knet.data.split import Split, check_frozen_split, make_split, read_split, slice_notes
+
+Images = list[ImageFile]
+
+seeds = st.integers(0, 2**31 - 1)
+ways = st.one_of(
+    st.fixed_dictionaries({"test_share": st.floats(0.01, 0.99), "validation_share": st.floats(0.01, 0.99)}),
+    st.integers(2, 4).flatmap(
+        lambda folds: st.fixed_dictionaries({"folds": st.just(folds), "fold": st.integers(0, folds - 1)})
+    ),
+)
+
+
+def make(images: Images, **settings: Any) -> Split:
+    defaults: dict[str, Any] = {
+        "classes": ("benign", "malignant"),
+        "slices": ("magnification", "subtype"),
+        "seed": 0,
+        "test_share": 0.1,
+        "validation_share": 0.2,
+    }
+    return make_split(images, **(defaults | settings))
+
+
+def images_of_patients(benign: int, malignant: int, *, slides: int = 1) -> Images:
+    return [
+        ImageFile(f"{label}/{year}-{number}{slide}.png", label, f"{year}-{number}", (("slide", slide),))
+        for label, year, patients in (("benign", 13, benign), ("malignant", 14, malignant))
+        for number in range(patients)
+        for slide in "ABC"[:slides]
+    ]
+
+
+@st.composite
+def catalogs(draw: st.DrawFn) -> Images:
+    patients = st.integers(4, 40)
+    images = images_of_patients(draw(patients), draw(patients), slides=3)
+    return [image for image in images if image.column("slide") == "A" or draw(st.booleans())]
+
+
+def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Counter[str]]:
+    """How many patients of each class each split has."""
+    classes = {image.patient: image.label for image in images}
+    return {
+        label: Counter(assignment[patient] for patient, of in classes.items() if of == label)
+        for label in ("benign", "malignant")
+    }
+
+
+@given(catalogs(), ways, seeds)
+def test_no_patient_is_in_two_splits_and_every_split_has_both_classes(
+    images: Images, way: dict[str, Any], seed: int
+) -> None:
+    assignment = make(images, seed=seed, **way).assignment
+    written = {
+        (image.patient, shard.split)
+        for shard in plan_shards(images, assignment, seed=seed)
+        for image in shard.images
+    }
+    assert len(written) == len({image.patient for image in images})
+    for counts in counts_by_class(images, assignment).values():
+        assert counts.keys() == set(schema_names.SPLITS)
+
+
+@given(catalogs(), ways, seeds, st.randoms(use_true_random=False))
+def test_the_order_of_images_does_not_matter(
+    images: Images, way: dict[str, Any], seed: int, shuffler: random.Random
+) -> None:
+    shuffled = list(images)
+    shuffler.shuffle(shuffled)
+    one, other = (make(order, seed=seed, **way) for order in (images, shuffled))
+    assert one == other
+    assert one.sha256 == other.sha256
+
+
+@given(catalogs(), ways, seeds)
+def test_further_images_of_the_same_patients_do_not_matter(
+    images: Images, way: dict[str, Any], seed: int
+) -> None:
+    first = list({image.patient: image for image in images}.values())
+    one, other = (make(of, seed=seed, **way).assignment for of in (images, first))
+    assert one == other
+
+
+@given(catalogs(), ways, seeds, seeds)
+def test_a_frozen_split_is_the_same_under_any_seed(
+    tmp_path_factory: pytest.TempPathFactory, images: Images, way: dict[str, Any], seed: int, other: int
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "frozen"
+    split = make(images, seed=seed, **way)
+    file.write_text(json.dumps(split.frozen()), encoding="utf-8")
+    again = make(images, seed=other, file=str(file))
+    assert again == split
+    assert again.sha256 == split.sha256
+
+
+def test_the_seed_chooses_who_is_where() -> None:
+    splits = [make(images_of_patients(20, 20), seed=seed).assignment for seed in range(3)]
+    assert splits[0] != splits[1] != splits[2] != splits[0]
+
+
+def test_a_split_is_the_same_in_every_version() -> None:
+    """A changed assignment would move test patients into training unseen."""
+    shares = {"test_share": 0.25, "validation_share": 0.25}
+    splits = make(images_of_patients(4, 5), seed=7, **shares).assignment
+    assert sorted(patient for patient, split in splits.items() if split == "test") == ["13-0", "14-4"]
+
+
+def test_how_it_was_made_is_told() -> None:
+    images = images_of_patients(5, 5)
+    assert make(images, seed=4).made == {"by": "shares", "test_share": 0.1, "validation_share": 0.2}
+    assert make(images, folds=5, fold=3).made == {
+        "by": "folds",
+        "folds": 5,
+        "fold": 3,
+        "validation_share": 0.2,
+    }
+    assert make(images, seed=4).seed == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot read .*split: .*No such file or directory.*; name a split file or a fold"),
+        (b"\xff\xfe\x00", "cannot read .*split: "),
+        (b" \n", "split is empty"),
+        (b"{}", "split is not a split file of this version"),
+        (b"a,b\n", "split is neither a split file of ours nor an official fold"),
+    ],
+)
+def test_a_file_of_no_use_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    file = tmp_path / "split"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=problem):
+        make(images_of_patients(5, 5), file=file)
+
+
+_FOLD_LINES = (
+    *(
+        "filename,magnification,number,split",
+        "SOB_B_A-13-0-40-001.png|40|1|train",
+        "\n",
+        "\r",
+        "|",
+        ",",
+        '"',
+        "\0",
+    ),
+    *("SOB_M_DC-14-0-40-001.png,40,1,test", "x" * 140_000, "9" * 5_000, "\u0663", "\ufeff"),
+)
+_JSON_PARTS = (
+    '{"seed": ',
+    '"made": {',
+    "}",
+    "[" * 2_000,
+    "]",
+    ",",
+    "1e999",
+    "NaN",
+    "9" * 5_000,
+    '"\\ud800": ',
+    "\0",
+)
+_keys = st.sampled_from([*Split.model_fields, "sha256", "\ud800"]) | st.text(max_size=4)
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("train"),
+    lambda of: st.lists(of, max_size=3) | st.dictionaries(_keys, of, max_size=3),
+    max_leaves=8,
+)
+_contents = st.one_of(
+    st.binary(),
+    st.lists(st.sampled_from(_FOLD_LINES), max_size=8).map("".join).map(str.encode),
+    st.lists(st.sampled_from(_JSON_PARTS), max_size=8).map("".join).map(lambda text: b"{" + text.encode()),
+    st.dictionaries(_keys, _values).map(json.dumps).map(str.encode),
+)
+
+
+@given(content=_contents)
+def test_whatever_a_file_holds_it_is_used_or_refused_by_name(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any-split"
+    file.write_bytes(content)
+    images = images_of_patients(5, 5)
+    try:
+        split = make(images, file=file)
+    except UserError as error:
+        assert "any-split" in str(error)
+        str(error).encode()  # can be printed
+    else:
+        assert {image.patient for image in images} <= split.assignment.keys()
+
+
+@pytest.fixture(scope="module")
+def manifest(shared_data: Path) -> Path:
+    return shared_data / "breakhis_manifest"
+
+
+@pytest.fixture(scope="module")
+def all_images() -> Images:
+    return [parse(path) for path in sorted(official_names())]
+
+
+@pytest.fixture(scope="module")
+def official(all_images: Images, manifest: Path) -> Split:
+    return make(all_images, file=manifest / "dsfold1_table.csv")
+
+
+def test_the_paper_s_shares_of_all_70_patients(all_images: Images) -> None:
+    assignment = make(all_images).assignment
+    assert len(assignment) == 70
+    assert counts_by_class(all_images, assignment) == {
+        "benign": {"train": 11, "validation": 3, "test": 2},
+        "malignant": {"train": 39, "validation": 10, "test": 5},
+    }
+
+
+@given(seed=seeds, way=ways)
+def test_no_slide_of_breakhis_is_in_two_splits(all_images: Images, seed: int, way: dict[str, Any]) -> None:
+    assignment = make(all_images, seed=seed, **way).assignment
+    pairs = {(image.column("slide"), assignment[image.patient]) for image in all_images}
+    assert len(pairs) == 81
+
+
+def test_adenosis_of_two_patients_is_told(all_images: Images) -> None:
+    for seed in range(5):
+        (note,) = [note for note in make(all_images, seed=seed).notes if note.startswith("subtype adenosis")]
+        assert note.startswith("subtype adenosis: 2 patients, too few for three splits; none in ")
+
+
+def test_five_folds_of_breakhis(all_images: Images) -> None:
+    tests = []
+    for fold in range(5):
+        counts = counts_by_class(all_images, make(all_images, folds=5, fold=fold).assignment)
+        tests.append((counts["benign"]["test"], counts["malignant"]["test"]))
+    assert [sum(test) for test in tests] == [14] * 5
+    assert Counter(benign for benign, _ in tests) == {3: 4, 4: 1}
+
+
+def test_the_official_fold_names_the_eight_patients_that_it_leaks(official: Split) -> None:
+    assert official.notes[0].startswith(
+        "dsfold1_table.csv leaks 8 patients, with images in both train and test: 14-13412, 14-15570, "
+        "14-16184, 14-18842, 14-19979, 14-21998, 14-22549, 14-29960; here all "
+    )
+
+
+def test_what_the_official_fold_tests_is_tested(official: Split, all_images: Images, manifest: Path) -> None:
+    with (manifest / "dsfold1_table.csv").open(encoding="utf-8") as file:
+        tested = {row["filename"] for row in csv.DictReader(file) if row["split"] == "test"}
+    of_image = {image.path.rpartition("/")[2]: official.assignment[image.patient] for image in all_images}
+    assert {of_image[name] for name in tested} == {"test"}
+    assert counts_by_class(all_images, official.assignment) == {
+        "benign": {"train": 6, "validation": 2, "test": 8},
+        "malignant": {"train": 28, "validation": 7, "test": 19},
+    }
+
+
+def test_an_official_fold_can_be_frozen(official: Split, all_images: Images, tmp_path: Path) -> None:
+    (tmp_path / "frozen.json").write_text(json.dumps(official.frozen(), indent=1), encoding="utf-8")
+    assert make(all_images, file=tmp_path / "frozen.json") == official
+
+
+def test_the_second_copy_of_slide_14_13412_is_missed_in_the_fold_but_its_patient_is_for_test(
+    all_images: Images, manifest: Path
+) -> None:
+    images = [
+        image
+        for image in all_images
+        if not image.path.startswith("malignant/SOB/lobular_carcinoma/SOB_M_LC_14-13412")
+    ]
+    split = make(images, file=manifest / "dsfold1_table.csv")
+    assert split.assignment["14-13412"] == "test"
+    assert split.notes[1].startswith(
+        "123 images of dsfold1_table.csv are not in the data, or left out: SOB_M_LC-14-13412-100-001.png"
+    )
+
+
+FILE = Path("split.json")
+SPLIT = Split(
+    seed=3,
+    made={"by": "shares", "test_share": 0.1},
+    assignment={"14-1": "train", "14-2": "test", "14-3": "validation"},
+    notes=("größe 1: 2 patients",),
+)
+
+splits = st.builds(
+    Split,
+    seed=st.integers(0, 2**31 - 1),
+    made=st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False)),
+    assignment=st.dictionaries(st.text(), st.sampled_from(("train", "validation", "test"))),
+    notes=st.lists(st.text()).map(tuple),
+)
+
+
+@given(splits, st.sampled_from((None, 2)), st.booleans())
+def test_what_is_frozen_is_read_back_however_it_is_laid_out(
+    split: Split, indent: int | None, sort_keys: bool
+) -> None:
+    text = json.dumps(split.frozen(), indent=indent, sort_keys=sort_keys)
+    assert read_split(text, FILE) == split
+
+
+def test_the_hash_is_of_canonical_json() -> None:
+    content = (
+        b'{"assignment":{"14-1":"train","14-2":"test","14-3":"validation"},"made":{"by":"shares","test_share":0.1},'
+        b'"notes":["gr\\u00f6\\u00dfe 1: 2 patients"],"seed":3,"version":1}'
+    )
+    assert SPLIT.sha256 == hashlib.sha256(content).hexdigest()
+    other_order = SPLIT.model_copy(
+        update={"assignment": dict(sorted(SPLIT.assignment.items(), reverse=True))}
+    )
+    assert other_order.sha256 == SPLIT.sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"assignment": {**SPLIT.assignment, "14-1": "test"}},
+        {"assignment": {"14-1": "train"}},
+        {"seed": 4},
+        {"made": {}},
+        {"notes": []},
+        {"sha256": "0" * 64},
+    ],
+)
+def test_a_change_by_hand_is_noticed_and_the_remedy_told(change: dict[str, Any]) -> None:
+    with pytest.raises(
+        UserError, match=r"split\.json was changed after it was written: .*; give the file as a"
+    ):
+        read_split(json.dumps({**SPLIT.frozen(), **change}), FILE)
+
+
+def without(field: str) -> str:
+    return json.dumps({name: value for name, value in SPLIT.frozen().items() if name != field})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "Expecting property name"),
+        (without("assignment"), "assignment: Field required"),
+        (json.dumps({**SPLIT.frozen(), "version": 2}), "version: Input should be 1"),
+        (
+            json.dumps({**SPLIT.frozen(), "assignment": {"14-1": "exam"}}),
+            r"assignment\.14-1: Input should be",
+        ),
+        (json.dumps({**SPLIT.frozen(), "more": 1}), "more: Extra inputs are not permitted"),
+        (json.dumps({**SPLIT.frozen(), "\x1b": 1}), r"\\x1b: Extra inputs are not permitted"),
+        ('{"notes": ' + "[" * 100_000, "recursion"),
+        ('{"seed": ' + "1" * 10_000 + "}", "integer string conversion"),
+    ],
+)
+def test_another_content_is_refused_with_the_reason(text: str, problem: str) -> None:
+    with pytest.raises(UserError, match=rf"split\.json is not a split file of this version \(.*{problem}"):
+        read_split(text, FILE)
+
+
+def test_a_missing_hash_is_no_excuse() -> None:
+    with pytest.raises(UserError, match="its hash does not fit"):
+        read_split(without("sha256"), FILE)
+
+
+FROZEN_FILE = Path("mine/split.json")
+ORDER = {"benign": ["1", "2", "3"], "malignant": ["4", "5", "6"]}
+FROZEN_SPLIT = Split(
+    seed=0,
+    made={},
+    assignment={"1": "train", "2": "validation", "3": "test", "4": "train", "5": "validation", "6": "test"},
+)
+
+
+def test_the_same_patients_need_no_word() -> None:
+    assert check_frozen_split(FROZEN_SPLIT, ORDER, file=FROZEN_FILE) == []
+
+
+def test_unknown_patients_are_named_with_the_remedy() -> None:
+    order = {**ORDER, "benign": ["9", "1", "2", "3", "8"]}
+    with pytest.raises(UserError, match=r"mine/split\.json does not know 2 patients of the data: 8, 9; take"):
+        check_frozen_split(FROZEN_SPLIT, order, file=FROZEN_FILE)
+
+
+def test_absent_patients_are_noted() -> None:
+    split = FROZEN_SPLIT.model_copy(
+        update={"assignment": {**FROZEN_SPLIT.assignment, "8": "train", "7": "test"}}
+    )
+    assert check_frozen_split(split, ORDER, file=FROZEN_FILE) == [
+        "2 patients of split.json are not in the data: 7, 8"
+    ]
+
+
+def test_a_class_that_is_missing_in_a_split_is_refused() -> None:
+    with pytest.raises(UserError, match=r"by mine/split\.json no malignant patient of the data is for test"):
+        check_frozen_split(FROZEN_SPLIT, {**ORDER, "malignant": ["4", "5"]}, file=FROZEN_FILE)
+
+
+ASSIGNMENT = {"1": "train", "2": "validation", "3": "test", "4": "train"}
+
+
+def notes(*values: tuple[str, str]) -> list[str]:
+    """Of images that have a patient and a subtype each."""
+    images = [
+        ImageFile(f"{patient}.png", "benign", patient, (("subtype", subtype), ("slide", patient)))
+        for patient, subtype in values
+    ]
+    return slice_notes(images, ASSIGNMENT, slices=("magnification", "subtype"))
+
+
+def test_a_slice_that_is_everywhere_has_no_note() -> None:
+    assert notes(("1", "adenosis"), ("2", "adenosis"), ("3", "adenosis")) == []
+
+
+def test_a_slice_of_too_few_patients_is_told_with_what_misses_it() -> None:
+    assert notes(("1", "adenosis"), ("1", "adenosis"), ("3", "adenosis")) == [
+        "subtype adenosis: 2 patients, too few for three splits; none in validation"
+    ]
+    assert notes(("4", "adenosis")) == [
+        "subtype adenosis: 1 patient, too few for three splits; none in validation and test"
+    ]
+
+
+def test_a_slice_that_chance_left_out_is_told() -> None:
+    assert notes(("1", "adenosis"), ("4", "adenosis"), ("3", "adenosis")) == [
+        "subtype adenosis: 3 patients; none in validation"
+    ]
+
+
+def test_columns_that_are_no_slices_and_slices_that_are_no_columns_do_not_matter() -> None:
+    assert notes(("1", "a"), ("2", "a"), ("3", "a"), ("4", "a")) == []

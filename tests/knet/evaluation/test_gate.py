@@ -1,0 +1,171 @@
+"""What keeps a model from being pushed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from knet.evaluation.gate import Rules, Verdict, evaluate_gate, violations
+
+CLASSES = ("benign", "malignant")
+MakePredictions = Callable[..., Any]
+
+
+@pytest.mark.parametrize("value", [0.75, 0.76, 1.0])
+def test_a_minimum_that_is_reached_is_no_violation(value: float) -> None:
+    assert violations({"accuracy": value}, minimum={"accuracy": 0.75}) == []
+
+
+def test_a_minimum_that_is_missed_is_said_in_figures() -> None:
+    (line,) = violations({"accuracy": 0.5}, minimum={"accuracy": 0.75})
+    assert line == "accuracy on test is 0.5, below the minimum of 0.75"
+
+
+@pytest.mark.parametrize("minimum", [0.0, 0.5])
+def test_an_undefined_metric_satisfies_no_minimum(minimum: float) -> None:
+    (line,) = violations({"roc_auc": math.nan}, minimum={"roc_auc": minimum})
+    assert line.startswith("roc_auc on test is nan")
+
+
+def test_every_rule_that_is_broken_has_a_line() -> None:
+    metrics = {"accuracy": 0.9, "recall": 0.1, "f1": 0.2}
+    lines = violations(metrics, minimum={"accuracy": 0.8, "recall": 0.8, "f1": 0.8})
+    assert [line.split()[0] for line in lines] == ["recall", "f1"]
+
+
+def test_without_rules_every_model_passes() -> None:
+    assert violations({"accuracy": 0.0, "roc_auc": math.nan}, minimum={}) == []
+
+
+def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: Any) -> Verdict:
+    rules: dict[str, Any] = {
+        "minimum": {},
+        "margin": 0.05,
+        "metric": "patient_recognition_rate",
+        "min_patients": 2,
+        "on_insufficient_data": "fail",
+    }
+    return evaluate_gate(
+        test,
+        Rules(**{**rules, **changes}),
+        classes=CLASSES,
+        baseline=baseline,
+        version=version,
+        resamples=200,
+    )
+
+
+@pytest.fixture
+def good(make_predictions: MakePredictions) -> Any:
+    """Every test image is decided rightly."""
+    return make_predictions("vgg16", patients=5, splits=["test"])
+
+
+@pytest.fixture
+def poor(make_predictions: MakePredictions) -> Any:
+    """Half of them."""
+    return make_predictions("resnet50", patients=5, splits=["test"], right=0.5)
+
+
+def test_a_first_run_passes_and_says_that_there_was_nothing_to_compare_with(poor: Any) -> None:
+    verdict = verdict_of(poor)
+    assert verdict.reasons == [] and verdict.comparison is None
+    assert verdict.notes == ["there is no model in production to compare with"]
+
+
+def test_minima_are_asked_for_on_a_first_run_too(poor: Any) -> None:
+    (line,) = verdict_of(poor, minimum={"patient_recognition_rate": 0.9}).reasons
+    assert "below the minimum of 0.9" in line
+
+
+def test_a_better_model_replaces_the_one_in_production(good: Any, poor: Any) -> None:
+    verdict = verdict_of(good, poor)
+    assert verdict.reasons == []
+    (note,) = verdict.notes
+    assert "patient_recognition_rate to resnet50, version 7, in production is +0." in note
+    assert verdict.comparison is not None
+    assert (verdict.comparison["with"], verdict.comparison["version"]) == ("resnet50", "7")
+    assert (verdict.comparison["patients"], verdict.comparison["images"]) == (10, 30)
+    assert verdict.comparison["difference"]["low"] > 0
+
+
+def test_an_equal_model_is_within_the_margin(good: Any) -> None:
+    verdict = verdict_of(good, good, margin=0.0)
+    assert verdict.reasons == []
+    assert verdict.comparison is not None and verdict.comparison["difference"]["value"] == 0
+
+
+def test_a_worse_model_is_refused_in_one_line_with_its_figures(good: Any, poor: Any) -> None:
+    (line,) = verdict_of(poor, good).reasons
+    assert "\n" not in line
+    assert line.startswith(
+        "the difference in patient_recognition_rate to vgg16, version 7, in production is -0."
+    )
+    assert line.endswith("on 10 test patients, and may be worse than gate.margin 0.05")
+
+
+def test_it_is_the_lower_end_of_the_interval_that_must_be_within_the_margin(good: Any) -> None:
+    # One patient's images are wrong: 0.1 lower at best guess, but up to 0.3 by the luck of who was tested.
+    one_wrong = good.copy()
+    hit = one_wrong["patient"] == "test-0"
+    one_wrong.loc[hit, "score"] = np.float32(1) - one_wrong.loc[hit, "score"]
+    verdict = verdict_of(one_wrong, good, margin=0.15)
+    assert verdict.comparison is not None
+    assert verdict.comparison["difference"]["value"] == pytest.approx(-0.1) and verdict.reasons
+    assert verdict_of(one_wrong, good, margin=0.5).reasons == []
+
+
+def test_without_a_margin_nothing_is_compared(good: Any, poor: Any) -> None:
+    assert verdict_of(poor, good, margin=None) == Verdict()
+
+
+def test_only_images_that_are_for_test_in_both_are_compared(good: Any, poor: Any) -> None:
+    other = poor.copy()
+    moved = other["patient"].isin(["test-0", "test-1"])
+    other.loc[moved, "image"] = "elsewhere/" + other.loc[moved, "image"]
+    verdict = verdict_of(good, other)
+    assert verdict.comparison is not None and verdict.comparison["patients"] == 8
+
+
+@pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
+def test_other_test_patients_than_production_s_are_too_few_to_compare(
+    good: Any, poor: Any, on_insufficient_data: str
+) -> None:
+    other = poor.assign(image="elsewhere/" + poor["image"])
+    verdict = verdict_of(good, other, on_insufficient_data=on_insufficient_data)
+    (line,) = verdict.reasons if on_insufficient_data == "fail" else verdict.notes
+    assert line == (
+        "insufficient patients: 0 benign and 0 malignant for test both here and of resnet50, version 7, in "
+        "production, but gate.min_patients is 2 for each"
+    )
+    assert bool(verdict.reasons) == (on_insufficient_data == "fail")
+
+
+@pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
+def test_too_few_test_patients_of_a_class_are_a_verdict_by_themselves(
+    make_predictions: MakePredictions, on_insufficient_data: str
+) -> None:
+    few = make_predictions(patients=1, splits=["test"])
+    verdict = verdict_of(
+        few, minimum={"accuracy": 0.5}, margin=None, on_insufficient_data=on_insufficient_data
+    )
+    (line,) = verdict.reasons if on_insufficient_data == "fail" else verdict.notes
+    assert line == (
+        "insufficient patients: 1 benign and 1 malignant for test, but gate.min_patients is 2 for each"
+    )
+    assert bool(verdict.reasons) == (on_insufficient_data == "fail")
+
+
+def test_where_nothing_is_asked_few_patients_do_no_harm(make_predictions: MakePredictions) -> None:
+    few = make_predictions(patients=1, splits=["test"], right=0.0)
+    assert verdict_of(few, margin=None) == Verdict()
+
+
+def test_a_difference_that_is_undefined_shows_nothing(good: Any) -> None:
+    never = good.assign(score=np.float32(0.1))
+    (line,) = verdict_of(never, good, metric="precision").reasons
+    assert line.startswith("precision is undefined here or of vgg16, version 7, in production")

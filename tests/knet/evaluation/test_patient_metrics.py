@@ -1,0 +1,184 @@
+"""Metrics by hand, by scikit-learn, and for any weighting of patients."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
+
+from knet.evaluation.patient_metrics import METRICS, PatientSample
+
+
+def sample_of(rows: Sequence[tuple[str, int, float]], **settings: Any) -> PatientSample:
+    """A sample of rows of patient, label and score."""
+    return PatientSample(
+        images=[f"image {number:04}" for number in range(len(rows))],
+        patients=[row[0] for row in rows],
+        labels=[row[1] for row in rows],
+        scores=[row[2] for row in rows],
+        **settings,
+    )
+
+
+# Two benign patients and two malignant ones, one of which has a single image.
+HAND_WORKED = (
+    ("a", 0, 0.1), ("a", 0, 0.6), ("a", 0, 0.2), ("a", 0, 0.3),  # 3 of 4 right; mean 0.3, right
+    ("b", 0, 0.7), ("b", 0, 0.4),  # 1 of 2 right; mean 0.55, wrong
+    ("c", 1, 0.9), ("c", 1, 0.2), ("c", 1, 0.6),  # 2 of 3 right; mean 0.567, right
+    ("d", 1, 0.3),  # wrong
+)  # fmt: skip
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> list[tuple[str, int, float]]:
+    """Rows of a few patients of both classes, with many equal scores."""
+    score = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+    rows = []
+    for number, label in enumerate([0, 1, *draw(st.lists(st.sampled_from([0, 1]), max_size=4))]):
+        scores = draw(st.lists(score, min_size=1, max_size=5))
+        rows += [(f"patient {number}", label, value) for value in scores]
+    return rows
+
+
+def test_every_metric_of_a_case_worked_by_hand() -> None:
+    sample = sample_of(HAND_WORKED)
+    assert sample.confusion() == {
+        "true_negatives": 4,
+        "false_positives": 2,
+        "false_negatives": 2,
+        "true_positives": 2,
+    }
+    assert sample.metrics() == pytest.approx(
+        {
+            "accuracy": 6 / 10,
+            "balanced_accuracy": (2 / 4 + 4 / 6) / 2,
+            "precision": 2 / 4,
+            "recall": 2 / 4,
+            "specificity": 4 / 6,
+            "f1": 1 / 2,
+            # of 24 pairs: 0.9 beats 6, 0.6 beats 4 and ties 1, 0.3 beats 2 and ties 1, 0.2 beats 1 and ties 1
+            "roc_auc": (6 + 4.5 + 2.5 + 1.5) / 24,
+            # precision where recall rises: 1/1, then 2/4 (0.6 is in both), 3/7 (0.3) and 4/9 (0.2)
+            "pr_auc": (1 / 1 + 2 / 4 + 3 / 7 + 4 / 9) / 4,
+            # by tenths: 0.1 | 0.2, 0.2+ | 0.3, 0.3+ | 0.4 | 0.6, 0.6+ | 0.7 | 0.9+
+            "calibration_error": (0.1 + 0.6 + 0.4 + 0.4 + 0.2 + 0.7 + 0.1) / 10,
+            "brier": (0.01 + 0.36 + 0.04 + 0.09 + 0.49 + 0.16 + 0.01 + 0.64 + 0.16 + 0.49) / 10,
+            "patient_recognition_rate": (3 / 4 + 1 / 2 + 2 / 3 + 0) / 4,
+            "patient_decision_accuracy": 2 / 4,
+        }
+    )
+
+
+def test_the_threshold_moves_decisions_and_no_probability() -> None:
+    at_half, lower = (sample_of(HAND_WORKED, threshold=t).metrics() for t in (0.5, 0.25))
+    assert lower["recall"] == 3 / 4 and lower["specificity"] == 2 / 6
+    assert lower["patient_decision_accuracy"] == 2 / 4  # d is right now, a no longer
+    for name in ("roc_auc", "pr_auc", "brier", "calibration_error"):
+        assert lower[name] == at_half[name]
+
+
+def test_a_probability_at_the_threshold_decides_for_the_positive_class() -> None:
+    found = sample_of([("a", 0, 0.5), ("b", 1, 0.5)]).metrics()
+    assert found["recall"] == 1 and found["specificity"] == 0
+
+
+@given(samples())
+def test_metrics_are_scikit_learns(rows: list[tuple[str, int, float]]) -> None:
+    labels, scores = [row[1] for row in rows], [row[2] for row in rows]
+    decided = [score >= 0.5 for score in scores]
+    found = sample_of(rows).metrics()
+    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, decided))
+    assert found["balanced_accuracy"] == pytest.approx(
+        sklearn_metrics.balanced_accuracy_score(labels, decided)
+    )
+    assert found["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, decided))
+    assert found["roc_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores))
+    assert found["pr_auc"] == pytest.approx(sklearn_metrics.average_precision_score(labels, scores))
+    assert found["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(labels, scores))
+
+
+@given(samples())
+def test_patient_metrics_are_means_over_patients(rows: list[tuple[str, int, float]]) -> None:
+    of_patient = defaultdict(list)
+    for patient, label, score in rows:
+        of_patient[patient, label].append(score)
+    rates = [np.mean([(s >= 0.5) == label for s in scores]) for (_, label), scores in of_patient.items()]
+    decisions = [(np.mean(scores) >= 0.5) == label for (_, label), scores in of_patient.items()]
+    found = sample_of(rows).metrics()
+    assert found["patient_recognition_rate"] == pytest.approx(np.mean(rates))
+    assert found["patient_decision_accuracy"] == pytest.approx(np.mean(decisions))
+
+
+@given(samples(), st.randoms(use_true_random=False))
+def test_the_order_of_images_is_of_no_account(rows: list[tuple[str, int, float]], random: Any) -> None:
+    shuffled = random.sample(rows, len(rows))
+    assert sample_of(shuffled).metrics() == pytest.approx(sample_of(rows).metrics(), nan_ok=True)
+
+
+@given(samples(), st.data())
+def test_a_weight_counts_a_patient_that_often(
+    rows: list[tuple[str, int, float]], data: st.DataObject
+) -> None:
+    sample = sample_of(rows)
+    count = len(sample.patients)
+    weights = data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    copies = [
+        (f"{patient} copy {copy}", label, score)
+        for patient, label, score in rows
+        for copy in range(weights[list(sample.patients).index(patient)])
+    ]
+    weighted = sample.weighted_metrics(np.array([weights, np.ones_like(weights)]))
+    assert {n: v[0] for n, v in weighted.items()} == pytest.approx(sample_of(copies).metrics(), nan_ok=True)
+    assert {n: v[1] for n, v in weighted.items()} == pytest.approx(sample.metrics(), nan_ok=True)
+
+
+@given(samples())
+def test_what_is_defined_lies_between_zero_and_one(rows: list[tuple[str, int, float]]) -> None:
+    assert all(math.isnan(v) or -1e-12 <= v <= 1 + 1e-12 for v in sample_of(rows).metrics().values())
+
+
+@pytest.mark.parametrize(
+    ("label", "undefined"),
+    [
+        (0, {"balanced_accuracy", "recall", "roc_auc", "pr_auc"}),
+        (1, {"balanced_accuracy", "specificity", "roc_auc", "pr_auc"}),
+    ],
+)
+def test_over_one_class_only_what_needs_both_is_undefined(label: int, undefined: set[str]) -> None:
+    found = sample_of([("a", label, 0.2), ("b", label, 0.8)]).metrics()
+    assert {name for name, value in found.items() if math.isnan(value)} == undefined
+
+
+def test_precision_is_undefined_where_nothing_is_decided_positive() -> None:
+    found = sample_of([("a", 0, 0.2), ("b", 1, 0.3)]).metrics()
+    assert math.isnan(found["precision"]) and found["f1"] == 0
+
+
+def test_of_no_image_every_metric_is_undefined() -> None:
+    sample = sample_of([])
+    assert set(sample.metrics()) == set(METRICS)
+    assert all(math.isnan(value) for value in sample.metrics().values())
+    assert sum(sample.confusion().values()) == 0
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -0.1, 1.1])
+def test_a_score_that_is_no_probability_is_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="not a probability"):
+        sample_of([("a", 0, 0.5), ("b", 1, score)])
+
+
+def test_images_that_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(ValueError, match="there twice"):
+        PatientSample(images=["x", "x"], patients=["a", "b"], labels=[0, 1], scores=[0.5, 0.5])
+
+
+def test_a_patient_of_both_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match="both classes"):
+        sample_of([("a", 0, 0.5), ("a", 1, 0.5)])

@@ -1,0 +1,77 @@
+"""Predictions as they are written, read and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from knet.base.errors import UserError
+from knet.evaluation.predictions import (
+    check_scores,
+    patient_sample,
+    predictions_schema,
+    read_predictions,
+    write_predictions,
+)
+
+
+def test_what_was_written_in_several_files_is_read_sorted_by_image(
+    make_predictions: Callable[..., Any], tmp_path: Path
+) -> None:
+    frame = make_predictions()
+    for number, part in enumerate((frame[10:], frame[:10])):
+        write_predictions(part, tmp_path / "predictions" / f"{number}.parquet")
+    pd.testing.assert_frame_equal(
+        read_predictions(tmp_path / "predictions"), frame.sort_values("image", ignore_index=True)
+    )
+
+
+def test_nothing_but_the_file_is_left(make_predictions: Callable[..., Any], tmp_path: Path) -> None:
+    write_predictions(make_predictions(), tmp_path / "a.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_two_predictions_of_an_image_are_an_error(
+    make_predictions: Callable[..., Any], tmp_path: Path
+) -> None:
+    frame = make_predictions()
+    write_predictions(pd.concat([frame, frame[3:4]]), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=f"mobilenet: there are two predictions of image {frame['image'][3]}"):
+        read_predictions(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("score", [math.nan, -0.5, 1.5])
+def test_a_score_that_is_no_probability_is_an_error_wherever_it_is_read(
+    make_predictions: Callable[..., Any], tmp_path: Path, score: float
+) -> None:
+    frame = make_predictions()
+    frame.loc[3, "score"] = np.float32(score)
+    write_predictions(frame, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=f"mobilenet gives image {frame['image'][3]} the probability {score}"):
+        read_predictions(tmp_path / "a.parquet")
+
+
+def test_probabilities_are_no_error() -> None:
+    check_scores(np.array([0.0, 0.5, 1.0]), images=["a", "b", "c"], candidate="mobilenet")
+
+
+def test_a_sample_has_the_threshold_of_its_rows(make_predictions: Callable[..., Any]) -> None:
+    frame = make_predictions()
+    assert patient_sample(frame).metrics()["accuracy"] == 1
+    strict = patient_sample(frame.assign(threshold=np.float32(1)))
+    assert strict.metrics()["recall"] == 0 and strict.metrics()["specificity"] == 1
+
+
+def test_of_no_rows_there_is_an_empty_sample(make_predictions: Callable[..., Any]) -> None:
+    assert len(patient_sample(make_predictions()[:0]).images) == 0
+
+
+def test_the_schema_names_each_column_once() -> None:
+    names = predictions_schema(["split", "patient", "slide"]).names
+    assert names[-1] == "slide" and len(names) == len(set(names)) == 10

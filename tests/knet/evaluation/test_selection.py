@@ -1,0 +1,150 @@
+"""How the winner is chosen."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from knet.base.errors import UserError
+from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.selection import select_model
+
+PARAMETERS = {"mobilenet": 3, "vgg16": 14, "resnet50": 23}
+PATIENTS, IMAGES = 10, 20
+
+
+def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> PatientSample:
+    """Ten patients of 20 images; of each, so many are decided wrongly, from a first one on."""
+    truth = np.repeat([labels[number % len(labels)] for number in range(PATIENTS)], IMAGES)
+    place = np.tile(np.arange(IMAGES), PATIENTS)
+    mistaken = (place >= first) & (place < first + wrong)
+    return PatientSample(
+        images=[f"{number:03}" for number in range(truth.size)],
+        patients=np.repeat([f"p{number}" for number in range(PATIENTS)], IMAGES),
+        labels=truth,
+        scores=np.where(mistaken, 1 - truth, truth) * 0.8 + 0.1,
+    )
+
+
+def decision(samples: dict[str, PatientSample], **settings: Any) -> dict[str, Any]:
+    settings = {"metric": "accuracy", "equivalence_margin": 0.01, **settings}
+    return select_model(samples, parameters=PARAMETERS, resamples=200, **settings)
+
+
+def whys(made: dict[str, Any]) -> dict[str, str]:
+    return {name: candidate["why"] for name, candidate in made["candidates"].items()}
+
+
+def test_the_highest_metric_wins_and_each_candidate_is_told_why() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1), "resnet50": sample(3)})
+    assert made["winner"] == "vgg16"
+    assert whys(made) == {
+        "mobilenet": "0.250 below vgg16 (0.250 to 0.250)",
+        "vgg16": "highest accuracy on validation patients",
+        "resnet50": "0.100 below vgg16 (0.100 to 0.100)",
+    }
+    assert [name for name, candidate in made["candidates"].items() if candidate["won"]] == ["vgg16"]
+
+
+def test_the_record_holds_every_number_and_is_json() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1)})
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    first, best = made["candidates"]["mobilenet"], made["candidates"]["vgg16"]
+    assert (first["parameters"], first["value"], best["below_best"]) == (3, pytest.approx(0.7), None)
+    assert first["below_best"]["value"] == pytest.approx(0.25)
+    assert first["low"] <= first["value"] <= first["high"]
+
+
+def test_only_the_metric_asked_for_decides() -> None:
+    careful = sample(4)
+    bold = sample(5)
+    assert decision({"mobilenet": bold, "vgg16": careful}, metric="accuracy")["winner"] == "vgg16"
+    assert decision({"mobilenet": bold, "vgg16": bold}, metric="roc_auc")["winner"] == "mobilenet"
+
+
+def test_of_equals_the_smaller_model_wins() -> None:
+    made = decision({"resnet50": sample(2), "vgg16": sample(2), "mobilenet": sample(4)}, equivalence_margin=0)
+    assert made["winner"] == "vgg16"
+    assert (
+        whys(made)["vgg16"]
+        == "highest accuracy on validation patients, and the smallest of 2 that are as good"
+    )
+    assert whys(made)["resnet50"].endswith("which is as good, but larger than vgg16")
+
+
+def test_within_the_tie_a_smaller_model_that_is_not_shown_to_be_worse_wins() -> None:
+    # They err on other images: now the one is better, now the other.
+    generator = np.random.default_rng(0)
+    samples = {}
+    for name, right in (("mobilenet", 0.80), ("resnet50", 0.81)):
+        base = sample(0)
+        mistaken = generator.random(base.labels.size) > right
+        samples[name] = PatientSample(
+            images=base.images,
+            patients=np.repeat([f"p{number}" for number in range(PATIENTS)], IMAGES),
+            labels=base.labels,
+            scores=np.where(mistaken, 1 - base.labels, base.labels) * 0.8 + 0.1,
+        )
+    best = max(samples, key=lambda name: samples[name].metrics()["accuracy"])
+    assert best == "resnet50"
+    assert decision(samples, equivalence_margin=0)["winner"] == "resnet50"
+    made = decision(samples, equivalence_margin=0.2)
+    assert made["winner"] == "mobilenet"
+    assert whys(made)["mobilenet"].endswith("which is as good, and it is smaller")
+    assert whys(made)["resnet50"].endswith("but larger than mobilenet, which is as good")
+
+
+def test_within_the_tie_the_paired_bootstrap_still_sees_who_is_always_worse() -> None:
+    # One image more of every patient is wrong: a small difference, but never the other way.
+    made = decision({"mobilenet": sample(2), "vgg16": sample(1)}, equivalence_margin=0.1)
+    assert made["winner"] == "vgg16"
+    assert (
+        whys(made)["mobilenet"]
+        == "0.050 below vgg16 (0.050 to 0.050): close, but worse in a paired bootstrap"
+    )
+
+
+@pytest.mark.parametrize("order", [("vgg16", "mobilenet"), ("mobilenet", "vgg16")])
+def test_a_complete_tie_does_not_depend_on_the_order(order: tuple[str, ...]) -> None:
+    made = select_model(
+        {name: sample(1) for name in order},
+        parameters={"mobilenet": 1, "vgg16": 1},
+        metric="accuracy",
+        equivalence_margin=0,
+        resamples=20,
+    )
+    assert made["winner"] == "mobilenet"
+
+
+def test_a_candidate_alone_wins() -> None:
+    assert decision({"resnet50": sample(20)})["winner"] == "resnet50"
+
+
+def test_an_undefined_metric_is_refused_and_its_candidates_are_named() -> None:
+    one_class = {"vgg16": sample(1, labels=(1,)), "resnet50": sample(2, labels=(1,))}
+    with pytest.raises(UserError, match="roc_auc on validation is undefined for vgg16, resnet50: .*classes"):
+        decision(one_class, metric="roc_auc")
+
+
+def test_decide_forced_winner_wins_whatever_the_metric() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="mobilenet")
+    assert (made["winner"], made["force_winner"]) == ("mobilenet", "mobilenet")
+    assert whys(made) == {
+        "mobilenet": "selection.force_winner, while vgg16 is the best by accuracy on validation patients",
+        "vgg16": "selection.force_winner chose mobilenet",
+    }
+
+
+def test_decide_forced_winner_may_be_best_or_undefined() -> None:
+    made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="vgg16")
+    assert (
+        whys(made)["vgg16"]
+        == "selection.force_winner, which is also the best by accuracy on validation patients"
+    )
+    undefined = decision({"vgg16": sample(1, labels=(1,))}, metric="roc_auc", force_winner="vgg16")
+    assert undefined["candidates"]["vgg16"]["value"] is None
+    assert math.isnan(sample(1, labels=(1,)).metrics()["roc_auc"])

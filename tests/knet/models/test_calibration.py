@@ -1,0 +1,218 @@
+"""Temperature and threshold together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, special
+
+from knet.models.calibration import (
+    BOUNDS,
+    calibrate,
+    calibrated_scores,
+    choose_threshold,
+    fit_temperature,
+    reliability,
+)
+from knet.models.settings import CalibrationConfig
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray]:
+    """Logits three times as large as they should be."""
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 2, 500)
+    labels = (rng.random(500) < special.expit(margins)).astype(int)
+    return np.stack([-1.5 * margins, 1.5 * margins], axis=1).astype("float32"), labels
+
+
+def test_too_sure_a_model_becomes_reliable(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    found = calibrate(*sample, settings=CalibrationConfig())
+    assert found.temperature == pytest.approx(3, rel=0.25)
+    assert found.after.log_loss < found.before.log_loss
+    assert found.after.calibration_error < found.before.calibration_error / 2
+
+
+def test_the_confusion_is_at_the_threshold(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample
+    found = calibrate(logits, labels, settings=CalibrationConfig(threshold="sensitivity"))
+    called = calibrated_scores(logits, temperature=found.temperature) >= found.threshold
+    (true_negative, false_positive), (false_negative, true_positive) = found.confusion
+    assert true_positive == np.sum(called & (labels == 1)) and false_positive == np.sum(
+        called & (labels == 0)
+    )
+    assert true_positive + false_negative == np.sum(labels) and true_negative + false_positive == np.sum(
+        1 - labels
+    )
+    assert true_positive / (true_positive + false_negative) >= 0.95
+
+
+def test_either_can_be_left_alone(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    found = calibrate(*sample, settings=CalibrationConfig(temperature=False, threshold=0.5))
+    assert (found.temperature, found.threshold) == (1, 0.5)
+    assert found.before == found.after
+
+
+def test_one_class_leaves_everything_alone() -> None:
+    found = calibrate(np.array([[0.0, 3.0]] * 4), np.ones(4, int), settings=CalibrationConfig())
+    assert (found.temperature, found.threshold) == (1, 0.5)
+    assert found.confusion == ((0, 0), (0, 4))
+
+
+SAMPLES = st.tuples(
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=15),
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=15),
+)
+Sample = tuple[list[float], list[float]]
+
+
+def choose(negatives: list[float], positives: list[float], **rule: Any) -> float:
+    scores = np.array([*negatives, *positives], np.float32)
+    labels = np.array([0] * len(negatives) + [1] * len(positives), int)
+    return choose_threshold(scores, labels, **{"rule": "youden", "target_sensitivity": 0.95, **rule})
+
+
+def rates(negatives: list[float], positives: list[float], threshold: float) -> tuple[float, float]:
+    """Sensitivity and specificity."""
+    limit = np.float32(threshold)
+    return (
+        float(np.mean(np.array(positives, np.float32) >= limit)),
+        float(np.mean(np.array(negatives, np.float32) < limit)),
+    )
+
+
+@given(SAMPLES)
+def test_youden_finds_the_best_of_all_thresholds(sample: Sample) -> None:
+    best = sum(rates(*sample, choose(*sample)))
+    others = [2.0, *sample[0], *sample[1]]
+    assert best == pytest.approx(max(sum(rates(*sample, other)) for other in others))
+
+
+@given(SAMPLES, st.floats(0.01, 1))
+def test_the_target_sensitivity_is_reached_by_the_highest_threshold(sample: Sample, target: float) -> None:
+    threshold = choose(*sample, rule="sensitivity", target_sensitivity=target)
+    assert rates(*sample, threshold)[0] >= target
+    called = [score for score in (*sample[0], *sample[1]) if score >= np.float32(threshold)]
+    for higher in called:  # as a threshold that spares the image
+        assert rates(*sample, float(np.nextafter(np.float32(higher), np.float32(2))))[0] < target
+
+
+def test_it_lies_half_way_between_two_scores() -> None:
+    assert choose([0.125, 0.25], [0.75, 0.875]) == 0.5
+    assert choose([0.5], [0.5, 0.75], rule="sensitivity", target_sensitivity=1.0) == 0.25
+
+
+def test_neighbouring_scores_are_told_apart() -> None:
+    low = float(np.float32(0.7))
+    high = float(np.nextafter(np.float32(low), np.float32(1)))
+    assert rates([low], [high], choose([low], [high])) == (1, 1)
+
+
+def test_of_several_the_most_sensitive_is_taken() -> None:
+    # Sensitivity 1 and specificity 1/2, or 1/2 and 1.
+    assert rates([0.1, 0.3], [0.2, 0.4], choose([0.1, 0.3], [0.2, 0.4])) == (1, 0.5)
+
+
+def test_a_positive_image_with_the_score_zero_is_found_where_the_target_wants_it() -> None:
+    threshold = choose([0.5], [0.0], rule="sensitivity", target_sensitivity=1.0)
+    assert rates([0.5], [0.0], threshold)[0] == 1
+
+
+def test_a_number_is_taken_as_it_is() -> None:
+    assert choose([0.1], [0.2], rule=0.7) == 0.7
+
+
+@pytest.mark.parametrize("sample", [([], []), ([0.2], []), ([], [0.9])])
+@pytest.mark.parametrize("rule", ["youden", "sensitivity"])
+def test_without_images_of_both_classes_it_is_a_half(sample: Sample, rule: str) -> None:
+    assert choose(*sample, rule=rule) == 0.5
+
+
+# Differences of the logits, and labels.
+TEMPERATURE_SAMPLES = st.lists(st.tuples(st.floats(-40, 40, width=32), st.integers(0, 1)), max_size=30)
+
+
+def arrays(sample: list[tuple[float, int]]) -> tuple[np.ndarray, np.ndarray]:
+    margins = np.array([margin for margin, _ in sample], np.float32)
+    return np.stack([-margins / 2, margins / 2], axis=1), np.array([label for _, label in sample], int)
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return float(-special.log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean())
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
+def test_it_finds_the_temperature_that_labels_were_drawn_with(true: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (20_000, 2))
+    labels = (rng.random(20_000) < special.expit((logits[:, 1] - logits[:, 0]) / true)).astype(int)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(true, rel=0.05)
+    # A plain minimisation of another form of the same.
+    reference = optimize.minimize(
+        lambda t: log_loss(logits, labels, t[0]), [1.0], method="Nelder-Mead", options={"xatol": 1e-7}
+    )
+    assert found == pytest.approx(reference.x[0], rel=1e-4)
+
+
+@given(TEMPERATURE_SAMPLES)
+def test_the_loss_is_never_more_than_without_it(sample: list[tuple[float, int]]) -> None:
+    logits, labels = arrays(sample)
+    found = fit_temperature(logits, labels)
+    assert BOUNDS[0] * (1 - 1e-9) <= found <= BOUNDS[1] * (1 + 1e-9)
+    if len(labels):
+        assert log_loss(logits, labels, found) <= log_loss(logits, labels, 1.0) + 1e-12
+
+
+@given(TEMPERATURE_SAMPLES)
+def test_the_order_of_images_stays(sample: list[tuple[float, int]]) -> None:
+    logits, labels = arrays(sample)
+    scores = calibrated_scores(logits, temperature=fit_temperature(logits, labels))
+    by_margin = np.argsort(logits[:, 1] - logits[:, 0], kind="stable")
+    assert (np.diff(scores[by_margin]) >= 0).all()
+
+
+def test_what_is_told_apart_wholly_has_the_lowest_temperature() -> None:
+    assert fit_temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1])) == BOUNDS[0]
+
+
+def test_what_is_told_apart_the_wrong_way_round_has_the_highest() -> None:
+    assert fit_temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([1, 0])) == BOUNDS[1]
+
+
+@pytest.mark.parametrize("labels", [[], [0, 0, 0], [1]])
+def test_one_class_says_nothing(labels: list[int]) -> None:
+    logits = np.random.default_rng(0).normal(size=(len(labels), 2))
+    assert fit_temperature(logits, np.array(labels, int)) == 1
+
+
+def test_by_hand() -> None:
+    found = reliability(np.array([0.25, 0.25, 0.75, 1.0]), np.array([0, 1, 1, 1]))
+    assert [bin.images for bin in found.bins] == [0, 0, 2, 0, 0, 0, 0, 1, 0, 1]
+    assert (found.bins[2].low, found.bins[2].high) == (0.2, 0.3)
+    assert (found.bins[2].mean_score, found.bins[2].positive_share) == (0.25, 0.5)
+    assert (found.bins[0].mean_score, found.bins[0].positive_share) == (None, None)
+    assert found.calibration_error == pytest.approx((2 * 0.25 + 0.25 + 0) / 4)
+    assert found.brier == pytest.approx((0.25**2 + 0.75**2 + 0.25**2) / 4)
+    assert found.log_loss == pytest.approx(-(2 * math.log(0.75) + math.log(0.25)) / 4)
+
+
+def test_a_probability_of_zero_for_what_is_true_costs_a_finite_loss() -> None:
+    assert reliability(np.array([0.0]), np.array([1])).log_loss == pytest.approx(-math.log(1e-7))
+
+
+def test_probabilities_that_mean_what_they_say_have_no_error() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(200_000)
+    labels = (rng.random(200_000) < scores).astype(int)
+    assert reliability(scores, labels).calibration_error < 0.005
+
+
+def test_no_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="no images"):
+        reliability(np.array([]), np.array([], int))

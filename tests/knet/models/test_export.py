@@ -1,0 +1,330 @@
+"""The SavedModel answers as the Keras model does, through all signatures."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from knet.base import schema_names
+from knet.base.image_scalars import image_scalars
+from knet.client import Client
+from knet.models.export import export_model, model_outputs
+from knet.models.hybrid import build_hybrid_model
+from knet.models.images import decode_images
+from knet.models.out_of_distribution import ClassGaussians, ImageLimits, Measured
+from knet.serving.dev_server.server import DevServer
+
+SIZE = 32
+CLASSES = ("ductal", "lobular")
+TEMPERATURE, THRESHOLD = 0.5, 0.7
+_RNG = np.random.default_rng(0)
+GAUSSIANS = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 2)
+LIMITS = ImageLimits(
+    least_tissue=0.1, least_laplacian=100.0, largest_laplacian=40_000.0, largest_distance=6.0
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_hybrid_model(
+        "mobilenet",
+        size=SIZE,
+        weights=None,
+        alpha=0.25,
+        normalisation="image",
+        stain_normalisation="macenko",
+        stain_reference=(0.65, 0.70, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8),
+        pixel_mean=(0, 0, 0),
+        pixel_std=(1, 1, 1),
+        batch_norm_momentum=0.9,
+        variant="parallel",
+        sequence_length=4,
+        lstm_units=4,
+        dense_units=8,
+        dropout=0.5,
+        synchronized=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "7"
+    export_model(
+        model,
+        folder,
+        size=SIZE,
+        classes=CLASSES,
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        gaussians=GAUSSIANS,
+        limits=LIMITS,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path) -> tf.Module:
+    return tf.saved_model.load(str(folder))
+
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 46, 70, 3), dtype="uint8")
+    return [tf.io.encode_png(one).numpy() for one in pixels]
+
+
+def test_image_bytes_give_the_keras_models_probabilities_calibrated(
+    model: keras.Model, exported: tf.Module, images: list[bytes]
+) -> None:
+    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    own = model.predict(decode_images(tf.constant(images), size=SIZE), verbose=0)
+    calibrated = own ** (1 / TEMPERATURE)
+    calibrated /= calibrated.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answer[schema_names.PROBABILITIES], calibrated, atol=1e-6)
+    np.testing.assert_allclose(answer[schema_names.SCORE], calibrated[:, 1], atol=1e-6)
+    assert answer[schema_names.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
+    assert answer[schema_names.THRESHOLD].numpy().tolist() == [np.float32(THRESHOLD)] * len(images)
+
+
+# Biases of the last layer that put every score below the threshold though above a half, or above both.
+@pytest.mark.parametrize(("bias", "label"), [(0.25, b"ductal"), (1.0, b"lobular")])
+def test_the_label_is_decided_by_the_threshold(
+    model: keras.Model, exported: tf.Module, images: list[bytes], bias: float, label: bytes
+) -> None:
+    (last,) = (v for v in exported.variables if v.shape == (2,) and v.dtype.is_floating)
+    kernel = next(v for v in exported.variables if v.shape == (8, 2))
+    kept = last.numpy(), kernel.numpy()
+    last.assign([0, bias])
+    kernel.assign(tf.zeros_like(kernel))
+    try:
+        for signature in (schema_names.SERVING_SIGNATURE, schema_names.EXPLAIN_SIGNATURE):
+            answer = exported.signatures[signature](image=tf.constant(images))
+            assert answer[schema_names.SCORE].numpy().min() > 0.5
+            assert set(answer[schema_names.PREDICTED_LABEL].numpy()) == {label}
+    finally:
+        last.assign(kept[0])
+        kernel.assign(kept[1])
+
+
+def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list[bytes]) -> None:
+    records = []
+    for image in images:
+        example = tf.train.Example()
+        example.features.feature[schema_names.IMAGE].bytes_list.value.append(image)
+        records.append(example.SerializeToString())
+    by_example = exported.signatures[schema_names.EXAMPLES_SIGNATURE](examples=tf.constant(records))
+    by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    np.testing.assert_array_equal(
+        by_example[schema_names.PROBABILITIES], by_image[schema_names.PROBABILITIES]
+    )
+
+
+def test_the_features_are_the_penultimate_vector(
+    model: keras.Model, exported: tf.Module, images: list[bytes]
+) -> None:
+    vector = exported.signatures[schema_names.FEATURES_SIGNATURE](image=tf.constant(images))[
+        schema_names.EMBEDDING
+    ]
+    assert vector.shape == (3, 8)
+    logits = model.get_layer("head").get_layer("logits")(vector)
+    by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    np.testing.assert_allclose(
+        tf.nn.softmax(logits / TEMPERATURE), by_image[schema_names.PROBABILITIES], atol=1e-6
+    )
+
+
+def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, images: list[bytes]) -> None:
+    explained = exported.signatures[schema_names.EXPLAIN_SIGNATURE](image=tf.constant(images))
+    by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    assert explained[schema_names.HEAT_MAP].shape == (3, 1, 1)
+    for name in (schema_names.PREDICTED_LABEL, schema_names.SCORE):
+        assert explained[name].numpy().tolist() == by_image[name].numpy().tolist()
+
+
+def test_images_are_judged_as_they_were_when_the_limits_were_fitted(
+    exported: tf.Module, images: list[bytes]
+) -> None:
+    rng = np.random.default_rng(1)
+    textured = rng.integers(0, 120, (46, 70, 3), dtype="uint8").repeat(4, axis=0).repeat(4, axis=1)
+    pixels = {
+        "good": textured,
+        "noise": np.asarray(rng.integers(0, 256, (90, 90, 3)), "uint8"),
+        "white": np.full((50, 60, 3), 255, "uint8"),
+        "black": np.zeros((50, 60, 3), "uint8"),
+        "tiny": np.zeros((1, 2, 3), "uint8"),
+    }
+    encoded = tf.constant([tf.io.encode_png(one).numpy() for one in pixels.values()])
+    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=encoded)
+    vectors = exported.signatures[schema_names.FEATURES_SIGNATURE](image=encoded)[
+        schema_names.EMBEDDING
+    ].numpy()
+    distances = GAUSSIANS.distances(vectors)
+    np.testing.assert_allclose(answer[schema_names.DISTANCE], distances, rtol=1e-4)
+    scalars = [image_scalars(one) for one in list(pixels.values())[:-1]]
+    tissue, laplacian = (
+        np.array([s[name] for s in scalars])
+        for name in (schema_names.TISSUE_FRACTION, schema_names.LAPLACIAN)
+    )
+    measured = Measured(tissue, laplacian, distances[:-1])
+    verdicts = answer[schema_names.IN_DISTRIBUTION].numpy()
+    assert (~verdicts[:-1]).tolist() == LIMITS.rejects(measured).tolist()
+    reasons = {
+        name: {reason.decode() for reason in row if reason}
+        for name, row in zip(pixels, answer[schema_names.REASONS].numpy(), strict=True)
+    }
+    assert all(bool(found) != verdict for found, verdict in zip(reasons.values(), verdicts, strict=True))
+    assert not reasons["good"] & {schema_names.LITTLE_TISSUE, schema_names.BLURRED, schema_names.NOISY}
+    assert schema_names.NOISY in reasons["noise"]
+    assert {schema_names.LITTLE_TISSUE, schema_names.BLURRED} <= reasons["white"]
+    assert schema_names.BLURRED in reasons["black"] and schema_names.BLURRED in reasons["tiny"]
+
+
+def test_jpeg_is_taken(exported: tf.Module, images: list[bytes]) -> None:
+    jpeg = tf.io.encode_jpeg(tf.io.decode_png(images[0])).numpy()
+    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant([jpeg]))
+    assert np.isfinite(answer[schema_names.SCORE]).all()
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "features", "explain"])
+@pytest.mark.parametrize(
+    ("kind", "part", "message"),
+    [
+        ("GIF", 1.0, "must be PNG or JPEG"),
+        ("BMP", 1.0, "must be PNG or JPEG"),
+        ("TIFF", 1.0, "must be PNG or JPEG"),
+        ("PNG", 0.0, "must be PNG or JPEG"),
+        ("PNG", 0.5, "Invalid PNG"),
+        ("JPEG", 0.5, "Invalid JPEG data"),
+    ],
+)
+def test_other_files_and_truncated_ones_are_refused(
+    exported: tf.Module, picture: Callable[..., bytes], signature: str, kind: str, part: float, message: str
+) -> None:
+    whole = picture(kind=kind)
+    encoded = whole[: int(part * len(whole))]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        exported.signatures[signature](image=tf.constant([encoded]))
+
+
+def _png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def _jpeg_header(width: int, height: int) -> bytes:
+    frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\1\x11\0\2\x11\0\3\x11\0"
+    scan = struct.pack(">HB", 12, 3) + b"\1\0\2\0\3\0\0\x3f\0"
+    return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda" + scan
+
+
+@pytest.mark.parametrize("header", [_png_header, _jpeg_header])
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (64_001, 1_000), (8_001, 8_000)])
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
+    exported: tf.Module, header: Callable[[int, int], bytes], width: int, height: int
+) -> None:
+    # Nothing follows the header, so that decoding would say something else.
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
+        exported.signatures["serving_default"](image=tf.constant([header(width, height)]))
+
+
+@pytest.mark.parametrize("sides", [(2**32 - 1, 2**32 - 1), (2**31, 1)])
+def test_sides_that_overflow_are_refused(exported: tf.Module, sides: tuple[int, int]) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
+        exported.signatures["serving_default"](image=tf.constant([_png_header(*sides)]))
+
+
+def test_examples_are_classified(exported: tf.Module, folder: Path, images: list[bytes]) -> None:
+    example = tf.train.Example()
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(images[0])
+    classified = exported.signatures[schema_names.CLASSIFY_SIGNATURE](
+        inputs=tf.constant([example.SerializeToString()])
+    )
+    by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images[:1]))
+    assert classified["classes"].numpy().tolist() == by_image[schema_names.CLASSES].numpy().tolist()
+    np.testing.assert_array_equal(classified["scores"], by_image[schema_names.PROBABILITIES])
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    (graph,) = saved_model.meta_graphs
+    methods = {name: definition.method_name for name, definition in graph.signature_def.items()}
+    assert methods[schema_names.CLASSIFY_SIGNATURE] == "tensorflow/serving/classify"
+    assert methods[schema_names.EXAMPLES_SIGNATURE] == "tensorflow/serving/predict"
+
+
+def test_the_development_server_lists_and_answers_every_signature(folder: Path, images: list[bytes]) -> None:
+    with DevServer(folder.parent, port=0) as server, grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        spec = {"name": schema_names.MODEL_NAME}
+        reply = stub.GetModelMetadata(
+            get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        )
+        listed = get_model_metadata_pb2.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(listed)
+        assert {"serving_default", "examples", "classify", "features", "explain"} <= set(listed.signature_def)
+        answer = stub.Predict(
+            predict_pb2.PredictRequest(
+                model_spec={**spec, "signature_name": "explain"},
+                inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto(images)},
+            )
+        )
+        assert set(answer.outputs) == {
+            schema_names.HEAT_MAP,
+            schema_names.PREDICTED_LABEL,
+            schema_names.SCORE,
+        }
+
+
+def test_the_client_reads_what_is_served(folder: Path, exported: tf.Module, images: list[bytes]) -> None:
+    direct = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    heat = exported.signatures[schema_names.EXPLAIN_SIGNATURE](image=tf.constant(images))[
+        schema_names.HEAT_MAP
+    ]
+    with DevServer(folder.parent, port=0) as server, Client(server.address) as client:
+        predictions, explanations = client.predict(images), client.explain(images)
+    np.testing.assert_allclose([one.score for one in predictions], direct[schema_names.SCORE], atol=1e-6)
+    np.testing.assert_allclose([one.heat_map for one in explanations], heat, atol=1e-6)
+    assert [one.label for one in explanations] == [one.label for one in predictions]
+    assert {one.threshold for one in predictions} == {float(np.float32(THRESHOLD))}
+    verdicts = direct[schema_names.IN_DISTRIBUTION].numpy().tolist()
+    assert [one.in_distribution for one in predictions] == verdicts
+
+
+def test_the_warm_up_request_is_one_that_the_model_answers(folder: Path, exported: tf.Module) -> None:
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    (record,) = tf.data.TFRecordDataset([str(file)]).as_numpy_iterator()
+    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    assert (request.model_spec.name, request.model_spec.signature_name) == ("knet", "serving_default")
+    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+    answer = exported.signatures[request.model_spec.signature_name](**inputs)
+    assert answer[schema_names.PROBABILITIES].shape == (1, 2)
+
+
+def test_logits_and_vectors_are_those_of_the_model_in_order(
+    tiny_hybrid: Callable[[int], keras.Model],
+) -> None:
+    model = tiny_hybrid(32)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype="uint8")
+    labels = np.arange(7) % 2
+    batches = tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(3)
+    found = model_outputs(model, {"all": batches, "first": batches.take(1)})["all"]
+    assert found.labels.tolist() == labels.tolist()
+    own = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(tf.nn.softmax(found.logits), own, atol=1e-6)
+    assert found.vectors.shape == (7, 8)
+    on_vectors = model.get_layer("head").get_layer("logits")(found.vectors)
+    np.testing.assert_allclose(on_vectors, found.logits, atol=1e-5)

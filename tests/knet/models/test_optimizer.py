@@ -1,0 +1,196 @@
+"""Fifty updates against the paper's eqs (2) and (3) in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
+
+RATE, GAMMA, MU, BATCH, IMAGES = 0.01, 0.95, 0.9, 4, 18
+
+
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, name="lower")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2, name="upper")(hidden))
+
+
+def test_fifty_updates_are_those_of_the_paper_s_equations() -> None:
+    alphas = {"lower": 0.25, "upper": 1.0}
+    schedule = StaircaseDecay(rate=RATE, gamma=GAMMA, batch=BATCH, images=IMAGES)
+    optimizer = BlockSGD(schedule, momentum=MU, multipliers={"lower": 0.25})
+    variables = model().trainable_variables
+    expected = [variable.numpy().astype("float64") for variable in variables]
+    velocity = [np.zeros_like(weight) for weight in expected]
+    rng = np.random.default_rng(0)
+    for e in range(50):
+        gradients = [rng.normal(size=weight.shape).astype("float32") for weight in expected]
+        optimizer.apply_gradients(
+            zip([keras.ops.convert_to_tensor(g) for g in gradients], variables, strict=True)
+        )
+        gamma_e = RATE * GAMMA ** np.floor(e * BATCH / IMAGES)
+        for j, variable in enumerate(variables):
+            alpha_j = alphas[variable.path.split("/")[0]]
+            velocity[j] = MU * velocity[j] - gamma_e * alpha_j * gradients[j]
+            expected[j] = expected[j] + velocity[j]
+    for variable, weight in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), weight, atol=1e-6)
+
+
+def test_a_block_whose_rate_is_zero_does_not_learn() -> None:
+    optimizer = BlockSGD(0.1, multipliers={"lower": 0.0})
+    variables = model().trainable_variables
+    before = [variable.numpy() for variable in variables]
+    optimizer.apply_gradients((keras.ops.ones_like(variable), variable) for variable in variables)
+    changed = [bool(np.any(old != new.numpy())) for old, new in zip(before, variables, strict=True)]
+    assert changed == [False, False, True, True]
+
+
+def test_it_survives_saving() -> None:
+    schedule = StaircaseDecay(rate=RATE, gamma=GAMMA, batch=BATCH, images=IMAGES)
+    optimizer = BlockSGD(schedule, momentum=MU, multipliers={"lower": 0.5})
+    restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert restored.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize(("batch", "images"), [(4, 20), (3, 10), (500, 16_359)])
+def test_it_is_the_paper_s_equation(batch: int, images: int) -> None:
+    decay = StaircaseDecay(rate=0.1, gamma=0.95, batch=batch, images=images)
+    updates = np.array([0, 1, 4, 5, 9, 10, 32, 33, 330])
+    expected = 0.1 * 0.95 ** np.floor(updates * batch / images)
+    np.testing.assert_allclose([float(decay(update)) for update in updates], expected, rtol=1e-5)
+
+
+def test_after_a_hundred_epochs_it_is_what_the_protocol_says() -> None:
+    decay = StaircaseDecay(rate=0.001, gamma=0.95, batch=500, images=15_000)
+    np.testing.assert_allclose(float(decay(100 * 30)), 5.9e-6, rtol=0.01)
+
+
+COUNT, EPOCHS = 22, 3  # at 8 a batch: two whole ones and a short one
+
+
+def build(model_class: type[keras.Model] = AccumulatingModel, *, normalisation: str = "frozen") -> Any:
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(4, 3)(x)
+    if normalisation != "none":
+        x = layers.BatchNormalization(trainable=normalisation == "learning", name="normalisation")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return model_class(inputs, layers.Dense(2, activation="softmax")(x))
+
+
+@pytest.fixture(scope="module")
+def batches() -> tf.data.Dataset:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (COUNT, 6, 6, 3), dtype="uint8")
+    labels = rng.integers(0, 2, COUNT)
+    return tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(8)
+
+
+def train(model: Any, batches: tf.data.Dataset, *, jit_compile: bool = False, **settings: Any) -> Any:
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
+        loss="sparse_categorical_crossentropy",
+        weighted_metrics=["accuracy"],
+        jit_compile=jit_compile,
+    )
+    return model.fit(batches, epochs=EPOCHS, verbose=0, **settings).history
+
+
+def assert_equal(model: Any, other: Any) -> None:
+    for own, expected in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "class_weight"), [(None, None), (1, None), (3, None), (100, None), (3, {0: 0.5, 1: 2.0})]
+)
+def test_any_micro_batch_gives_the_large_batch_s_updates(
+    batches: tf.data.Dataset, micro_batch: int | None, class_weight: dict[int, float] | None
+) -> None:
+    reference, model = build(keras.Model), build()
+    expected = train(reference, batches, class_weight=class_weight)
+    model.micro_batch = micro_batch
+    history = train(model, batches, class_weight=class_weight)
+    assert_equal(model, reference)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
+    assert int(model.optimizer.iterations) == 3 * EPOCHS
+    if class_weight is None:  # Keras weights its accuracy by class too
+        np.testing.assert_allclose(history["accuracy"], expected["accuracy"], rtol=1e-6)
+
+
+def test_compiled_by_xla_it_gives_the_same(batches: tf.data.Dataset) -> None:
+    reference, model = build(), build()
+    train(reference, batches)
+    model.micro_batch = 3
+    train(model, batches, jit_compile=True)
+    assert_equal(model, reference)
+
+
+def test_a_normalisation_that_learns_sees_micro_batches(batches: tf.data.Dataset) -> None:
+    reference, model = build(normalisation="learning"), build(normalisation="learning")
+    train(reference, batches)
+    model.micro_batch = 4
+    train(model, batches)
+    difference = (
+        model.get_layer("normalisation").moving_mean - reference.get_layer("normalisation").moving_mean
+    )
+    assert np.abs(difference).max() > 1e-3
+
+
+def test_mixed_precision_learns_alike(batches: tf.data.Dataset) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")  # whose loss is scaled
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    reference = build()
+    model.micro_batch = 3
+    train(reference, batches)
+    train(model, batches)
+    assert int(model.optimizer.iterations) == 3 * EPOCHS
+    for own, expected in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(own, expected, atol=0.02)
+
+
+def test_it_survives_saving_accumulating_model(batches: tf.data.Dataset, tmp_path: Any) -> None:
+    model = build()
+    train(model, batches)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert_equal(restored, model)
+
+
+LABELS = np.array([0, 1, 1])
+PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], "float32")
+
+
+def test_without_smoothing_it_is_the_mean_negative_log_likelihood() -> None:
+    expected = -np.log([0.9, 0.8, 0.3]).mean()
+    np.testing.assert_allclose(SmoothedCrossentropy()(LABELS, PROBABILITIES), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_smoothing_is_that_of_keras(smoothing: float) -> None:
+    reference = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    loss = SmoothedCrossentropy(smoothing=smoothing)
+    expected = reference(np.eye(2, dtype="float32")[LABELS], PROBABILITIES)
+    np.testing.assert_allclose(loss(LABELS, PROBABILITIES), expected, rtol=1e-6)
+
+
+def test_an_image_that_is_quite_wrong_still_teaches() -> None:
+    head = keras.Sequential([keras.Input((2,)), keras.layers.Activation("softmax")])
+    logits = tf.constant([[60.0, 0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = SmoothedCrossentropy()(np.array([1]), head(logits))
+    np.testing.assert_allclose(tape.gradient(loss, logits), [[1, -1]], atol=1e-5)

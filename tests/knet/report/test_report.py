@@ -1,0 +1,276 @@
+"""The report page of every kind of run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knet.report.report import write_report
+from knet.runs.record import RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+VOID = {"meta", "link", "br", "hr", "img", "input"}  # elements without an end
+OUTCOMES: dict[str, dict[str, object]] = {
+    "pushed": {},
+    "refused": {"refusals": ("recall is 0.1", "f1 is 0.2"), "pushed_version": None, "pushed_folder": None},
+    "failed": {
+        "error": "DataGate: the data do not match <schema> & more",
+        "winner": None,
+        "candidates": {},
+        "pushed_version": None,
+        "pushed_folder": None,
+    },
+}
+
+
+class Page(HTMLParser):
+    """A page's elements and words; every element must end, in its place."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in ("href", "src") and value and not value.startswith("#"):
+                self.links.append(value)
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.words += data.split()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+@pytest.fixture
+def page_of(make_record: MakeRecord, tmp_path: Path) -> Callable[..., Page]:
+    """Makes the page of a run with some fields changed."""
+    return lambda **changes: Page(write_report(make_record(**changes), tmp_path).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_run_has_a_page_that_says_which_it_was(page_of: Callable[..., Page], outcome: str) -> None:
+    page = page_of(**OUTCOMES[outcome])
+    assert page.elements.count("html") == page.elements.count("body") == 1
+    assert "Run 20240131-120000, started 2024-01-31T12:00:00+00:00" in page.text
+
+
+def test_the_split_is_told_with_its_notes(page_of: Callable[..., Page]) -> None:
+    text = page_of().text
+    assert "SHA-256 of the split fedcba9876543210 ." in text
+    assert "subtype adenosis: 2 patients, too few for three splits; none in test" in text
+
+
+def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
+    text = page_of(choice="highest accuracy").text
+    assert "pushed mobilenet is served as version 1706702400: highest accuracy" in text
+    assert "Synthetic" not in text and "left out" not in text
+
+
+def test_it_says_why_the_winner_was_chosen_and_what_the_gate_found(page_of: Callable[..., Page]) -> None:
+    text = page_of(choice="selection.force_winner", gate_notes=("there is no model to compare with",)).text
+    assert "pushed mobilenet is served as version 1706702400: selection.force_winner" in text
+    assert "Of the gate: there is no model to compare with" in text
+
+
+def test_all_candidates_are_shown(page_of: Callable[..., Page]) -> None:
+    text = page_of().text
+    assert "mobilenet 2017 1.23 million 2.5 million 64 px imagenet" in text
+    assert "vgg16 2014 1.23 million" in text
+
+
+def test_a_refusal_gives_every_reason(page_of: Callable[..., Page]) -> None:
+    text = page_of(**OUTCOMES["refused"]).text
+    assert "refused mobilenet was not pushed: recall is 0.1; f1 is 0.2" in text
+    assert "is served" not in text
+
+
+def test_a_failure_gives_its_reason_and_what_it_came_to(page_of: Callable[..., Page]) -> None:
+    text = page_of(**OUTCOMES["failed"]).text
+    assert "failed DataGate: the data do not match <schema> & more" in text
+    assert "Winner none" in text
+    assert "Transform done 12.3" in text
+
+
+def test_synthetic_data_are_called_so(page_of: Callable[..., Page], make_record: MakeRecord) -> None:
+    synthetic = replace(make_record().data, synthetic=True)
+    assert "Synthetic data. These images were drawn by a program." in page_of(data=synthetic).text
+
+
+def test_patients_and_images_of_each_split_are_shown(page_of: Callable[..., Page]) -> None:
+    table = "split patients images share train 14 60 60.0 % validation 4 16 16.0 % test 6 24 24.0 %"
+    assert table in page_of().text
+
+
+def test_images_left_out_are_counted(page_of: Callable[..., Page], make_record: MakeRecord) -> None:
+    data = replace(make_record().data, left_out=123)
+    assert "123 images were left out: second copies of a slide" in page_of(data=data).text
+
+
+@pytest.fixture
+def ingest() -> dict[str, Any]:
+    """What became of clean data."""
+    counts = {split: {"benign": 1, "malignant": 2} for split in ("train", "validation", "test")}
+    lists: dict[str, Any] = {"quarantined": [], "left_out": [], "passed_over": [], "duplicates": []}
+    return {"images": counts, "patients": counts, **lists}
+
+
+def test_patients_and_images_are_counted_by_class_where_they_were_ingested(
+    page_of: Callable[..., Page], ingest: dict[str, Any]
+) -> None:
+    assert "train 14 1 2 60 1 2 60.0 %" in page_of(ingest=ingest).text
+
+
+def test_what_was_quarantined_is_listed_with_its_reason(
+    page_of: Callable[..., Page], ingest: dict[str, Any]
+) -> None:
+    ingest["quarantined"] = [{"path": "a.png", "reason": "zero bytes"}]
+    ingest["passed_over"] = ["README.txt"]
+    ingest["duplicates"] = [
+        [
+            {"path": "b.png", "patient": "1", "split": "train"},
+            {"path": "c.png", "patient": "2", "split": "test"},
+        ]
+    ]
+    text = page_of(ingest=ingest).text
+    assert "Quarantined: 1 images." in text and "file reason a.png zero bytes" in text
+    assert "another patient's image: 2." in text
+    assert "The same pixels under several patients: b.png (1, train), c.png (2, test)" in text
+    assert "Files passed over README.txt" in text
+
+
+def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page], ingest: dict[str, Any]) -> None:
+    text = page_of(ingest=ingest).text
+    assert "Quarantined: 0 images." in text and "Quarantined images" not in text
+
+
+def test_nodes_and_configuration_are_shown(page_of: Callable[..., Page]) -> None:
+    text = page_of().text
+    assert "Transform done 12.3 Pusher cached 0.0" in text
+    assert "Every setting, as knet run --config reads it" in text and "name: knet-demo" in text
+
+
+@pytest.mark.parametrize(
+    "field", [{"error": "<script>x"}, {"name": "<script>x"}, {"choice": "<script>x"}, {"winner": "<script>x"}]
+)
+def test_no_value_is_taken_for_html(page_of: Callable[..., Page], field: dict[str, str]) -> None:
+    page = page_of(**field)
+    assert "script" not in page.elements
+    assert "<script>x" in page.text
+
+
+def test_the_page_leads_to_its_figures_and_to_where_the_images_are_from(page_of: Callable[..., Page]) -> None:
+    assert page_of().links == ["report.json", "https://doi.org/10.1109/TBME.2015.2496264"]
+
+
+def test_the_page_on_the_data_is_linked_where_there_is_one(
+    page_of: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "data.html").touch()
+    assert "data.html" in page_of().links
+
+
+def test_the_figures_stand_beside_the_page(make_record: MakeRecord, tmp_path: Path) -> None:
+    record = make_record()
+    page = write_report(record, tmp_path / "reports" / record.run_id)
+    assert page.name == "report.html"
+    assert json.loads(page.with_name("report.json").read_text("utf-8")) == json.loads(record.to_json())
+
+
+SECTIONS = {
+    "summary": "pushed resnet152 is served as version 1706702400: highest balanced_accuracy on validation",
+    "data": "train 50 16 34 5,000 1,600 3,400 71.4 %",
+    "anomalies": "image/eosin 0.031 0.2 passed",
+    "tuning": "10 trials (bayesian), 1 of them failed.",
+    "learning": "43 epochs in 44 min 0 s on 1 x GPU (mixed_float16); best epoch 33.",
+    "candidates": "won: highest balanced_accuracy",
+    "paper": "resnet152 2015 59.9 million 23.9 billion 227 px imagenet",
+    "curves": "1 − specificity (share of images)",
+    "calibration": "mean probability of malignant",
+    "confusion": "is called benign called malignant",
+    "slices": "magnification 100X 75 (3) 125 (5)",
+    "patients": "Of the worst patients, at most 4 images each",
+    "heat_maps": "the heat maps correlate by 0.118 on average",
+    "nodes": "Transform cached 0.3",
+    "lineage": "Artifacts of this run in MLMD",
+    "model_card": "Research software. It must not be used to diagnose",
+    "configuration": "name: knet-production",
+}
+
+
+@pytest.fixture(scope="module")
+def full_page(full_record: RunRecord, full_folder: Path) -> Path:
+    return write_report(full_record, full_folder)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_shows_what_there_is(full_page: Path, section: str) -> None:
+    html = full_page.read_text("utf-8")
+    part = html[html.index(f'<section id="{section}"') :].partition("</section>")[0] + "</section>"
+    page = Page(part)
+    assert SECTIONS[section] in page.text
+    assert 'class="missing"' not in part
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        section
+        for section in SECTIONS
+        if section not in ("summary", "data", "nodes", "lineage", "model_card", "configuration")
+    ],
+)
+def test_a_section_without_input_says_why(failed_record: RunRecord, tmp_path: Path, section: str) -> None:
+    html = write_report(failed_record, tmp_path).read_text("utf-8")
+    part = html[html.index(f'<section id="{section}"') :].partition("</section>")[0]
+    assert re.search(r'<p class="missing">[A-Z][^<]+\.</p>', part)
+
+
+def test_the_page_is_small_enough_to_send(full_page: Path) -> None:
+    assert full_page.stat().st_size < 2_000_000
+
+
+def test_every_table_has_a_caption_and_scopes_and_every_picture_a_text(full_page: Path) -> None:
+    html = full_page.read_text("utf-8")
+    assert html.count("<table") == html.count("<caption")
+    assert all("scope=" in cell for cell in re.findall(r"<th\b[^>]*>", html))
+    assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img\b[^>]*>", html))
+    for drawing in re.findall(r'<svg class="chart"[^>]*>', html):
+        assert re.search(r'role="img" aria-label="[^"]+"', drawing)
+
+
+def test_figures_on_the_page_are_those_of_the_results(full_page: Path) -> None:
+    text = Page(full_page.read_text("utf-8")).text
+    results = json.loads((full_page.parent / "results.json").read_text("utf-8"))
+    parts = results["candidates"]["resnet152"]["splits"]["test"]
+    (whole,) = [part for part in parts if not part["slice"]]
+    found = whole["metrics"]["roc_auc"]
+    assert f"ROC-AUC, test {found['value']:.3f} {found['low']:.3f} to {found['high']:.3f}" in text
+    tn, fp = whole["confusion"]["true_negatives"], whole["confusion"]["false_positives"]
+    assert f"benign {tn} ({100 * tn / (tn + fp):.0f} %) {fp} " in text
+
+
+def test_the_protocols_are_said_to_differ_beside_the_paper_s_figures(full_page: Path) -> None:
+    text = Page(full_page.read_text("utf-8")).text
+    assert "The protocols differ. The paper" in text and "splits by image" in text

@@ -1,0 +1,287 @@
+"""What is remembered between runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from knet.base.errors import UserError
+from knet.runs.record import RunRecord
+from knet.runs.registry import ProductionModel, RunRegistry
+
+MakeRecord = Callable[..., RunRecord]
+REFUSED = {"refusals": ("accuracy is too low",), "pushed_version": None, "pushed_folder": None}
+SCHEMA = Path("/somewhere/schema.pbtxt")
+FAILED = {"winner": None, "pushed_version": None, "pushed_folder": None, "error": "Transform: no space left"}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> RunRegistry:
+    return RunRegistry(tmp_path / "registry")
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_spans_count_the_data_that_were_seen(registry: RunRegistry) -> None:
+    assert [registry.span(seen) for seen in ("a", "b", "a", "c", "b")] == [1, 2, 1, 3, 2]
+
+
+def test_spans_are_remembered(registry: RunRegistry, tmp_path: Path) -> None:
+    registry.span("a")
+    assert RunRegistry(tmp_path / "registry").span("b") == 2
+    assert RunRegistry(tmp_path / "another").span("b") == 1
+
+
+def test_before_the_first_run_there_is_no_production_model(registry: RunRegistry) -> None:
+    assert registry.production() is None
+
+
+def test_a_pushed_model_is_the_production_model(registry: RunRegistry, make_record: MakeRecord) -> None:
+    registry.record(make_record())
+    assert registry.production() == ProductionModel(
+        version="1706702400",
+        folder=Path("runs/demo/serving/knet/1706702400"),
+        candidate="mobilenet",
+        run_id="20240131-120000",
+    )
+
+
+def test_a_second_push_replaces_the_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+    registry.record(make_record())
+    registry.record(make_record(run_id="20240201-120000", winner="vgg16", pushed_version="2"))
+    production = registry.production()
+    assert production is not None
+    assert (production.run_id, production.candidate, production.version) == ("20240201-120000", "vgg16", "2")
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=["refused", "failed"])
+def test_a_run_that_pushed_nothing_leaves_production_alone(
+    registry: RunRegistry, make_record: MakeRecord, outcome: dict[str, object]
+) -> None:
+    registry.record(make_record())
+    before = registry.production()
+    registry.record(make_record(run_id="20240201-120000", **outcome))
+    assert registry.production() == before
+
+
+@pytest.mark.parametrize("outcome", [{}, REFUSED, FAILED], ids=["pushed", "refused", "failed"])
+def test_every_run_is_kept_in_a_file_of_its_own(
+    registry: RunRegistry, make_record: MakeRecord, outcome: dict[str, object], tmp_path: Path
+) -> None:
+    path = registry.record(make_record(**outcome))
+    assert path == tmp_path / "registry" / "runs" / "20240131-120000.json"
+    kept = json.loads(path.read_text("utf-8"))
+    assert (kept["error"], kept["pushed_version"]) == (
+        outcome.get("error"),
+        outcome.get("pushed_version", "1706702400"),
+    )
+
+
+def test_earlier_runs_stay(registry: RunRegistry, make_record: MakeRecord, tmp_path: Path) -> None:
+    for run_id in ("a", "b"):
+        registry.record(make_record(run_id=run_id))
+    assert files(tmp_path / "registry" / "runs") == {"a.json", "b.json"}
+
+
+def test_all_runs_are_known_oldest_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+    assert registry.runs() == {}
+    files = {run_id: registry.record(make_record(run_id=run_id)) for run_id in ("20240102", "20240101")}
+    assert list(registry.runs().items()) == sorted(files.items())
+
+
+def test_an_undefined_metric_is_null(registry: RunRegistry, make_record: MakeRecord) -> None:
+    record = make_record()
+    undefined = replace(record.candidates["vgg16"], metrics={"test": {"roc_auc": math.nan, "accuracy": 0.5}})
+    path = registry.record(make_record(candidates={"vgg16": undefined}))
+    assert "NaN" not in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8"))["candidates"]["vgg16"]["metrics"]["test"] == {
+        "roc_auc": None,
+        "accuracy": 0.5,
+    }
+
+
+def test_nothing_but_the_records_is_left(
+    registry: RunRegistry, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    registry.record(make_record())
+    assert files(tmp_path) == {
+        "registry/production.json",
+        "registry/pushed/1706702400.json",
+        "registry/runs/20240131-120000.json",
+    }
+
+
+def test_a_version_that_was_pushed_before_can_be_in_production_again(
+    registry: RunRegistry, make_record: MakeRecord
+) -> None:
+    registry.record(make_record(run_id="20240101", pushed_version="1"))
+    first = registry.production()
+    registry.record(make_record(run_id="20240102", pushed_version="2", winner="vgg16"))
+    assert registry.pushed("1") == first != registry.production()
+    registry.make_production("1")
+    assert registry.production() == first
+    with pytest.raises(UserError, match="pushed version 3"):
+        registry.make_production("3")
+    assert registry.production() == first
+
+
+def test_a_crash_before_a_file_is_whole_leaves_the_old_one(
+    registry: RunRegistry, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("power cut")
+
+    path = registry.record(make_record())
+    before = path.read_text("utf-8"), registry.production()
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(OSError, match="power cut"):
+        registry.record(make_record(winner="vgg16"))
+    assert (path.read_text("utf-8"), registry.production()) == before
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """A file; the registry does not look into it."""
+    file = tmp_path / "mobilenet.parquet"
+    file.write_bytes(b"predictions")
+    return file
+
+
+def test_before_the_first_push_there_is_nothing_to_compare_with(
+    registry: RunRegistry, make_record: MakeRecord
+) -> None:
+    assert registry.baseline("graph") is None
+    registry.record(make_record(**REFUSED), graph="graph")
+    assert registry.baseline("graph") is None
+
+
+def test_another_run_is_compared_with_the_predictions_of_the_model_in_production(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    predictions.unlink()  # they were copied
+    baseline = registry.baseline("second")
+    assert baseline is not None
+    assert baseline.version == "1706702400" and baseline.file.read_bytes() == b"predictions"
+    assert baseline.file == tmp_path / "registry" / "predictions" / f"{baseline.digest}.parquet"
+
+
+def test_a_run_that_repeats_the_one_in_production_is_given_what_that_one_was_given(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    assert registry.baseline("first") is None  # as then
+    given = registry.baseline("second")
+    predictions.write_bytes(b"others")
+    registry.record(make_record(pushed_version="2"), graph="second", predictions=predictions, baseline=given)
+    assert registry.baseline("second") == given
+    later = registry.baseline("third")
+    assert later is not None
+    assert (later.version, later.file.read_bytes()) == ("2", b"others")
+    back = registry.baseline("first")  # its model is no longer in production
+    assert back == later
+
+
+def test_a_refused_run_leaves_what_is_compared_with(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path
+) -> None:
+    registry.record(make_record(), graph="first", predictions=predictions)
+    before = registry.baseline("second")
+    registry.record(make_record(**REFUSED), graph="second", predictions=predictions, baseline=before)
+    assert registry.baseline("second") == before
+
+
+def test_the_same_predictions_are_kept_once(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
+) -> None:
+    for version in ("1", "2"):
+        registry.record(make_record(pushed_version=version), graph=version, predictions=predictions)
+    assert len(files(tmp_path / "registry" / "predictions")) == 1
+
+
+@pytest.fixture
+def statistics(tmp_path: Path) -> Path:
+    """A folder as StatisticsGen leaves it."""
+    for split in ("train", "test"):
+        file = tmp_path / "statistics" / f"Split-{split}" / "FeatureStats.pb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(split.encode())
+    return tmp_path / "statistics"
+
+
+def test_before_the_first_run_there_are_no_statistics(registry: RunRegistry) -> None:
+    assert registry.previous_statistics() is None
+
+
+def test_kept_statistics_are_those_of_the_run(registry: RunRegistry, statistics: Path) -> None:
+    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    assert registry.previous_statistics() == kept
+    assert (kept.run_id, kept.schema) == ("a", SCHEMA)
+    assert files(kept.folder) == files(statistics)
+    assert (kept.folder / "Split-test" / "FeatureStats.pb").read_bytes() == b"test"
+
+
+def test_kept_statistics_outlive_the_run_s_artifacts(registry: RunRegistry, statistics: Path) -> None:
+    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    shutil.rmtree(statistics)
+    assert len(files(kept.folder)) == 2
+
+
+def test_equal_statistics_are_kept_once(registry: RunRegistry, statistics: Path) -> None:
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert (first.folder, first.digest) == (second.folder, second.digest)
+    previous = registry.previous_statistics()
+    assert previous is not None and previous.run_id == "b"
+
+
+def test_other_statistics_have_another_digest_and_replace_the_previous(
+    registry: RunRegistry, statistics: Path
+) -> None:
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
+    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert first.digest != second.digest
+    assert registry.previous_statistics() == second
+    assert first.folder.is_dir()
+
+
+def test_a_crash_while_statistics_are_copied_leaves_the_old_ones(
+    registry: RunRegistry, statistics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("power cut")
+
+    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", crash)
+        with pytest.raises(OSError, match="power cut"):
+            registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    assert registry.previous_statistics() == first
+    # What was left behind is in no one's way.
+    assert registry.keep_statistics(statistics, run_id="c", schema=SCHEMA).folder.is_dir()
+
+
+def test_a_search_begins_with_the_one_before_it_however_often_it_is_asked(
+    registry: RunRegistry, tmp_path: Path
+) -> None:
+    def before(search: str, backbone: str = "vgg16") -> str | None:
+        kept = registry.trials_before(backbone=backbone, search=search)
+        return kept.file.read_text("utf-8") if kept else None
+
+    assert before("first") is None
+    for search in ("first", "second", "first", "third"):
+        (tmp_path / "trials.csv").write_text(f"of {search}", "utf-8")
+        registry.keep_trials(tmp_path / "trials.csv", backbone="vgg16", search=search)
+    asked = [before(search) for search in ("first", "second", "third", "fourth")]
+    assert asked == [None, "of first", "of second", "of third"]
+    assert before("second", backbone="mobilenet") is None

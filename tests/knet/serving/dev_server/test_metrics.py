@@ -1,0 +1,123 @@
+"""Prometheus finds TF Serving's metrics under their names, and they count."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from knet.serving.dev_server.metrics import RequestRecord
+from knet.serving.dev_server.server import DevServer, Options
+
+
+@pytest.fixture(scope="module")
+def fresh(base_path: Path) -> Iterator[DevServer]:
+    """A server that nobody asked yet."""
+    with DevServer(base_path, port=0, rest_port=0) as server:
+        yield server
+
+
+def samples(server: DevServer) -> dict[tuple[str, tuple[str, ...]], float]:
+    with urllib.request.urlopen(f"http://{server.rest_address}/monitoring/prometheus/metrics") as reply:
+        assert reply.headers["Content-Type"].startswith("text/plain")
+        text = reply.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.values()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+def test_requests_are_counted_by_model_and_status(fresh: DevServer) -> None:
+    with grpc.insecure_channel(fresh.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        def ask(model: str, values: Any) -> None:
+            request = predict_pb2.PredictRequest(model_spec={"name": model, "signature_name": "double"})
+            request.inputs["x"].CopyFrom(tf.make_tensor_proto(values))
+            stub.Predict(request)
+
+        ask("knet", [1.0, 2.0])
+        ask("knet", [1.0, 2.0])
+        for model, values in (("knet", [1.0]), ("a stranger's", [1.0]), ("another stranger's", [1.0])):
+            with pytest.raises(grpc.RpcError):
+                ask(model, values)
+    found = samples(fresh)
+    assert found[":tensorflow:serving:request_count", ("OK", "knet")] == 2
+    assert found[":tensorflow:serving:request_count", ("INVALID_ARGUMENT", "knet")] == 1
+    assert found[":tensorflow:serving:request_count", ("NOT_FOUND", "unknown")] == 2
+    latency = ":tensorflow:serving:request_latency"
+    assert found[f"{latency}_count", ("GRPC", "Predict", "knet")] == 3
+    assert found[f"{latency}_sum", ("GRPC", "Predict", "knet")] > 1  # microseconds
+    assert found[":tensorflow:serving:runtime_latency_count", ("Predict", "TF1", "knet")] == 2
+    loads = {labels: n for (name, labels), n in found.items() if name.endswith("load_attempt_count")}
+    assert [(Path(path).name, status) for path, status in loads] == [("7", "OK")]
+
+
+def test_requests_over_rest_are_counted_too(fresh: DevServer) -> None:
+    url = f"http://{fresh.rest_address}/v1/models/knet:predict"
+    urllib.request.urlopen(url, b'{"signature_name": "double", "inputs": [1, 2]}').read()
+    assert samples(fresh)[":tensorflow:serving:request_latency_count", ("Predict", "REST", "knet")] == 1
+
+
+class Keeps:
+    def __init__(self) -> None:
+        self.records: list[RequestRecord] = []
+
+    def observe(self, request_record: RequestRecord) -> None:
+        self.records.append(request_record)
+
+
+class Fails:
+    def observe(self, request_record: RequestRecord) -> None:
+        raise OSError("disk full")
+
+
+def test_what_an_observer_is_told(base_path: Path, png: Callable[[int], bytes]) -> None:
+    keeps = Keeps()
+    with (
+        DevServer(base_path, port=0, options=Options(observers=[Fails(), keeps])) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest(model_spec={"name": "knet"}, output_filter=["label"])
+        request.inputs["image"].CopyFrom(tf.make_tensor_proto([png(51), png(255)]))
+        assert set(stub.Predict(request).outputs) == {"label"}
+        (record,) = keeps.records
+        with pytest.raises(grpc.RpcError):
+            request.inputs["image"].string_val[0] = b"no image"
+            stub.Predict(request)
+        other = predict_pb2.PredictRequest(model_spec={"name": "knet", "signature_name": "double"})
+        other.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))
+        stub.Predict(other)
+    assert keeps.records == [record]  # neither refused requests nor those without images
+    assert (record.model, record.version, record.signature) == ("knet", 7, "serving_default")
+    assert record.image_sha256 == tuple(hashlib.sha256(png(level)).hexdigest() for level in (51, 255))
+    assert record.time.utcoffset() is not None and 0 < record.seconds < 60
+    dark, bright = record.answers
+    assert dark == {
+        "probabilities": pytest.approx([0.8, 0.2]),
+        "classes": ["benign", "malignant"],
+        "label": "benign",
+        "score": pytest.approx(0.2),
+        "in_distribution": False,
+        "reasons": ["dark", ""],
+        "distance": pytest.approx(0.8),
+    }
+    assert (bright["label"], bright["in_distribution"]) == ("malignant", True)
+
+
+def test_the_protocol_is_imported_without_tensorflow() -> None:
+    program = "import sys, knet.serving.dev_server.metrics; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

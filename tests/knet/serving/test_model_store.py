@@ -1,0 +1,176 @@
+"""Pushing, rolling back and pruning: at every moment there is a whole version, and it is the right one."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knet.base.errors import UserError
+from knet.serving.model_store import (
+    list_versions,
+    prune,
+    push_version,
+    rollback,
+    rollback_target,
+    withdrawn_as,
+)
+from knet.serving.models_config import (
+    complete_versions,
+    newest_version,
+    next_labels,
+    read_models_config,
+    write_models_config,
+)
+
+Model = Callable[[str], Path]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    def make(content: str) -> Path:
+        folder = tmp_path / f"model-{content}"
+        (folder / "variables").mkdir(parents=True, exist_ok=True)
+        (folder / "saved_model.pb").write_text(content)
+        (folder / "variables" / "data").write_text(content * 100)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "served" / "knet"
+
+
+def labels(base: Path) -> dict[str, int]:
+    (config,) = read_models_config(base / "models.config").model_config_list.config
+    assert config.base_path == str(base.resolve())
+    return dict(config.version_labels)
+
+
+def push(base: Path, model: Model, *names: str) -> list[int]:
+    return [int(push_version(model(name), base)) for name in names]
+
+
+def test_versions_rise_even_within_a_second_and_after_a_rollback(base: Path, model: Model) -> None:
+    first, second, third = push(base, model, "a", "b", "c")
+    assert first >= time.time() - 60 and first < second < third
+    rollback(base, first)
+    (fourth,) = push(base, model, "d")
+    assert fourth > third
+    assert (base / str(fourth) / "variables" / "data").read_text() == "d" * 100
+
+
+def test_a_push_that_is_interrupted_leaves_nothing(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(base, model, "a")
+    before = sorted(path.name for path in base.iterdir())
+
+    def fill_the_disk(source: Path, target: Path) -> None:
+        target.mkdir()
+        (target / "saved_model.pb").write_bytes((source / "saved_model.pb").read_bytes())
+        raise OSError("disk full")
+
+    monkeypatch.setattr(shutil, "copytree", fill_the_disk)
+    with pytest.raises(OSError, match="disk full"):
+        push(base, model, "b")
+    assert sorted(path.name for path in base.iterdir()) == before
+
+
+def test_pushes_at_the_same_time_get_versions_of_their_own(base: Path, model: Model) -> None:
+    models = [model(str(number)) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(lambda folder: push_version(folder, base), models))
+    assert len(set(versions)) == 8
+    served = {folder.joinpath("saved_model.pb").read_text() for folder in complete_versions(base).values()}
+    assert served == {str(number) for number in range(8)}
+
+
+def test_labels_over_pushes_and_rollbacks(base: Path, model: Model) -> None:
+    (first,) = push(base, model, "a")
+    assert labels(base) == {"stable": first, "canary": first}
+    (second,) = push(base, model, "b")
+    assert labels(base) == {"stable": first, "canary": second}
+    (third,) = push(base, model, "c")
+    assert labels(base) == {"stable": second, "canary": third}
+    assert rollback(base, rollback_target(base)) == [third]
+    assert labels(base) == {"stable": second, "canary": second}
+    (fourth,) = push(base, model, "d")
+    assert labels(base) == {"stable": second, "canary": fourth}
+
+
+@given(
+    st.dictionaries(st.sampled_from(["stable", "canary", "mine"]), st.integers(1, 9)),
+    st.sets(st.integers(1, 9), min_size=1),
+)
+def test_labels_are_on_versions_that_are_there(before: Mapping[str, int], versions: set[int]) -> None:
+    after = next_labels(before, versions)
+    assert set(after.values()) <= versions
+    assert after["canary"] == max(versions) and after["stable"] <= after["canary"]
+    assert next_labels(after, versions) == after
+
+
+def test_what_the_user_wrote_into_the_config_stays(base: Path, model: Model) -> None:
+    (first,) = push(base, model, "a")
+    file = base / "models.config"
+    text = file.read_text().replace("num_versions: 2", "num_versions: 3")
+    mine = f'version_labels {{ key: "mine" value: {first} }}'
+    file.write_text(text.replace("version_labels", f"{mine} version_labels", 1))
+    push(base, model, "b")
+    assert "num_versions: 3" in file.read_text() and labels(base)["mine"] == first
+
+
+def test_a_config_that_cannot_be_read_is_named(base: Path, model: Model) -> None:
+    push(base, model, "a")
+    (base / "models.config").write_text("model_config_list { config { nme: 'knet' } }")
+    with pytest.raises(UserError, match=r"models\.config is no ModelServerConfig in text form.*nme"):
+        write_models_config(base)
+    (base / "models.config").write_text("model_config_list {}")
+    with pytest.raises(UserError, match="must have one model"):
+        write_models_config(base)
+
+
+def test_rolled_back_versions_are_withdrawn_and_can_come_back(base: Path, model: Model) -> None:
+    first, second, third = push(base, model, "a", "b", "c")
+    assert rollback(base, first) == [second, third]
+    assert newest_version(base) == base / str(first)
+    assert withdrawn_as(model("b"), base) == str(second)
+    assert withdrawn_as(model("a"), base) is None
+    assert rollback(base, rollback_target(base, second)) == []
+    assert newest_version(base) == base / str(second)
+    assert withdrawn_as(model("b"), base) is None and withdrawn_as(model("c"), base) == str(third)
+    states = {version.number: version.state for version in list_versions(base)}
+    assert states == {third: "withdrawn", second: "served", first: "served"}
+
+
+def test_a_rollback_to_what_is_not_there(base: Path, model: Model) -> None:
+    (first,) = push(base, model, "a")
+    with pytest.raises(UserError, match="no version before the newest"):
+        rollback_target(base)
+    with pytest.raises(UserError, match=f"no version 5; there are {first}"):
+        rollback_target(base, 5)
+
+
+def test_pruning_spares_what_is_in_use(base: Path, model: Model) -> None:
+    versions = push(base, model, *"abcdefg")
+    rollback(base, versions[5])
+    assert labels(base)["stable"] == versions[5]
+    deleted = prune(base, keep=1, in_use={versions[0]})
+    # The config loads the two newest.
+    assert list(complete_versions(base)) == [versions[0], *versions[4:6]]
+    assert deleted == [*versions[1:4], versions[6]]
+    assert withdrawn_as(model("g"), base) == str(versions[6])  # remembered though it is gone
+    assert prune(base, keep=5, in_use={versions[0]}) == []
+    assert not [path for path in base.iterdir() if path.name.startswith(".deleting")]
+
+
+def test_an_empty_folder(base: Path) -> None:
+    assert prune(base, keep=1) == [] and list_versions(base) == []

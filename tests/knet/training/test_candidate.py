@@ -1,0 +1,168 @@
+"""A candidate's settings hold what bears on its training, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from knet.base.errors import UserError
+from knet.models.optimizer import AccumulatingModel
+from knet.training.candidate import Candidate
+from knet.training.devices import Devices
+from pipeline.config.candidate import candidate_from_config
+from pipeline.config.load import load_config
+
+
+def settings(*overrides: str) -> str:
+    config = load_config("demo", overrides)
+    return candidate_from_config(config, "vgg16", synthetic_data=False).model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.epochs=9",
+        "head.lstm_units=8",
+        "image.size=96",
+        "seed=3",
+        "candidates.vgg16.weights=imagenet",
+        "candidates.vgg16.block_rates.block1=0.5",
+        "head.variant=serial",
+        "training.micro_batch=4",
+        "devices.precision=mixed_float16",
+    ],
+)
+def test_what_bears_on_training_changes_them(override: str) -> None:
+    assert settings(override) != settings()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["gate.minimum.f1=0.5", "kubeflow.image=other", "training.learning_rate=0.5", "training.momentum=0.1"],
+)
+def test_what_does_not_bear_on_training_leaves_them(override: str) -> None:
+    assert settings(override) == settings()
+
+
+def test_untuned_training_uses_the_configured_values() -> None:
+    assert settings("tuning=null", "training.learning_rate=0.5") != settings("tuning=null")
+
+
+def test_sequence_length_is_that_of_the_longest_grid() -> None:
+    config = load_config("demo", ["image.size=227"])
+    lengths = {
+        candidate_from_config(config, name, synthetic_data=False).sequence_length
+        for name in config.candidates
+    }
+    assert lengths == {64}
+
+
+def small(*overrides: str) -> Candidate:
+    settings = ("candidates={mobilenet: {alpha: 0.25, weights: none}}", "tuning=null", "image.size=32")
+    return candidate_from_config(
+        load_config("demo", [*settings, *overrides]), "mobilenet", synthetic_data=True
+    )
+
+
+def build(*overrides: str, precision: str = "float32") -> AccumulatingModel:
+    devices = Devices(strategy=tf.distribute.get_strategy(), precision=precision, xla=False, description="")
+    return small(*overrides).build(
+        devices=devices,
+        pixel_statistics=([128.0] * 3, [64.0] * 3),
+        learning_rate=0.1,
+        momentum=0.9,
+        images=18,
+    )
+
+
+def learning(model: keras.Model) -> set[str]:
+    return {variable.path.split("/")[0].removesuffix("_bn") for variable in model.trainable_variables}
+
+
+HEAD = {"cnn_branch", "lstm_branch", "head_normalisation", "head_dense", "logits"}
+
+
+def test_the_topmost_blocks_learn_with_the_head() -> None:
+    blocks = ("training.fine_tune=blocks", "training.blocks={}")
+    assert learning(build(blocks[0], blocks[1].format(0))) == HEAD
+    two = HEAD | {f"conv_{kind}_{pair}" for kind in ("dw", "pw") for pair in (12, 13)}
+    assert learning(build(blocks[0], blocks[1].format(2))) == two
+
+
+def test_all_and_staged_fine_tuning_end_with_every_layer() -> None:
+    whole, staged = build("training.fine_tune=all"), build("training.fine_tune=staged")
+    assert learning(whole) == learning(staged)
+    assert "conv1" in learning(whole)
+    # Momentum of every variable that will learn, from the first stage on.
+    assert len(staged.optimizer.variables) == len(whole.optimizer.variables)
+
+
+def test_the_learning_rate_falls_with_the_images_seen() -> None:
+    model = build("training.batch_size=4", "training.learning_rate_decay=0.5")
+    rates = []
+    for iteration in (0, 4, 5, 9):  # 18 images are seen within the fifth update
+        model.optimizer.iterations.assign(iteration)
+        rates.append(float(model.optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.05, 0.025], rtol=1e-6)
+
+
+def test_a_batch_larger_than_the_data_decays_once_an_epoch() -> None:
+    model = build("training.batch_size=500", "training.learning_rate_decay=0.5")
+    model.optimizer.iterations.assign(2)
+    np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.025, rtol=1e-6)
+
+
+def test_block_rates_reach_the_layers_of_their_blocks() -> None:
+    model = build("candidates.mobilenet.block_rates={pair13: 0.5, head: 2}")
+    rates: Any = model.optimizer.get_config()["multipliers"]
+    assert (rates["conv_dw_13"], rates["conv_pw_13_bn"], rates["lstm_branch"]) == (0.5, 0.5, 2)
+    assert "conv_dw_12" not in rates
+
+
+def test_an_unknown_block_is_named_with_those_there_are() -> None:
+    with pytest.raises(
+        UserError, match=r"mobilenet\.block_rates: no block pair14; there are stem, pair1, .*head"
+    ):
+        build("candidates.mobilenet.block_rates={pair14: 0.5}")
+
+
+def test_mixed_precision_keeps_weights_inputs_and_probabilities_in_float32() -> None:
+    model = build(precision="mixed_float16")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+    assert model.get_layer("backbone").get_layer("conv_pw_13").compute_dtype == "float16"
+    assert (model.input.dtype, model.output.dtype) == ("float32", "float32")
+
+
+@pytest.mark.parametrize(
+    ("override", "weights"),
+    [("training.class_weights=none", None), ("training.class_weights=balanced", {0: 2.0, 1: 2 / 3})],
+)
+def test_balanced_classes_weigh_alike_and_1_on_average(override: str, weights: Any) -> None:
+    found = small(override).class_weight((10, 30))
+    assert found == weights
+    if found:
+        assert 10 * found[0] == 30 * found[1]
+
+
+@pytest.mark.parametrize("fine_tune", ["all", "staged"])
+@pytest.mark.parametrize(("monitor", "best"), [("val_loss", 2), ("val_accuracy", 1)])
+def test_early_stopping_keeps_the_best_epoch_of_what_it_monitors(
+    fine_tune: str, monitor: str, best: int
+) -> None:
+    stopping = small(
+        f"training.early_stopping_monitor={monitor}", f"training.fine_tune={fine_tune}"
+    ).early_stopping()
+    stopping.set_model(build())
+    stopping.set_params({"epochs": 3})
+    stopping.on_train_begin()
+    for epoch, (loss, accuracy) in enumerate([(0.9, 0.5), (0.8, 0.7), (0.7, 0.6)]):
+        stopping.model.get_layer("head").get_layer("logits").bias.assign([epoch, 0])
+        stopping.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": accuracy})
+    stopping.on_train_end()
+    assert stopping.best_epoch == best
+    assert stopping.model.get_layer("head").get_layer("logits").bias.numpy()[0] == best

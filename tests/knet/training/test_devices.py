@@ -1,0 +1,120 @@
+"""What is computed on which devices, and that two give what one gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from knet.training import devices
+from knet.training.devices import Devices, prepare_devices, start_from_seed
+from knet.training.settings import DevicesConfig
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Pretends that GPUs of these compute capabilities are there, and tells what was asked of them."""
+
+    def pretend(*capabilities: tuple[int, int]) -> dict[str, Any]:
+        devices._mirrored.cache_clear()
+        asked: dict[str, Any] = {"growing": [], "deterministic": False}
+        experimental = tf.config.experimental
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(capabilities))))
+        monkeypatch.setattr(
+            experimental,
+            "get_device_details",
+            lambda gpu: {"device_name": "Card", "compute_capability": capabilities[gpu]},
+        )
+        monkeypatch.setattr(experimental, "set_memory_growth", lambda gpu, on: asked["growing"].append(gpu))
+        monkeypatch.setattr(experimental, "enable_op_determinism", lambda: asked.update(deterministic=True))
+        monkeypatch.setattr(
+            tf.distribute, "MirroredStrategy", lambda: asked.update(mirrored=object()) or asked["mirrored"]
+        )
+        return asked
+
+    yield pretend
+    devices._mirrored.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "xla", "description"),
+    [
+        ((), "float32", False, "1 x CPU"),
+        (((6, 1),), "float32", False, "1 x Card"),
+        (((7, 5),), "mixed_float16", True, "1 x Card"),
+        (((9, 0),), "mixed_bfloat16", True, "1 x Card"),
+        (((9, 0), (7, 5)), "mixed_float16", False, "2 x Card"),
+    ],
+)
+def test_the_devices_decide_where_the_configuration_does_not(
+    capabilities: tuple[tuple[int, int], ...],
+    precision: str,
+    xla: bool,
+    description: str,
+    gpus: Callable[..., dict[str, Any]],
+) -> None:
+    asked = gpus(*capabilities)
+    devices = prepare_devices(DevicesConfig())
+    assert (devices.precision, devices.xla, devices.description) == (precision, xla, description)
+    assert asked["growing"] == list(range(len(capabilities)))
+    assert asked["deterministic"] == (not capabilities)
+    assert (devices.strategy is asked.get("mirrored")) == (len(capabilities) > 1)
+    assert prepare_devices(DevicesConfig()).strategy is devices.strategy
+
+
+def test_the_configuration_decides_where_it_says_something(gpus: Callable[..., dict[str, Any]]) -> None:
+    asked = gpus((9, 0))
+    devices = prepare_devices(DevicesConfig(precision="float32", xla=False, deterministic=True))
+    assert (devices.precision, devices.xla, asked["deterministic"]) == ("float32", False, True)
+    assert not prepare_devices(DevicesConfig(deterministic=True)).xla
+    gpus()
+    assert prepare_devices(DevicesConfig(xla=True)).xla
+
+
+def test_models_built_within_its_scope_have_its_precision() -> None:
+    devices = Devices(
+        strategy=tf.distribute.get_strategy(), precision="mixed_bfloat16", xla=False, description=""
+    )
+    with devices.scope():
+        within = keras.layers.Dense(1)
+    assert (within.dtype_policy.name, keras.layers.Dense(1).dtype_policy.name) == (
+        "mixed_bfloat16",
+        "float32",
+    )
+
+
+def test_two_replicas_equal_one(tmp_path: Path) -> None:
+    output = tmp_path / "found.json"
+    command = [sys.executable, str(_ROOT / "tests" / "support" / "train_on_replicas.py"), str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    for name, found in json.loads(output.read_text("utf-8")).items():
+        assert found["apart"] < 1e-6, (name, found)
+        for one, two in (found["losses"], found["accuracies"]):
+            np.testing.assert_allclose(one, two, rtol=1e-5)
+        first, last = found["losses"][0]
+        assert first != last
+
+
+def test_what_is_built_follows_the_seed_alone() -> None:
+    built = []
+    for seed in (0, 0, 1):
+        start_from_seed(seed)
+        layer = keras.layers.Dense(3)
+        layer.build((None, 2))
+        built.append((layer.name, np.asarray(layer.kernel)))
+    assert {name for name, _ in built} == {"dense"}
+    np.testing.assert_array_equal(built[0][1], built[1][1])
+    assert not np.array_equal(built[0][1], built[2][1])

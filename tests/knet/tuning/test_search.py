@@ -1,0 +1,144 @@
+"""A search begins with the paper's values, is never worse than they are, and survives what happens to it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from knet.base.errors import UserError
+from knet.tuning.plan import PLAN, SearchPlan
+from knet.tuning.search import ENDED, find_active_search, run_search
+from knet.tuning.trials import best_trial
+
+METHODS = ("bayesian", "hyperband", "random", "grid")
+
+
+def budget(method: str, trials: int = 12) -> tuple[str, ...]:
+    return f"tuning.method={method}", f"tuning.trials={trials}", "tuning.epochs=9", "tuning.grid_points=3"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_chosen_values_are_never_worse_than_the_paper_s(
+    make_plan: Callable[..., SearchPlan], method: str
+) -> None:
+    @settings(max_examples=5)
+    @given(st.floats(1e-5, 1.0), st.floats(0.0, 0.99), st.integers(0, 99))
+    def check(rate: float, momentum: float, seed: int) -> None:
+        best = {"learning_rate": rate, "momentum": momentum}
+        with tempfile.TemporaryDirectory() as temporary:
+            notes = Path(temporary) / "notes"
+            plan = make_plan(*budget(method), f"seed={seed}", best=best, notes=str(notes))
+            trials = run_search(plan, Path(temporary) / "search")
+            first = notes.read_text("utf-8").splitlines()[0]
+        assert first == "alone 9"  # the whole budget
+        assert trials.loc[0, ["learning_rate", "momentum", "epochs"]].tolist() == [0.001, 0.9, 9]
+        assert trials["source"].tolist() == ["paper"] + [method] * (len(trials) - 1)
+        assert best_trial(trials, objective="val_loss")["val_loss"] <= trials["val_loss"][0]
+        searched = trials[1:]
+        assert searched["learning_rate"].between(0.001, 0.1).all()
+        assert searched["momentum"].between(0.5, 0.95).all()
+        assert len(trials) == {"grid": 10}.get(method, 12)
+
+    check()
+
+
+def test_hyperband_gives_most_trials_few_epochs(make_plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
+    trials = run_search(make_plan(*budget("hyperband", 40)), tmp_path / "search")
+    assert set(trials["epochs"]) == {1, 3, 9}
+    assert (trials["epochs"] == 1).sum() > (trials["epochs"] == 9).sum()
+
+
+def test_the_same_seed_tries_the_same_values(make_plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
+    def values(folder: str, seed: int) -> pd.DataFrame:
+        plan = make_plan(*budget("bayesian", 8), f"tuning.seed={seed}")
+        return run_search(plan, tmp_path / folder)[["learning_rate", "momentum"]]
+
+    pd.testing.assert_frame_equal(values("one", 0), values("again", 0))
+    assert not values("other", 1).equals(values("one", 0))
+
+
+def test_values_of_an_earlier_search_come_next(make_plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
+    warm = ({"learning_rate": 0.05, "momentum": 0.8}, {"learning_rate": 0.01, "momentum": 0.6})
+    trials = run_search(make_plan(*budget("hyperband", 5), warm=warm), tmp_path / "search")
+    assert trials["source"].tolist() == ["paper", "warm start", "warm start", "hyperband", "hyperband"]
+    assert trials["epochs"][:3].tolist() == [9, 9, 9]
+    assert trials.loc[1:2, ["learning_rate", "momentum"]].to_dict("records") == list(warm)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_search_keeps_what_it_finished_and_goes_on_as_it_would_have(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path, method: str
+) -> None:
+    whole = run_search(make_plan(*budget(method, 11)), tmp_path / "whole")
+    notes = tmp_path / "notes"
+    plan = make_plan(*budget(method, 11), notes=str(notes), interrupt_at=8)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(plan, tmp_path / "search")
+    trials = run_search(plan, tmp_path / "search")
+    assert len(notes.read_text("utf-8").splitlines()) == len(whole) + 1  # the one that was cut off, twice
+    timeless = [name for name in whole if name != "seconds"]
+    pd.testing.assert_frame_equal(trials[timeless], whole[timeless])
+
+
+def test_failed_trials_are_recorded_and_not_fatal(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    plan = make_plan(*budget("bayesian", 8), notes=str(tmp_path / "notes"), fail_at=[1, 3, 4, 5, 6])
+    trials = run_search(plan, tmp_path / "search")
+    failed = [0, 2, 3, 4, 5]
+    assert trials["state"].tolist() == ["failed" if n in failed else "completed" for n in range(8)]
+    assert set(trials["error"][failed]) == {"the loss is not finite in epoch 1"}
+    assert best_trial(trials, objective="val_loss")["trial"] not in failed
+
+
+def test_a_search_whose_trials_all_fail_says_why(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    plan = make_plan("tuning.trials=4", notes=str(tmp_path / "notes"), fail_at=[1, 2, 3, 4])
+    with pytest.raises(UserError, match="all 4 trials of the search on mobilenet failed.*not finite"):
+        run_search(plan, tmp_path / "search")
+
+
+def test_an_error_that_is_not_the_values_fault_ends_the_search(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    plan = make_plan(best={"learning_rate": "a word"})
+    with pytest.raises(TypeError):
+        run_search(plan, tmp_path / "search")
+
+
+def test_two_workers_share_one_oracle_and_one_may_be_killed(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    shared = ("tuning.trials=10", "tuning.method=random")
+    plan = make_plan("tuning.workers=2", *shared, notes=str(notes), seconds=0.5, kill="worker-0")
+    trials = run_search(plan, tmp_path / "search")
+    asked = [line.split()[0] for line in notes.read_text("utf-8").splitlines()]
+    # The trial of the worker that was killed is run again when the other one has done the rest.
+    assert set(asked) == {"worker-0", "worker-1", "alone"} and len(asked) == 11
+    assert asked[-1] == "alone" and asked.count("alone") == 1
+    assert trials["state"].tolist() == ["completed"] * 10
+    alone = run_search(make_plan(*shared), tmp_path / "alone")
+    columns = ["trial", "learning_rate", "momentum", "val_loss"]
+    pd.testing.assert_frame_equal(trials[columns], alone[columns])
+
+
+def test_the_newest_search_that_has_not_ended_is_taken(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    assert find_active_search(tmp_path) is None
+    for age, name in enumerate(("newest", "older", "oldest")):
+        make_plan().write(tmp_path / "mobilenet" / name)
+        os.utime(tmp_path / "mobilenet" / name / PLAN, (1e9 - age, 1e9 - age))
+    assert find_active_search(tmp_path) == tmp_path / "mobilenet" / "newest"
+    (tmp_path / "mobilenet" / "newest" / ENDED).touch()
+    assert find_active_search(tmp_path) == tmp_path / "mobilenet" / "older"
+    assert find_active_search(tmp_path / "mobilenet" / "oldest") == tmp_path / "mobilenet" / "oldest"

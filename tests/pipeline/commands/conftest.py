@@ -1,0 +1,15 @@
+"""Fixtures of the command line tests."""
+
+from kubeflow_fixtures import (
+    client,
+    compiled,
+    config,
+    fake_kubeflow,
+    host,
+    kubeflow_server,
+    make_server,
+    recorded,
+    recorded_graph,
+)
+from monitoring_fixtures import answers, predictions, predictions_file, schema, statistics_folder, training
+from serving_fixtures import base_path, png, saved_model, server

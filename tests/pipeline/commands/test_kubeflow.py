@@ -1,0 +1,122 @@
+"""The commands of `pipeline.commands._kubeflow_server`, from the command line to the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from knet.base.errors import UserError
+from pipeline.commands.main import cli
+from pipeline.kubeflow.server import ENDPOINT
+
+
+@pytest.fixture
+def knet(host: str) -> Callable[..., Result]:
+    """Runs `knet kubeflow`."""
+
+    def run(command: str, *arguments: object) -> Result:
+        return _invoke(command, *arguments, "--host", host)
+
+    return run
+
+
+def _invoke(command: str, *arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["kubeflow", command, *map(str, arguments)], catch_exceptions=False)
+
+
+def test_from_the_first_schedule_to_none(
+    kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    file = compiled()
+    first = knet("schedule", file, "--cron", "0 0 2 * * *", "--param", "data_source=/data/new")
+    assert first.exit_code == 0
+    assert "version knet-demo (new)" in first.output and "scheduled: knet-demo" in first.output
+    again = knet("schedule", file, "--set", "kubeflow.cron=0 0 2 * * *", "--param", "data_source=/data/new")
+    assert "(known already)" in again.output and "scheduled already" in again.output
+    five = knet("schedule", file, "--cron", "0 2 * * *", "--param", "data_source=/data/new")
+    assert "scheduled already" in five.output and "0 0 2 * * * UTC" in five.output
+    assert "instead of 1 before" in knet("schedule", file, "--cron", "* * * * * *").output
+    (recurring,) = kubeflow_server.recurring_runs.values()
+    assert recurring.trigger.cron_schedule.cron == "* * * * * *"
+    assert knet("unschedule").output == "knet-demo: off the schedule\n"
+    assert knet("unschedule", "--pipeline", "knet-demo").output == "knet-demo: was on no schedule\n"
+
+
+@pytest.mark.parametrize("command", ["submit", "schedule", "status", "unschedule"])
+def test_server_command_without_host_option(
+    host: str, monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., Path], command: str
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    file = [compiled()] if command in {"submit", "schedule"} else []
+    cron = ["--cron", "0 0 2 * * *"] if command == "schedule" else []
+    _invoke("submit", compiled(), "--host", host)
+    with pytest.raises(UserError, match=r"kubeflow\.host is not set"):
+        _invoke(command, *file, *cron)
+    assert _invoke(command, *file, *cron, "--set", f"kubeflow.host={host}").exit_code == 0
+    monkeypatch.setenv(ENDPOINT, host)
+    assert _invoke(command, *file, *cron).exit_code == 0
+
+
+def test_host_option_precedes_the_configuration(host: str, compiled: Callable[..., Path]) -> None:
+    configured = ("--set", "kubeflow.host=http://127.0.0.1:1")
+    assert _invoke("submit", compiled(), *configured, "--host", host).exit_code == 0
+
+
+def test_status_links_to_the_host_of_the_variable(
+    host: str, monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv(ENDPOINT, host)
+    _invoke("submit", compiled())
+    (run,) = json.loads(_invoke("status", "--json").output)["runs"]
+    assert run["link"].startswith(f"{host}/#/runs/details/")
+
+
+def test_submit_and_status(
+    kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    submitted = knet("submit", compiled(), "--experiment", "trial", "--param", "seed=3")
+    (run,) = kubeflow_server.runs.values()
+    assert submitted.exit_code == 0 and run.run_id in submitted.output
+    running = knet("status", "--experiment", "trial")
+    assert running.exit_code == 0
+    assert "schedule: none" in running.output and "pending" in running.output
+    run.state, run.error = "FAILED", None
+    assert knet("status", "--experiment", "trial").exit_code == 1
+    told = knet("status", "--experiment", "trial", "--json")
+    found = json.loads(told.output)
+    assert told.exit_code == 1 and found["good"] is False
+    assert found["runs"][0]["state"] == "FAILED" and found["runs"][0]["started"].startswith("2024-01-01T")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cron", "2 * * *"], "kubeflow.cron: .*has 4 fields"),
+        ([], "say when"),
+        (["--cron", "0 0 2 * * *", "--param", "sead=3"], "--param sead: no such parameter"),
+        (["--cron", "0 0 2 * * *", "--namespace", "My Team"], "kubeflow.namespace"),
+    ],
+)
+def test_nothing_is_asked_of_the_server_when_something_is_wrong(
+    kubeflow_server: Any,
+    knet: Callable[..., Result],
+    compiled: Callable[..., Path],
+    arguments: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(UserError, match=message):
+        knet("schedule", compiled(), *arguments)
+    assert not kubeflow_server.requests
+
+
+def test_what_is_no_compiled_pipeline_is_not_submitted(
+    kubeflow_server: Any, knet: Callable[..., Result], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="cannot read"):
+        knet("submit", tmp_path / "missing.yaml")
+    assert not kubeflow_server.requests

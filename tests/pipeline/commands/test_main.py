@@ -1,0 +1,443 @@
+"""The command line: quick, and plain about a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import schemas
+from knet.base import schema_names
+from knet.data.schema_edits import read_schema
+from knet.runs.registry import RunRegistry
+from pipeline.commands import main, options
+from pipeline.config.load import load_config
+
+HEAVY = ("tensorflow", "tfx", "keras", "apache_beam")
+# More than --help may load.
+CONFIGURATION = ("pydantic", "numpy", "yaml", "PIL", "grpc", "rich")
+
+BENIGN = [f"SOB_B_A-14-{number}-40-001.png" for number in range(3)]
+MALIGNANT = [f"SOB_M_DC-14-{number}-40-001.png" for number in range(10, 13)]
+UNTUNED = ("--set", "tuning=null")  # which a single training patient of a class does not allow
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float  # of processor time
+
+
+@pytest.fixture
+def knet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Runs the command line in this process."""
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["knet", *map(str, arguments)])
+        started = time.process_time()
+        with pytest.raises(SystemExit) as caught:
+            main.main()
+        assert isinstance(caught.value.code, int)
+        return Finished(caught.value.code, *capfd.readouterr(), time.process_time() - started)
+
+    return run
+
+
+def knet_without(modules: Sequence[str], *arguments: object) -> Finished:
+    """Runs the command line in a process of its own, in which some modules cannot be imported."""
+    without = f"import sys; sys.modules.update(dict.fromkeys({modules!r}))"
+    code = f"{without}; from pipeline.commands.main import main; main()"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Finished(done.returncode, done.stdout, done.stderr, seconds)
+
+
+def test_help_comes_within_a_second() -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        subprocess.run([Path(sys.executable).with_name("knet"), "--help"], check=True, capture_output=True)
+        return time.monotonic() - started
+
+    assert any(seconds() < 1 for _ in range(3))  # another process may hold it up once
+
+
+def test_help_needs_none_of_the_libraries() -> None:
+    finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
+    assert (finished.code, finished.stderr) == (0, "")
+    for command in (
+        "run", "kubeflow", "serve", "predict", "schema", "config", "data", "sample-data",
+        "report", "runs", "compare", "lineage", "experiment", "cache", "monitor",
+    ):  # fmt: skip
+        assert f"  {command} " in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run",
+        "kubeflow",
+        "serve",
+        "predict",
+        "sample-data",
+        "report",
+        "runs",
+        "compare",
+        "lineage",
+        "config show",
+        "config explain",
+        "config schema",
+        "data describe",
+        "data download",
+        "data download",
+        "schema infer",
+        "schema diff",
+        "schema update",
+        "cache",
+        "monitor",
+        "experiment results",
+        "experiment paper",
+    ],
+)
+def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> None:
+    finished = knet(*command.split(), "--help")
+    assert finished.code == 0
+    assert f"{command} [OPTIONS]" in finished.stdout.splitlines()[0]
+
+
+def test_presets_are_those_of_the_configuration() -> None:
+    from pipeline.config.load import PRESETS
+
+    assert options.PRESETS == PRESETS
+
+
+def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:
+    finished = knet_without(["pydantic"], "config", "show")
+    assert finished.code == 2
+    assert finished.stderr.startswith("error: this command needs pydantic: install the pipeline extra, pip ")
+
+
+def test_config_show_prints_what_loads_to_the_same(knet: Callable[..., Finished], tmp_path: Path) -> None:
+    finished = knet("config", "show", "--preset", "paper", "--set", "seed=5", "--set", "head.dropout=0")
+    (tmp_path / "shown.yaml").write_text(finished.stdout, encoding="utf-8")
+    assert finished.code == 0
+    assert load_config(tmp_path / "shown.yaml") == load_config("paper", ["seed=5", "head.dropout=0"])
+
+
+def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("seed: 3\n", encoding="utf-8")
+    finished = knet("config", "show", "--config", tmp_path / "mine.yaml")
+    assert yaml.safe_load(finished.stdout)["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config", "show", "--preset", "nightly"], "'nightly' is not one of 'demo', 'paper', 'production'"),
+        (
+            ["config", "show", "--set", "colour=red"],
+            "colour: no such field; allowed here: beam, calibration,",
+        ),
+        (["config", "show", "--set", "seed"], "--set seed: write it as key.path=value"),
+        (["config", "show", "--set", "image.size=1"], "image.size: Input should be greater than or equal to"),
+        (["config", "show", "--config", "none.yaml"], "cannot read configuration none.yaml: No such file or"),
+        (["run", "--preset", "nightly"], "'nightly' is not one of"),
+        (["run", "--set", "colour=red"], "colour: no such field"),
+        (
+            ["kubeflow", "compile", "--output", "pipeline.json"],
+            "--output pipeline.json: Kubeflow takes a file that ends",
+        ),
+        (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
+        (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
+        (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
+        (["schema", "diff"], "runs/demo yet: give --data, or run first"),
+        (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
+        (["schema", "update"], "Missing option '--output'"),
+        (["predict"], "Missing argument 'IMAGES...'"),
+        (["report", "last"], "there is no run in runs/demo yet, nor is last the folder of one"),
+        (["compare", "last", "x"], "there is no run in runs/demo yet"),
+        (["lineage", "1"], "no run in runs/demo pushed version 1; none was pushed yet"),
+        (["experiment", "results"], "Missing option '--data'"),
+        (["experiment", "results", "--data", ".", "--page", "p.html"], "--page p.html: the page is Markdown"),
+        (["experiment", "paper", "--scale", "large"], "'large' is not one of 'full', 'smoke'"),
+        (["cache", "--remove-unused", "-1"], "-1.0 is not in the range x>=0"),
+        (["serve", "x", "--keep-images", "y"], "--log-key-file and --keep-images go with --request-log"),
+        (["serve", "x", "--engine", "tf-serving", "--request-log", "y"], "TF Serving keeps no such log"),
+        (["monitor", "none.jsonl"], "no request log: none.jsonl is missing; name a file, or the folder of a"),
+        (["monitor", "x", "--predictions", "y"], "--predictions: say with --statistics too what the images"),
+        (["monitor"], "Missing argument 'LOG...'"),
+        (["paint"], "No such command 'paint'"),
+    ],
+)
+def test_a_mistake_ends_with_a_message_and_code_2(
+    knet: Callable[..., Finished],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished = knet(*arguments)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_data_can_be_run_on(knet: Callable[..., Finished], tmp_path: Path) -> None:
+    finished = knet("sample-data", tmp_path / "drawn", "--patients", 8)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert finished.stdout == f"synthetic images: {tmp_path / 'drawn' / 'BreaKHis_v1'}\n"
+    assert len(list((tmp_path / "drawn").rglob("*.png"))) == 40
+
+
+def test_predict_without_a_server_says_where_none_was(
+    knet: Callable[..., Finished], tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    (tmp_path / "image.png").write_bytes(picture())
+    finished = knet("predict", tmp_path / "image.png", "--server", "localhost:1")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("error: no model server answers at localhost:1: start one there")
+
+
+# Each of these makes a data folder below a folder, and returns its path.
+def missing(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    return folder / "none"
+
+
+def laid_out_otherwise(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "photos").mkdir()
+    return folder / "photos"
+
+
+def without_images(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "photos" / "benign").mkdir(parents=True)
+    (folder / "photos" / "benign" / "README.txt").touch()
+    return folder / "photos"
+
+
+def with_a_damaged_archive(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.tar.gz").write_bytes(b"\x1f\x8b and no more")
+    return folder / "data.tar.gz"
+
+
+def with_a_wrong_manifest(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    (folder / "data.csv").write_text("path,label,group\na.png,odd,1\n", encoding="utf-8")
+    return folder / "data.csv"
+
+
+def with_a_foreign_name(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    root = breakhis(*BENIGN, *MALIGNANT)
+    next(root.rglob(BENIGN[0])).with_name("scan 1.png").touch()
+    return root
+
+
+def with_one_class(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    return breakhis(*MALIGNANT)
+
+
+def with_too_few_patients(folder: Path, breakhis: Callable[..., Path]) -> Path:
+    return breakhis(*BENIGN[:2], *MALIGNANT)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (missing, "no such data folder or archive: "),
+        (laid_out_otherwise, "is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"),
+        (without_images, "no images found in "),
+        (with_a_damaged_archive, "cannot be read as an archive"),
+        (with_a_wrong_manifest, "line 2: label 'odd' is not one of data.classes, benign and malignant"),
+        (with_a_foreign_name, "scan 1.png: the name is outside the grammar SOB_<B|M>_"),
+        (with_one_class, "no benign images: both classes, benign and malignant, are needed"),
+        (with_too_few_patients, "too few patients: benign has 2 (14-0, 14-1)"),
+    ],
+)
+def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
+    breakhis: Callable[..., Path], tmp_path: Path, make: Callable[..., Path], message: str
+) -> None:
+    data, output = make(tmp_path, breakhis), tmp_path / "out"
+    finished = knet_without(HEAVY, "run", "--data", data, "--set", f"output={output}")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("error: ")
+    assert str(data) in finished.stderr or make in (with_one_class, with_too_few_patients)
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert finished.seconds < 3
+    assert [path.name for path in output.iterdir()] == ["run.log"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space",
+        "größe",
+        "a: b",
+        "[old]",
+        "\N{MICROSCOPE}",
+    ],
+)
+def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path: Path, name: str) -> None:
+    finished = knet("run", "--data", tmp_path / name, "--set", f"output={json.dumps(str(tmp_path / 'out'))}")
+    assert finished.stderr == f"error: no such data folder or archive: {tmp_path / name}\n"
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finished], tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    finished = knet("run", "--data", tmp_path, "--set", f"output={tmp_path / 'out'}")
+    assert finished.code == 2
+    assert str(tmp_path / "out") in finished.stderr
+
+
+def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
+    finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
+    assert f"data: {data}/histology_slides/breast (images, span 1)" in finished.stdout
+
+
+def test_good_data_are_counted_before_tensorflow_is_loaded(
+    breakhis: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT)
+    finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    assert lines[:4] == [
+        ["data:", f"{data}/histology_slides/breast", "(images,", "span", "1)"],
+        ["train", "2", "patients", "2", "images", "33.3%"],
+        ["validation", "2", "patients", "2", "images", "33.3%"],
+        ["test", "2", "patients", "2", "images", "33.3%"],
+    ]
+
+
+def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+    data = breakhis(*BENIGN, *MALIGNANT, "SOB_B_F-14-0B-40-001.png")
+    finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
+    assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
+
+
+def test_compile_names_a_missing_split_file(tmp_path: Path) -> None:
+    settings = ("--set", f"data.split.file={tmp_path / 'none'}", "--set", f"output={tmp_path / 'out'}")
+    finished = knet_without(HEAVY, "kubeflow", "compile", *settings)
+    assert finished.code == 2
+    assert f"data.split.file: no such file: {tmp_path / 'none'}" in finished.stderr
+
+
+def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
+    setting = f"candidates.vgg16.weights={tmp_path / 'missing.h5'}"
+    finished = knet_without(
+        HEAVY, "kubeflow", "compile", "--set", setting, "--set", f"output={tmp_path / 'out'}"
+    )
+    assert finished.code == 2
+    assert "candidates.vgg16.weights: no such file" in finished.stderr
+
+
+@pytest.mark.parametrize(("registry", "noted"), [("/data/registry", True), ("gs://bucket/knet", False)])
+def test_compile_says_what_goes_with_the_container(
+    knet: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: str, noted: bool
+) -> None:
+    compiler: Any = SimpleNamespace(compile_pipeline=lambda *_: None)  # without TFX
+    monkeypatch.setitem(sys.modules, "pipeline.kubeflow.compiler", compiler)
+    settings = [f"output={tmp_path}", f"kubeflow.registry={registry}"]
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    finished = knet("kubeflow", "compile", "--output", str(tmp_path / "pipeline.yaml"), *arguments)
+    assert finished.code == 0
+    assert ("note: kubeflow.registry, /data/registry, is on no volume" in finished.stderr) == noted
+
+
+def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
+    for number, name in enumerate((*BENIGN, *MALIGNANT)):
+        data = breakhis(name, content=picture(size=(32, 32), colour=(number, 0, 0)))
+    finished = knet_without(HEAVY, "data", "describe", data, *UNTUNED)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert ["train", "2", "1", "1", "2", "2"] in [line.split() for line in finished.stdout.splitlines()]
+    assert finished.stdout.endswith("0 problems\n")
+    assert finished.seconds < 5
+
+
+def test_problems_of_data_give_exit_code_1(
+    breakhis: Callable[..., Path], knet: Callable[..., Finished]
+) -> None:
+    finished = knet("data", "describe", breakhis(*BENIGN, *MALIGNANT, content=b""), *UNTUNED, "--json")
+    assert finished.code == 1
+    assert len(json.loads(finished.stdout)["problems"]) == 6
+
+
+def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
+    code = (
+        "import sys; from pipeline.commands.main import main\n"
+        "try: main()\n"
+        "finally: assert not {'tensorflow', 'tfx', 'keras', 'apache_beam'} & sys.modules.keys()"
+    )
+    command = [sys.executable, "-c", code, "data", "describe", str(shared_data / "breakhis_real"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["counts"]["images"] == 116
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Path:
+    """The output folder of a run, of whose images a tenth were wider than the schema allows."""
+    import tensorflow_data_validation as tfdv
+
+    for split in schema_names.SPLITS:
+        width = [700] * 9 + [8000 if split == "train" else 700]
+        file = tmp_path / "counted" / f"Split-{split}" / "FeatureStats.pb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(
+            tfdv.generate_statistics_from_dataframe(
+                pd.DataFrame({schema_names.WIDTH: width})
+            ).SerializeToString()
+        )
+    RunRegistry(tmp_path / "out" / "registry").keep_statistics(
+        tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
+    )
+    return tmp_path / "out"
+
+
+def test_schema_diff_shows_what_the_last_run_s_data_need_and_exits_with_1(
+    knet: Callable[..., Finished], finished_run: Path
+) -> None:
+    finished = knet("schema", "diff", "--set", f"output={finished_run}")
+    assert (finished.code, finished.stderr) == (1, "")
+    assert "feature image/width\n  int_domain.max: 4096 -> 8000\n" in finished.stdout
+
+
+def test_schema_update_writes_a_schema_that_the_data_pass(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new" / "schema.pbtxt"
+    finished = knet("schema", "update", "--output", target, "--set", f"output={finished_run}")
+    assert finished.code == 0, finished.stderr
+    assert finished.stdout == f"written: {target}; use it with --set data.schema_file={target}\n"
+    assert "int_domain { min: 32 max: 8000" in target.read_text("utf-8")
+    assert target.read_text("utf-8").startswith("# What an ingested BreaKHis example must look like.\n")
+
+
+def test_schema_infer_writes_a_schema_of_the_data_alone_and_replaces_no_file_unasked(
+    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "schema.pbtxt"
+    target.write_text("mine", encoding="utf-8")
+    command = ("schema", "infer", "--output", target, "--set", f"output={finished_run}")
+    assert knet(*command).code == 2
+    assert target.read_text("utf-8") == "mine"
+    assert knet(*command, "--force").code == 0
+    assert [feature.name for feature in read_schema(target).feature] == [schema_names.WIDTH]

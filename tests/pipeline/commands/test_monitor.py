@@ -1,0 +1,74 @@
+"""`knet monitor` from a log's folder to its exit code and page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipeline.commands import main
+
+Finished = tuple[int, str, str]  # exit code, standard output and error
+
+
+@pytest.fixture
+def knet_monitor(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    statistics_folder: Path,
+    predictions_file: Path,
+) -> Callable[..., Finished]:
+    """Writes answers as a log, and runs the command on it."""
+
+    def run(frame: pd.DataFrame, *arguments: object) -> Finished:
+        log = tmp_path / "log"
+        log.mkdir(exist_ok=True)
+        rows = frame.assign(time=frame["time"].map(lambda time: time.isoformat())).to_dict("records")
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (log / "2024-01-31.jsonl").write_text(lines + "{half", encoding="utf-8")
+        named = ["--statistics", statistics_folder, "--predictions", predictions_file]
+        output = ["--set", f"output={tmp_path / 'output'}"]
+        monkeypatch.setattr(sys, "argv", ["knet", "monitor", *map(str, [log, *named, *output, *arguments])])
+        with pytest.raises(SystemExit) as caught:
+            main.main()
+        return caught.value.code, *capfd.readouterr()  # type: ignore[return-value]
+
+    return run
+
+
+def test_requests_like_the_training_images_end_with_0(
+    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+) -> None:
+    code, stdout, stderr = knet_monitor(answers(), "--metrics", tmp_path / "knet.prom")
+    assert (code, stderr) == (0, "")
+    assert "2024-01-31.jsonl:201: cut off" in stdout
+    assert f"page: {tmp_path / 'output' / 'monitor.html'}" in stdout
+    assert "no drift" in (tmp_path / "output" / "monitor.html").read_text("utf-8")
+    assert 'knet_monitor_findings{version="7"} 0.0' in (tmp_path / "knet.prom").read_text("utf-8")
+
+
+def test_drift_ends_with_1_and_says_of_what(
+    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+) -> None:
+    code, stdout, _ = knet_monitor(answers(eosin=3.0), "--page", tmp_path / "page.html")
+    assert code == 1
+    assert "version 7: image/eosin: 0." in stdout
+    assert (tmp_path / "page.html").is_file() and not (tmp_path / "output" / "monitor.html").exists()
+
+
+def test_what_cannot_be_judged_ends_with_2_and_no_page(
+    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+) -> None:
+    code, _, stderr = knet_monitor(answers(99))
+    assert code == 2
+    assert stderr.startswith(
+        "error: too few requests to judge: version 7: 99 measured images of at least 100"
+    )
+    assert knet_monitor(answers(), "--version", 8)[0] == 2
+    assert not (tmp_path / "output" / "monitor.html").exists()

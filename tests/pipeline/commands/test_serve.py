@@ -1,0 +1,74 @@
+"""`knet serve` as a process: it answers, and ends in peace."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from knet.base.errors import UserError
+from pipeline.commands.main import cli
+
+_KNET = [sys.executable, "-c", "from pipeline.commands.main import main; main()"]
+
+
+def test_it_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
+    models = tmp_path / "knet"
+    shutil.copytree(base_path / "7", models / "7")
+    process = subprocess.Popen(
+        [*_KNET, "serve", str(models), "--port=0", "--rest-port=0"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[0] == "development server, not TF Serving: knet version 7\n", process.stderr.read()
+    metrics = re.search(r"metrics on (http://\S+)", lines[1])
+    assert metrics is not None
+    status = metrics[1].replace("/monitoring/prometheus/metrics", "/v1/models/knet/labels/stable/metadata")
+    with urllib.request.urlopen(status) as reply:
+        assert b'"version": "7"' in reply.read()
+    with urllib.request.urlopen(metrics[1]) as reply:
+        assert b"load_attempt_count" in reply.read()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "stopped\n"), err
+    assert "Traceback" not in err and "deprecated" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is not a folder"),
+        ([".", "--tls-cert=a"], "--tls-cert and --tls-key go together"),
+        ([".", "--require-token"], "environment variable KNET_TOKEN"),
+        ([".", "--config=nowhere"], r"cannot read .*nowhere/batching_parameters\.txt"),
+    ],
+)
+def test_wrong_options_are_named(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KNET_TOKEN", raising=False)
+    with pytest.raises(UserError, match=message):
+        CliRunner().invoke(cli, ["serve", *arguments], catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tf_serving_knows_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNET_TOKEN", "swordfish")
+    with pytest.raises(UserError, match="TF Serving knows no tokens"):
+        CliRunner().invoke(
+            cli, ["serve", str(tmp_path), "--engine=tf-serving", "--require-token"], catch_exceptions=False
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,378 @@
+"""Presets, files, overrides and error messages of the configuration."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knet.base.errors import UserError
+from knet.models.settings import PAPER_BACKBONES
+from pipeline.config.config import Config
+from pipeline.config.explain import dump_config
+from pipeline.config.load import PRESETS, load_config
+
+BACKBONES = set(PAPER_BACKBONES)
+ROOT_FIELDS = (
+    "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, metadata, name, "
+    "ood, output, report, seed, selection, training, tuning"
+)
+
+
+def at(config: Config, path: str) -> Any:
+    """A value by its path, such as `candidates.vgg16.weights`."""
+    value: Any = config
+    for name in path.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_compares_all_five_backbones(preset: str) -> None:
+    assert load_config(preset).candidates.keys() == BACKBONES
+
+
+def test_production_fine_tunes_the_last_two_blocks() -> None:
+    training = load_config("production").training
+    assert (training.fine_tune, training.blocks) == ("blocks", 2)
+
+
+def test_presets_are_all_files_of_the_folder() -> None:
+    folder = resources.files("pipeline.config") / "presets"
+    assert {file.name for file in folder.iterdir()} == {f"{preset}.yaml" for preset in PRESETS}
+
+
+def test_beam_workers_of_presets() -> None:
+    workers = {preset: load_config(preset).beam.workers for preset in PRESETS}
+    assert workers == {"demo": 1, "paper": 2, "production": 2}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_output_folder_has_its_name(preset: str) -> None:
+    assert load_config(preset).output == Path("runs") / preset
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.split.test_share", 0.10),
+        ("data.split.validation_share", 0.20),
+        ("data.keep_duplicate_slides", False),
+        ("image.size", 227),
+        ("image.normalisation", "image"),
+        ("training.augmentation", ("original", "flip_horizontal", "flip_vertical")),
+        ("training.batch_size", 500),
+        ("training.epochs", 200),
+        ("training.learning_rate", 0.001),
+        ("training.learning_rate_decay", 0.95),
+        ("training.momentum", 0.9),
+        ("training.micro_batch", 20),
+        ("training.fine_tune", "staged"),
+        ("training.class_weights", "none"),
+        ("training.label_smoothing", 0),
+        ("training.random_augmentation.enabled", False),
+        ("head.variant", "parallel"),
+        ("calibration.temperature", False),
+        ("calibration.threshold", 0.5),
+        ("tuning", None),
+        ("selection.metric", "accuracy"),
+        *((f"candidates.{name}.weights", "imagenet") for name in sorted(BACKBONES)),
+    ],
+)
+def test_paper_preset_has_values_of_the_paper(path: str, value: object) -> None:
+    assert at(load_config("paper"), path) == value
+
+
+@pytest.mark.parametrize("section", ["data", "image", "head", "training"])
+def test_defaults_are_values_of_the_paper(section: str) -> None:
+    assert getattr(Config(), section) == getattr(load_config("paper"), section)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "allowed"),
+    [
+        ("colour=red", "colour", f"no such field; allowed here: {ROOT_FIELDS}"),
+        (
+            "head.units=3",
+            "head.units",
+            "no such field; allowed here: dense_units, dropout, lstm_units, variant",
+        ),
+        ("data.sample.size=3", "data.sample.size", "allowed here: images_per_magnification, patients"),
+        ("candidates.vgg16.layers=3", "candidates.vgg16.layers", "allowed here: alpha, block_rates, weights"),
+        (
+            "selection.metric=f2",
+            "selection.metric",
+            "'patient_recognition_rate' or 'patient_decision",
+        ),
+        ("selection.equivalence_margin=2", "selection.equivalence_margin", "less than or equal to 1"),
+        ("selection.force_winner=resnet18", "selection.force_winner", "'resnet152' or 'efficientnetv2b0'"),
+        ("gate.margin=-1", "gate.margin", "greater than or equal to 0"),
+        ("gate.min_patients=0", "gate.min_patients", "greater than or equal to 1"),
+        ("gate.on_insufficient_data=maybe", "gate.on_insufficient_data", "'pass' or 'fail'"),
+        ("tuning.metric=f1", "tuning.metric", "allowed here: backbone, blocks, dense_units, drop"),
+        ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
+        ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101', 'res"),
+        ("gate.minimum.kappa=0.5", "gate.minimum.kappa", "'accuracy', 'balanced_accuracy', 'roc_auc', 'pr_"),
+        ("gate.minimum.f1=1.5", "gate.minimum.f1", "less than or equal to 1, not 1.5"),
+        ("image.size=16", "image.size", "greater than or equal to 32, not 16"),
+        ("image.size=227.5", "image.size", "valid integer, got a number with a fractional part, not 227.5"),
+        ("image.normalisation=none", "image.normalisation", "'image', 'backbone' or 'dataset', not 'none'"),
+        ("data.split.test_share=0", "data.split.test_share", "greater than 0, not 0"),
+        ("data.split.validation_share=1", "data.split.validation_share", "less than 1, not 1"),
+        ("data.split.folds=5", "data.split", "folds and fold go together, such as folds=5 and fold=0"),
+        ("data.split={folds: 5, fold: 5}", "data.split", "fold 5 is beyond the 5 folds, which count from 0"),
+        ("data.split={folds: 5, fold: 0, file: a}", "data.split", "give either folds and fold, or a file"),
+        ("data.sample.patients=3", "data.sample.patients", "greater than or equal to 12, not 3"),
+        ("training.epochs=many", "training.epochs", "valid integer, unable to parse string as an integer"),
+        ("training.epochs=null", "training.epochs", "valid integer, not None"),
+        ("training.learning_rate=.nan", "training.learning_rate", "not nan"),
+        ("training.momentum=1", "training.momentum", "less than 1, not 1"),
+        ("training.augmentation=[]", "training.augmentation", "at least 1 item"),
+        (
+            "training.augmentation=[blur]",
+            "training.augmentation.0",
+            "'rotate_180' or 'rotate_270', n",
+        ),
+        (
+            "training={feature_cache: true, fine_tune: blocks, blocks: 0, random_augmentation: {stain: 0.1}}",
+            "training",
+            "exclude each other: the cache holds one feature map of each view of an image, but random",
+        ),
+        ("training.feature_cache=true", "training", "needs fine_tune=blocks: with fine_tune=all no block"),
+        ("calibration.threshold=best", "calibration.threshold", "'youden' or 'sensitivity', not 'best'"),
+        ("calibration.threshold=1", "calibration.threshold", "less than 1, not 1"),
+        ("calibration.target_sensitivity=0", "calibration.target_sensitivity", "greater than 0, not 0"),
+        ("ood.false_reject_rate=1", "ood.false_reject_rate", "less than 1, not 1"),
+        ("report.explanations=-1", "report.explanations", "greater than or equal to 0, not -1"),
+        ("training.feature_cache=some", "training.feature_cache", "'auto'"),
+        ("training.random_augmentation.stain=1", "training.random_augmentation.stain", "equal to 0.5, not 1"),
+        ("training.fine_tune=blocks", "training", "fine_tune=blocks and blocks go together, such as"),
+        ("training.blocks=2", "training", "fine_tune=blocks and blocks go together, such as"),
+        ("head.variant=lstm", "head.variant", "'parallel', 'serial' or 'none', not 'lstm'"),
+        ("devices.precision=float64", "devices.precision", "'auto', 'float32', 'mixed_bfloat16' or"),
+        ("training=5", "training", "valid dictionary"),
+        ("candidates={}", "candidates", "at least 1 item"),
+        ("candidates.vgg16.alpha=0.5", "candidates.vgg16.alpha", "only mobilenet has a width multiplier"),
+        ("candidates.mobilenet.alpha=0", "candidates.mobilenet.alpha", "greater than 0, not 0"),
+        ("candidates={vgg16: {}}", "tuning.backbone", "mobilenet, which is not among the candidates"),
+        ("tuning.backbone=lenet", "tuning.backbone", "'mobilenet', 'vgg16', 'resnet50'"),
+        ("tuning.learning_rate={low: 0.5, high: 0.1}", "tuning.learning_rate", "low must be below high, not"),
+        ("tuning.momentum={low: 0.5, high: 0.5}", "tuning.momentum", "low must be below high, not 0.5 and"),
+        ("tuning.learning_rate.low=0", "tuning.learning_rate.low", "greater than 0, not 0"),
+        ("tuning.momentum.high=1", "tuning.momentum.high", "less than 1, not 1"),
+        ("tuning.objective=f1", "tuning.objective", "'val_loss' or 'balanced_accuracy', not 'f1'"),
+        ("tuning.method=annealing", "tuning.method", "'bayesian', 'hyperband', 'random' or 'grid', not"),
+        ("tuning.trials=0", "tuning.trials", "greater than or equal to 1, not 0"),
+        ("tuning.epochs=0", "tuning.epochs", "greater than or equal to 1, not 0"),
+        ("tuning.folds=0", "tuning.folds", "greater than or equal to 1, not 0"),
+        ("tuning.workers=0", "tuning.workers", "greater than or equal to 1, not 0"),
+        ("tuning.dropout={low: 0.5, high: 0.1}", "tuning.dropout", "low must be below high, not 0.5 and 0.1"),
+        ("tuning.learning_rate.high=.nan", "tuning.learning_rate.high", "less than or equal to 10, not nan"),
+        ("tuning.lstm_units=[0]", "tuning.lstm_units.0", "greater than or equal to 1, not 0"),
+        ("tuning.warm_start=3", "tuning", "must be below trials=3, the first of which has the paper's"),
+        (
+            "tuning.method=grid",
+            "tuning",
+            "need up to 17 trials, not 3; set trials=17, or a lower grid_points",
+        ),
+        ("tuning.blocks=[1]", "", "tuning.blocks needs training.fine_tune=blocks, not all"),
+        ("selection.metric=loss", "selection.metric", "'balanced_accuracy', 'roc_auc'"),
+        ("name=Knet 1", "name", "should match pattern"),
+        ("seed=-1", "seed", "greater than or equal to 0, not -1"),
+        ("beam.workers=0", "beam.workers", "greater than or equal to 1, not 0"),
+    ],
+)
+def test_load_config_error_names_field_and_range(override: str, path: str, allowed: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("demo", [override])
+    heading, *lines = str(caught.value).split("\n")
+    assert heading == "configuration demo:"
+    assert any(line.startswith(f"  {path}") and allowed in line for line in lines)
+
+
+def test_load_config_error_has_line_for_each_field() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("demo", ["seed=-1", "image.size=1", "colour=red"])
+    assert [line.split(":")[0].strip() for line in str(caught.value).split("\n")[1:]] == [
+        "seed",
+        "image.size",
+        "colour",
+    ]
+
+
+def test_load_config_reversed_range_is_reported_once() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("demo", ["tuning.momentum={low: 0.9, high: 0.5}"])
+    assert str(caught.value).endswith("tuning.momentum: low must be below high, not 0.9 and 0.5")
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("seed=7", "seed", 7),
+        ("training.learning_rate=1e-2", "training.learning_rate", 0.01),
+        ("candidates.mobilenet.alpha=0.5", "candidates.mobilenet.alpha", 0.5),
+        ("candidates.vgg16.weights=a=b.h5", "candidates.vgg16.weights", "a=b.h5"),
+        ("gate.minimum={f1: 0.5}", "gate.minimum", {"f1": 0.5}),
+        ("gate.minimum.f1=0.5", "gate.minimum", {"f1": 0.5}),
+        ("training.augmentation=[flip_vertical]", "training.augmentation", ("flip_vertical",)),
+        ("tuning=null", "tuning", None),
+        ("selection.force_winner=resnet152", "selection.force_winner", "resnet152"),
+        ("gate.margin=null", "gate.margin", None),
+        ("data.source=/data/BreaKHis_v1", "data.source", Path("/data/BreaKHis_v1")),
+        ("data.source=", "data.source", None),
+        ("data.keep_duplicate_slides=true", "data.keep_duplicate_slides", True),
+        ('output="a folder/of: mine"', "output", Path("a folder/of: mine")),
+    ],
+)
+def test_override_sets_field(override: str, path: str, value: object) -> None:
+    assert at(load_config("demo", [override]), path) == value
+
+
+def test_override_last_one_wins() -> None:
+    assert load_config("demo", ["seed=1", "seed=2"]).seed == 2
+
+
+def test_override_keeps_other_fields_of_section() -> None:
+    plain, changed = load_config("demo"), load_config("demo", ["training.epochs=9"])
+    assert changed.training == plain.training.model_copy(update={"epochs": 9})
+
+
+def test_override_below_null_creates_section() -> None:
+    tuning = load_config("paper", ["tuning.trials=4"]).tuning
+    assert tuning is not None
+    assert tuning.trials == 4
+
+
+def test_force_winner_must_be_a_candidate() -> None:
+    with pytest.raises(UserError, match="selection.force_winner is efficientnetv2b0, which is not among"):
+        load_config("demo", ["selection.force_winner=efficientnetv2b0"])
+
+
+@pytest.mark.parametrize("override", ["training.epochs", "=3", ""])
+def test_override_without_key_or_value_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match=f"--set {override}: write it as key.path=value"):
+        load_config("demo", [override])
+
+
+def test_override_with_invalid_yaml_is_refused() -> None:
+    with pytest.raises(UserError, match="the value is not valid YAML"):
+        load_config("demo", ["training.epochs=[1"])
+
+
+@pytest.mark.parametrize("comments", [False, True])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_dump_config_loads_to_equal_configuration(preset: str, comments: bool, tmp_path: Path) -> None:
+    overrides = [
+        "data.source=/daten/größe",
+        "beam.args=[--a=b]",
+        "metadata={host: db}",
+        "tuning={trials: 3, dropout: {}}",
+        "kubeflow.volumes=[{claim: a, mount_path: /a}]",
+        "kubeflow.resources={'on': {tolerations: [{key: a}]}, '1': {env: {A: \"a\\n\\n b: #\"}}}",
+    ]
+    config = load_config(preset, overrides)
+    (tmp_path / "dumped.yaml").write_text(dump_config(config, comments=comments), encoding="utf-8")
+    assert load_config(tmp_path / "dumped.yaml") == config
+
+
+def test_dump_config_describes_each_field_in_a_comment() -> None:
+    lines = dump_config(load_config("demo"), comments=True).splitlines()
+    for field, comment in {
+        "seed: 0": "# Seed of splits, initial weights, order and augmentation. [>= 0, < 2147483648]",
+        "  epochs: 3": "  # Most epochs; early stopping may end sooner. [>= 1; epochs]",
+        "training:": "# Training of each candidate.",
+    }.items():
+        assert lines[lines.index(field) - 1] == comment
+
+
+def test_config_is_immutable() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config("demo").seed = 1  # type: ignore[misc]
+
+
+def test_load_config_file_has_defaults_for_missing_fields(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 3\ncandidates:\n  mobilenet: {weights: none}\n", encoding="utf-8")
+    expected = Config.model_validate({"seed": 3, "candidates": {"mobilenet": {"weights": "none"}}})
+    assert load_config(file) == expected
+
+
+def test_load_config_empty_file_gives_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("# nothing\n", encoding="utf-8")
+    assert load_config(file) == Config()
+
+
+def test_load_config_missing_file_is_named_with_presets(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: No such file .* presets demo, paper, production"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_load_config_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"cannot read configuration {tmp_path}: Is a directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"training: [", "is not valid YAML"),
+        (b"- training\n", "must hold fields .* not a list"),
+        (b"just words", "must hold fields .* not a str"),
+        (b"a\0b", "is not valid YAML"),
+        (b"\xff\xfe\x81", "is not"),
+    ],
+)
+def test_load_config_file_without_fields_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_bytes(text)
+    with pytest.raises(UserError, match=f"configuration .*wrong.yaml.* {message}"):
+        load_config(file)
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text() | st.integers(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(field=st.sampled_from(sorted(Config.model_fields)), value=yaml_values)
+def test_load_config_any_value_loads_or_raises_user_error(
+    field: str, value: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(yaml.safe_dump({field: value}), encoding="utf-8")
+    try:
+        assert field in load_config(file).model_fields_set
+    except UserError as error:
+        assert f"  {field}" in str(error)
+
+
+def test_split_settings_are_json() -> None:
+    config = load_config("paper", ["data.split={folds: 5, fold: 4, file: null}", "seed=3"])
+    settings = config.with_slices(("stain",)).split_settings
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings == {
+        "classes": ["benign", "malignant"],
+        "slices": ["stain"],
+        "seed": 3,
+        "test_share": 0.1,
+        "validation_share": 0.2,
+        "folds": 5,
+        "fold": 4,
+        "file": None,
+    }
+
+
+def test_with_slices_keeps_configured_slices() -> None:
+    for named, slices in (("null", ("stain",)), ("[]", ()), ("[scanner]", ("scanner",))):
+        config = load_config("demo", [f"data.slices={named}"])
+        assert config.with_slices(("stain",)).data.slices == slices

@@ -1,0 +1,81 @@
+"""Only what was compiled is taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knet.base.errors import UserError
+from pipeline.kubeflow.compiled import read_compiled, run_parameters
+
+
+def test_the_first_document_is_the_graph(compiled: Callable[..., Path]) -> None:
+    assert read_compiled(compiled())["pipelineInfo"] == {"name": "knet-demo"}
+
+
+@pytest.mark.parametrize("content", [b"", b"a: 1", b"- [", b"\xff\xfe", b"text"])
+def test_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="is no compiled pipeline"):
+        read_compiled(file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read .*: No such file"):
+        read_compiled(tmp_path / "missing.yaml")
+
+
+_TYPES = {
+    "data_source": "STRING",
+    "seed": "NUMBER_INTEGER",
+    "rate": "NUMBER_DOUBLE",
+    "candidates": "LIST",
+    "search": "BOOLEAN",
+    "training": "STRUCT",
+}
+_SPEC: dict[str, Any] = {
+    "root": {"inputDefinitions": {"parameters": {n: {"parameterType": t} for n, t in _TYPES.items()}}}
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("data_source=s3://bucket/a=b", "s3://bucket/a=b"),
+        ("data_source=7", "7"),
+        ("data_source=", ""),
+        ("seed=7", 7),
+        ("rate=0.5", 0.5),
+        ("rate=1", 1),
+        ("candidates=[vgg16, resnet50]", ["vgg16", "resnet50"]),
+        ("search=false", False),
+        ("training={epochs: 3}", {"epochs": 3}),
+    ],
+)
+def test_a_value_has_the_declared_type(given: str, value: Any) -> None:
+    assert run_parameters(_SPEC, [given]) == {given.partition("=")[0]: value}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("seed", "write it as name=value"),
+        ("sead=7", "no such parameter; there are candidates, data_source, rate"),
+        ("seed=many", "must be a number integer"),
+        ("seed=1.5", "must be a number integer"),
+        ("seed=true", "must be a number integer"),
+        ("candidates=vgg16", "must be a list"),
+        ("training=[", "must be a struct"),
+    ],
+)
+def test_what_is_wrong_is_told(given: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"--param {given.partition('=')[0]}.*{message}"):
+        run_parameters(_SPEC, [given])
+
+
+def test_a_graph_may_have_none() -> None:
+    assert run_parameters({"root": {}}, []) == {}

@@ -1,0 +1,492 @@
+"""The graph compiles for Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp.client import client
+
+from knet.base.errors import UserError
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
+from pipeline.kubeflow.compiler import compile_pipeline, complete_spec
+
+_PRODUCTION = Path(__file__).resolve().parents[3] / "k8s" / "overlays" / "production" / "knet.yaml"
+_GOLDEN = Path(__file__).with_name("production.golden.yaml")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("compiled") / "new" / "pipeline.yaml"
+    compile_pipeline(load_config("demo"), output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def spec(compiled: Path) -> dict[str, Any]:
+    document: dict[str, Any] = next(yaml.safe_load_all(compiled.read_text("utf-8")))
+    return document
+
+
+def test_compiling_twice_gives_the_same_bytes(compiled: Path, tmp_path: Path) -> None:
+    compile_pipeline(load_config("demo"), tmp_path / "pipeline.yaml")
+    assert (tmp_path / "pipeline.yaml").read_bytes() == compiled.read_bytes()
+
+
+def test_the_client_of_kubeflow_takes_the_file(compiled: Path) -> None:
+    # What it reads a file with before it uploads it.
+    document = client._extract_pipeline_yaml(str(compiled))
+    assert document.pipeline_spec.pipeline_info.name == "knet-demo"
+    executors = document.platform_spec.platforms["kubernetes"].deployment_spec.executors
+    assert set(executors) == set(document.pipeline_spec.deployment_spec["executors"])
+
+
+@pytest.fixture(scope="module")
+def tasks(spec: dict[str, Any]) -> dict[str, Any]:
+    """Of the graph."""
+    found: dict[str, Any] = spec["components"]["Graph"]["dag"]["tasks"]
+    return found
+
+
+def test_every_container_of_tfx_starts_our_entrypoint(spec: dict[str, Any]) -> None:
+    own = {f"{node}_executor": ["run_nodes", node] for node in ("RunStart", "RunReport", "RunEnd")}
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        module, *node = own.get(name, ["entrypoint"])
+        assert executor["container"]["command"] == ["python", "-m", f"pipeline.kubeflow.{module}", *node]
+
+
+def test_schema_version_is_2_1_0(spec: dict[str, Any]) -> None:
+    assert spec["schemaVersion"] == "2.1.0"
+
+
+def test_every_node_is_a_task_with_an_argo_safe_name(tasks: dict[str, Any]) -> None:
+    assert len(tasks) == 23
+    assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in tasks)
+
+
+def test_transform_waits_for_the_data_gate(tasks: dict[str, Any]) -> None:
+    assert "DataGate" in tasks["Transform"]["dependentTasks"]
+
+
+def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
+    assert str(Path(__file__).resolve().parents[3]) not in yaml.safe_dump(spec)
+
+
+def test_every_node_that_may_be_cached_carries_its_code_digest(tasks: dict[str, Any]) -> None:
+    cached = {name: task for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert set(tasks) - set(cached) == {"RunStart", "RunReport"}
+    assert all("code_digest" in task["inputs"]["parameters"] for task in cached.values())
+
+
+def test_the_columns_of_a_manifest_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"kubeflow\.data_source is a manifest"):
+        compile_pipeline(load_config("demo", ["kubeflow.data_source=/data/m.csv"]), tmp_path / "none.yaml")
+
+
+def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:
+    """A change of the graph shows in the golden file: UPDATE_GOLDEN=1 writes it anew."""
+    compile_pipeline(load_config(_PRODUCTION), tmp_path / "pipeline.yaml")
+    text = _summary(*yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text("utf-8")))
+    if os.environ.get("UPDATE_GOLDEN"):
+        _GOLDEN.write_text(text, "utf-8")
+    assert text == _GOLDEN.read_text("utf-8")
+
+
+def _summary(spec: dict[str, Any], platform: dict[str, Any]) -> str:
+    """What is ours to decide of a compiled graph, which is the same whatever TFX compiled it."""
+    trees = (spec["root"], *spec["components"].values())
+    tasks = {name: task for tree in trees for name, task in tree.get("dag", {}).get("tasks", {}).items()}
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    nodes = {name: _node(task, spec, platform) for name, task in tasks.items()}
+    summary = {"root": spec["defaultPipelineRoot"], "parameters": parameters, "nodes": nodes}
+    # Digests of code change with every line of it.
+    return re.sub("[0-9a-f]{64}", "<digest>", yaml.safe_dump(summary, width=110))
+
+
+def _node(task: dict[str, Any], spec: dict[str, Any], platform: dict[str, Any]) -> dict[str, Any]:
+    component = spec["components"][task["componentRef"]["name"]]
+    inputs = task.get("inputs", {})
+    node = {
+        "after": task.get("dependentTasks", []),
+        "artifacts": {key: _source(value) for key, value in inputs.get("artifacts", {}).items()},
+        "parameters": {key: _source(value) for key, value in inputs.get("parameters", {}).items()},
+    }
+    if "triggerPolicy" in task:
+        node["when"] = task["triggerPolicy"]
+    if "dag" in component:
+        return {**node, "holds": sorted(component["dag"]["tasks"])}
+    label = component["executorLabel"]
+    container = spec["deploymentSpec"]["executors"][label]["container"]
+    return {
+        **node,
+        "cached": task.get("cachingOptions", {}).get("enableCache", False),
+        "container": {key: container[key] for key in ("image", "command", "env", "resources")},
+        "pod": platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label],
+        "retries": task["retryPolicy"]["maxRetryCount"],
+    }
+
+
+def _source(given: dict[str, Any]) -> Any:
+    """Where a task has an input from, or its constant value."""
+    match given:
+        case {"taskOutputArtifact": {"producerTask": node, "outputArtifactKey": key}}:
+            return f"{node}: {key}"
+        case {"taskOutputParameter": {"producerTask": node, "outputParameterKey": key}}:
+            return f"{node}: {key}"
+        case {"componentInputParameter": name}:
+            return f"parameter of the run: {name}"
+        case {"runtimeValue": {"constant": value}}:
+            return value
+        case _:
+            return given
+
+
+_KUBEFLOW = {
+    "data_source": "/data/images",
+    "env": {"B": "2", "A": "1"},
+    "retries": 3,
+    "volumes": [{"claim": "images", "mount_path": "/data"}],
+    "secrets": [{"name": "store", "env": {"accesskey": "AWS_ACCESS_KEY_ID"}}],
+    "image_pull_secrets": ["registry"],
+    "resources": {
+        "Trainer": {
+            "image": "knet:1.0-cuda",
+            "env": {"B": "3", "C": "4"},
+            "cpu": 8,
+            "memory_gb": 32,
+            "gpus": 1,
+            "shared_memory_gb": 4,
+            "node_selector": {"gpu": "a100"},
+            "tolerations": [{"key": "gpu", "effect": "NoSchedule"}],
+        },
+        "Trainer-resnet152": {"gpus": 2, "cache": False},
+    },
+}
+
+
+def _compiled() -> dict[str, Any]:
+    """As little of a PipelineSpec as TFX writes."""
+
+    def parameters(*names: str) -> dict[str, Any]:
+        return {"parameters": {name: {"runtimeValue": {"constant": ""}} for name in names}}
+
+    nodes = {
+        "BreakHisExampleGen": parameters("data_source", "data_root", "fingerprint", "seed"),
+        "DataGate": parameters("previous_statistics", "previous_digest"),
+        "ModelSelector": parameters("seed"),
+        "ModelGate": parameters("seed", "baseline", "baseline_digest", "baseline_version"),
+        "Trainer-vgg16": {},
+        "Trainer-resnet152": {},
+    }
+    return {
+        "root": {
+            "dag": {
+                "tasks": {
+                    name: {
+                        "componentRef": {"name": name},
+                        "inputs": inputs,
+                        "dependentTasks": [],
+                        "cachingOptions": {"enableCache": True},
+                    }
+                    for name, inputs in nodes.items()
+                }
+            }
+        },
+        "components": {
+            name: {
+                "executorLabel": f"{name}_executor",
+                "outputDefinitions": {"artifacts": {"model": {"artifactType": {"instanceSchema": name}}}},
+            }
+            for name in nodes
+        },
+        "deploymentSpec": {
+            "executors": {
+                f"{name}_executor": {
+                    "container": {"image": "x", "args": ["--json_serialized_inputs_spec_args", "{}"]}
+                }
+                for name in nodes
+            }
+        },
+    }
+
+
+def _config(**kubeflow: Any) -> Config:
+    return Config.model_validate({"kubeflow": {**_KUBEFLOW, **kubeflow}})
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[dict[str, Any], dict[str, Any]]:
+    return complete_spec(_compiled(), _config())
+
+
+def _pod(documents: tuple[dict[str, Any], dict[str, Any]], node: str) -> dict[str, Any]:
+    pod: dict[str, Any] = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][
+        f"{node}_executor"
+    ]
+    return pod
+
+
+def test_what_tfx_wrote_stays_as_it_is() -> None:
+    compiled = _compiled()
+    complete_spec(compiled, _config())
+    assert compiled == _compiled()
+
+
+def _tasks(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Of the graph, and the one behind it."""
+    spec = documents[0]
+    return {**spec["components"]["Graph"]["dag"]["tasks"], "RunEnd": spec["root"]["dag"]["tasks"]["RunEnd"]}
+
+
+def test_the_data_are_looked_at_first_and_never_from_the_cache(documents: tuple[Any, Any]) -> None:
+    tasks = _tasks(documents)
+    assert tasks["BreakHisExampleGen"]["inputs"]["parameters"]["fingerprint"] == {
+        "taskOutputParameter": {"producerTask": "RunStart", "outputParameterKey": "fingerprint"}
+    }
+    assert tasks["BreakHisExampleGen"]["dependentTasks"] == ["RunStart"]
+    assert "cachingOptions" not in tasks["RunStart"]
+    container = documents[0]["deploymentSpec"]["executors"]["RunStart_executor"]["container"]
+    assert container["image"] == "x" and container["args"] == ["--executor_input", "{{$}}"]
+
+
+def test_what_is_remembered_is_a_parameter_and_so_in_the_key_of_the_cache(documents: tuple[Any, Any]) -> None:
+    def found(node: str) -> dict[str, str]:
+        given = _tasks(documents)[node]["inputs"]["parameters"]
+        outputs = {name: value.get("taskOutputParameter") for name, value in given.items()}
+        return {name: output["outputParameterKey"] for name, output in outputs.items() if output}
+
+    assert set(found("DataGate").values()) == {"previous_statistics", "previous_digest"}
+    assert set(found("ModelGate").values()) == {"baseline", "baseline_digest", "baseline_version"}
+
+
+def test_the_parameters_of_a_run_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:
+    defined = documents[0]["root"]["inputDefinitions"]["parameters"]
+    defaults = {name: definition["defaultValue"] for name, definition in defined.items()}
+    assert defaults == {
+        "data_source": "/data/images",
+        "data_root": "",
+        "registry": "/data/registry",
+        "seed": 0,
+        "epochs": 200,
+    }
+    for node, name, parameter in (
+        ("RunStart", "data_source", "data_source"),
+        ("BreakHisExampleGen", "data_source", "data_source"),
+        ("BreakHisExampleGen", "split.seed", "seed"),
+        ("Trainer-vgg16", "custom_config.candidate.seed", "seed"),
+        ("Trainer-vgg16", "custom_config.candidate.training.epochs", "epochs"),
+        ("RunEnd", "registry", "registry"),
+    ):
+        given = _tasks(documents)[node]["inputs"]["parameters"][name]
+        assert given == {"componentInputParameter": parameter}
+    graph = documents[0]["components"]["Graph"]["inputDefinitions"]["parameters"]
+    passed = documents[0]["root"]["dag"]["tasks"]["Graph"]["inputs"]["parameters"]
+    assert set(graph) == set(passed) == set(defaults)
+
+
+def test_the_entrypoint_learns_the_types_of_what_was_added(documents: tuple[Any, Any]) -> None:
+    container = documents[0]["deploymentSpec"]["executors"]["Trainer-vgg16_executor"]["container"]
+    place = container["args"].index("--json_serialized_inputs_spec_args") + 1
+    types = json.loads(container["args"][place])["parameters"]
+    assert types["custom_config.candidate.seed"] == {"parameterType": "NUMBER_INTEGER"}
+
+
+def test_the_entrypoint_learns_the_outputs_of_its_component(documents: tuple[Any, Any]) -> None:
+    args = documents[0]["deploymentSpec"]["executors"]["DataGate_executor"]["container"]["args"]
+    outputs = json.loads(args[args.index("--json_serialized_outputs_spec_args") + 1])
+    assert outputs == {"artifacts": {"model": {"artifactType": {"instanceSchema": "DataGate"}}}}
+
+
+def test_the_report_takes_what_every_node_made_and_is_never_from_the_cache(
+    documents: tuple[Any, Any],
+) -> None:
+    report = _tasks(documents)["RunReport"]
+    artifacts = report["inputs"]["artifacts"]
+    assert artifacts["Trainer-vgg16--model"] == {
+        "taskOutputArtifact": {"producerTask": "Trainer-vgg16", "outputArtifactKey": "model"}
+    }
+    assert "ModelSelector--model" not in artifacts  # a copy
+    assert "RunStart" in report["dependentTasks"] and "cachingOptions" not in report
+
+
+def test_what_ends_a_run_waits_for_the_whole_graph_and_takes_nothing_from_it(
+    documents: tuple[Any, Any],
+) -> None:
+    end = _tasks(documents)["RunEnd"]
+    assert end["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert end["dependentTasks"] == ["Graph"] and set(end["inputs"]) == {"parameters"}
+
+
+def test_a_node_gets_its_own_resources_else_those_of_its_kind(documents: tuple[Any, Any]) -> None:
+    executors = documents[0]["deploymentSpec"]["executors"]
+    vgg16 = executors["Trainer-vgg16_executor"]["container"]["resources"]
+    assert vgg16 == {
+        "cpuLimit": 8,
+        "memoryLimit": 32,
+        "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+    }
+    resnet152 = executors["Trainer-resnet152_executor"]["container"]["resources"]
+    assert resnet152["accelerator"]["count"] == "2" and resnet152["memoryLimit"] == 8
+    assert "accelerator" not in executors["BreakHisExampleGen_executor"]["container"]["resources"]
+
+
+def test_every_node_has_the_environment_the_volumes_the_secrets_and_the_retries(
+    documents: tuple[Any, Any],
+) -> None:
+    for node, task in _tasks(documents).items():
+        container = documents[0]["deploymentSpec"]["executors"][f"{node}_executor"]["container"]
+        assert {"name": "A", "value": "1"} in container["env"]
+        assert task["retryPolicy"]["maxRetryCount"] == 3
+        pod = _pod(documents, node)
+        assert pod["pvcMount"] == [{"constant": "images", "mountPath": "/data"}]
+        keys = [{"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"}]
+        assert pod["secretAsEnv"] == [{"secretName": "store", "keyToEnv": keys}]
+        assert pod["imagePullSecret"] == [{"secretName": "registry"}]
+
+
+def test_a_node_may_have_an_image_and_variables_of_its_own(documents: tuple[Any, Any]) -> None:
+    executors = documents[0]["deploymentSpec"]["executors"]
+    trainer = executors["Trainer-vgg16_executor"]["container"]
+    assert trainer["image"] == "knet:1.0-cuda"
+    assert trainer["env"] == [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "3"},
+        {"name": "C", "value": "4"},
+        {"name": "KNET_NODE", "value": "Trainer-vgg16"},
+        {"name": "KNET_REGISTRY", "value": "/data/registry"},
+    ]
+    ingest = executors["BreakHisExampleGen_executor"]["container"]
+    assert ingest["image"] == "x" and {"name": "B", "value": "2"} in ingest["env"]
+
+
+def test_a_node_may_be_run_every_time(documents: tuple[Any, Any]) -> None:
+    tasks = _tasks(documents)
+    assert "cachingOptions" not in tasks["Trainer-resnet152"]
+    assert tasks["Trainer-vgg16"]["cachingOptions"] == {"enableCache": True}
+
+
+def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any, Any]) -> None:
+    pod = _pod(documents, "Trainer-vgg16")
+    assert pod["nodeSelector"] == {"labels": {"gpu": "a100"}}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    (memory,) = pod["emptyDirMounts"]
+    assert memory["mountPath"] == "/dev/shm" and memory["sizeLimit"] == "4Gi"
+    assert "nodeSelector" not in _pod(documents, "BreakHisExampleGen")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("kubeflow.pipeline_root=mlpipeline/knet", "kubeflow.pipeline_root"),
+        ("kubeflow.resources={Trainer: {gpu_type: nvidia.com/tpu}}", "kubeflow.resources.Trainer.gpu_type"),
+        ("kubeflow.secrets=[{name: Store, env: {a: B}}]", "kubeflow.secrets.0.name"),
+        ("kubeflow.secrets=[{name: store, env: {}}]", "kubeflow.secrets.0.env"),
+        ("kubeflow.volumes=[{claim: images, mount_path: data}]", "kubeflow.volumes.0.mount_path"),
+        ("kubeflow.volumes=[{claim: images, mount_path: /}]", "kubeflow.volumes.0.mount_path: / is reserved"),
+        ("kubeflow.volumes=[{claim: a, mount_path: /usr/lib}]", "kubeflow.volumes.0.mount_path: /usr/lib is"),
+        (
+            "kubeflow.volumes=[{claim: images, mount_path: /minio}]",
+            "kubeflow.volumes.0.mount_path: /minio is",
+        ),
+        (
+            "kubeflow.volumes=[{claim: a, mount_path: /data/../etc}]",
+            "kubeflow.volumes.0.mount_path.*normal",
+        ),
+        (
+            "kubeflow.volumes=[{claim: a, mount_path: /data}, {claim: b, mount_path: /data}]",
+            "kubeflow: volumes.1.mount_path: /data is the path of another volume too",
+        ),
+        ("kubeflow.secrets=[{name: store, env: {a: ''}}]", "kubeflow.secrets.0.env.a: .*not ''"),
+        ("kubeflow.secrets=[{name: store, env: {a: 1A}}]", "kubeflow.secrets.0.env.a"),
+        ("kubeflow.secrets=[{name: store, env: {a/b: A}}]", "kubeflow.secrets.0.env.a/b"),
+        (
+            "kubeflow.secrets=[{name: x, env: {a: A}}, {name: y, env: {b: A}}]",
+            "kubeflow: secrets.1.env.b: the variable A is set twice",
+        ),
+        (
+            "kubeflow.env={AWS_SECRET_ACCESS_KEY: x}",
+            "kubeflow.env: AWS_SECRET_ACCESS_KEY looks like a secret",
+        ),
+        ("kubeflow.env={a-b: x}", "kubeflow.env.a-b"),
+        (
+            "kubeflow.data_source=s3://bucket/images",
+            "kubeflow: data_source is s3://bucket.*AWS_ACCESS_KEY_ID",
+        ),
+        ("kubeflow.resources={Trainer: {cpu: 0}}", "kubeflow.resources.Trainer.cpu"),
+        ("kubeflow.resources={Trainer: {cpu: .inf}}", "kubeflow.resources.Trainer.cpu"),
+        ("kubeflow.resources={Trainer: {memory_gb: 4 Gi}}", "kubeflow.resources.Trainer.memory_gb"),
+        ("kubeflow.resources={Trainer: {gpus: 0.5}}", "kubeflow.resources.Trainer.gpus"),
+        (
+            "kubeflow.resources={Trainer: {memory_gb: 4, shared_memory_gb: 4}}",
+            "kubeflow.resources.Trainer: shared_memory_gb=4 is part of memory_gb=4",
+        ),
+        (
+            "kubeflow.resources={Trainer: {tolerations: [{key: gpu, operator: Equal}]}}",
+            "kubeflow.resources.Trainer.tolerations.0: operator Equal needs a value",
+        ),
+        (
+            "kubeflow.resources={Trainer: {node_selector: {a b: c}}}",
+            "kubeflow.resources.Trainer.node_selector",
+        ),
+        ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
+        ("kubeflow.shared_dir=/exchange", "kubeflow: shared_dir: /exchange is on none of the volumes"),
+        ("kubeflow.image=knet 1.0", "kubeflow.image"),
+        ("kubeflow.host=localhost:8888", "kubeflow.host"),
+        ("kubeflow.cron=0 2 * *", "kubeflow.cron: '0 2 .*has 4 fields, not five"),
+    ],
+)
+def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config("demo", [override])
+
+
+def test_folders_that_go_with_the_container_are_known() -> None:
+    assert _config().kubeflow.ephemeral_paths == ["cache_root", "push_folder"]
+    assert Config().kubeflow.ephemeral_paths == ["checkpoints", "cache_root", "registry", "push_folder"]
+
+
+def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    for allowed in ({"secrets": [{"name": "store", "env": keys}]}, {"secrets": [], "service_account": "me"}):
+        assert _config(data_source="s3://bucket/images", **allowed).kubeflow.data_source
+    with pytest.raises(ValueError, match="no secret gives AWS_SECRET_ACCESS_KEY;"):
+        _config(data_source="s3://bucket/images")
+
+
+def test_nodes_that_others_work_for_share_their_artifacts() -> None:
+    volumes = [{"claim": "exchange", "mount_path": "/exchange"}]
+    kubeflow = {"volumes": volumes, "shared_dir": "/exchange"}
+
+    def sharing(config: Config) -> set[str]:
+        executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
+        shared = {"name": "KNET_EXCHANGE", "value": "/exchange"}
+        return {name for name, executor in executors.items() if shared in executor["container"]["env"]}
+
+    here = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=DirectRunner"]}})
+    assert sharing(here) == set()
+    elsewhere = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=PortableRunner"]}})
+    assert sharing(elsewhere) == {"BreakHisExampleGen_executor"}
+    with pytest.raises(UserError, match="^kubeflow.shared_dir: "):
+        complete_spec(_compiled(), Config.model_validate({"beam": {"args": ["--runner=PortableRunner"]}}))
+
+
+@pytest.mark.parametrize("name", ["Trainer_x", "Trainer.x", "-x", "x" * 64])
+def test_a_node_that_no_pod_can_be_named_after_is_refused(name: str) -> None:
+    compiled = _compiled()
+    tasks = compiled["root"]["dag"]["tasks"]
+    tasks[name] = tasks.pop("Trainer-vgg16")
+    with pytest.raises(UserError, match=f"the node {name} cannot run on Kubeflow"):
+        complete_spec(compiled, _config())
+
+
+def test_resources_of_a_node_that_there_is_not_are_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"kubeflow.resources.Trainer-vgg: no such node; there are .*Trainer-vgg16"
+    ):
+        complete_spec(_compiled(), _config(resources={"Trainer-vgg": {}}))

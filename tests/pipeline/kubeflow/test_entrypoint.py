@@ -1,0 +1,349 @@
+"""Every message that a real launcher sent is accepted by the container that it was sent to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from google.protobuf import json_format, text_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
+from tfx.utils import import_utils
+
+import schemas
+from knet.base import schema_names
+from knet.evaluation.predictions import write_predictions
+from pipeline.kubeflow import artifact_uris, run_nodes
+from pipeline.kubeflow.entrypoint import local_invocation, main, with_run_values
+from pipeline.kubeflow.run_nodes import run_node
+
+_PLAIN = {"RunStart", "RunReport", "RunEnd"}
+_NODES = sorted(
+    file.name.split(".")[1] for file in (Path(__file__).parent / "recordings").glob("executor_input.*.json")
+)
+_OF_TFX = [node for node in _NODES if node not in _PLAIN]
+_SCHEMA = 'feature { name: "label" type: INT int_domain { min: 0 max: 1 is_categorical: true } }'
+Message = dict[str, Any]
+Read = Callable[[str], Message]
+
+
+@pytest.fixture
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that stands for the root of a pod."""
+    monkeypatch.setattr(artifact_uris, "MOUNTS", {"minio://": f"{tmp_path}/minio/"})
+    monkeypatch.setenv("KFP_RUN_ID", "b7a88f5c-2b97-4ab7-89f2-0a171f9cdf5a")
+    return tmp_path
+
+
+@pytest.fixture
+def message_of(recorded: Read, pod: Path) -> Read:
+    """Reads a recorded message, with the launcher's files and folders in the pod."""
+
+    def read(node: str) -> Message:
+        message = recorded(node)
+        outputs = message["outputs"]
+        for held in (outputs, *outputs.get("parameters", {}).values()):
+            held["outputFile"] = f"{pod}{held['outputFile']}"
+        for name in outputs["artifacts"]:
+            _path(outputs, name, pod).parent.mkdir(parents=True, exist_ok=True)
+        return message
+
+    return read
+
+
+def _path(side: Message, name: str, pod: Path) -> Path:
+    (artifact,) = side["artifacts"][name]["artifacts"]
+    return pod / str(artifact["uri"]).replace("://", "/")
+
+
+@pytest.fixture
+def task_of(recorded_graph: Message) -> Read:
+    """Finds the task of a node in the compiled graph."""
+    tasks: dict[str, Message] = recorded_graph["components"]["Graph"]["dag"]["tasks"]
+    return tasks.__getitem__
+
+
+@pytest.fixture
+def component_of(recorded_graph: Message, task_of: Read) -> Read:
+    """Finds the component of a node in the compiled graph."""
+
+    def find(node: str) -> Message:
+        component: Message = recorded_graph["components"][task_of(node)["componentRef"]["name"]]
+        return component
+
+    return find
+
+
+@pytest.fixture
+def arguments_of(recorded_graph: Message, component_of: Read) -> Callable[[str, Message], list[str]]:
+    """Makes the arguments of a container, with a message in the place of `{{$}}`."""
+
+    def make(node: str, message: Message) -> list[str]:
+        executor = recorded_graph["deploymentSpec"]["executors"][component_of(node)["executorLabel"]]
+        return [word.replace("{{$}}", json.dumps(message)) for word in executor["container"]["args"]]
+
+    return make
+
+
+@pytest.fixture
+def run(
+    message_of: Read, task_of: Read, arguments_of: Callable[[str, Message], list[str]]
+) -> Callable[..., Message]:
+    """Runs the entrypoint on a node's recorded message, and returns its output message.
+
+    Constants of today's graph take the place of recorded ones: they are ours and change, not the launcher's.
+    """
+
+    def run_entrypoint(node: str, **parameters: Any) -> Message:
+        message = message_of(node)
+        constants = {
+            name: given["runtimeValue"]["constant"]
+            for name, given in task_of(node)["inputs"]["parameters"].items()
+            if "runtimeValue" in given
+        }
+        message["inputs"]["parameterValues"] |= {**constants, **parameters}
+        main(arguments_of(node, message))
+        written: Message = json.loads(Path(message["outputs"]["outputFile"]).read_text("utf-8"))
+        assert set(written) == {"artifacts"}
+        return written
+
+    return run_entrypoint
+
+
+def test_recordings_are_of_every_node_of_the_graph(recorded_graph: Message) -> None:
+    assert {*recorded_graph["components"]["Graph"]["dag"]["tasks"], "RunEnd"} == set(_NODES)
+
+
+@pytest.mark.parametrize("node", _OF_TFX)
+def test_entrypoint_accepts_the_message_of_a_launcher(
+    node: str,
+    run: Callable[..., Message],
+    recorded: Read,
+    component_of: Read,
+    arguments_of: Callable[[str, Message], list[str]],
+    pod: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
+    executor = import_utils.import_class_by_path(arguments_of(node, {})[1])
+    monkeypatch.setattr(executor, "Do", lambda self, *given: taken.append(given))
+    made = run(node)
+
+    ((inputs, outputs, properties),) = taken
+    message, component = recorded(node), component_of(node)
+    for side, artifacts in (("input", inputs), ("output", outputs)):
+        declared = component.get(f"{side}Definitions", {}).get("artifacts", {})
+        assert set(artifacts) == set(declared)
+        for name, (artifact,) in artifacts.items():
+            uri = message[f"{side}s"]["artifacts"][name]["artifacts"][0]["uri"]
+            assert artifact.uri == uri.replace("minio:/", f"{pod}/minio")
+            title = re.search(r"title: tfx\.(\w+)", declared[name]["artifactType"]["instanceSchema"])
+            assert title and type(artifact).__name__ == title[1]
+    parameters = component["inputDefinitions"]["parameters"]
+    assert set(properties) == {name for name in parameters if "." not in name}
+    for name, value in properties.items():
+        assert isinstance(value, int) is (parameters[name]["parameterType"] == "NUMBER_INTEGER")
+
+    assert set(made["artifacts"]) == set(outputs)
+    for name, held in made["artifacts"].items():
+        (artifact,) = held["artifacts"]
+        assert artifact["name"] == name
+        assert artifact["uri"] == message["outputs"]["artifacts"][name]["artifacts"][0]["uri"]
+
+
+def test_parser_of_tfx_fails_on_the_output_that_a_launcher_adds(recorded: Read) -> None:
+    """The reason why the entrypoint takes outputs from the specification."""
+    message = json_format.ParseDict(recorded("Pusher"), pipeline_spec_pb2.ExecutorInput())
+    with pytest.raises(ImportError, match=r"system\.Artifact"):
+        kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(message.outputs.artifacts)
+
+
+def test_import_schema_gen_writes_its_output_where_the_launcher_uploads(
+    run: Callable[..., Message], pod: Path
+) -> None:
+    made = run("ImportSchemaGen", schema_file=str(schemas.BREAKHIS))
+    written = _path(made, "schema", pod) / "schema.pbtxt"
+    assert written.read_text("utf-8") == Path(schemas.BREAKHIS).read_text("utf-8")
+
+
+def test_data_gate_reads_its_inputs_where_the_launcher_downloads(
+    run: Callable[..., Message], recorded: Read, pod: Path
+) -> None:
+    message = recorded("DataGate")
+    schema = text_format.Parse(_SCHEMA, schema_pb2.Schema())
+    frame = pd.DataFrame({schema_names.LABEL: [0, 1]})
+    statistics = tfdv.generate_statistics_from_dataframe(
+        frame, tfdv.StatsOptions(schema=schema)
+    ).SerializeToString()
+    for split in schema_names.SPLITS:
+        for name, file, content in (
+            ("statistics", "FeatureStats.pb", statistics),
+            ("anomalies", "SchemaDiff.pb", Anomalies().SerializeToString()),
+        ):
+            path = _path(message["inputs"], name, pod) / f"Split-{split}" / file
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+    schema_file = _path(message["inputs"], "schema", pod) / "schema.pbtxt"
+    schema_file.parent.mkdir(parents=True)
+    schema_file.write_text(_SCHEMA, "utf-8")
+    verdict = _path(run("DataGate"), "verdict", pod)
+    assert json.loads(verdict.read_text("utf-8")) == {"findings": 0, "drift": {}}
+
+
+def test_model_gate_blesses_by_a_property_of_its_output(
+    run: Callable[..., Message], recorded: Read, pod: Path, make_predictions: Callable[..., Any]
+) -> None:
+    predictions = _path(recorded("ModelGate")["inputs"], "evaluation", pod) / "predictions" / "a.parquet"
+    write_predictions(make_predictions("vgg16", patients=4), predictions)
+    made = run("ModelGate")
+    assert made["artifacts"]["blessing"]["artifacts"][0]["metadata"]["blessed"] == 1
+    assert (_path(made, "blessing", pod) / "BLESSED").exists()
+
+
+def test_run_start_writes_a_file_for_each_output_parameter(message_of: Read) -> None:
+    message = message_of("RunStart")
+    places = message["outputs"]["parameters"]
+    run_node(lambda node: node.give(dict.fromkeys(places, 1)), ["--executor_input", json.dumps(message)])
+    assert {Path(place["outputFile"]).read_text("utf-8") for place in places.values()} == {"1"}
+
+
+def test_run_report_finds_every_node_in_its_inputs(
+    message_of: Read, pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[Any] = []
+    monkeypatch.setattr(run_nodes, "read_run_context", lambda place: "how it began")
+    monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given))
+    message = message_of("RunReport")
+    message["inputs"]["artifacts"]["executor-logs"] = message["outputs"]["artifacts"]["executor-logs"]
+    run_node(run_nodes.run_report, ["--executor_input", json.dumps(message)])
+    ((place, _, outcome),) = published
+    assert place == "/data/registry"
+    assert set(outcome.executions) == {record.node for record in outcome.nodes} == set(_OF_TFX)
+    assert {record.state for record in outcome.nodes} == {"done"}
+    model = outcome.executions["Trainer-vgg16"].outputs["model"]
+    assert str(model.uri).startswith(f"{pod}/minio/") and model.remote.startswith("minio://")
+
+
+def test_run_end_accepts_the_message_of_a_launcher(
+    message_of: Read, pod: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = message_of("RunEnd")
+    message["inputs"]["parameterValues"]["registry"] = str(pod / "registry")
+    run_node(run_nodes.run_end, ["--executor_input", json.dumps(message)])
+    assert "failed before it began" in capsys.readouterr().out
+
+
+_EXAMPLES = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
+_MODEL = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
+_INPUTS = {
+    "artifacts": {"examples": {"artifactType": _EXAMPLES}},
+    "parameters": {"seed": {"parameterType": "NUMBER_INTEGER"}},
+}
+_OUTPUTS = {"artifacts": {"model": {"artifactType": _MODEL}}}
+
+
+def _held(uri: str, **kind: str) -> dict[str, Any]:
+    return {"artifacts": [{"name": "1", "type": kind, "uri": uri, "metadata": {"display_name": "x"}}]}
+
+
+@pytest.fixture
+def message() -> dict[str, Any]:
+    return {
+        "inputs": {
+            "artifacts": {"examples": _held("minio://bucket/in", instanceSchema="")},
+            "parameterValues": {"seed": 1},
+        },
+        "outputs": {
+            "artifacts": {"model": _held("s3://bucket/out", schemaTitle="system.Model")},
+            "outputFile": "/tmp/x",
+        },
+    }
+
+
+def _completed(message: dict[str, Any]) -> dict[str, Any]:
+    return local_invocation(
+        json.dumps(message), inputs_spec=json.dumps(_INPUTS), outputs_spec=json.dumps(_OUTPUTS)
+    )
+
+
+def test_types_are_those_that_the_component_declares(message: dict[str, Any]) -> None:
+    completed = _completed(message)
+    assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["type"] == _EXAMPLES
+    assert completed["outputs"]["artifacts"]["model"]["artifacts"][0]["type"] == _MODEL
+
+
+def test_uris_become_paths_of_the_container(message: dict[str, Any]) -> None:
+    completed = _completed(message)
+    assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["uri"] == "/minio/bucket/in"
+    assert completed["outputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == "/s3/bucket/out"
+
+
+def test_parameters_metadata_and_output_file_stay(message: dict[str, Any]) -> None:
+    completed = _completed(message)
+    assert completed["inputs"]["parameterValues"] == {"seed": 1}
+    assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["metadata"] == {"display_name": "x"}
+    assert completed["outputs"]["outputFile"] == "/tmp/x"
+
+
+def test_additions_of_the_launcher_are_ignored_and_logged(
+    message: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = _completed(message)
+    logs = _held("minio://bucket/logs", schemaTitle="system.Artifact")
+    message["inputs"]["artifacts"]["workspace"] = logs
+    message["inputs"]["parameterValues"]["retries"] = 2
+    message["outputs"]["artifacts"]["executor-logs"] = logs
+    message["outputs"]["parameters"] = {"attempt": {"outputFile": "/tmp/kfp/outputs/attempt"}}
+    expected["outputs"]["parameters"] = {}
+    with caplog.at_level("INFO"):
+        assert _completed(message) == expected
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{field}: ignoring {name}, which the component does not declare"
+        for field, name in (
+            ("inputs.parameterValues", "retries"),
+            ("inputs.artifacts", "workspace"),
+            ("outputs.parameters", "attempt"),
+            ("outputs.artifacts", "executor-logs"),
+        )
+    ]
+
+
+def test_a_node_without_inputs_and_outputs_is_fine() -> None:
+    empty = {"inputs": {}, "outputs": {"outputFile": "/tmp/x"}}
+    assert local_invocation(json.dumps(empty), inputs_spec="{}", outputs_spec="{}") == empty
+
+
+def test_an_output_without_a_place_is_an_error(message: dict[str, Any]) -> None:
+    message["outputs"]["artifacts"] = {}
+    with pytest.raises(ValueError, match=r"outputs\.artifacts of the launcher's message: model missing"):
+        _completed(message)
+
+
+def test_a_name_with_dots_leads_into_json_within_json() -> None:
+    candidate = json.dumps({"seed": 0, "training": {"epochs": 200, "momentum": 0.9}})
+    properties: dict[str, Any] = {
+        "custom_config": json.dumps({"candidate": candidate, "cache_root": "/cache"}),
+        "custom_config.candidate.seed": 7,
+        "custom_config.candidate.training.epochs": 3,
+        "run_fn": "knet.training.trainer.run_fn",
+    }
+    values = with_run_values(properties)
+    assert set(values) == {"custom_config", "run_fn"}
+    settings = json.loads(values["custom_config"])
+    assert settings["cache_root"] == "/cache"
+    assert json.loads(settings["candidate"]) == {"seed": 7, "training": {"epochs": 3, "momentum": 0.9}}
+    assert "custom_config.candidate.seed" in properties
+
+
+@pytest.mark.parametrize("name", ["none.seed", "candidate.none", "candidate.none.seed"])
+def test_a_name_that_leads_to_nothing_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the parameter {name} leads to nothing"):
+        with_run_values({"candidate": '{"seed": 0}', name: 1})

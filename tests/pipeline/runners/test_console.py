@@ -1,0 +1,172 @@
+"""What a person sees of a run, and what goes to the log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from knet.base.progress import PROGRESS
+from pipeline.runners.console import NodeDisplay, quiet_console
+
+# Every way to write: Python's streams, file descriptors, other processes, and our console.
+CHATTER = """
+import os, subprocess, sys
+from pathlib import Path
+from pipeline.runners.console import quiet_console
+print("python before")
+with quiet_console(Path(sys.argv[1]), verbose=sys.argv[2:] == ["verbose"]) as console:
+    print("python out")
+    print("python err", file=sys.stderr)
+    os.write(1, b"descriptor out\\n")
+    os.write(2, b"descriptor err\\n")
+    subprocess.run(["sh", "-c", "echo child out; echo child err >&2"], check=True)
+    console.print("for the person: größe")
+print("python after")
+"""
+LOGGED = {f"{source} {stream}" for source in ("python", "descriptor", "child") for stream in ("out", "err")}
+
+
+def chatter(log: Path, *arguments: str) -> tuple[list[str], list[str]]:
+    """The lines on standard output and error."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHATTER, log, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def test_only_the_console_s_lines_are_seen_and_all_others_are_logged(tmp_path: Path) -> None:
+    log = tmp_path / "out" / "run.log"
+    assert chatter(log) == (["python before", "for the person: größe", "python after"], [])
+    assert set(log.read_text("utf-8").splitlines()) == LOGGED
+
+
+def test_the_log_is_continued(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("the run before\n", encoding="utf-8")
+    chatter(log)
+    assert log.read_text("utf-8").startswith("the run before\n")
+    assert len(log.read_text("utf-8").splitlines()) == 1 + len(LOGGED)
+
+
+def test_verbose_shows_everything_and_logs_nothing(tmp_path: Path) -> None:
+    stdout, stderr = chatter(tmp_path / "run.log", "verbose")
+    assert {*stdout, *stderr} == LOGGED | {"python before", "for the person: größe", "python after"}
+    assert not (tmp_path / "run.log").exists()
+
+
+def test_a_descriptor_is_as_before_after_an_exception(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = os.fstat(1).st_ino, os.fstat(2).st_ino, len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(KeyboardInterrupt), quiet_console(tmp_path / "run.log", verbose=False):
+        raise KeyboardInterrupt
+    after = os.fstat(1).st_ino, os.fstat(2).st_ino, len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert after == before
+    os.write(1, b"seen\n")
+    assert capfd.readouterr().out == "seen\n"
+
+
+def test_elsewhere_than_on_a_terminal_lines_are_wide_and_plain(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with quiet_console(tmp_path / "run.log", verbose=False) as console:
+        console.print("x" * 150)
+    assert capfd.readouterr().out == "x" * 150 + "\n"
+
+
+@pytest.fixture
+def plain() -> Console:
+    """No terminal."""
+    return Console(file=io.StringIO(), width=160, force_terminal=False)
+
+
+@pytest.fixture
+def terminal() -> Console:
+    return Console(file=io.StringIO(), width=160, force_terminal=True)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def last_row(console: Console, node: str) -> str:
+    """A node's row as it was drawn last."""
+    return shown(console).rpartition(node)[2].partition("\n")[0]
+
+
+def test_without_a_terminal_each_node_has_a_line_when_it_ends(plain: Console) -> None:
+    with NodeDisplay(plain, ["Transform", "Trainer-vgg16", "Pusher"]) as display:
+        for node, state in (("Transform", "cached"), ("Trainer-vgg16", "failed")):
+            display.started(node)
+            display.ended(node, state)
+    assert [line.split() for line in shown(plain).splitlines()] == [
+        ["Transform", "cached", "0.0", "s"],
+        ["Trainer-vgg16", "failed", "0.0", "s"],
+    ]
+
+
+def test_a_node_s_seconds_are_counted_from_its_start(plain: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 102.5])
+    monkeypatch.setattr("pipeline.runners.console.time.monotonic", lambda: next(clock))
+    with NodeDisplay(plain, ["Transform"]) as display:
+        display.started("Transform")
+        assert display.ended("Transform", "done") == 2.5
+    assert shown(plain).split() == ["Transform", "done", "2.5", "s"]
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [(logging.INFO, "A: step [1/3] done\n"), (logging.DEBUG, "")], ids=["INFO", "DEBUG"]
+)
+def test_without_a_terminal_steps_have_lines_and_what_is_within_them_has_not(
+    plain: Console, level: int, text: str
+) -> None:
+    with NodeDisplay(plain, ["A"]) as display:
+        display.started("A")
+        logging.getLogger(PROGRESS).log(level, "step [%d/%d] done", 1, 3)
+    assert shown(plain) == text
+
+
+def test_on_a_terminal_there_is_a_table_of_all_nodes(terminal: Console) -> None:
+    with NodeDisplay(terminal, ["Transform", "Pusher"]) as display:
+        display.started("Transform")
+        display.ended("Transform", "done")
+    assert "done" in last_row(terminal, "Transform")
+    assert "waiting" in last_row(terminal, "Pusher")
+
+
+def test_on_a_terminal_a_running_node_s_row_shows_what_it_says(terminal: Console) -> None:
+    with NodeDisplay(terminal, ["Tuner", "Pusher"]) as display:
+        display.started("Tuner")
+        logging.getLogger(PROGRESS).debug("batch %d of %d", 1, 3)
+    assert "batch 1 of 3" in last_row(terminal, "Tuner")
+
+
+def test_on_a_terminal_an_ended_node_s_row_says_only_that(terminal: Console) -> None:
+    with NodeDisplay(terminal, ["Tuner", "Pusher"]) as display:
+        display.started("Tuner")
+        logging.getLogger(PROGRESS).debug("batch 3 of 3")
+        display.ended("Tuner", "done")
+    assert "done" in last_row(terminal, "Tuner")
+    assert "batch" not in last_row(terminal, "Tuner")
+
+
+def test_on_a_terminal_what_a_node_says_is_shown_as_it_is(terminal: Console) -> None:
+    with NodeDisplay(terminal, ["A"]) as display:
+        display.started("A")
+        logging.getLogger(PROGRESS).info("[old] %s", "[/old]")
+    assert "[old] [/old]" in shown(terminal)
+
+
+def test_after_an_exception_nobody_listens_to_progress(plain: Console) -> None:
+    with pytest.raises(KeyboardInterrupt), NodeDisplay(plain, ["A"]):
+        raise KeyboardInterrupt
+    logging.getLogger(PROGRESS).warning("nobody hears this")
+    assert shown(plain) == ""

@@ -1,0 +1,174 @@
+"""A model server without TensorFlow, whose answers and failures tests decide."""
+
+from __future__ import annotations
+
+import time
+from concurrent import futures
+from threading import Lock
+from typing import Any
+
+import grpc
+
+from knet.base import protos, schema_names
+
+CLASSES = (b"benign", b"malignant")
+THRESHOLD = 0.5
+
+
+class FakeModelServer:
+    """Answers on a free port of this machine, with the number that an image file holds as its score.
+
+    An image without a number is refused, and its whole request with it, but a PNG file scores 0.25. Scores
+    below 0.1 are doubted.
+
+    Attributes:
+        failures: a status and a text for each of the next requests, in place of answers.
+        seconds: that each answer takes.
+        requests: that came, failed ones too.
+        metadata: of the last of them.
+        most_at_once: requests that were under way together.
+    """
+
+    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+        self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.seconds = 0.0
+        self.requests: list[Any] = []
+        self.metadata: dict[str, str] = {}
+        self.most_at_once = 0
+        self.version = 7
+        self.says_threshold = True
+        self._at_once, self._lock = 0, Lock()
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(16),
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
+        )
+        services: dict[str, dict[str, Any]] = {
+            "PredictionService": {
+                "Predict": (self._predict, protos.PredictRequest),
+                "GetModelMetadata": (self._describe, protos.GetModelMetadataRequest),
+            },
+            "ModelService": {"GetModelStatus": (self._status, protos.GetModelStatusRequest)},
+        }
+        for service, methods in services.items():
+            handlers: dict[str, Any] = {
+                name: grpc.unary_unary_rpc_method_handler(
+                    call, request.FromString, lambda response: response.SerializeToString()
+                )
+                for name, (call, request) in methods.items()
+            }
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers),)
+            )
+        where = f"127.0.0.1:{port}"
+        bound = (
+            self._server.add_secure_port(where, credentials)
+            if credentials
+            else self._server.add_insecure_port(where)
+        )
+        self.address = f"127.0.0.1:{bound}"
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends at once and frees the port."""
+        self._server.stop(None).wait()
+
+    @property
+    def asked(self) -> list[bytes]:
+        """Every image of every request that was one for a prediction."""
+        return [
+            image
+            for request in self.requests
+            if request.DESCRIPTOR.name == "PredictRequest"
+            and request.model_spec.signature_name == schema_names.SERVING_SIGNATURE
+            for image in request.inputs[schema_names.SERVING_INPUT].string_val
+        ]
+
+    def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            self._note(request, context)
+            time.sleep(self.seconds)
+            images = request.inputs[schema_names.SERVING_INPUT].string_val
+            scores = [_score(image, context) for image in images]
+        finally:
+            with self._lock:
+                self._at_once -= 1
+        outputs = (
+            _explanation(scores)
+            if request.model_spec.signature_name == schema_names.EXPLAIN_SIGNATURE
+            else _prediction(scores, says_threshold=self.says_threshold)
+        )
+        return protos.PredictResponse(
+            model_spec={"version": {"value": self.version}},
+            outputs={name: protos.TensorProto(**values) for name, values in outputs.items()},
+        )
+
+    def _status(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._note(request, context)
+        return protos.GetModelStatusResponse(
+            model_version_status=[
+                {"version": 6, "state": "END", "status": {"error_message": "no file"}},
+                {"version": 7, "state": "AVAILABLE"},
+            ]
+        )
+
+    def _describe(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._note(request, context)
+        signatures = protos.SignatureDefMap()
+        for output in ("score", "heat_map"):
+            signatures.signature_def["explain"].outputs[output].SetInParent()
+        signatures.signature_def["features"].SetInParent()
+        response = protos.GetModelMetadataResponse()
+        response.metadata["signature_def"].value = signatures.SerializeToString()
+        return response
+
+    def _note(self, request: Any, context: grpc.ServicerContext) -> None:
+        with self._lock:
+            self.requests.append(request)
+            self.metadata = {name: str(value) for name, value in context.invocation_metadata()}
+            failure = self.failures.pop(0) if self.failures else None
+        if failure:
+            context.abort(*failure)
+
+
+def _score(image: bytes, context: grpc.ServicerContext) -> float:
+    if image.startswith(b"\x89PNG"):
+        return 0.25
+    try:
+        return float(image.split()[0])
+    except (ValueError, IndexError):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "must be PNG or JPEG\n\t [[node]]")
+        raise  # abort has raised already
+
+
+def _prediction(scores: list[float], *, says_threshold: bool) -> dict[str, Any]:
+    called = [score >= THRESHOLD for score in scores]
+    outputs: dict[str, Any] = {
+        schema_names.PROBABILITIES: {"float_val": [p for score in scores for p in (1 - score, score)]},
+        schema_names.CLASSES: {"string_val": CLASSES * len(scores)},
+        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[one] for one in called]},
+        schema_names.SCORE: {"float_val": scores},
+        schema_names.IN_DISTRIBUTION: {"bool_val": [score >= 0.1 for score in scores]},
+        schema_names.REASONS: {"string_val": [text for score in scores for text in _reasons(score)]},
+        schema_names.DISTANCE: {"float_val": [1.5] * len(scores)},
+    }
+    if says_threshold:
+        outputs[schema_names.THRESHOLD] = {"float_val": [THRESHOLD] * len(scores)}
+    return outputs
+
+
+def _reasons(score: float) -> tuple[bytes, bytes]:
+    return (b"", b"") if score >= 0.1 else (b"blurred", b"noisy")
+
+
+def _explanation(scores: list[float]) -> dict[str, Any]:
+    return {
+        schema_names.HEAT_MAP: {
+            "tensor_shape": {"dim": [{"size": len(scores)}, {"size": 2}, {"size": 3}]},
+            "float_val": [value for score in scores for value in (0, 0.5, 1, 0, 0, score)],
+        },
+        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[score >= THRESHOLD] for score in scores]},
+        schema_names.SCORE: {"float_val": scores},
+    }

@@ -1,0 +1,99 @@
+"""A stand-in for the REST API and the page of the development server, without a model."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from knet.serving.dev_server.rest import render_page
+
+THRESHOLD = 0.6
+
+
+@dataclass
+class Rest:
+    """Answers as TF Serving does; the score of an image is its mean red value, and black ones are doubted."""
+
+    info: dict[str, Any] | None
+    token: str = ""
+    threshold: float | None = None  # that answers have; older models' have none
+    asked: list[dict[str, Any]] = field(default_factory=list)  # the bodies of predict requests
+    patients: set[str | None] = field(default_factory=set)  # that they were said to be of
+
+    def get(self, path: str) -> tuple[int, str, str]:
+        """Status, content type and text."""
+        if path == "/":
+            return 200, "text/html; charset=utf-8", render_page(model="knet")
+        if path == "/v1/models/knet":
+            states = {"6": "END", "7": "AVAILABLE"}
+            statuses = [{"version": version, "state": state} for version, state in states.items()]
+            return 200, "application/json", json.dumps({"model_version_status": statuses})
+        if path == "/card" and self.info:
+            return 200, "application/json", json.dumps({"version": 7, **self.info})
+        return 404, "application/json", json.dumps({"error": "Malformed request"})
+
+    def post(self, path: str, body: bytes) -> tuple[int, str, str]:
+        """Likewise."""
+        assert path == "/v1/models/knet:predict"
+        request = json.loads(body)
+        self.asked.append(request)
+        (instance,) = request["instances"]
+        try:
+            pixels = np.asarray(Image.open(BytesIO(base64.b64decode(instance["b64"]))).convert("RGB"))
+        except OSError:
+            return 400, "application/json", json.dumps({"error": "Unknown image file format.\nmore"})
+        score = float(pixels[..., 0].mean()) / 255
+        label = "malignant" if score >= THRESHOLD else "benign"
+        if request["signature_name"] == "explain":
+            heat = np.add.outer(np.linspace(0, 1, 4), np.linspace(0, 1, 6)) / 2
+            answer = {"heat_map": heat.tolist(), "label": label, "score": score}
+        else:
+            answer = {
+                **({} if self.threshold is None else {"threshold": self.threshold}),
+                "probabilities": [1 - score, score], "classes": ["benign", "malignant"], "label": label,
+                "score": score, "distance": 3.0, "in_distribution": score > 0,
+                "reasons": ["little tissue" if score == 0 else "", "", "", ""],
+            }  # fmt: skip
+        return 200, "application/json", json.dumps({"predictions": [answer]})
+
+
+@contextmanager
+def served(rest: Rest) -> Iterator[str]:
+    """Serves a stand-in; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(*rest.get(self.path))
+
+        def do_POST(self) -> None:
+            rest.patients.add(self.headers["X-Patient"])
+            self.reply(*rest.post(self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def reply(self, status: int, kind: str, text: str) -> None:
+            if self.path != "/" and rest.token and self.headers["Authorization"] != f"Bearer {rest.token}":
+                status, text = 401, json.dumps({"error": "a token is needed"})
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
