@@ -1,17 +1,55 @@
-"""Writes a file whole or not at all."""
+"""Atomic writes: readers see the whole new content of a file or the whole old one."""
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+_TEMPORARY: Final = ".tmp"  # suffix of files that are being written; their names begin with a dot
+_MAX_AGE: Final = 24 * 60 * 60  # seconds; no write lasts longer
 
 
-def atomic_write(path: Path, content: str | bytes) -> None:
-    """Makes the folder where it is missing; what was there before stays until all of the content is written.
+def atomic_write(
+    path: Path, content: str | bytes | Callable[[Path], object], *, mode: int | None = None
+) -> None:
+    """Write a file under a temporary name beside it, flush it to the disk, then rename it.
 
-    Others may write the same file at the same time, on other machines too: the later one stays.
+    Missing parent folders are created. Several processes and machines may write the same file at the same
+    time: the last one to finish wins. When the write fails, the former file stays and nothing else is left.
+
+    Args:
+        path: File to create or replace.
+        content: Text, written as UTF-8; bytes; or a function that writes the content to the path it is given.
+        mode: Permission bits, such as `0o600`; until the file is complete only its owner can read it.
+            Default: those that the process's umask leaves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    part.replace(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_TEMPORARY}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if callable(content):
+                content(temporary)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder more than a day ago."""
+    for file in folder.glob(f"*{_TEMPORARY}"):
+        try:
+            if time.time() - file.stat().st_mtime > _MAX_AGE:
+                file.unlink()
+        except FileNotFoundError:  # another process was faster
+            continue

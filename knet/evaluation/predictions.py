@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.base.files import atomic_write
 from knet.evaluation.patient_metrics import PatientSample
 
 FOLDER: Final = "predictions"  # of a ModelEvaluation artifact; its files are in no order
@@ -86,11 +87,8 @@ def check_scores(scores: Any, *, images: Any, candidate: str) -> None:
 
 
 def write_predictions(frame: Any, file: Path) -> None:
-    """Writes them as one file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}")
-    frame.to_parquet(part, index=False)
-    part.replace(file)
+    """Write predictions as one Parquet file, atomically."""
+    atomic_write(file, lambda path: frame.to_parquet(path, index=False))
 
 
 def patient_sample(frame: Any) -> PatientSample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from knet.base.errors import UserError
+from knet.base.files import atomic_write, remove_abandoned
 from knet.models.callbacks import TrainingHistory
 
 _STOPPING = ("wait", "stopped_epoch", "best_epoch", "best")
@@ -92,17 +92,17 @@ def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def _write(file: Path, progress: dict[str, Any], arrays: dict[str, list[np.ndarray]]) -> None:
-    """Writes the file whole or not at all."""
+    """Write the file atomically."""
     named: dict[str, Any] = {
         f"{kind}/{n:05}": array for kind, many in arrays.items() for n, array in enumerate(many)
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}")
-    with part.open("wb") as stream:
-        np.savez(stream, progress=np.array(json.dumps(progress)), **named)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
+
+    def save(path: Path) -> None:
+        with path.open("wb") as stream:  # savez would add .npz to a path
+            np.savez(stream, progress=np.array(json.dumps(progress)), **named)
+
+    remove_abandoned(file.parent)
+    atomic_write(file, save)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from knet.base.digests import code_digest
+from knet.base.files import atomic_write, remove_abandoned
 from knet.base.progress import PROGRESS
 from knet.training.dataset import TransformedSplit, filter_records, training_epochs
 
@@ -133,7 +133,6 @@ def _key(split: TransformedSplit, frozen: keras.Model) -> str:
     return digest.hexdigest()
 
 
-_DAY = 24 * 60 * 60
 _MAX_ERROR = 2e-3  # of a batch, as a share of its norm; rounding to float16 alone gives at most 2^-11
 
 
@@ -153,15 +152,8 @@ def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path,
     Raises:
         FeatureRangeError: values are too large or too small for float16.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(file)
-    # Of its own name, as another process may be at the same.
-    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        _write(split, frozen, temporary, batch_size=batch_size)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    remove_abandoned(file.parent)
+    atomic_write(file, lambda path: _write(split, frozen, path, batch_size=batch_size))
 
 
 def _write(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
@@ -196,13 +188,3 @@ def _record(feature_map: Any, label: int) -> bytes:
     example.features.feature[FEATURE_MAP].bytes_list.value.append(content)
     example.features.feature[LABEL].int64_list.value.append(label)
     return bytes(example.SerializeToString())
-
-
-def _remove_abandoned(file: Path) -> None:
-    """Of a process that was killed; one that is still at it does not stop for a day."""
-    for left in file.parent.glob("*.tmp"):
-        try:
-            if time.time() - left.stat().st_mtime > _DAY:
-                left.unlink()
-        except FileNotFoundError:  # another process was faster
-            continue

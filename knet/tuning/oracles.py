@@ -11,6 +11,7 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 
+from knet.base.files import atomic_write
 from knet.training.candidate import Candidate
 from knet.training.settings import TrainingConfig
 from knet.tuning.plan import DIRECTIONS
@@ -69,16 +70,12 @@ class _Given:
 
     def save(self) -> None:
         file = Path(self._get_oracle_fname())  # type: ignore[attr-defined]
-        part = file.with_name(f".{file.name}")
-        # The class above writes in place.
-        super(keras_tuner.Oracle, self).save(str(part))  # type: ignore[misc]
-        part.replace(file)
+        save = super(keras_tuner.Oracle, self).save  # type: ignore[misc]  # Oracle's writes in place
+        atomic_write(file, lambda path: save(str(path)))
 
     def _save_trial(self, trial: Any) -> None:
         file = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"  # type: ignore[attr-defined]
-        part = file.with_name(f".{file.name}")
-        trial.save(str(part))
-        part.replace(file)
+        atomic_write(file, lambda path: trial.save(str(path)))
 
 
 class _Bayesian(_Given, keras_tuner.oracles.BayesianOptimizationOracle):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from knet.base.files import atomic_write
 
 ROOT: Final = "KNET_LAUNCHER_ROOT"  # names the folder that stands for `/` where the graph is simulated
 EXCHANGE: Final = "KNET_EXCHANGE"  # names a folder for copies that other pods see too: see exchange.py
@@ -86,11 +88,6 @@ def _copy(source: Path, target: Path) -> None:
         copy = target / file.relative_to(source)
         if copy.is_file() and copy.stat().st_size == file.stat().st_size:
             continue
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, unfinished = tempfile.mkstemp(prefix=".", dir=copy.parent)
-        os.close(descriptor)
-        shutil.copyfile(file, unfinished)
-        Path(unfinished).chmod(0o664)
-        Path(unfinished).replace(copy)
+        atomic_write(copy, partial(shutil.copyfile, file), mode=0o664)
     if source.is_dir():  # though nothing be in it
         target.mkdir(parents=True, exist_ok=True)

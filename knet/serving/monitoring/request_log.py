@@ -10,11 +10,12 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Lock
 from typing import Any, Final
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.base.files import atomic_write
 from knet.base.image_scalars import image_scalars
 from knet.client.results import Prediction
 from knet.data.image_checks import UnusableError, examine
@@ -182,14 +183,11 @@ _PNG = b"\x89PNG"
 
 
 def keep_image(folder: Path, content: bytes, *, sha256: str) -> Path:
-    """Writes an image once, whole or not at all, under its hash; only its owner can read it."""
+    """Write an image once, atomically, under its hash; only the owner can read it."""
     path = folder / f"{sha256}{'.png' if content.startswith(_PNG) else '.jpg'}"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-        part.replace(path)
+        atomic_write(path, content, mode=0o600)
     return path
 
 
