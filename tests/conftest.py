@@ -11,7 +11,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from run_records import run_record
 
 from knet.data.breakhis import SUBTYPES
-from knet.models.calibration import Calibration, Reliability, ReliabilityBin
-from knet.models.model_info import ModelInfo
-from knet.models.out_of_distribution import ImageLimits
-from knet.runs.record import CandidateRecord, Data, NodeRecord, RunRecord
-from pipeline.config.load import load_config
+from knet.runs.record import RunRecord
 
 # Before anything imports TensorFlow.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
@@ -178,79 +174,8 @@ def _place(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., RunRecord]:
-    """Makes the record of a run that pushed its winner, with some fields changed."""
-
-    def make(**changes: Any) -> RunRecord:
-        return replace(_finished_run(), **changes)
-
-    return make
-
-
-def _finished_run() -> RunRecord:
-    bins = [ReliabilityBin(low / 10, low / 10 + 0.1, 0, None, None) for low in range(9)]
-    reliability = Reliability(0.25, 0.125, 0.0625, (*bins, ReliabilityBin(0.9, 1.0, 12, 0.9375, 0.875)))
-
-    def candidate(name: str, accuracy: float) -> CandidateRecord:
-        metrics = {
-            "accuracy": accuracy,
-            "balanced_accuracy": 0.5,
-            "roc_auc": 0.625,
-            "patient_recognition_rate": 0.75,
-        }
-        intervals = {split: dict.fromkeys(metrics, (0.25, 0.95)) for split in ("validation", "test")}
-        info = ModelInfo(
-            candidate=name,
-            weights="imagenet",
-            classes=("benign", "malignant"),
-            image_size=64,
-            parameters=1234567,
-            flops=2_500_000,
-            train_images=40,
-            validation_images=12,
-            epochs=3,
-            learning_rate=0.01,
-            momentum=0.9,
-            seconds=61.4,
-            calibration=Calibration(1.5, 0.4, ((5, 1), (0, 6)), before=reliability, after=reliability),
-            image_limits=ImageLimits(0.05, 40.0, 4000.0, 20.5),
-            rejected={"train": 0.0, "validation": 0.05},
-            device="CPU",
-            seed=0,
-            synthetic_data=False,
-            fingerprint="0123456789abcdef" * 4,
-            split_sha256="fedcba9876543210" * 4,
-            examples_sha256="00112233" * 8,
-            candidate_sha256="44556677" * 8,
-            code_sha256="8899aabb" * 8,
-            commit=None,
-        )
-        return CandidateRecord(info, {"validation": metrics, "test": {**metrics, "roc_auc": 0.75}}, intervals)
-
-    return RunRecord(
-        run_id="20240131-120000",
-        name="knet-demo",
-        started="2024-01-31T12:00:00+00:00",
-        data=Data(
-            source=Path("/data/BreaKHis_v1"),
-            root=None,
-            fingerprint="0123456789abcdef" * 4,
-            span=2,
-            synthetic=False,
-            patients={"train": 14, "validation": 4, "test": 6},
-            images={"train": 60, "validation": 16, "test": 24},
-            columns=("magnification", "subtype"),
-            left_out=0,
-            split_sha256="fedcba9876543210" * 4,
-            split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
-        ),
-        config=load_config("demo").model_dump(mode="json"),
-        nodes=(NodeRecord("Transform", "done", 12.34), NodeRecord("Pusher", "cached", 0.0)),
-        candidates={"mobilenet": candidate("mobilenet", 0.875), "vgg16": candidate("vgg16", 0.5)},
-        metric="accuracy",
-        winner="mobilenet",
-        pushed_version="1706702400",
-        pushed_folder="runs/demo/serving/knet/1706702400",
-    )
+    """The factory of run records: of a run that pushed its winner, with some fields changed."""
+    return run_record
 
 
 @pytest.fixture(scope="session")

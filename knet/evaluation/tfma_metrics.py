@@ -1,4 +1,8 @@
-"""TFMA metrics by patient, from sums for each patient, which Beam combines."""
+"""TFMA metrics that TFMA itself lacks: by patient, and the expected calibration error.
+
+The definitions are those of `knet.evaluation.patient_metrics` and `knet.models.reliability`; the combiners
+here only add up what these need over Beam's workers.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +15,81 @@ import tensorflow_model_analysis as tfma
 from numpy.typing import NDArray
 
 from knet.base import schema_names
-from knet.evaluation.patient_metrics import CALIBRATION_BINS
+from knet.evaluation.patient_metrics import correct_decisions, recognition_rates
+from knet.models.reliability import BINS, bin_residuals, expected_calibration_error
 
-# Of a patient: images, rightly decided images, sum of scores, and the label.
+_FEATURES: Final = "features"  # key of TFMA's extracts
+
+# By patient: number of images, of correctly classified images, sum of scores, and label.
 _Sums = dict[bytes, tuple[int, int, float, int]]
-_FEATURES: Final = "features"  # where TFMA keeps them
 
 
 class PatientRecognitionRate(tfma.metrics.Metric):
-    """The mean over patients of the share of their images that were decided rightly (Spanhol, 2016)."""
+    """Mean over patients of the share of their images that are classified correctly (Spanhol, 2016)."""
 
     def __init__(self, threshold: float, name: str = "patient_recognition_rate") -> None:
-        """Takes the probability from which an image is called positive."""
-        super().__init__(_computations(_recognition), threshold=threshold, name=name)
+        """Initialize with the score from which an image is classified as positive."""
+        super().__init__(_patient_computations(_recognition_rate), threshold=threshold, name=name)
 
 
 class PatientDecisionAccuracy(tfma.metrics.Metric):
-    """The share of patients whose images' mean probability is on the right side of the threshold."""
+    """Share of patients whose mean score is on the correct side of the threshold."""
 
     def __init__(self, threshold: float, name: str = "patient_decision_accuracy") -> None:
-        """Takes the probability from which a patient is called positive."""
-        super().__init__(_computations(_decision), threshold=threshold, name=name)
+        """Initialize with the mean score from which a patient is classified as positive."""
+        super().__init__(_patient_computations(_decision_accuracy), threshold=threshold, name=name)
 
 
 class ImageCount(tfma.metrics.Metric):
-    """How many images there are; TFMA's own counts how many it was given at a time."""
+    """Number of images; TFMA's ExampleCount counts batches of extracts instead."""
 
     def __init__(self, threshold: float, name: str = "images") -> None:
-        """Takes the probability that the others take, so that all of them share the sums."""
-        super().__init__(_computations(_images), threshold=threshold, name=name)
+        """Initialize with the threshold of the other metrics, so that all of them share one combiner."""
+        super().__init__(_patient_computations(_image_count), threshold=threshold, name=name)
 
 
-class PatientCounts(beam.CombineFn):
-    """Sums over each patient's images; an accumulator grows with the patients, not with the images."""
+def _patient_computations(metric: Callable[[_Sums, float], float]) -> Callable[..., list[Any]]:
+    def create(name: str, threshold: float) -> list[Any]:
+        # TFMA computes equal keys once, and does not output keys with a leading underscore.
+        sums = tfma.metrics.MetricKey(name=f"_patient_sums_{threshold}")
+        key = tfma.metrics.MetricKey(name=name)
+
+        def result(metrics: dict[Any, Any]) -> dict[Any, float]:
+            return {key: metric(metrics[sums], threshold)}
+
+        return [
+            tfma.metrics.MetricComputation(
+                keys=[sums],
+                preprocessors=[tfma.metrics.FeaturePreprocessor(feature_keys=[schema_names.PATIENT])],
+                combiner=PatientSums(sums, threshold=threshold),
+            ),
+            tfma.metrics.DerivedMetricComputation(keys=[key], result=result),
+        ]
+
+    return create
+
+
+class PatientSums(beam.CombineFn):
+    """Sums over the images of each patient; an accumulator grows with the patients, not the images."""
 
     def __init__(self, key: tfma.metrics.MetricKey, *, threshold: float) -> None:
         self._key = key
         self._threshold = threshold
 
     def create_accumulator(self) -> _Sums:
-        """Of no image."""
+        """Return the sums over no images."""
         return {}
 
     def add_input(self, accumulator: _Sums, element: Any) -> _Sums:
-        """Adds an image, or several."""
+        """Add one image, or a batch."""
         scores = element.get_predictions()[schema_names.SCORE].reshape(-1).astype(np.float64)
         labels = element.get_labels().reshape(-1).astype(int)
-        right = (scores >= self._threshold) == (labels == 1)
-        of_images = np.broadcast_to(element[_FEATURES][schema_names.PATIENT], len(scores))
-        patients, first, owner = np.unique(of_images, return_index=True, return_inverse=True)
+        correct = (scores >= self._threshold) == (labels == 1)
+        by_image = np.broadcast_to(element[_FEATURES][schema_names.PATIENT], len(scores))
+        patients, first, owner = np.unique(by_image, return_index=True, return_inverse=True)
         sums = [
             np.bincount(owner).tolist(),
-            np.bincount(owner, weights=right).astype(int).tolist(),
+            np.bincount(owner, weights=correct).astype(int).tolist(),
             np.bincount(owner, weights=scores).tolist(),
             labels[first].tolist(),
         ]
@@ -71,7 +98,7 @@ class PatientCounts(beam.CombineFn):
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
-        """Adds up what workers found."""
+        """Add up the sums of several workers."""
         merged: _Sums = {}
         for accumulator in accumulators:
             for patient, sums in accumulator.items():
@@ -79,93 +106,77 @@ class PatientCounts(beam.CombineFn):
         return merged
 
     def extract_output(self, accumulator: _Sums) -> dict[Any, _Sums]:
-        """As TFMA wants it."""
+        """Return the sums under their key."""
         return {self._key: accumulator}
 
 
 def _add(accumulator: _Sums, patient: bytes, sums: tuple[int, int, float, int]) -> None:
-    images, right, score, _ = accumulator.get(patient, (0, 0, 0.0, 0))
-    accumulator[patient] = (images + sums[0], right + sums[1], score + sums[2], sums[3])
+    images, correct, score, _ = accumulator.get(patient, (0, 0, 0.0, 0))
+    accumulator[patient] = (images + sums[0], correct + sums[1], score + sums[2], sums[3])
 
 
-def _computations(rate: Callable[[_Sums, float], float]) -> Callable[..., list[Any]]:
-    def create(name: str, threshold: float) -> list[Any]:
-        # TFMA computes what has the same key once, and shows no key that begins with an underscore.
-        counts = tfma.metrics.MetricKey(name=f"_patient_counts_{threshold}")
-        key = tfma.metrics.MetricKey(name=name)
-
-        def result(metrics: dict[Any, Any]) -> dict[Any, float]:
-            return {key: rate(metrics[counts], threshold)}
-
-        return [
-            tfma.metrics.MetricComputation(
-                keys=[counts],
-                preprocessors=[tfma.metrics.FeaturePreprocessor(feature_keys=[schema_names.PATIENT])],
-                combiner=PatientCounts(counts, threshold=threshold),
-            ),
-            tfma.metrics.DerivedMetricComputation(keys=[key], result=result),
-        ]
-
-    return create
+def _image_count(sums: _Sums, _: float) -> float:
+    return float(_columns(sums)[0].sum())
 
 
-def _images(sums: _Sums, _: float) -> float:
-    return float(sum(images for images, *_ in sums.values()))
+def _recognition_rate(sums: _Sums, _: float) -> float:
+    images, correct, _scores, _labels = _columns(sums)
+    return _mean(recognition_rates(correct, images))
 
 
-def _recognition(sums: _Sums, _: float) -> float:
-    return _mean(right / images for images, right, _, _ in sums.values())
+def _decision_accuracy(sums: _Sums, threshold: float) -> float:
+    images, _, scores, labels = _columns(sums)
+    return _mean(correct_decisions(scores, images, positive=labels == 1, threshold=threshold))
 
 
-def _decision(sums: _Sums, threshold: float) -> float:
-    return _mean((score / images >= threshold) == (label == 1) for images, _, score, label in sums.values())
+def _columns(sums: _Sums) -> NDArray[np.float64]:
+    """Return images, correct images, score sums and labels, each [patients]."""
+    return np.array(list(sums.values()), dtype=np.float64).reshape(-1, 4).T
 
 
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else float("nan")
-
-
-_Gaps = tuple[int, NDArray[Any]]  # images, and label minus score summed in each bin
+def _mean(by_patient: NDArray[Any]) -> float:
+    return float(by_patient.mean()) if by_patient.size else float("nan")
 
 
 class CalibrationError(tfma.metrics.Metric):
-    """Expected calibration error of the positive class, over ten bins of equal width."""
+    """Expected calibration error of the positive class's probability."""
 
     def __init__(self, name: str = "calibration_error") -> None:
-        """Takes the metric's name."""
+        """Initialize with the name of the metric."""
         super().__init__(_calibration_computations, name=name)
 
 
 def _calibration_computations(name: str) -> list[Any]:
     key = tfma.metrics.MetricKey(name=name)
-    return [tfma.metrics.MetricComputation(keys=[key], preprocessors=None, combiner=BinGaps(key))]
+    return [tfma.metrics.MetricComputation(keys=[key], preprocessors=None, combiner=BinResiduals(key))]
 
 
-class BinGaps(beam.CombineFn):
-    """Sums over the images of each bin."""
+_Residuals = tuple[int, NDArray[Any]]  # number of images, and `bin_residuals` over them
+
+
+class BinResiduals(beam.CombineFn):
+    """Calibration residuals of each bin."""
 
     def __init__(self, key: tfma.metrics.MetricKey) -> None:
         self._key = key
 
-    def create_accumulator(self) -> _Gaps:
-        """Of no image."""
-        return 0, np.zeros(CALIBRATION_BINS)
+    def create_accumulator(self) -> _Residuals:
+        """Return the residuals of no images."""
+        return 0, np.zeros(BINS)
 
-    def add_input(self, accumulator: _Gaps, element: Any) -> _Gaps:
-        """Adds an image, or several."""
+    def add_input(self, accumulator: _Residuals, element: Any) -> _Residuals:
+        """Add one image, or a batch."""
         scores = element.get_predictions()[schema_names.SCORE].reshape(-1).astype(np.float64)
-        bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-        differences = element.get_labels().reshape(-1) - scores
-        images, gaps = accumulator
-        return images + len(scores), gaps + np.bincount(bins, weights=differences, minlength=CALIBRATION_BINS)
+        images, residuals = accumulator
+        added = bin_residuals(scores, element.get_labels().reshape(-1))
+        return images + len(scores), residuals + added
 
-    def merge_accumulators(self, accumulators: Iterable[_Gaps]) -> _Gaps:
-        """Adds up what workers found."""
-        counts, gaps = zip(*accumulators, strict=True)
-        return sum(counts), np.sum(gaps, axis=0)
+    def merge_accumulators(self, accumulators: Iterable[_Residuals]) -> _Residuals:
+        """Add up the residuals of several workers."""
+        counts, residuals = zip(*accumulators, strict=True)
+        return sum(counts), np.sum(residuals, axis=0)
 
-    def extract_output(self, accumulator: _Gaps) -> dict[Any, float]:
-        """As TFMA wants it."""
-        images, gaps = accumulator
-        return {self._key: float(np.abs(gaps).sum() / images) if images else float("nan")}
+    def extract_output(self, accumulator: _Residuals) -> dict[Any, float]:
+        """Return the error under its key."""
+        images, residuals = accumulator
+        return {self._key: float(expected_calibration_error(residuals, images))}

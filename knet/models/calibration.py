@@ -8,6 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from knet.models.reliability import Reliability, reliability
 from knet.models.settings import CalibrationConfig
 
 
@@ -44,27 +45,6 @@ def calibrated_scores(logits: NDArray[np.floating], *, temperature: float) -> ND
 
     scores: NDArray[np.float32] = special.softmax(logits.astype(np.float32) / np.float32(temperature), axis=1)
     return scores[:, 1]
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """The images with scores from `low` up to `high`."""
-
-    low: float
-    high: float
-    images: int
-    mean_score: float | None  # None where there are no images
-    positive_share: float | None
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """A reliability diagram, and what it comes to."""
-
-    log_loss: float  # nats
-    brier: float  # mean square of score - label
-    calibration_error: float  # mean over images of |mean score - share of positives| of their bin
-    bins: tuple[ReliabilityBin, ...]
 
 
 @dataclass(frozen=True)
@@ -146,36 +126,3 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]
     found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     return 1 / min((1.0, float(found.x), low, high), key=loss)
-
-
-_BINS = 10
-_LEAST = 1e-7  # of a probability, in its logarithm
-
-
-def reliability(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Reliability:
-    """Compares scores with what the images are, in ten bins of equal width.
-
-    Args:
-        scores: [images], the probability of the positive class.
-        labels: [images], 0 or 1.
-
-    Raises:
-        ValueError: there are no images.
-    """
-    if not len(scores):
-        raise ValueError("no images to judge probabilities by")
-    scores = scores.astype(float)
-    places = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(places, weights=labels - scores, minlength=_BINS)
-    true = np.where(labels == 1, scores, 1 - scores)
-    return Reliability(
-        log_loss=float(-np.log(np.maximum(true, _LEAST)).mean()),
-        brier=float(np.square(scores - labels).mean()),
-        calibration_error=float(np.abs(gaps).sum() / len(scores)),
-        bins=tuple(_bin(place, scores[places == place], labels[places == place]) for place in range(_BINS)),
-    )
-
-
-def _bin(place: int, scores: NDArray[np.floating], labels: NDArray[np.integer]) -> ReliabilityBin:
-    means = (float(scores.mean()), float(labels.mean())) if len(scores) else (None, None)
-    return ReliabilityBin(place / _BINS, (place + 1) / _BINS, len(scores), *means)

@@ -1,4 +1,4 @@
-"""Metrics by hand, by scikit-learn, and for any weighting of patients."""
+"""Metrics by hand, by scikit-learn and for any weighting of the patients."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def sample_of(rows: Sequence[tuple[str, int, float]], **settings: Any) -> Patien
 
 # Two benign patients and two malignant ones, one of which has a single image.
 HAND_WORKED = (
-    ("a", 0, 0.1), ("a", 0, 0.6), ("a", 0, 0.2), ("a", 0, 0.3),  # 3 of 4 right; mean 0.3, right
-    ("b", 0, 0.7), ("b", 0, 0.4),  # 1 of 2 right; mean 0.55, wrong
-    ("c", 1, 0.9), ("c", 1, 0.2), ("c", 1, 0.6),  # 2 of 3 right; mean 0.567, right
+    ("a", 0, 0.1), ("a", 0, 0.6), ("a", 0, 0.2), ("a", 0, 0.3),  # 3 of 4 correct; mean 0.3, correct
+    ("b", 0, 0.7), ("b", 0, 0.4),  # 1 of 2 correct; mean 0.55, wrong
+    ("c", 1, 0.9), ("c", 1, 0.2), ("c", 1, 0.6),  # 2 of 3 correct; mean 0.567, correct
     ("d", 1, 0.3),  # wrong
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ def samples(draw: st.DrawFn) -> list[tuple[str, int, float]]:
     return rows
 
 
-def test_every_metric_of_a_case_worked_by_hand() -> None:
+def test_metrics_equal_hand_computed_values() -> None:
     sample = sample_of(HAND_WORKED)
     assert sample.confusion() == {
         "true_negatives": 4,
@@ -76,21 +76,21 @@ def test_every_metric_of_a_case_worked_by_hand() -> None:
     )
 
 
-def test_the_threshold_moves_decisions_and_no_probability() -> None:
+def test_threshold_changes_decisions_alone() -> None:
     at_half, lower = (sample_of(HAND_WORKED, threshold=t).metrics() for t in (0.5, 0.25))
     assert lower["recall"] == 3 / 4 and lower["specificity"] == 2 / 6
-    assert lower["patient_decision_accuracy"] == 2 / 4  # d is right now, a no longer
+    assert lower["patient_decision_accuracy"] == 2 / 4  # d becomes correct, a becomes wrong
     for name in ("roc_auc", "pr_auc", "brier", "calibration_error"):
         assert lower[name] == at_half[name]
 
 
-def test_a_probability_at_the_threshold_decides_for_the_positive_class() -> None:
+def test_score_at_threshold_is_positive() -> None:
     found = sample_of([("a", 0, 0.5), ("b", 1, 0.5)]).metrics()
     assert found["recall"] == 1 and found["specificity"] == 0
 
 
 @given(samples())
-def test_metrics_are_scikit_learns(rows: list[tuple[str, int, float]]) -> None:
+def test_metrics_equal_scikit_learn(rows: list[tuple[str, int, float]]) -> None:
     labels, scores = [row[1] for row in rows], [row[2] for row in rows]
     decided = [score >= 0.5 for score in scores]
     found = sample_of(rows).metrics()
@@ -117,13 +117,13 @@ def test_patient_metrics_are_means_over_patients(rows: list[tuple[str, int, floa
 
 
 @given(samples(), st.randoms(use_true_random=False))
-def test_the_order_of_images_is_of_no_account(rows: list[tuple[str, int, float]], random: Any) -> None:
+def test_metrics_do_not_depend_on_image_order(rows: list[tuple[str, int, float]], random: Any) -> None:
     shuffled = random.sample(rows, len(rows))
     assert sample_of(shuffled).metrics() == pytest.approx(sample_of(rows).metrics(), nan_ok=True)
 
 
 @given(samples(), st.data())
-def test_a_weight_counts_a_patient_that_often(
+def test_weighted_metrics_equal_those_of_repeated_patients(
     rows: list[tuple[str, int, float]], data: st.DataObject
 ) -> None:
     sample = sample_of(rows)
@@ -140,7 +140,7 @@ def test_a_weight_counts_a_patient_that_often(
 
 
 @given(samples())
-def test_what_is_defined_lies_between_zero_and_one(rows: list[tuple[str, int, float]]) -> None:
+def test_defined_metrics_are_between_zero_and_one(rows: list[tuple[str, int, float]]) -> None:
     assert all(math.isnan(v) or -1e-12 <= v <= 1 + 1e-12 for v in sample_of(rows).metrics().values())
 
 
@@ -151,17 +151,17 @@ def test_what_is_defined_lies_between_zero_and_one(rows: list[tuple[str, int, fl
         (1, {"balanced_accuracy", "specificity", "roc_auc", "pr_auc"}),
     ],
 )
-def test_over_one_class_only_what_needs_both_is_undefined(label: int, undefined: set[str]) -> None:
+def test_metrics_over_one_class_are_undefined_where_both_are_needed(label: int, undefined: set[str]) -> None:
     found = sample_of([("a", label, 0.2), ("b", label, 0.8)]).metrics()
     assert {name for name, value in found.items() if math.isnan(value)} == undefined
 
 
-def test_precision_is_undefined_where_nothing_is_decided_positive() -> None:
+def test_precision_without_positive_predictions_is_undefined() -> None:
     found = sample_of([("a", 0, 0.2), ("b", 1, 0.3)]).metrics()
     assert math.isnan(found["precision"]) and found["f1"] == 0
 
 
-def test_of_no_image_every_metric_is_undefined() -> None:
+def test_metrics_without_images_are_undefined() -> None:
     sample = sample_of([])
     assert set(sample.metrics()) == set(METRICS)
     assert all(math.isnan(value) for value in sample.metrics().values())
@@ -169,16 +169,16 @@ def test_of_no_image_every_metric_is_undefined() -> None:
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -0.1, 1.1])
-def test_a_score_that_is_no_probability_is_refused(score: float) -> None:
+def test_sample_score_that_is_no_probability_is_an_error(score: float) -> None:
     with pytest.raises(ValueError, match="not a probability"):
         sample_of([("a", 0, 0.5), ("b", 1, score)])
 
 
-def test_images_that_cannot_be_told_apart_are_refused() -> None:
-    with pytest.raises(ValueError, match="there twice"):
+def test_sample_duplicate_image_name_is_an_error() -> None:
+    with pytest.raises(ValueError, match="occurs twice"):
         PatientSample(images=["x", "x"], patients=["a", "b"], labels=[0, 1], scores=[0.5, 0.5])
 
 
-def test_a_patient_of_both_classes_is_refused() -> None:
+def test_sample_patient_of_both_classes_is_an_error() -> None:
     with pytest.raises(ValueError, match="both classes"):
         sample_of([("a", 0, 0.5), ("a", 1, 0.5)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from knet.models.calibration import (
     calibrated_scores,
     choose_threshold,
     fit_temperature,
-    reliability,
 )
 from knet.models.settings import CalibrationConfig
 
@@ -189,30 +187,3 @@ def test_what_is_told_apart_the_wrong_way_round_has_the_highest() -> None:
 def test_one_class_says_nothing(labels: list[int]) -> None:
     logits = np.random.default_rng(0).normal(size=(len(labels), 2))
     assert fit_temperature(logits, np.array(labels, int)) == 1
-
-
-def test_by_hand() -> None:
-    found = reliability(np.array([0.25, 0.25, 0.75, 1.0]), np.array([0, 1, 1, 1]))
-    assert [bin.images for bin in found.bins] == [0, 0, 2, 0, 0, 0, 0, 1, 0, 1]
-    assert (found.bins[2].low, found.bins[2].high) == (0.2, 0.3)
-    assert (found.bins[2].mean_score, found.bins[2].positive_share) == (0.25, 0.5)
-    assert (found.bins[0].mean_score, found.bins[0].positive_share) == (None, None)
-    assert found.calibration_error == pytest.approx((2 * 0.25 + 0.25 + 0) / 4)
-    assert found.brier == pytest.approx((0.25**2 + 0.75**2 + 0.25**2) / 4)
-    assert found.log_loss == pytest.approx(-(2 * math.log(0.75) + math.log(0.25)) / 4)
-
-
-def test_a_probability_of_zero_for_what_is_true_costs_a_finite_loss() -> None:
-    assert reliability(np.array([0.0]), np.array([1])).log_loss == pytest.approx(-math.log(1e-7))
-
-
-def test_probabilities_that_mean_what_they_say_have_no_error() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.random(200_000)
-    labels = (rng.random(200_000) < scores).astype(int)
-    assert reliability(scores, labels).calibration_error < 0.005
-
-
-def test_no_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="no images"):
-        reliability(np.array([]), np.array([], int))

@@ -1,4 +1,4 @@
-"""A run that never was: made-up figures and pictures for every section of the page."""
+"""A synthetic run: metrics and images for every section of the page."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
+from run_records import model_info, run_record
 
 from knet.base import run_files, schema_names
 from knet.evaluation.predictions import read_predictions, write_predictions
 from knet.evaluation.results import candidate_results
 from knet.models.calibration import Calibration, calibrate
-from knet.models.model_info import ModelInfo
-from knet.models.out_of_distribution import ImageLimits
 from knet.models.settings import CalibrationConfig
 from knet.report.metric_sections import images_to_show, patient_rows
-from knet.runs.record import CandidateRecord, Data, NodeRecord, RunRecord
+from knet.runs.record import CandidateRecord, NodeRecord, RunRecord
 from pipeline.config.load import load_config
 
 CANDIDATES = {  # parameters, FLOPs, epochs, accuracy
@@ -35,28 +34,24 @@ CANDIDATES = {  # parameters, FLOPs, epochs, accuracy
 WINNER = "resnet152"
 CLASSES = ("benign", "malignant")
 PATIENTS = {"train": (16, 34), "validation": (4, 8), "test": (3, 5)}  # by class
-FINGERPRINT, SPLIT = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 
 
 @pytest.fixture(scope="session")
 def full_record() -> RunRecord:
     """The record of a run that pushed."""
-    return RunRecord(
+    record = run_record()
+    return replace(
+        record,
         run_id="20240131-120000-000000",
-        name="knet-made-up",
-        started="2024-01-31T12:00:00+00:00",
-        data=Data(
+        name="knet-synthetic",
+        data=replace(
+            record.data,
             source=Path("/data/BreaKHis_v1/histology_slides/breast"),
-            root=None,
-            fingerprint=FINGERPRINT,
-            span=2,
             synthetic=True,
             patients={split: sum(patients) for split, patients in PATIENTS.items()},
             images={split: 100 * sum(patients) for split, patients in PATIENTS.items()},
             columns=("slide", "subtype", "magnification", "year", "sequence"),
             left_out=123,
-            split_sha256=SPLIT,
-            split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),
         config=load_config("production").model_dump(mode="json"),
         nodes=tuple(_nodes()),
@@ -66,14 +61,13 @@ def full_record() -> RunRecord:
         winner=WINNER,
         choice="highest balanced_accuracy on validation patients",
         gate_notes=("there is no model in production to compare with",),
-        pushed_version="1706702400",
         pushed_folder="/runs/production/serving/knet/1706702400",
     )
 
 
 @pytest.fixture(scope="session")
 def failed_record(full_record: RunRecord) -> RunRecord:
-    """A run that came to nothing: its first node failed."""
+    """The record of a run whose first node failed."""
     return replace(
         full_record,
         nodes=(NodeRecord("BreakHisExampleGen", "failed", 3.2),),
@@ -89,14 +83,14 @@ def failed_record(full_record: RunRecord) -> RunRecord:
 
 @pytest.fixture(scope="session")
 def full_folder(full_record: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of that run, with everything that a page can show."""
+    """The folder of that run, with the inputs of every section."""
     folder = tmp_path_factory.mktemp("reports") / full_record.run_id
     write_inputs(folder)
     return folder
 
 
 def write_inputs(folder: Path) -> None:
-    """Fills the folder of a run."""
+    """Fill the folder of a run with the inputs of its page."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / run_files.DATA_PAGE).write_text("<!doctype html><title>Data</title>", encoding="utf-8")
     drift = [{"feature": "image/eosin", "value": 0.031, "threshold": 0.2}]
@@ -144,10 +138,8 @@ def _ingest() -> dict[str, Any]:
 
 def _candidate(name: str) -> CandidateRecord:
     parameters, flops, epochs, accuracy = CANDIDATES[name]
-    info = ModelInfo(
-        candidate=name,
-        weights="imagenet",
-        classes=CLASSES,
+    info = model_info(
+        name,
         image_size=227,
         parameters=parameters,
         flops=flops,
@@ -155,33 +147,25 @@ def _candidate(name: str) -> CandidateRecord:
         validation_images=1200,
         epochs=epochs,
         learning_rate=0.001,
-        momentum=0.9,
         seconds=61.4 * epochs,
         calibration=_calibration(accuracy),
-        image_limits=ImageLimits(0.05, 40.0, 4000.0, 20.5),
         rejected={"train": 0.012, "validation": 0.049},
         device="1 x GPU",
-        seed=0,
         synthetic_data=True,
-        fingerprint=FINGERPRINT,
-        split_sha256=SPLIT,
-        examples_sha256="00112233" * 8,
-        candidate_sha256="44556677" * 8,
-        code_sha256="8899aabb" * 8,
         commit="c0ffee00" * 5,
     )
     return CandidateRecord(info, {"test": {"balanced_accuracy": accuracy}})
 
 
 def _calibration(accuracy: float) -> Calibration:
-    """Of a model that is too sure of itself."""
+    """Return the calibration of an overconfident model."""
     labels = np.repeat([0, 1], [430, 976])
     off = np.random.default_rng(0).normal((2 * labels - 1) * (accuracy - 0.5) * 4, 1)
     return calibrate(np.stack([-2 * off, 2 * off], axis=1), labels, settings=CalibrationConfig())
 
 
 def _predictions(name: str) -> pd.DataFrame:
-    """Scores of 100 images a patient; some patients are harder than others."""
+    """Return scores of 100 images per patient; some patients are harder than others."""
     accuracy = CANDIDATES[name][3]
     generator = np.random.default_rng(int(1000 * accuracy))
     rows: list[dict[str, Any]] = []
@@ -231,7 +215,7 @@ def _history(name: str) -> dict[str, Any]:
 
 
 def _write_results(folder: Path) -> None:
-    """Figures of the predictions, as the graph computes them; the decision's reasons are made up."""
+    """Write the metrics of the predictions, and a decision with synthetic reasons."""
     figures = {
         name: candidate_results(
             read_predictions(folder / run_files.PREDICTIONS / f"{name}.parquet"),
@@ -272,14 +256,14 @@ def _write_thumbnails(folder: Path) -> None:
     index = {image: f"{number}.jpg" for number, image in enumerate(shown)}
     _write(folder / run_files.THUMBNAILS / run_files.INDEX, index)
     for number, file in enumerate(index.values()):
-        _blots(number, (240, 158)).save(folder / run_files.THUMBNAILS / file)
+        _synthetic_image(number, (240, 158)).save(folder / run_files.THUMBNAILS / file)
 
 
 def _write_explanations(folder: Path) -> None:
     images = []
     for number, kind in enumerate(np.repeat(["certain", "wrong", "uncertain"], 3).tolist()):
         label = number % 2
-        picture = _blots(100 + number, (480, 315))
+        picture = _synthetic_image(100 + number, (480, 315))
         folder.mkdir(exist_ok=True)
         picture.save(folder / f"{number}.png")
         picture.filter(ImageFilter.GaussianBlur(8)).save(folder / f"{number}-heat.png")
@@ -299,8 +283,8 @@ def _write_explanations(folder: Path) -> None:
     _write(folder / "explanations.json", tree)
 
 
-def _blots(seed: int, size: tuple[int, int]) -> Image.Image:
-    """Pink and violet, but no tissue."""
+def _synthetic_image(seed: int, size: tuple[int, int]) -> Image.Image:
+    """Return a synthetic picture in pink and violet."""
     noise = np.random.default_rng(seed).uniform(0, 255, (23, 35)).astype("uint8")
     share = np.asarray(Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC))[..., None] / 255
     pink, violet = np.array([236, 180, 210]), np.array([110, 60, 140])
@@ -338,7 +322,7 @@ def _write_search(folder: Path) -> None:
         for number, loss in enumerate(trials["val_loss"][:9])
     )
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 400" width="640">{dots}</svg>'
-    (folder / "best_so_far.svg").write_text(svg, encoding="utf-8")
+    (folder / "optimization_history.svg").write_text(svg, encoding="utf-8")
 
 
 def _write(file: Path, tree: Any) -> None:
