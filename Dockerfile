@@ -34,7 +34,7 @@ COPY knet knet
 COPY components components
 COPY pipeline pipeline
 COPY schemas schemas
-RUN uv pip install --no-deps --no-build-isolation --compile-bytecode .
+RUN uv pip install --no-deps --no-build-isolation --compile-bytecode . ./pipeline
 
 
 FROM base

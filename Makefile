@@ -11,7 +11,7 @@ ARGS ?=
 UV = $(shell command -v uv || echo .uv/bin/uv)
 LOCK = $(UV) pip compile --quiet --generate-hashes --no-header $(LOCK_ARGS)
 PROTOC = $(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc -I. --include_imports
-SETUP_FILES = $(wildcard requirements/*.lock) pyproject.toml $(wildcard scripts/*.py)
+SETUP_FILES = $(wildcard requirements/*.lock) pyproject.toml pipeline/pyproject.toml $(wildcard scripts/*.py)
 
 .PHONY: help
 help: ## Show this list
@@ -58,6 +58,12 @@ lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrad
 	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra cuda -c requirements/current.lock pyproject.toml -o requirements/current-cuda.lock
 	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
+.PHONY: wheels
+wheels: .venv/.run ## Build dist/: the wheels of the client's distribution and of the pipeline's
+	rm -rf build dist  # setuptools packs what an older build left there
+	$(UV) build --quiet --wheel --no-build-isolation --python .venv/bin/python --out-dir dist .
+	$(UV) build --quiet --wheel --no-build-isolation --python .venv/bin/python --out-dir dist pipeline
+
 .PHONY: proto
 proto: .venv/.run ## Compile the .proto files of knet/ into .binpb files
 	$(PROTOC) --descriptor_set_out=knet/base/proto/messages.binpb $(addprefix knet/base/proto/,predict.proto get_model.proto example.proto)
@@ -69,7 +75,7 @@ facets: .venv/.run ## Bundle facets, which shows statistics, into knet/data/temp
 
 .PHONY: clean
 clean: ## Remove the environments and caches; runs/ and data/ stay
-	rm -rf .venv .uv .tools .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf .venv .uv .tools .debian13* .crossover .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
 
 # Another stack than the one that is set up: set up again.
 ifneq ($(STACK),)

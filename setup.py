@@ -1,4 +1,4 @@
-"""Packaging entry for tools that need one, such as Beam's --setup_file; metadata is in pyproject.toml."""
+"""Entry for tools that run setup.py: builds the distribution that pyproject.toml beside it describes."""
 
 from __future__ import annotations
 

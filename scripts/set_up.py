@@ -40,8 +40,9 @@ def main() -> None:
     _check_compiler(choice)
     lock = _ROOT / "requirements" / lock_name.format(stack.name)
     _sync(uv, _PYTHON, base=choice.python, lock=lock)
-    ours = ["--no-deps", "--no-build-isolation", "--editable", str(_ROOT)]
-    _run(uv, "pip", "install", "--quiet", "--offline", "--python", str(_PYTHON), *ours)
+    install = ["pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation"]
+    ours = ["--editable", str(_ROOT), "--editable", str(_ROOT / "pipeline")]
+    _run(uv, *install, "--python", str(_PYTHON), *ours)
     if sys.argv[1] == "dev":
         _sync(uv, _TOOLS_PYTHON, base=choice.python, lock=_ROOT / "requirements" / "tools.lock")
     (_ROOT / ".venv" / ".stack").write_text(stack.name + "\n", encoding="utf-8")

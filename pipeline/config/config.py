@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from knet.base.settings import Section
 from knet.data.settings import DataConfig, DataGateConfig
@@ -39,6 +39,16 @@ class BeamConfig(Section):
         description="Further Beam pipeline options, such as --runner=FlinkRunner; a --runner among them "
         "replaces the options of the local runner.",
     )
+
+    @field_validator("args")
+    @classmethod
+    def _no_setup_file(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        if any(arg.startswith("--setup_file") for arg in args):
+            raise ValueError(
+                "--setup_file ships one distribution and workers need two: run make wheels, "
+                "and name each wheel in dist/ with --extra_package"
+            )
+        return args
 
     @property
     def remote(self) -> bool:

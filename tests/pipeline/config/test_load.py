@@ -186,6 +186,7 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
         ("name=Knet 1", "name", "should match pattern"),
         ("seed=-1", "seed", "greater than or equal to 0, not -1"),
         ("beam.workers=0", "beam.workers", "greater than or equal to 1, not 0"),
+        ("beam.args=[--setup_file=./setup.py]", "beam.args", "run make wheels, and name each wheel in dist/"),
     ],
 )
 def test_load_config_error_names_field_and_range(override: str, path: str, allowed: str) -> None:
