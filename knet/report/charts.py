@@ -1,4 +1,4 @@
-"""The axes of a chart, and where its values lie between them."""
+"""SVG charts of the report page, in the colours of its style sheet: lines, bars and interval marks."""
 
 from __future__ import annotations
 
@@ -8,210 +8,69 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-# Of the view box: the page shows a chart about this wide, so that its text is as large as the page's.
-WIDTH, HEIGHT = 340, 240
+from knet.base.svg import Point, Scale, element, round_ticks
+
+# View box of a line chart: about its width on the page, so that its text is as large as the page's.
+_WIDTH, _HEIGHT = 340, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 26, 40
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A range, and what it measures, with the unit."""
+    """A range of values with its label."""
 
-    label: str
+    label: str  # quantity and unit
     low: float
     high: float
-    whole: bool = False  # it counts something
+    whole: bool = False  # counts something: ticks are whole numbers
 
     @property
     def ticks(self) -> list[float]:
-        """Round values to mark."""
-        return [value for value in ticks(self.low, self.high) if not self.whole or value.is_integer()]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The plane between two axes."""
-
-    x: Axis
-    y: Axis
-
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies in the view box; one outside the axes lies on their edge."""
-        return self._across(x), self._down(y)
-
-    def draw(self) -> Markup:
-        """Grid, ticks and labels."""
-        parts = []
-        for value in self.y.ticks:
-            y = self._down(value)
-            parts += [
-                Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(_LEFT, y, WIDTH - _RIGHT),
-                Markup('<text x="{}" y="{:.1f}" text-anchor="end">{:g}</text>').format(
-                    _LEFT - 6, y + 4, value
-                ),
-            ]
-        floor = HEIGHT - _BOTTOM
-        for value in self.x.ticks:
-            x = self._across(value)
-            parts += [
-                Markup('<path class="axis" d="M{:.1f} {}v4"/>').format(x, floor),
-                Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{:g}</text>').format(
-                    x, floor + 17, value
-                ),
-            ]
-        middle = (_LEFT + WIDTH - _RIGHT) / 2
-        return Markup("").join(
-            [
-                *parts,
-                Markup('<path class="axis" d="M{} {}V{}H{}"/>').format(_LEFT, _TOP, floor, WIDTH - _RIGHT),
-                Markup('<text x="0" y="12">{}</text>').format(self.y.label),
-                Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-                    middle, HEIGHT - 6, self.x.label
-                ),
-            ]
-        )
-
-    def _across(self, value: float) -> float:
-        return _LEFT + _share(value, self.x) * (WIDTH - _LEFT - _RIGHT)
-
-    def _down(self, value: float) -> float:
-        return HEIGHT - _BOTTOM - _share(value, self.y) * (HEIGHT - _TOP - _BOTTOM)
-
-
-def _share(value: float, axis: Axis) -> float:
-    return min(max((value - axis.low) / (axis.high - axis.low), 0.0), 1.0)
-
-
-_WIDTH, _BAR_LEFT, _BAR_RIGHT, _BAR_TOP, _BAR_BOTTOM = 360, 116, 58, 4, 40
-_BAR, _GAP = 14, 12
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A value with its interval, or a reason why there is none."""
-
-    value: float | None
-    text: str  # that stands at the bar's end
-    colour: int  # of the page's palette, from 1
-    hollow: bool = False
-    interval: tuple[float, float] | None = None
-
-
-def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], *, axis: str, label: str) -> Markup:
-    """Draws groups of bars, a name before each.
-
-    Args:
-        groups: from top to bottom.
-        axis: what the bars measure.
-        label: what the chart shows, for those who cannot see it.
-    """
-    drawn, y = [], float(_BAR_TOP)
-    for name, bars in groups:
-        middle = y + len(bars) * _BAR / 2 + 4
-        drawn.append(
-            Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(_BAR_LEFT - 8, middle, name)
-        )
-        for bar in bars:
-            drawn.append(_draw_bar(bar, y))
-            y += _BAR
-        y += _GAP
-    floor = y - _GAP + 6
-    return Markup('<svg class="chart" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}{}</svg>').format(
-        _WIDTH, floor + _BAR_BOTTOM, label, _grid(floor, axis), Markup("").join(drawn)
-    )
-
-
-def _grid(floor: float, axis: str) -> Markup:
-    parts = [
-        Markup(
-            '<path class="grid" d="M{0:.1f} {1}V{2:.1f}"/>'
-            '<text x="{0:.1f}" y="{3:.1f}" text-anchor="middle">{4:g}</text>'
-        ).format(_across(share), _BAR_TOP, floor, floor + 16, share)
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
-    ]
-    label = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>')
-    return Markup("").join([*parts, label.format(_across(0.5), floor + 33, axis)])
-
-
-def _draw_bar(bar: Bar, y: float) -> Markup:
-    if bar.value is None:
-        return Markup('<text class="soft" x="{}" y="{:.1f}">{}</text>').format(
-            _BAR_LEFT + 4, y + _BAR - 3, bar.text
-        )
-    end, whisker = _across(bar.value), Markup("")
-    if bar.interval:
-        low, high = map(_across, bar.interval)
-        middle = y + _BAR / 2 - 0.5
-        whisker = Markup('<path class="whisker" d="M{:.1f} {:.1f}H{:.1f}m0 -3v6M{:.1f} {:.1f}v6"/>').format(
-            low, middle, high, low, middle - 3
-        )
-        end = max(end, high)
-    return Markup(
-        '<rect class="bar c{}{}" x="{}" y="{:.1f}" width="{:.1f}" height="{}"/>{}'
-        '<text x="{:.1f}" y="{:.1f}">{}</text>'
-    ).format(
-        bar.colour,
-        " hollow" if bar.hollow else "",
-        _BAR_LEFT,
-        y + 0.5,
-        _across(bar.value) - _BAR_LEFT,
-        _BAR - 2,
-        whisker,
-        end + 5,
-        y + _BAR - 3,
-        bar.text,
-    )
-
-
-def _across(share: float) -> float:
-    return _BAR_LEFT + share * (_WIDTH - _BAR_LEFT - _BAR_RIGHT)
+        """Round values to label."""
+        return [value for value in round_ticks(self.low, self.high) if not self.whole or value.is_integer()]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line, by colour and dashes told apart from the others."""
+    """A line of a chart; colour and dashes tell it from the others."""
 
     name: str
-    points: Sequence[tuple[float, float]]  # those that are not finite leave a gap
-    colour: int  # of the page's palette, from 1; 0 is the grey of something to compare with
+    points: Sequence[Point]  # those that are not finite leave a gap
+    colour: int  # number in the page's palette, from 1; 0 is the grey of a reference line
     dashed: bool = False
-    marked: Sequence[tuple[float, float]] = ()  # points with a dot
+    marked: Sequence[Point] = ()  # points with a dot
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing, and the lines that its legend names."""
+    """A drawing with the lines that its legend names."""
 
     svg: Markup
     lines: tuple[Line, ...]
 
 
 def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, label: str, at: float | None = None) -> Chart:
-    """Draws lines.
+    """Draw lines between two axes.
 
     Args:
-        lines: in the order in which they are drawn and named.
-        x: the axis across.
-        y: the axis upwards.
-        label: what the chart shows, for those who cannot see it.
-        at: a value on the axis across to mark.
+        lines: in the order of drawing and of the legend.
+        x: horizontal axis.
+        y: vertical axis.
+        label: text alternative of the chart.
+        at: value on the horizontal axis to mark with a vertical line; default: none.
     """
     frame = Frame(x, y)
     marked = Markup("")
     if at is not None:
         (left, bottom), (_, top) = frame.place(at, y.low), frame.place(at, y.high)
-        marked = Markup('<path class="mark" d="M{:.1f} {:.1f}V{:.1f}"/>').format(left, bottom, top)
-    return Chart(
-        svg=Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>').format(
-            WIDTH,
-            HEIGHT,
-            label,
-            frame.draw(),
-            marked,
-            Markup("").join(_draw_line(line, frame) for line in lines),
-        ),
-        lines=tuple(lines),
-    )
+        marked = element("path", class_="mark", d=f"M{left:.1f} {bottom:.1f}V{top:.1f}")
+    drawn = Markup("").join(_draw_line(line, frame) for line in lines)
+    return Chart(svg=_chart(_WIDTH, _HEIGHT, label, frame.draw(), marked, drawn), lines=tuple(lines))
+
+
+def _chart(width: int, height: float, label: str, *parts: Markup) -> Markup:
+    box = f"0 0 {width} {height:.0f}"
+    return element("svg", *parts, class_="chart", viewBox=box, role="img", aria_label=label)
 
 
 def _draw_line(line: Line, frame: Frame) -> Markup:
@@ -224,40 +83,130 @@ def _draw_line(line: Line, frame: Frame) -> Markup:
         steps.append(f"{pen}{across:.1f} {down:.1f}")
         pen = "L"
     dots = [
-        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(*frame.place(*point))
-        for point in line.marked
-        if all(map(math.isfinite, point))
+        element("circle", cx=across, cy=down, r=3.5)
+        for across, down in (frame.place(*point) for point in line.marked if all(map(math.isfinite, point)))
     ]
-    return Markup('<g class="line c{}{}"><path d="{}"/>{}</g>').format(
-        line.colour, " dashed" if line.dashed else "", "".join(steps), Markup("").join(dots)
+    style = f"line c{line.colour}{' dashed' if line.dashed else ''}"
+    return element("g", element("path", d="".join(steps)), *dots, class_=style)
+
+
+class Frame:
+    """The plane between two axes."""
+
+    def __init__(self, x: Axis, y: Axis) -> None:
+        """Initialize with the horizontal and the vertical axis."""
+        self._axes = x, y
+        self._across = Scale(x.low, x.high, _LEFT, _WIDTH - _RIGHT)
+        self._down = Scale(y.low, y.high, _HEIGHT - _BOTTOM, _TOP)
+
+    def place(self, x: float, y: float) -> Point:
+        """Return the position of a point in the view box; a point outside the axes lies on their edge."""
+        return self._across(x), self._down(y)
+
+    def draw(self) -> Markup:
+        """Draw grid, ticks and labels."""
+        axis_x, axis_y = self._axes
+        floor, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+        parts = []
+        for value in axis_y.ticks:
+            y = self._down(value)
+            parts += [
+                element("path", class_="grid", d=f"M{_LEFT} {y:.1f}H{right}"),
+                element("text", f"{value:g}", x=_LEFT - 6, y=y + 4, text_anchor="end"),
+            ]
+        for value in axis_x.ticks:
+            x = self._across(value)
+            parts += [
+                element("path", class_="axis", d=f"M{x:.1f} {floor}v4"),
+                element("text", f"{value:g}", x=x, y=floor + 17, text_anchor="middle"),
+            ]
+        middle = (_LEFT + right) / 2
+        parts += [
+            element("path", class_="axis", d=f"M{_LEFT} {_TOP}V{floor}H{right}"),
+            element("text", axis_y.label, x=0, y=12),
+            element("text", axis_x.label, x=middle, y=_HEIGHT - 6, text_anchor="middle"),
+        ]
+        return Markup("").join(parts)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value with its interval, or the reason for its absence."""
+
+    value: float | None
+    text: str  # at the end of the bar
+    colour: int  # number in the page's palette, from 1
+    hollow: bool = False
+    interval: tuple[float, float] | None = None
+
+
+_BARS_WIDTH, _BARS_LEFT, _BARS_RIGHT, _BARS_TOP, _BARS_BOTTOM = 360, 116, 58, 4, 40
+_BAR, _GAP = 14, 12  # height of a bar, distance between groups
+_SHARE = Scale(0, 1, _BARS_LEFT, _BARS_WIDTH - _BARS_RIGHT)
+
+
+def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], *, axis: str, label: str) -> Markup:
+    """Draw groups of horizontal bars from 0 to 1.
+
+    Args:
+        groups: names with their bars, from top to bottom.
+        axis: label of the horizontal axis.
+        label: text alternative of the chart.
+    """
+    drawn, y = [], float(_BARS_TOP)
+    for name, bars in groups:
+        middle = y + len(bars) * _BAR / 2 + 4
+        drawn.append(element("text", name, x=_BARS_LEFT - 8, y=middle, text_anchor="end"))
+        for bar in bars:
+            drawn.append(_draw_bar(bar, y))
+            y += _BAR
+        y += _GAP
+    floor = y - _GAP + 6
+    return _chart(_BARS_WIDTH, floor + _BARS_BOTTOM, label, _bars_grid(floor, axis), *drawn)
+
+
+def _bars_grid(floor: float, axis: str) -> Markup:
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = _SHARE(share)
+        parts += [
+            element("path", class_="grid", d=f"M{x:.1f} {_BARS_TOP}V{floor:.1f}"),
+            element("text", f"{share:g}", x=x, y=floor + 16, text_anchor="middle"),
+        ]
+    return Markup("").join([*parts, element("text", axis, x=_SHARE(0.5), y=floor + 33, text_anchor="middle")])
+
+
+def _draw_bar(bar: Bar, y: float) -> Markup:
+    if bar.value is None:
+        return element("text", bar.text, class_="soft", x=_BARS_LEFT + 4, y=y + _BAR - 3)
+    end, whisker = _SHARE(bar.value), Markup("")
+    if bar.interval:
+        low, high = map(_SHARE, bar.interval)
+        middle = y + _BAR / 2 - 0.5
+        path = f"M{low:.1f} {middle:.1f}H{high:.1f}m0 -3v6M{low:.1f} {middle - 3:.1f}v6"
+        whisker = element("path", class_="whisker", d=path)
+        end = max(end, high)
+    style = f"bar c{bar.colour}{' hollow' if bar.hollow else ''}"
+    width = _SHARE(bar.value) - _BARS_LEFT
+    return Markup("").join(
+        [
+            element("rect", class_=style, x=_BARS_LEFT, y=y + 0.5, width=width, height=_BAR - 2),
+            whisker,
+            element("text", bar.text, x=end + 5, y=y + _BAR - 3),
+        ]
     )
 
 
 def interval_mark(value: float | None, low: float | None, high: float | None) -> Markup:
-    """Draws it; nothing where the value is undefined. The figures stand beside it, so it has no text."""
+    """Draw a value and its interval on a line from 0 to 1; nothing for an undefined value.
+
+    The mark is hidden from screen readers: the numbers stand beside it.
+    """
     if value is None:
         return Markup("")
-    whisker = Markup("")
+    scale = Scale(0, 1, 4, 116)
+    parts = [element("path", class_="grid", d="M4 7H116")]
     if low is not None and high is not None:
-        whisker = Markup('<path class="whisker" d="M{:.1f} 7H{:.1f}"/>').format(4 + 112 * low, 4 + 112 * high)
-    return Markup(
-        '<svg class="interval" viewBox="0 0 120 14" aria-hidden="true"><path class="grid" d="M4 7H116"/>'
-        '{}<circle class="c1" cx="{:.1f}" cy="7" r="4"/></svg>'
-    ).format(whisker, 4 + 112 * value)
-
-
-def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, from `low` to `high`, with at most `most` steps.
-
-    Raises:
-        ValueError: the range is empty or not finite.
-    """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"no range: {low} to {high}")
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first <= most:
-            break
-    return [float(number * step) for number in range(first, last + 1)]
+        parts.append(element("path", class_="whisker", d=f"M{scale(low):.1f} 7H{scale(high):.1f}"))
+    parts.append(element("circle", class_="c1", cx=scale(value), cy=7, r=4))
+    return element("svg", *parts, class_="interval", viewBox="0 0 120 14", aria_hidden="true")

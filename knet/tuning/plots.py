@@ -1,167 +1,165 @@
-"""A small SVG figure with axes; colours follow the page that it stands in."""
+"""SVG plots of a search: optimization history, parallel coordinates, learning rate and momentum.
+
+Each plot is a file that can be viewed alone; text takes the colour of the page it is shown in.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Sequence
 
 import pandas as pd
+from markupsafe import Markup
 
+from knet.base.svg import Point, Scale, element
 from knet.tuning.plan import DIRECTIONS
 from knet.tuning.trials import COMPLETED, best_trial, worst_score
 
-WIDTH, HEIGHT = 640, 400  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 76, 20, 30, 56  # margins
-_BEST, _WORST = (27, 94, 168), (226, 190, 120)
+_WIDTH, _HEIGHT = 640, 400  # pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 20, 30, 56  # margins
+_INSET = 12  # pixels between an axis and the nearest mark
+_HIGHLIGHT, _AXIS, _FAILED = "#c22", "#888", "#8886"
+_BEST, _WORST = (27, 94, 168), (226, 190, 120)  # RGB
 
 
-class Scale:
-    """Places numbers between two pixels, on a linear or a log scale."""
+def optimization_history(trials: pd.DataFrame, *, objective: str) -> Markup:
+    """Draw the score of each completed trial, and the best score so far as a line.
 
-    def __init__(self, values: Sequence[float], begin: float, end: float, *, log: bool = False) -> None:
-        """Takes the numbers that must fit, and the pixels of the least and the greatest."""
-        self._map: Callable[[float], float] = math.log10 if log else float
-        low, high = min(map(self._map, values)), max(map(self._map, values))
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        self._low, self._high, self._begin, self._end, self._log = low, high, begin, end, log
+    Args:
+        trials: as of `trials_table`, with one completed trial at least.
+        objective: its column.
+    """
+    completed = trials[trials["state"] == COMPLETED]
+    scores = completed[objective]
+    best = scores.cummin() if DIRECTIONS[objective] == "min" else scores.cummax()
+    x, y = _scales([0, max(1, len(trials) - 1)], scores.tolist())
+    steps: list[Point] = []
+    for trial, value in zip(completed["trial"], best, strict=True):
+        steps += [(x(trial), steps[-1][1])] if steps else []
+        steps.append((x(trial), y(value)))
+    dots = [
+        _dot(x(trial), y(value), f"trial {trial}: {value:.4g}", colour=shade(0, best=0, worst=0))
+        for trial, value in zip(completed["trial"], scores, strict=True)
+    ]
+    axes = _axes(x, y, x_name="trial; the first has the paper's values", y_name=objective, whole_x=True)
+    return _figure(f"Best {objective} so far", axes, _polyline(steps, colour=_HIGHLIGHT, width=2), *dots)
 
-    def __call__(self, value: float) -> float:
-        """The pixel."""
-        share = (self._map(value) - self._low) / (self._high - self._low)
-        return self._begin + share * (self._end - self._begin)
 
-    def ticks(self, count: int = 5) -> list[float]:
-        """Some numbers, evenly spaced on the scale, its ends included."""
-        step = (self._high - self._low) / (count - 1)
-        places = [self._low + step * place for place in range(count)]
-        return [10**place for place in places] if self._log else places
+def parallel_coordinates(trials: pd.DataFrame, *, names: Sequence[str], objective: str) -> Markup:
+    """Draw each completed trial as a line over one axis per hyperparameter and one for the objective.
+
+    Better trials are darker; the best is red.
+
+    Args:
+        trials: as of `trials_table`, with one completed trial at least.
+        names: columns of the hyperparameters.
+        objective: its column.
+    """
+    completed = trials[trials["state"] == COMPLETED]
+    best = best_trial(trials, objective=objective)
+    worst = worst_score(trials, objective=objective)
+    columns = [*names, objective]
+    step = (_WIDTH - _LEFT - _RIGHT - 20) / (len(columns) - 1)
+    places = {name: _LEFT + step * number for number, name in enumerate(columns)}
+    top, bottom = _TOP + _INSET, _HEIGHT - _BOTTOM
+    scales = {
+        name: Scale.spanning(completed[name].tolist(), bottom, top, log=name == "learning_rate")
+        for name in columns
+    }
+    shapes = []
+    for name, place in places.items():
+        shapes += [
+            _polyline([(place, top), (place, bottom)], colour=_AXIS),
+            _text(place, bottom + 36, name),
+        ]
+        for value in scales[name].even_ticks(count=2):
+            edge = scales[name](value)
+            shapes.append(_text(place, edge + (16 if edge > _HEIGHT / 2 else -6), f"{value:.3g}"))
+    by_score = completed.sort_values(objective, key=lambda scores: -abs(scores - best[objective]))
+    for row in by_score.to_dict("records"):
+        is_best = row["trial"] == best["trial"]
+        colour = _HIGHLIGHT if is_best else shade(row[objective], best=best[objective], worst=worst)
+        points = [(places[name], scales[name](row[name])) for name in columns]
+        shapes.append(_polyline(points, colour=colour, width=2.5 if is_best else 1.2))
+    return _figure("Hyperparameters and objective, one line per completed trial", *shapes)
 
 
-class Canvas:
-    """Collects shapes and writes them out."""
+def lr_momentum_scatter(trials: pd.DataFrame, *, objective: str) -> Markup:
+    """Draw each trial by its learning rate and momentum.
 
-    def __init__(self, title: str) -> None:
-        """Begins an empty figure."""
-        self._title = title
-        self._shapes: list[str] = []
+    Better trials are darker, the best has a ring, and failed ones are grey.
 
-    def text(self, x: float, y: float, words: str, *, anchor: str = "middle", turn: bool = False) -> None:
-        """Writes."""
-        turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-        self._shapes.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turned}>{escape(words)}</text>'
-        )
-
-    def line(self, points: Sequence[tuple[float, float]], *, colour: str, width: float = 1) -> None:
-        """Draws through points."""
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self._shapes.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"/>'
-        )
-
-    def dot(self, x: float, y: float, words: str, *, colour: str, ring: bool = False) -> None:
-        """Draws a dot that says `words` under the pointer."""
-        stroke = ' stroke="#c22" stroke-width="2.5"' if ring else ""
-        self._shapes.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}"{stroke}>'
-            f"<title>{escape(words)}</title></circle>"
-        )
-
-    def axes(self, x: Scale, y: Scale, *, x_name: str, y_name: str, whole_x: bool = False) -> None:
-        """Draws both axes with their names and ticks."""
-        right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-        self.line([(LEFT, TOP), (LEFT, bottom), (right, bottom)], colour="#888")
-        for value in sorted({round(v) for v in x.ticks()} if whole_x else x.ticks()):
-            self.text(x(value), bottom + 18, f"{value:.3g}")
-        for value in y.ticks():
-            self.text(LEFT - 6, y(value) + 4, f"{value:.3g}", anchor="end")
-        self.text((LEFT + right) / 2, HEIGHT - 14, x_name)
-        self.text(18, (TOP + bottom) / 2, y_name, turn=True)
-
-    def svg(self) -> str:
-        """The figure."""
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'width="{WIDTH}" font-family="system-ui, sans-serif" font-size="12" fill="currentColor">'
-            f"<title>{escape(self._title)}</title>"
-            f'<text x="{LEFT}" y="18" font-weight="600">{escape(self._title)}</text>'
-            f"{''.join(self._shapes)}</svg>"
-        )
+    Args:
+        trials: as of `trials_table`, with one completed trial at least.
+        objective: its column.
+    """
+    best = best_trial(trials, objective=objective)
+    worst = worst_score(trials, objective=objective)
+    x, y = _scales(trials["learning_rate"].tolist(), trials["momentum"].tolist(), log_x=True)
+    dots = []
+    for row in trials.to_dict("records"):
+        completed = row["state"] == COMPLETED
+        colour = shade(row[objective], best=best[objective], worst=worst) if completed else _FAILED
+        result = f"{objective} {row[objective]:.4g}" if completed else row["state"]
+        tooltip = f"trial {row['trial']} ({row['source']}): {result}"
+        place = x(row["learning_rate"]), y(row["momentum"])
+        dots.append(_dot(*place, tooltip, colour=colour, ring=row["trial"] == best["trial"]))
+    axes = _axes(x, y, x_name="learning rate (log)", y_name="momentum")
+    return _figure(f"Learning rate and momentum, by {objective}", axes, *dots)
 
 
 def shade(score: float, *, best: float, worst: float) -> str:
-    """The colour of a score: dark where it is good."""
+    """Return the colour of a score, as `#rrggbb`: the better, the darker."""
     share = 0.0 if best == worst else (score - best) / (worst - best)
     red, green, blue = (round(a + share * (b - a)) for a, b in zip(_BEST, _WORST, strict=True))
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def optimization_history(trials: pd.DataFrame, *, objective: str) -> str:
-    """An SVG with a dot for each completed trial, and a line of the best until then."""
-    done = trials[trials["state"] == COMPLETED]
-    scores = done[objective]
-    best = scores.cummin() if DIRECTIONS[objective] == "min" else scores.cummax()
-    canvas = Canvas(f"Best {objective} so far")
-    x = Scale([0, max(1, len(trials) - 1)], LEFT + 12, WIDTH - RIGHT - 12)
-    y = Scale(scores.tolist(), HEIGHT - BOTTOM - 12, TOP + 12)
-    canvas.axes(x, y, x_name="trial; the first has the paper's values", y_name=objective, whole_x=True)
-    steps: list[tuple[float, float]] = []
-    for trial, value in zip(done["trial"], best, strict=True):
-        steps += [(x(trial), steps[-1][1])] if steps else []
-        steps.append((x(trial), y(value)))
-    canvas.line(steps, colour="#c22", width=2)
-    for trial, value in zip(done["trial"], scores, strict=True):
-        canvas.dot(x(trial), y(value), f"trial {trial}: {value:.4g}", colour=shade(0, best=0, worst=0))
-    return canvas.svg()
+def _figure(title: str, *shapes: Markup) -> Markup:
+    return element(
+        "svg",
+        element("title", title),
+        element("text", title, x=_LEFT, y=18, font_weight=600),
+        *shapes,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        width=_WIDTH,
+        font_family="system-ui, sans-serif",
+        font_size=12,
+        fill="currentColor",
+    )
 
 
-def parallel_coordinates(trials: pd.DataFrame, *, names: Sequence[str], objective: str) -> str:
-    """An SVG with an axis for each of the names and the objective; better lines are darker, the best red."""
-    done = trials[trials["state"] == COMPLETED]
-    best = best_trial(trials, objective=objective)
-    worst = worst_score(trials, objective=objective)
-    canvas = Canvas("All that was searched, a line a completed trial")
-    axes = [*names, objective]
-    step = (WIDTH - LEFT - RIGHT - 20) / (len(axes) - 1)
-    places = {name: LEFT + step * number for number, name in enumerate(axes)}
-    scales = {
-        name: Scale(done[name].tolist(), HEIGHT - BOTTOM, TOP + 12, log=name == "learning_rate")
-        for name in axes
-    }
-    for name, place in places.items():
-        canvas.line([(place, TOP + 12), (place, HEIGHT - BOTTOM)], colour="#888")
-        canvas.text(place, HEIGHT - BOTTOM + 36, name)
-        for value in scales[name].ticks(count=2):
-            edge = scales[name](value)
-            canvas.text(place, edge + (16 if edge > HEIGHT / 2 else -6), f"{value:.3g}")
-    for row in done.sort_values(objective, key=lambda scores: -abs(scores - best[objective])).to_dict(
-        "records"
-    ):
-        is_best = row["trial"] == best["trial"]
-        colour = "#c22" if is_best else shade(row[objective], best=best[objective], worst=worst)
-        points = [(places[name], scales[name](row[name])) for name in axes]
-        canvas.line(points, colour=colour, width=2.5 if is_best else 1.2)
-    return canvas.svg()
+def _scales(x: Sequence[float], y: Sequence[float], *, log_x: bool = False) -> tuple[Scale, Scale]:
+    return (
+        Scale.spanning(x, _LEFT + _INSET, _WIDTH - _RIGHT - _INSET, log=log_x),
+        Scale.spanning(y, _HEIGHT - _BOTTOM - _INSET, _TOP + _INSET),
+    )
 
 
-_FAILED = "#8886"
+def _axes(x: Scale, y: Scale, *, x_name: str, y_name: str, whole_x: bool = False) -> Markup:
+    """Draw both axes with their names and ticks."""
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    shapes = [_polyline([(_LEFT, _TOP), (_LEFT, bottom), (right, bottom)], colour=_AXIS)]
+    for value in sorted({round(tick) for tick in x.even_ticks()} if whole_x else x.even_ticks()):
+        shapes.append(_text(x(value), bottom + 18, f"{value:.3g}"))
+    for value in y.even_ticks():
+        shapes.append(_text(_LEFT - 6, y(value) + 4, f"{value:.3g}", anchor="end"))
+    shapes.append(_text((_LEFT + right) / 2, _HEIGHT - 14, x_name))
+    shapes.append(_text(18, (_TOP + bottom) / 2, y_name, rotate=True))
+    return Markup("").join(shapes)
 
 
-def lr_momentum_scatter(trials: pd.DataFrame, *, objective: str) -> str:
-    """An SVG with a dot a trial, darker where it is better; the best has a ring, failed ones are grey."""
-    best = best_trial(trials, objective=objective)
-    worst = worst_score(trials, objective=objective)
-    canvas = Canvas(f"Learning rate and momentum, by {objective}")
-    x = Scale(trials["learning_rate"].tolist(), LEFT + 12, WIDTH - RIGHT - 12, log=True)
-    y = Scale(trials["momentum"].tolist(), HEIGHT - BOTTOM - 12, TOP + 12)
-    canvas.axes(x, y, x_name="learning rate (log)", y_name="momentum")
-    for row in trials.to_dict("records"):
-        done = row["state"] == COMPLETED
-        colour = shade(row[objective], best=best[objective], worst=worst) if done else _FAILED
-        result = f"{objective} {row[objective]:.4g}" if done else row["state"]
-        words = f"trial {row['trial']} ({row['source']}): {result}"
-        place = x(row["learning_rate"]), y(row["momentum"])
-        canvas.dot(*place, words, colour=colour, ring=row["trial"] == best["trial"])
-    return canvas.svg()
+def _text(x: float, y: float, text: str, *, anchor: str = "middle", rotate: bool = False) -> Markup:
+    rotation = f"rotate(-90 {x:.1f} {y:.1f})" if rotate else None
+    return element("text", text, x=float(x), y=float(y), text_anchor=anchor, transform=rotation)
+
+
+def _polyline(points: Sequence[Point], *, colour: str, width: float = 1) -> Markup:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return element("polyline", points=path, fill="none", stroke=colour, stroke_width=width)
+
+
+def _dot(x: float, y: float, tooltip: str, *, colour: str, ring: bool = False) -> Markup:
+    stroke = {"stroke": _HIGHLIGHT, "stroke_width": 2.5} if ring else {}
+    return element("circle", element("title", tooltip), cx=x, cy=y, r=6, fill=colour, **stroke)

@@ -34,9 +34,9 @@ def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
     objective = plan.tuning.objective
     names = [*plan.tuning.ranges, *plan.tuning.choices]
     plots = {
-        "rate_and_momentum": lr_momentum_scatter(trials, objective=objective),
+        "lr_momentum_scatter": lr_momentum_scatter(trials, objective=objective),
         "parallel_coordinates": parallel_coordinates(trials, names=names, objective=objective),
-        "best_so_far": optimization_history(trials, objective=objective),
+        "optimization_history": optimization_history(trials, objective=objective),
     }
     for name, svg in plots.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")

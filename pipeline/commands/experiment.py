@@ -1,4 +1,4 @@
-"""`knet experiment`: results and paper."""
+"""`knet experiment`: the cross-validation of variants, and the comparison of the paper."""
 
 from __future__ import annotations
 
@@ -20,35 +20,39 @@ if TYPE_CHECKING:
 
 @click.group("experiment")
 def command() -> None:
-    """Train many models that answer one question."""
+    """Train and compare many models."""
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Those that all experiments have."""
+    """Add the options of all experiments."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+        click.option("-v", "--verbose", is_flag=True, help="Show library logs."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field of the configuration."),
     ):
         function = option(function)
     return function
 
 
 @command.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Images, as for `run`.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Images, as for `knet run`.")
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
-    help="MobileNet of alpha 0.75 without top: imagenet (downloaded), or a file.",
+    help="Weights of MobileNet (alpha 0.75) without top: imagenet (downloaded), or a file.",
 )
 @click.option(
-    "--page", type=click.Path(path_type=Path), default=Path("results.md"), show_default=True, help="To write."
+    "--page",
+    type=click.Path(path_type=Path),
+    default=Path("results.md"),
+    show_default=True,
+    help="Markdown file to write, with a .json file beside it.",
 )
 @_options
 def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], verbose: bool) -> None:
     """Compare hybrid, ablations and a linear probe by cross-validation over patients.
 
-    The settings are in pipeline/experiments/results.yaml.
+    Settings: pipeline/experiments/results.yaml.
     """
     from pipeline.config.load import load_config
     from pipeline.experiments.cross_validation import SETTINGS
@@ -67,14 +71,21 @@ def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], ve
 
 @command.command()
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Images, as for `run`. Default: synthetic ones."
+    "--data", type=click.Path(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
 )
-@click.option("--scale", type=click.Choice(("full", "smoke")), default="full", show_default=True)
+@click.option(
+    "--scale",
+    type=click.Choice(("full", "smoke")),
+    default="full",
+    show_default=True,
+    help="Size of the experiment; smoke trains two small models.",
+)
 @_options
 def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bool) -> None:
     """Compare the paper's models after several numbers of epochs, and draw its figures.
 
-    The full scale wants a GPU and days; smoke takes minutes, and shows only that everything works.
+    The full scale needs a GPU for days. The smoke scale takes minutes; its figures say nothing about the
+    models.
     """
     from pipeline.config.load import load_config
     from pipeline.experiments.paper import SCALES
@@ -92,7 +103,7 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
 
 @contextmanager
 def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
-    """A console, when data and weights files have been found good and before TensorFlow is loaded."""
+    """Check data and weights files, and yield a console before TensorFlow is imported."""
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
 

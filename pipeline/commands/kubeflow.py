@@ -1,4 +1,4 @@
-"""`knet kubeflow`."""
+"""`knet kubeflow`: compile, simulate, submit and schedule the pipeline, and show its runs."""
 
 from __future__ import annotations
 
@@ -19,121 +19,123 @@ if TYPE_CHECKING:
 
 @click.group("kubeflow")
 def command() -> None:
-    """Compile the graph for Kubeflow Pipelines, try it without a cluster, run and schedule it on one."""
+    """Compile the pipeline for Kubeflow Pipelines; simulate, run and schedule it."""
 
 
-_PLACE = {
-    "host": "URL of Kubeflow Pipelines, such as http://localhost:8888; by default kubeflow.host, "
-    "$KF_PIPELINES_ENDPOINT, or inside a pod the server of its cluster.",
-    "namespace": "The user's, where Kubeflow has several.",
-    "experiment": "Under which runs are listed; the pipeline's name unless given.",
+_SERVER_OPTIONS = {
+    "host": "URL of Kubeflow Pipelines, such as http://localhost:8888. Default: kubeflow.host, "
+    "$KF_PIPELINES_ENDPOINT, or in a pod the server of its cluster.",
+    "namespace": "Namespace of the user in a multi-user Kubeflow. Default: kubeflow.namespace.",
+    "experiment": "Experiment that lists the runs. Default: kubeflow.experiment, or the pipeline's name.",
 }
 
 
-def _on_a_server(function: click.decorators.FC) -> click.decorators.FC:
-    """The options that say where; without them the `kubeflow` section does."""
-    for name, text in reversed(_PLACE.items()):
+def _server_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options of commands that call the server; they override the `kubeflow` section."""
+    for name, text in reversed(_SERVER_OPTIONS.items()):
         function = click.option(f"--{name}", help=text)(function)
     return config_options(function)
 
 
-_spec = click.argument("spec", type=click.Path(path_type=Path))
-_parameters = click.option(
-    "--param", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the run."
+_spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+_param_option = click.option(
+    "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the run."
 )
 
 
 @click.command()
-@_spec
-@_on_a_server
-@_parameters
-def submit(spec: Path, given: tuple[str, ...], **where: Any) -> None:
-    """Run a compiled graph on the cluster, once."""
+@_spec_argument
+@_server_options
+@_param_option
+def submit(spec: Path, assignments: tuple[str, ...], **server: Any) -> None:
+    """Submit one run of a compiled pipeline."""
     from pipeline.kubeflow.compiled import read_compiled, run_parameters
     from pipeline.kubeflow.server import connect, submit
 
-    config = _load(**where).kubeflow
-    parameters = run_parameters(read_compiled(spec), given)
+    config = _load(**server).kubeflow
+    parameters = run_parameters(read_compiled(spec), assignments)
     with connect(config.host, namespace=config.namespace) as client:
         run = submit(client, spec, config=config, parameters=parameters)
-    _tell(run.version)
+    _print_version(run.version)
     click.echo(f"run: {run.name} ({run.run_id})")
 
 
-_stop_runs = click.option("--stop-runs", is_flag=True, help="End a run of the schedule that is going on.")
+_stop_runs_option = click.option("--stop-runs", is_flag=True, help="End an active run of the schedule.")
 
 
 @click.command()
-@_spec
-@_on_a_server
-@_parameters
+@_spec_argument
+@_server_options
+@_param_option
 @click.option(
     "--cron",
-    help='When, in UTC: minute hour day month weekday, such as "0 2 * * *"; a second may stand before them.',
+    help='Cron expression in UTC: minute hour day month weekday, such as "0 2 * * *"; a sixth field in '
+    "front is the second. Default: kubeflow.cron.",
 )
-@_stop_runs
-def schedule(spec: Path, given: tuple[str, ...], cron: str | None, stop_runs: bool, **where: Any) -> None:
-    """Run a compiled graph regularly, in place of what was scheduled under its name.
+@_stop_runs_option
+def schedule(spec: Path, assignments: tuple[str, ...], cron: str | None, stop_runs: bool, **server: Any) -> None:
+    """Schedule a compiled pipeline, replacing the schedule of the same name.
 
-    The same again changes nothing. Times that were missed are not made up for, and no two runs go on at once.
+    An identical schedule stays as it is. No catch-up of missed runs; one run at a time.
     """
     from pipeline.kubeflow.compiled import read_compiled, run_parameters
     from pipeline.kubeflow.schedule import schedule
     from pipeline.kubeflow.server import connect
 
-    config = _load(**where, cron=cron).kubeflow
+    config = _load(**server, cron=cron).kubeflow
     if config.cron is None:
-        raise UserError('say when: --cron "0 2 * * *" is every night at two; or set kubeflow.cron')
-    parameters = run_parameters(read_compiled(spec), given)
+        raise UserError('kubeflow.cron is not set: give --cron, such as "0 2 * * *" for every night at two')
+    parameters = run_parameters(read_compiled(spec), assignments)
     with connect(config.host, namespace=config.namespace) as client:
-        made = schedule(client, spec, config=config, parameters=parameters, stop_runs=stop_runs)
-    _tell(made.version)
-    what = f"{made.version.pipeline} ({made.recurring_run_id}), {config.cron} UTC"
-    if not made.new:
-        click.echo(f"scheduled already: {what}")
+        scheduled = schedule(client, spec, config=config, parameters=parameters, stop_runs=stop_runs)
+    _print_version(scheduled.version)
+    text = f"{scheduled.version.pipeline} ({scheduled.recurring_run_id}), {config.cron} UTC"
+    if not scheduled.new:
+        click.echo(f"scheduled already: {text}")
     else:
-        click.echo(f"scheduled: {what}" + (f", instead of {made.replaced} before" if made.replaced else ""))
+        replaced = f", replacing {scheduled.replaced}" if scheduled.replaced else ""
+        click.echo(f"scheduled: {text}{replaced}")
 
 
-_pipeline = click.option("--pipeline", help="Its name; that of the configuration unless given.")
+_pipeline_option = click.option("--pipeline", help="Name of the pipeline. Default: that of the configuration.")
 
 
 @click.command()
-@_on_a_server
-@_pipeline
-@_stop_runs
-def unschedule(pipeline: str | None, stop_runs: bool, **where: Any) -> None:
-    """Take a pipeline off its schedule."""
+@_server_options
+@_pipeline_option
+@_stop_runs_option
+def unschedule(pipeline: str | None, stop_runs: bool, **server: Any) -> None:
+    """Delete the schedule of a pipeline."""
     from pipeline.kubeflow.schedule import unschedule
     from pipeline.kubeflow.server import connect
 
-    config = _load(**where)
+    config = _load(**server)
     name = pipeline or config.name
     with connect(config.kubeflow.host, namespace=config.kubeflow.namespace) as client:
         count = unschedule(client, name, config=config.kubeflow, stop_runs=stop_runs)
-    click.echo(f"{name}: {'off the schedule' if count else 'was on no schedule'}")
+    click.echo(f"{name}: {'unscheduled' if count else 'no schedule'}")
 
 
 @click.command()
-@_on_a_server
-@_pipeline
-@click.option("--last", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many runs.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON instead of a table.")
+@_server_options
+@_pipeline_option
+@click.option("--last", type=click.IntRange(1, 1000), default=10, show_default=True, help="Number of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
-def status(ctx: click.Context, pipeline: str | None, last: int, as_json: bool, **where: Any) -> None:
-    """Show a pipeline's schedule and last runs; exit code 1 where the last that ended did not succeed."""
+def status(ctx: click.Context, pipeline: str | None, last: int, as_json: bool, **server: Any) -> None:
+    """Show the schedule and last runs of a pipeline; exits with 1 if the last run that ended failed."""
     from pipeline.commands.options import console
     from pipeline.kubeflow.schedule import status, status_json, status_table
     from pipeline.kubeflow.server import connect
 
-    config = _load(**where)
+    config = _load(**server)
     with connect(config.kubeflow.host, namespace=config.kubeflow.namespace) as client:
         found = status(client, pipeline or config.name, config=config.kubeflow, last=last)
     if as_json:
         click.echo(status_json(found))
     else:
-        for made in found.schedules or (None,):
-            click.echo(f"schedule: {made or 'none'}")
+        for scheduled in found.schedules or (None,):
+            click.echo(f"schedule: {scheduled or 'none'}")
         console().print(status_table(found))
     if not found.good:
         ctx.exit(1)
@@ -145,16 +147,22 @@ for _command in (schedule, status, submit, unschedule):
 
 @command.command("compile")
 @config_options
-@click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
-@click.option("-v", "--verbose", is_flag=True, help="Show what TFX has to say.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("pipeline.yaml"),
+    show_default=True,
+    help="YAML file to write.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, verbose: bool) -> None:
-    """Write the graph as YAML that Kubeflow Pipelines 2 takes."""
+    """Compile the pipeline to YAML for Kubeflow Pipelines 2."""
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
     if output.suffix != ".yaml":
-        raise UserError(f"--output {output}: Kubeflow takes a file that ends in .yaml")
+        raise UserError(f"--output {output}: Kubeflow accepts files that end in .yaml")
     with quiet_console(Workspace(config.output).log, verbose=verbose):
         from pipeline.preflight import check_split_file, check_weights
 
@@ -165,35 +173,39 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
     for field in config.kubeflow.ephemeral_paths:
-        place = getattr(config.kubeflow, field)
-        click.echo(f"note: kubeflow.{field}, {place}, is on no volume: it goes with the container", err=True)
+        folder = getattr(config.kubeflow, field)
+        click.echo(f"note: kubeflow.{field}, {folder}, is on no volume: it is lost with the container", err=True)
 
 
 @command.command()
 @click.argument("spec", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Instead of the spec's own.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Images to use instead of the spec's data_source.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
     default=Path("runs/kubeflow"),
     show_default=True,
-    help="Where buckets, the cache and the logs are kept.",
+    help="Folder for buckets, cache and logs.",
 )
 @click.option(
-    "--param", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the run, such as epochs=5."
+    "--param",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the run, such as epochs=5.",
 )
 @click.option(
     "--store",
     metavar="s3://BUCKET/FOLDER",
-    help="Keep artifacts in a real object store; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it.",
+    help="Object store for artifacts instead of folders; needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
 )
-@click.option("--endpoint", metavar="URL", help="Of the server of S3, where it is not Amazon's.")
+@click.option("--endpoint", metavar="URL", help="URL of the S3 server, if it is not Amazon's.")
 def simulate(
-    spec: Path, data: Path | None, root: Path, given: tuple[str, ...], store: str | None, endpoint: str | None
+    spec: Path, data: Path | None, root: Path, assignments: tuple[str, ...], store: str | None, endpoint: str | None
 ) -> None:
-    """Run a compiled graph on this machine as a cluster would, a process for each container.
+    """Simulate a run of a compiled pipeline on this machine, with a process for each container.
 
-    The paths in the spec, such as that of the schema, must be there on this machine too.
+    The paths in the spec, such as that of the schema, must exist on this machine.
     """
     import time
     from datetime import datetime, timezone
@@ -204,18 +216,18 @@ def simulate(
     from pipeline.kubeflow.simulator import NodeResult, Simulator
 
     document, platform = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
-    values = run_parameters(document, given)
+    values = run_parameters(document, assignments)
     if data:
         values["data_source"] = str(data.absolute())
     if endpoint:
         os.environ["AWS_ENDPOINT_URL"] = endpoint
     start = time.monotonic()
 
-    def tell(result: NodeResult) -> None:
+    def print_result(result: NodeResult) -> None:
         click.echo(f"{time.monotonic() - start:7.1f} s  {result.node}: {result.state}")
 
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    Simulator(root, run_id=run_id, real_buckets=store is not None, told=tell).run(
+    Simulator(root, run_id=run_id, real_buckets=store is not None, on_result=print_result).run(
         document,
         pipeline_root=store or document["defaultPipelineRoot"],
         platform=platform,
@@ -223,15 +235,15 @@ def simulate(
     )
 
 
-def _load(preset: str, file: Path | None, overrides: tuple[str, ...], **place: str | None) -> Config:
+def _load(preset: str, file: Path | None, overrides: tuple[str, ...], **server: str | None) -> Config:
     from pipeline.kubeflow.server import server_url
 
-    given = tuple(f"kubeflow.{name}={json.dumps(value)}" for name, value in place.items() if value)
-    config = load(preset, file, (*overrides, *given))
+    options = tuple(f"kubeflow.{name}={json.dumps(value)}" for name, value in server.items() if value)
+    config = load(preset, file, (*overrides, *options))
     host = server_url(config.kubeflow.host)
     return config.model_copy(update={"kubeflow": config.kubeflow.model_copy(update={"host": host})})
 
 
-def _tell(version: UploadedVersion) -> None:
+def _print_version(version: UploadedVersion) -> None:
     known = "new" if version.new else "known already"
     click.echo(f"pipeline: {version.pipeline}, version {version.version} ({known})")

@@ -1,4 +1,4 @@
-"""The plots are SVG with a mark for each trial, whatever the scores."""
+"""Plots of a search are valid SVG with a mark for each trial, whatever the scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from knet.tuning.plots import Scale, lr_momentum_scatter, optimization_history, parallel_coordinates, shade
+from knet.tuning.plots import lr_momentum_scatter, optimization_history, parallel_coordinates, shade
 
 SVG = "{http://www.w3.org/2000/svg}"
 TRIALS = pd.DataFrame(
@@ -26,7 +26,7 @@ def marks(svg: str, kind: str) -> list[ElementTree.Element]:
     return ElementTree.fromstring(svg).findall(f"{SVG}{kind}")
 
 
-def test_learning_rate_and_momentum_have_a_dot_a_trial_and_a_ring_round_the_best() -> None:
+def test_lr_momentum_scatter_has_a_dot_per_trial_and_rings_the_best() -> None:
     dots = marks(lr_momentum_scatter(TRIALS, objective="val_loss"), "circle")
     titles = [dot.findtext(f"{SVG}title") for dot in dots]
     assert titles[0] == "trial 0 (paper): val_loss 0.5" and titles[1] == "trial 1 (random): failed"
@@ -37,7 +37,7 @@ def test_learning_rate_and_momentum_have_a_dot_a_trial_and_a_ring_round_the_best
     assert best == shade(0.2, best=0.2, worst=0.7) and worst == shade(0.7, best=0.2, worst=0.7) != best
 
 
-def test_best_so_far_never_gets_worse() -> None:
+def test_optimization_history_never_gets_worse() -> None:
     for objective, rising in (("val_loss", False), ("balanced_accuracy", True)):
         trials = TRIALS.rename(columns={"val_loss": objective})
         svg = optimization_history(trials, objective=objective)
@@ -47,7 +47,7 @@ def test_best_so_far_never_gets_worse() -> None:
         assert heights == ordered and len(set(heights)) == 2
 
 
-def test_parallel_coordinates_have_a_line_a_completed_trial_and_the_best_on_top() -> None:
+def test_parallel_coordinates_draw_the_best_completed_trial_last() -> None:
     svg = parallel_coordinates(TRIALS, names=["learning_rate", "momentum"], objective="val_loss")
     lines = [line for line in marks(svg, "polyline") if len(line.attrib["points"].split()) == 3]
     assert len(lines) == 3
@@ -55,7 +55,7 @@ def test_parallel_coordinates_have_a_line_a_completed_trial_and_the_best_on_top(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_few_or_equal_trials_are_drawn_too(count: int) -> None:
+def test_plots_of_few_or_equal_trials_are_valid_svg(count: int) -> None:
     trials = TRIALS[:1].loc[[0] * count].reset_index(drop=True)
     for svg in (
         lr_momentum_scatter(trials, objective="val_loss"),
@@ -63,9 +63,3 @@ def test_few_or_equal_trials_are_drawn_too(count: int) -> None:
         optimization_history(trials, objective="val_loss"),
     ):
         assert "nan" not in svg and ElementTree.fromstring(svg).tag == f"{SVG}svg"
-
-
-def test_a_scale_places_its_ends_and_says_where_they_are() -> None:
-    scale = Scale([0.01, 1.0], 10, 30, log=True)
-    assert (scale(0.01), scale(0.1), scale(1.0)) == pytest.approx((10, 20, 30))
-    assert scale.ticks(count=3) == pytest.approx([0.01, 0.1, 1.0])
