@@ -1,1 +1,1 @@
-"""Errors, files, storage, record formats and names; imports no other package of ours and no TensorFlow."""
+"""Errors, files, storage, formats and names; imports neither the rest of the project nor TensorFlow."""

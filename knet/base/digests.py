@@ -1,4 +1,4 @@
-"""Digests of code and files, which make the cache notice an edit."""
+"""Digests of code and files, by which the pipeline cache detects an edit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,34 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_BLOCK = 2**20  # bytes
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 of the paths and contents of all files below a folder, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def text_digest(*texts: str) -> str:
+    """Return the SHA-256 of a sequence of texts, in hexadecimal; `("ab", "c")` and `("a", "bc")` differ."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
 _ROOT = Path(__file__).resolve().parents[2]
-_OURS = ("knet", "components", "pipeline", "schemas")  # as in pyproject.toml
-_BLOCK = 2**20
-_DESCRIPTIVE = ("description", "json_schema_extra")  # arguments of pydantic's Field
-# What a node computes depends on these too.
+_PACKAGES = ("knet", "components", "pipeline", "schemas")  # as in pyproject.toml
+# Results of a node depend on the versions of these libraries too.
 _LIBRARIES = (
     "apache-beam",
     "keras",
@@ -36,42 +59,20 @@ _LIBRARIES = (
 )
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """The SHA-256 of the paths and contents of all files below a folder, in hexadecimal."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def text_digest(*texts: str) -> str:
-    """The SHA-256 of several texts, in hexadecimal; it depends on where one ends and the next begins."""
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-
-
 def code_digest(module: str, *, root: Path = _ROOT) -> str:
-    """The SHA-256 of what a module of ours runs: itself and all modules of ours it imports, at any depth.
+    """Return the SHA-256 of the code that a module of the project runs, in hexadecimal.
 
-    It is of syntax trees: comments, docstrings, descriptions of settings, layout and what only a type checker
-    reads are no part of it.
-    Imports inside functions count. The versions of the main libraries are part of it.
+    The digest covers the module, the modules of the project that it imports at any depth (imports inside
+    functions included), and the versions of the main libraries. It is computed from syntax trees: comments,
+    docstrings, descriptions of settings, formatting and code under `if TYPE_CHECKING` do not change it.
 
     Args:
-        module: dotted name, such as `knet.training.trainer`.
-        root: the folder that holds our packages.
+        module: Dotted name, such as `knet.training.trainer`.
+        root: Folder that holds the project's packages.
 
     Raises:
-        ValueError: there is no such module of ours, or one of them imports relatively.
-        SyntaxError: one of them is no Python.
+        ValueError: There is no such module in the project, or a covered module has a relative import.
+        SyntaxError: A covered module is not valid Python.
     """
     if _source(module, root) is None:
         raise ValueError(f"no module {module} below {root}")
@@ -85,14 +86,14 @@ def code_digest(module: str, *, root: Path = _ROOT) -> str:
 
 @dataclass(frozen=True)
 class _Code:
-    """What a module runs."""
+    """The digest of a module's own code, and its imports."""
 
     digest: str
-    imports: frozenset[str]  # names of ours: of modules, and of what is in them
+    imports: frozenset[str]  # dotted names within the project, of modules and of objects in them
 
 
 def _closure(module: str, root: Path) -> dict[str, _Code]:
-    """The modules of ours that run when one does, by name."""
+    """Return the project's modules that a module imports, at any depth, by name; the module included."""
     found: dict[str, _Code] = {}
     seen: set[str] = set()
     waiting = {module}
@@ -116,25 +117,30 @@ def _source(module: str, root: Path) -> Path | None:
     return None
 
 
-# By the text too, which an edit changes while the process lives.
+# The text is part of the cache key, since a file may be edited while the process lives.
 @functools.cache
 def _code(path: Path, text: str) -> _Code:
-    tree = _OnlyWhatRuns().visit(ast.parse(text, filename=str(path)))
+    tree = _StripDocumentation().visit(ast.parse(text, filename=str(path)))
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level or not node.module:
-                raise ValueError(f"{path} imports relatively, which its digest could not follow")
-            # What is imported may itself be a module.
+                raise ValueError(
+                    f"{path} has a relative import, which its digest cannot follow: name the package"
+                )
+            # An imported name may itself be a module.
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    ours = frozenset(name for name in names if name.partition(".")[0] in _OURS)
-    return _Code(hashlib.sha256(_canonical(tree).encode()).hexdigest(), ours)
+    imports = frozenset(name for name in names if name.partition(".")[0] in _PACKAGES)
+    return _Code(hashlib.sha256(_canonical(tree).encode()).hexdigest(), imports)
 
 
-class _OnlyWhatRuns(ast.NodeTransformer):
-    """Removes docstrings, descriptions of settings and what stands under `if TYPE_CHECKING`."""
+_DOCUMENTATION = ("description", "json_schema_extra")  # arguments of pydantic's Field
+
+
+class _StripDocumentation(ast.NodeTransformer):
+    """Removes docstrings, descriptions of settings and code under `if TYPE_CHECKING`."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -143,7 +149,7 @@ class _OnlyWhatRuns(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "Field":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _DESCRIPTIVE]
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _DOCUMENTATION]
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
@@ -153,9 +159,9 @@ class _OnlyWhatRuns(ast.NodeTransformer):
 
 
 def _canonical(value: Any) -> str:
-    """A syntax tree as text without positions, the same for every Python, as that of `ast.dump` is not."""
+    """Return a syntax tree as text without positions, equal (unlike `ast.dump`) for every Python version."""
     if isinstance(value, ast.AST):
-        # Later versions add fields, which are empty where the text is one for an earlier version.
+        # Later versions of Python add fields, which are empty in code that an earlier version accepts.
         fields = [(name, field) for name, field in ast.iter_fields(value) if field not in (None, [])]
         return f"{type(value).__name__}({','.join(f'{name}={_canonical(field)}' for name, field in fields)})"
     if isinstance(value, list):
@@ -168,15 +174,15 @@ def _version(library: str) -> str:
     return metadata.version(library)
 
 
-def commit(root: Path = _ROOT) -> str | None:
-    """The commit of a checkout, with `-dirty` behind it where tracked files differ from it.
+def git_commit(root: Path = _ROOT) -> str | None:
+    """Return the commit of a Git checkout, with the suffix `-dirty` where tracked files differ from it.
 
     Args:
-        root: its folder.
+        root: Top folder of the checkout.
 
     Returns:
-        Where the folder is no checkout, as in an installed package, what KNET_COMMIT says, which the image
-        sets; None without it, or without git.
+        The full hash. Outside a checkout, as in an installed package, the value of `KNET_COMMIT`, which the
+        container image sets. None without that variable, or without git.
     """
     if not (root / ".git").exists():
         return os.environ.get("KNET_COMMIT") or None

@@ -1,10 +1,10 @@
-"""The error for everything a user can mend: bad input, bad configuration, refused data."""
+"""The error that a user can fix: bad input, bad configuration, rejected data."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A problem with what the user gave; its text names the file or field and the remedy.
+    """A user-correctable problem; the message names the file or field, what is wrong and the remedy.
 
-    The command line prints the text without a traceback and exits with code 2.
+    The command line prints the message without a traceback and exits with code 2.
     """

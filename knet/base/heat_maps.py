@@ -1,4 +1,4 @@
-"""Lays a heat map over its image."""
+"""Heat maps drawn over images."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_LONGEST = 480  # pixels of a side; a page holds many
-_COLOUR = (0.0, 200.0, 80.0)  # green, which neither stain has
-_STRONGEST = 0.65  # share of the colour where the heat is 1
-
-
-def thumbnail(image: Image.Image) -> Image.Image:
-    """The image in RGB, at most 480 pixels a side."""
-    small = image.convert("RGB")
-    small.thumbnail((_LONGEST, _LONGEST))
-    return small
+_COLOUR = (0.0, 200.0, 80.0)  # green, the colour of neither stain
+_MAX_OPACITY = 0.65  # where the heat is 1
 
 
 def overlay(image: Image.Image, heat: NDArray[np.floating]) -> Image.Image:
-    """Colours an image the more the hotter a place is.
+    """Blend a heat map over an image, in green, the more opaque the higher the heat.
 
     Args:
-        image: RGB, of any size.
-        heat: [rows, columns] over the whole image, 0 to 1.
+        image: RGB image of any size.
+        heat: Float array [rows, columns] that covers the whole image, 0 to 1; resized to the image.
+
+    Returns:
+        An RGB image of the same size.
     """
     smooth = Image.fromarray(heat.astype(np.float32)).resize(image.size, Image.Resampling.BICUBIC)
-    share = _STRONGEST * np.clip(np.asarray(smooth), 0, 1)[..., None]
-    return Image.fromarray(np.round((1 - share) * np.asarray(image) + share * _COLOUR).astype(np.uint8))
+    opacity = _MAX_OPACITY * np.clip(np.asarray(smooth), 0, 1)[..., None]
+    blended = (1 - opacity) * np.asarray(image) + opacity * _COLOUR
+    return Image.fromarray(np.round(blended).astype(np.uint8))
+
+
+_MAX_SIDE = 480  # pixels; a page holds many thumbnails
+
+
+def thumbnail(image: Image.Image) -> Image.Image:
+    """Return a copy in RGB whose longer side has at most 480 pixels."""
+    small = image.convert("RGB")
+    small.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    return small

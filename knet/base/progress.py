@@ -1,4 +1,4 @@
-"""How long work says where it stands: through one logger, which each runner shows in its own way."""
+"""Progress of long operations: the logger that runners show, and a progress bar for downloads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-PROGRESS: Final = "knet.progress"  # DEBUG: within an epoch; INFO: an epoch done
+PROGRESS: Final = "knet.progress"  # logger name; DEBUG: within an epoch, INFO: an epoch is complete
 
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
-    """One bar a step: call what is given with the step's name, and the result with bytes done and in all.
+    """Show a progress bar in bytes for each step of an operation.
 
-    On a terminal the bars move; elsewhere they are printed once, as they are at the end.
+    On a terminal the bars move; elsewhere their final state is printed once.
+
+    Args:
+        console: Console to print on.
+
+    Yields:
+        A function that adds a bar, given the step's name. It returns the function that updates the bar, given
+        the bytes done and the bytes in total (None: unknown).
     """
     columns = (TextColumn("{task.description:<9}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bars:

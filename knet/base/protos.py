@@ -1,4 +1,4 @@
-"""Message classes from a descriptor file that protoc wrote, in a pool of their own."""
+"""Message classes of TF Serving's API, compiled by protoc into a descriptor file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from google.protobuf.internal import builder
 
 
 def load_messages(file: Path) -> dict[str, Any]:
-    """The top-level messages of a descriptor file by name.
+    """Build the top-level message classes of a descriptor file.
 
-    The pool is a new one, because the official messages bear the same names and may live in the same process.
+    They are in a new descriptor pool, since the official messages of the same names may be imported in the
+    same process.
+
+    Args:
+        file: Serialized FileDescriptorSet, as `protoc --descriptor_set_out` writes it.
+
+    Returns:
+        Message classes by name.
     """
     pool = descriptor_pool.DescriptorPool()
     messages: dict[str, Any] = {}
     for part in descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes()).file:
-        # What protoc's own output calls, hence the one way that every release of protobuf has.
+        # protoc's generated modules call this function, so every release of protobuf has it.
         builder.BuildTopDescriptorsAndMessages(
             pool.AddSerializedFile(part.SerializeToString()), __name__, messages
         )

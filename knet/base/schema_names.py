@@ -1,11 +1,11 @@
-"""Names, types and classes of everything that flows through the graph."""
+"""Names and types of features, prediction columns, signatures and their tensors."""
 
 from __future__ import annotations
 
 from typing import Final
 
 # Features of an ingested example.
-IMAGE: Final = "image/encoded"  # bytes: the image file as it stood on disk
+IMAGE: Final = "image/encoded"  # bytes: content of the image file, unchanged
 LABEL: Final = "label"  # int64: index into the configured classes; 1 is the positive one
 PATH: Final = "image/path"  # bytes: path below the data folder, with forward slashes
 WIDTH: Final = "image/width"  # int64, pixels
@@ -15,15 +15,14 @@ SPLIT: Final = "split"  # bytes: train, validation or test
 # Beside these, one bytes feature for each further column of the catalog; for BreaKHis slide (14-22549AB),
 # subtype (ductal_carcinoma), magnification (40X, 100X, 200X or 400X), year and sequence.
 
-# Two of the scalars below, by which a served model too judges an image.
+# Two of the scalars below, which a served model checks too.
 TISSUE_FRACTION: Final = "image/tissue_fraction"  # 0 to 1
-LAPLACIAN: Final = (
-    "image/laplacian"  # variance of the Laplacian of the grey image: low where the image is blurred
-)
+# Variance of the Laplacian of the grey image: low where the image is blurred.
+LAPLACIAN: Final = "image/laplacian"
 
-# float32 scalars of the pixels, which TFDV can judge where it cannot judge images.
+# float32 scalars of the pixels, which TFDV can validate; it cannot validate images.
 IMAGE_SCALARS: Final = (
-    "image/mean_red",  # 0 to 255, likewise the others
+    "image/mean_red",  # means and standard deviations: 0 to 255
     "image/mean_green",
     "image/mean_blue",
     "image/std_red",
@@ -43,35 +42,35 @@ SPLITS: Final = ("train", "validation", "test")
 # further columns.
 CANDIDATE: Final = "candidate"
 IMAGE_PATH: Final = "image"  # as PATH
-# float32, the same for every image: the score from which an image is called positive, and a patient by the
-# mean of their images' scores. The served model says it too.
+# float32, the same for every image: the lowest score of a positive image, and the lowest mean score of a
+# positive patient. The served model returns it too.
 THRESHOLD: Final = "threshold"
 
 # Features of a transformed example, beside label, path, patient, tissue fraction and Laplacian.
 PIXELS: Final = "pixels"  # bytes: tf.io.serialize_tensor of uint8 [size, size, 3]
-PIXEL_MEAN: Final = (
-    "pixel_mean"  # float32 [3]: RGB means of the train split, 0 to 255, the same in every example
-)
-PIXEL_STD: Final = "pixel_std"  # float32 [3]: RGB standard deviations of the train split, likewise
+# float32 [3]: RGB means and standard deviations of the train split, 0 to 255, the same in every example.
+PIXEL_MEAN: Final = "pixel_mean"
+PIXEL_STD: Final = "pixel_std"
 
 # The served model.
 MODEL_NAME: Final = "knet"
 SERVING_SIGNATURE: Final = "serving_default"
 EXAMPLES_SIGNATURE: Final = "examples"
-CLASSIFY_SIGNATURE: Final = "classify"  # TF Serving's Classify asks it
+CLASSIFY_SIGNATURE: Final = "classify"  # for TF Serving's Classify
 FEATURES_SIGNATURE: Final = "features"
 EXPLAIN_SIGNATURE: Final = "explain"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
 PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], calibrated, in the order of the classes
 CLASSES: Final = "classes"  # string [batch, 2]: their names
-PREDICTED_LABEL: Final = "label"  # string [batch]: the positive class from the model's threshold on
+PREDICTED_LABEL: Final = "label"  # string [batch]: the positive class if the score is the threshold or more
 SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one
-DISTANCE: Final = "distance"  # float32 [batch]: how far the image is from those that were trained on
-IN_DISTRIBUTION: Final = "in_distribution"  # bool [batch]: whether the answer may be relied on
-REASONS: Final = "reasons"  # string [batch, 4]: why not, as far as they apply, else empty; in this order:
+DISTANCE: Final = "distance"  # float32 [batch]: distance of the image from the training images
+IN_DISTRIBUTION: Final = "in_distribution"  # bool [batch]: False flags the prediction as unreliable
+# string [batch, 4]: the following reasons for the flag, in this order; empty where one does not apply.
+REASONS: Final = "reasons"
 LITTLE_TISSUE: Final = "little tissue"
 BLURRED: Final = "blurred"
 NOISY: Final = "noisy"
 UNLIKE_TRAINING: Final = "unlike the training images"
-EMBEDDING: Final = "vector"  # float32 [batch, units]: what the last layer but one makes of the image
-HEAT_MAP: Final = "heat_map"  # float32 [batch, rows, columns], 0 to 1: what speaks for the label, and where
+EMBEDDING: Final = "vector"  # float32 [batch, units]: output of the penultimate layer
+HEAT_MAP: Final = "heat_map"  # float32 [batch, rows, columns], 0 to 1: Grad-CAM of the label

@@ -1,4 +1,4 @@
-"""What every store offers."""
+"""Files on a disk or in an object store (`s3://`, `gs://`), through one interface."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from knet.base.files import atomic_write
 class Store(ABC):
     """Files by name under one root; names have forward slashes.
 
-    A file is written whole or not at all. Of two that write the same one, the later stays.
+    Writes are atomic. When several processes write the same file, the last one wins.
     """
 
     @abstractmethod
     def location(self, name: str) -> Path:
-        """Where a file is, or a folder of files, as `local_copy` takes it."""
+        """Return the location of a file or folder, which `local_copy` accepts."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """The content of a file, or None where there is none.
+        """Return the content of a file, or None if there is no such file.
 
         Raises:
-            UserError: the store cannot be read.
+            UserError: The store cannot be read.
         """
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Writes a file.
+        """Write a file, in place of one of the same name.
 
         Raises:
-            UserError: the store cannot be written to.
+            UserError: The store cannot be written to.
         """
 
     @abstractmethod
     def names(self, prefix: str) -> list[str]:
-        """The names that begin so, sorted.
+        """Return the names of all files below a folder, sorted.
 
         Args:
-            prefix: of whole folders, with a slash at its end.
+            prefix: Name of the folder, with a trailing slash.
 
         Raises:
-            UserError: the store cannot be read.
+            UserError: The store cannot be read.
         """
 
 
 class FolderStore(Store):
-    """The files below a folder, which is made when the first is written."""
+    """The files below a folder, which the first write creates."""
 
     def __init__(self, folder: Path) -> None:
-        """Names the folder."""
+        """Create a store for a folder, which need not exist."""
         self._folder = folder
 
     def location(self, name: str) -> Path:
-        """The path."""
+        """Return the path of a file."""
         return self._folder / name
 
     def read(self, name: str) -> bytes | None:
@@ -71,37 +71,43 @@ class FolderStore(Store):
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """See Store; the file is renamed when it is whole."""
+        """See Store."""
         atomic_write(self._folder / name, content)
 
     def names(self, prefix: str) -> list[str]:
-        """See Store; without what is still being written."""
+        """See Store; hidden files, such as unfinished ones, are excluded."""
         files = (path for path in (self._folder / prefix).rglob("[!.]*") if path.is_file())
         return sorted(path.relative_to(self._folder).as_posix() for path in files)
 
 
 class ObjectStore(Store):
-    """The objects whose names begin with a URI.
+    """The objects below a URI; an object appears when its upload is complete.
 
-    An object appears when it is uploaded, and not before. Access to S3 is taken from the environment, as
-    every program for it does: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, and
-    AWS_ENDPOINT_URL where the server is not Amazon's. Beam takes seconds to import, so it is imported late.
+    S3 is accessed with the usual environment variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_DEFAULT_REGION, and AWS_ENDPOINT_URL for a server that is not Amazon's.
     """
 
+    # Beam takes seconds to import, so methods import it.
+
     def __init__(self, uri: str) -> None:
-        """Names the part, such as `s3://bucket/folder`; nothing is asked of the server yet."""
+        """Create a store for a URI such as `s3://bucket/folder`, without connecting to the server."""
         self._uri = uri
 
     def location(self, name: str) -> Path:
-        """The URI, as a path."""
+        """Return the URI of an object, as a path."""
         return Path(self._uri) / name
 
     def read(self, name: str, *, at_most: int = -1) -> bytes | None:
-        """See Store; of a larger object only so many bytes."""
+        """See Store.
+
+        Args:
+            name: Name of the object.
+            at_most: Bytes to read; the rest of a larger object is not downloaded. Default: all.
+        """
         from apache_beam.io.filesystem import CompressionTypes
 
         uri, file_systems = f"{self._uri}/{name}", _file_systems()
-        with _explained(uri):
+        with _naming_uri(uri):
             if not file_systems.exists(uri):
                 return None
             with file_systems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -114,19 +120,19 @@ class ObjectStore(Store):
 
         uri = f"{self._uri}/{name}"
         if not content and uri.startswith("s3://"):
-            with _explained(uri):
+            with _naming_uri(uri):
                 _put_empty(uri)
             return
         with (
-            _explained(uri),
+            _naming_uri(uri),
             _file_systems().create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         ):
             file.write(content)
 
     def checksum(self, name: str) -> str:
-        """What the store says of a file's content, which is another one for another content."""
+        """Return the store's checksum of an object's content, such as S3's ETag."""
         uri = f"{self._uri}/{name}"
-        with _explained(uri):
+        with _naming_uri(uri):
             return str(_file_systems().checksum(uri))
 
     def names(self, prefix: str) -> list[str]:
@@ -134,8 +140,8 @@ class ObjectStore(Store):
         return list(self.sizes(prefix))
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Bytes by name, of the names that begin so, sorted."""
-        with _explained(f"{self._uri}/{prefix}"):
+        """Return the size in bytes of each object below a folder, by name, sorted."""
+        with _naming_uri(f"{self._uri}/{prefix}"):
             (matched,) = _file_systems().match([f"{self._uri}/{prefix}**"])
         start = len(f"{self._uri}/")
         sizes = {found.path[start:]: found.size_in_bytes for found in matched.metadata_list}
@@ -144,7 +150,7 @@ class ObjectStore(Store):
 
 
 def _put_empty(uri: str) -> None:
-    """Beam uploads in parts, and S3 takes no upload of none."""
+    """Create an empty object; Beam uploads in parts, and S3 rejects an upload without parts."""
     import boto3
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -152,7 +158,7 @@ def _put_empty(uri: str) -> None:
 
 
 def _file_systems() -> Any:
-    """Beam's, which wants options even where there are none."""
+    """Return Beam's FileSystems, which needs options even if they are empty."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -162,11 +168,11 @@ def _file_systems() -> Any:
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Says where an object store could not be reached."""
+def _naming_uri(uri: str) -> Iterator[None]:
+    """Raise UserError, naming the URI, in place of an error of the object store."""
     try:
         yield
-    except Exception as error:  # each server and library has kinds of its own
+    except Exception as error:  # libraries and servers raise many unrelated classes
         raise UserError(
             f"{uri}: the object store cannot be used ({error}); check the bucket, and AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL in the environment"
@@ -177,9 +183,9 @@ _URI = re.compile(r"(s3|gs):/{1,2}(?=[^/])")
 
 
 def object_uri(location: Path | str) -> str | None:
-    """The URI of what lies in an object store, without a slash at its end; None for a path on a disk.
+    """Return a location's URI in an object store, without trailing slash; None for a path on a disk.
 
-    A Path makes one slash of the two in `s3://bucket`; they are put back.
+    `Path("s3://bucket")` collapses the two slashes; they are restored.
     """
     text = str(location)
     match = _URI.match(text)
@@ -187,20 +193,23 @@ def object_uri(location: Path | str) -> str | None:
 
 
 def open_store(location: Path | str) -> Store:
-    """The object store of a URI such as `s3://bucket/folder`, else the folder of that path."""
+    """Return an ObjectStore for a URI such as `s3://bucket/folder`, else a FolderStore."""
     uri = object_uri(location)
     return ObjectStore(uri) if uri else FolderStore(Path(location))
 
 
-def fetch(uri: str, path: Path) -> bool:
-    """Downloads an object, or all below a folder of objects; says whether there was any.
+def download(uri: str, path: Path) -> bool:
+    """Download an object, or all objects below a folder.
 
     Args:
-        uri: of the object or folder.
-        path: of the file, or the folder, to write.
+        uri: URI of the object or folder.
+        path: File, or folder, to write.
+
+    Returns:
+        Whether there was any object.
 
     Raises:
-        UserError: the object store cannot be read.
+        UserError: The object store cannot be read.
     """
     parent, _, last = uri.rpartition("/")
     store = ObjectStore(parent)
@@ -214,11 +223,11 @@ def fetch(uri: str, path: Path) -> bool:
     return bool(names)
 
 
-def send(path: Path, uri: str) -> None:
-    """Uploads a file, or all files of a folder; nothing where there is nothing.
+def upload(path: Path, uri: str) -> None:
+    """Upload a file, or all files below a folder; a path that does not exist is ignored.
 
     Raises:
-        UserError: the object store cannot be written to.
+        UserError: The object store cannot be written to.
     """
     parent, _, last = uri.rpartition("/")
     store = ObjectStore(parent)
@@ -229,7 +238,7 @@ def send(path: Path, uri: str) -> None:
 
 
 def checksum(uri: str) -> str:
-    """What the store says of an object's content: another one has another; S3 calls it ETag."""
+    """Return the object store's checksum of an object's content, such as S3's ETag."""
     parent, _, last = uri.rpartition("/")
     return ObjectStore(parent).checksum(last)
 
@@ -241,10 +250,13 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def local_copy(location: Path | str) -> Iterator[Path]:
-    """The path itself, or one of a copy, which is removed afterwards, of a file or folder in an object store.
+    """Provide a file or folder on this machine's disk.
+
+    Yields:
+        A path on a disk as it is; for a URI the path of a temporary copy.
 
     Raises:
-        UserError: there is nothing in the object store, or it cannot be read.
+        UserError: There is no such object, or the object store cannot be read.
     """
     uri = object_uri(location)
     if uri is None:
@@ -252,6 +264,6 @@ def local_copy(location: Path | str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / uri.rpartition("/")[2]
-        if not fetch(uri, copy):
+        if not download(uri, copy):
             raise UserError(f"{uri}: there is no such object, nor any below it")
         yield copy

@@ -1,48 +1,53 @@
-"""How a list of problems is told to a user."""
+"""Text for users: lists of problems, counts, metrics and durations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-_LISTED = 10  # problems named in one message
+_MAX_LISTED = 10  # problems in one message
 
 
-def listing(heading: str, problems: Sequence[str]) -> str:
-    """A heading, the first ten problems, a line each, and how many there are beyond."""
-    more = [f"  and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-    return "\n".join([f"{heading}:", *(f"  {printable(problem)}" for problem in problems[:_LISTED]), *more])
+def list_problems(heading: str, problems: Sequence[str]) -> str:
+    """Return a heading, the first ten problems with a line each, and the number of further ones."""
+    hidden = len(problems) - _MAX_LISTED
+    more = [f"  and {hidden} more"] if hidden > 0 else []
+    return "\n".join([f"{heading}:", *(f"  {printable(one)}" for one in problems[:_MAX_LISTED]), *more])
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun, such as 1 file and 2 files."""
+    """Return a count with its noun, such as `1 file` or `2 files`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def printable(text: str) -> str:
-    """Text in which whatever a terminal would not print is escaped."""
+    """Return text with the characters escaped that a terminal cannot print."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def figure(value: float | None) -> str:
-    """A metric with three decimals; it may be absent or undefined."""
+def format_metric(value: float | None) -> str:
+    """Format a metric with three decimals; `–` if absent (None), `undefined` if NaN."""
     if value is None:
         return "–"
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-def estimate(found: Mapping[str, float | None] | None) -> str:
-    """A metric with its interval, as `knet.evaluation.results` has them."""
-    if found is None:
+def format_estimate(estimate: Mapping[str, float | None] | None) -> str:
+    """Format a metric with its confidence interval, such as `0.900 (0.80 to 1.00)`.
+
+    Args:
+        estimate: `value`, `low` and `high`, as in `knet.evaluation.results`; None if absent.
+    """
+    if estimate is None:
         return "–"
-    value, low, high = (found[name] for name in ("value", "low", "high"))
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
     if value is None:
         return "undefined"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f} to {high:.2f})"
 
 
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever is largest, and the one below."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in its two largest units, such as `1 min 40 s`."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -51,8 +56,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def size(number: float) -> str:
-    """A large number with three digits: 1.23 million, 45.6 billion."""
+def format_magnitude(number: float) -> str:
+    """Format a large number with three digits and its power of ten, such as `1.23 million`."""
     for power, name in ((9, " billion"), (6, " million"), (3, " thousand")):
         if number >= 10**power:
             return f"{number / 10**power:.3g}{name}"

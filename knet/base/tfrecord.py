@@ -1,4 +1,4 @@
-"""TFRecords without TensorFlow, which every Beam worker would take ten seconds to import."""
+"""TFRecord files without TensorFlow, whose import takes seconds in each Beam worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from knet.base.errors import UserError
 
 
 def tf_record(data: bytes) -> bytes:
-    """A record as it stands in a TFRecord file: length, data, and a checksum behind each.
+    """Frame a record for a TFRecord file: length, its checksum, data, its checksum.
 
     Source: TensorFlow, tensorflow/core/lib/io/record_writer.h; numbers are little-endian.
     """
@@ -21,7 +21,7 @@ def tf_record(data: bytes) -> bytes:
 
 
 def record_checksum(data: bytes) -> bytes:
-    """The masked CRC-32C, as TensorFlow stores it."""
+    """Return the masked CRC-32C that TensorFlow stores beside data, 4 bytes."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
@@ -30,10 +30,10 @@ _LENGTH, _CHECKSUM = 8, 4  # bytes
 
 
 def read_tf_records(file: Path) -> Iterator[bytes]:
-    """The records of a file that is not compressed, as `tf_record` makes them.
+    """Yield the records of an uncompressed TFRecord file.
 
     Raises:
-        UserError: a checksum is wrong, or the file ends within a record.
+        UserError: A checksum is wrong, or the file ends within a record.
     """
     content = file.read_bytes()
     start = 0
@@ -44,9 +44,9 @@ def read_tf_records(file: Path) -> Iterator[bytes]:
 
 
 def _checked(content: bytes, start: int, length: int, file: Path) -> tuple[bytes, int]:
-    """What stands there, and where what follows begins."""
-    middle, end = start + length, start + length + _CHECKSUM
-    data = content[start:middle]
-    if end > len(content) or record_checksum(data) != content[middle:end]:
+    """Return the data at an offset, and the offset behind their checksum."""
+    end = start + length + _CHECKSUM
+    data = content[start : start + length]
+    if end > len(content) or record_checksum(data) != content[start + length : end]:
         raise UserError(f"{file} is damaged at byte {start}: run again into a new output folder")
     return data, end

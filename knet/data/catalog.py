@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
 from knet.base.storage import object_uri
-from knet.base.text import listing, printable
+from knet.base.text import list_problems, printable
 from knet.data import breakhis
 from knet.data.archives import TarArchive, TarGzArchive, ZipArchive
 from knet.data.folders import Folder, ObjectFolder
@@ -114,7 +114,7 @@ def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
         problems = [f"{file.path}: {file.reason}" for file in quarantined]
         raise UserError(
             f"no images found in {source.location}: expected PNG files named {breakhis.GRAMMAR}"
-            + ("\n" + listing("instead there are", problems) if problems else "")
+            + ("\n" + list_problems("instead there are", problems) if problems else "")
         )
     if isinstance(source, Folder) and not any(file.path.startswith("/") for file in quarantined):
         source = Folder(source.folder)  # one spelling, from wherever above it was named

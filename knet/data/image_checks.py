@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.base.text import listing
+from knet.base.text import list_problems
 
 MIN_SIDE: Final = 32  # pixels, the smallest that the models take
 
@@ -227,7 +227,7 @@ def check_quarantine_rate(
         return
     problems = [f"{file.path}: {file.reason}" for file in quarantined]
     raise UserError(
-        listing(f"{len(quarantined)} of {total} files in {where} cannot be used", problems)
+        list_problems(f"{len(quarantined)} of {total} files in {where} cannot be used", problems)
         + "\nthe log has all of them; mend or remove them, or allow a larger share than "
         f"data.max_invalid_fraction={max_share:g}"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from knet.base.errors import UserError
-from knet.base.text import listing
+from knet.base.text import list_problems
 from knet.data.source import ImageFile
 
 
@@ -30,7 +30,9 @@ def check_leaks(duplicates: Sequence[Sequence[dict[str, str]]], *, allowed: bool
         return
     problems = [places(group) for group in leaks]
     raise UserError(
-        listing(f"{len(leaks)} images of {where} are in several splits, under several patients", problems)
+        list_problems(
+            f"{len(leaks)} images of {where} are in several splits, under several patients", problems
+        )
         + "\nleave one copy of each, or put its patients into one; "
         "data.allow_cross_split_duplicates=true only reports them"
     )

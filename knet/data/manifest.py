@@ -13,7 +13,7 @@ from typing import Final
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.base.text import counted, listing
+from knet.base.text import counted, list_problems
 from knet.data.source import ImageFile, Source
 
 REQUIRED: Final = ("path", "label", "group")  # the other columns are texts to slice evaluation by
@@ -50,14 +50,14 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
         problems += [f"line {line}: {problem}" for problem in _problems(row, lines, first, classes)]
         lines.setdefault(row["path"], line)
     if problems:
-        raise UserError(listing(f"{counted(len(problems), 'mistake')} in {file}", problems))
+        raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
     if not rows:
         raise UserError(f"{file} names no images: add a line for each below {','.join(REQUIRED)}")
     sizes = source.find(lines)
     missing = [f"line {line}: {path}" for path, line in lines.items() if path not in sizes]
     if missing:
         raise UserError(
-            listing(f"{source.location} lacks {counted(len(missing), 'file')} of {file}", missing)
+            list_problems(f"{source.location} lacks {counted(len(missing), 'file')} of {file}", missing)
             + "\ncorrect the paths, or say with data.root where they are"
         )
     images = [(_image(row), sizes[row["path"]]) for _, row in rows]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knet.base.errors import UserError
-from knet.base.text import listing
+from knet.base.text import list_problems
 from knet.data.breakhis import parse_name
 from knet.data.grouping import divide_class
 from knet.data.source import ImageFile
@@ -131,7 +131,7 @@ def read_official_fold(text: str, file: Path) -> tuple[int, list[FoldRow]]:
         rows[row.name] = row
         numbers.add(number)
     if problems:
-        raise UserError(listing(f"{file} is not an official fold", problems))
+        raise UserError(list_problems(f"{file} is not an official fold", problems))
     if len(numbers) != 1:
         found = f"folds {', '.join(map(str, sorted(numbers)))}" if numbers else "no images"
         raise UserError(f"{file} holds {found}; give a file of one fold")

@@ -14,7 +14,7 @@ from rich.table import Table
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.run_files import RECORD
-from knet.base.text import duration, estimate, figure
+from knet.base.text import format_duration, format_estimate, format_metric
 from knet.evaluation.patient_metrics import METRICS
 from knet.report.inputs import EVALUATED, Inputs, verdict
 from knet.runs.record import RunRecord, read_record
@@ -108,7 +108,7 @@ def _of_run(record: RunRecord) -> Sequence[str]:
         verdict(record).word,
         record.winner or "–",
         record.pushed_version or "–",
-        duration(sum(node.seconds for node in record.nodes)),
+        format_duration(sum(node.seconds for node in record.nodes)),
     )
 
 
@@ -140,7 +140,7 @@ def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
     for split in EVALUATED:
         left, right = (inputs.metrics(inputs.record.winner, split) for inputs in (first, second))
         for name in (name for name in METRICS if name in left or name in right):
-            yield f"{split} {name}", estimate(left.get(name)), estimate(right.get(name))
+            yield f"{split} {name}", format_estimate(left.get(name)), format_estimate(right.get(name))
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[str, str, str]]) -> Table:
@@ -246,6 +246,6 @@ def _row(file: Path) -> Sequence[str]:
         verdict(record).word,
         record.winner or "–",
         record.metric,
-        figure(winner.metrics.get("test", {}).get(record.metric) if winner else None),
-        duration(sum(node.seconds for node in record.nodes)),
+        format_metric(winner.metrics.get("test", {}).get(record.metric) if winner else None),
+        format_duration(sum(node.seconds for node in record.nodes)),
     )

@@ -83,9 +83,9 @@ def environment(*packages: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "figure": text.figure,
-        "duration": text.duration,
-        "size": text.size,
-        "estimate": text.estimate,
+        "figure": text.format_metric,
+        "duration": text.format_duration,
+        "size": text.format_magnitude,
+        "estimate": text.format_estimate,
     }
     return made

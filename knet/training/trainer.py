@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from knet.base.digests import code_digest, commit, file_digest, text_digest
+from knet.base.digests import code_digest, file_digest, git_commit, text_digest
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.models.calibration import Calibration, calibrate
@@ -95,7 +95,7 @@ def run_fn(fn_args: Any) -> None:
         synthetic_data=candidate.synthetic_data,
         fingerprint=fn_args.custom_config["fingerprint"],
         split_sha256=fn_args.custom_config["split_sha256"],
-        commit=commit(),
+        commit=git_commit(),
         **digests,
     )
     write_model_info(saved_model, info)

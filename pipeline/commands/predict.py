@@ -157,7 +157,7 @@ def _print_patients(answers: Sequence[FilePrediction], owners: dict[Path, str], 
 
 def _end(answers: Sequence[FilePrediction]) -> None:
     """Lists the images that were not answered, and ends with the code for it."""
-    from knet.base.text import counted, listing
+    from knet.base.text import counted, list_problems
     from knet.client import FailedPrediction, Prediction
 
     versions = sorted({one.answer.model_version for one in answers if isinstance(one.answer, Prediction)})
@@ -166,7 +166,7 @@ def _end(answers: Sequence[FilePrediction]) -> None:
     bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, FailedPrediction)]
     if not bad:
         return
-    text = listing(f"{len(bad)} of {counted(len(answers), 'image')} not answered", bad)
+    text = list_problems(f"{len(bad)} of {counted(len(answers), 'image')} not answered", bad)
     if len(bad) == len(answers):
         raise UserError(text)
     click.echo(text, err=True)

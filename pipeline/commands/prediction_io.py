@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 from knet.base.errors import UserError
-from knet.base.text import counted, listing
+from knet.base.text import counted, list_problems
 from knet.client import FilePrediction, PatientPrediction, Prediction, find_images
 from knet.client.files import COLUMNS
 from knet.data import breakhis
@@ -75,7 +75,7 @@ def patient_by_file(files: Iterable[Path], source: str) -> dict[Path, str]:
             problems.append(f"{file}: {error}")
     if problems:
         raise UserError(
-            listing(f"no patient is known of {counted(len(problems), 'image')}", problems)
+            list_problems(f"no patient is known of {counted(len(problems), 'image')}", problems)
             + "\nleave them out, or name a CSV file with the columns path and group"
         )
     return patients

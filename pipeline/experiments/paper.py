@@ -12,7 +12,7 @@ import keras
 from rich.console import Console
 
 from knet.base import schema_names
-from knet.base.digests import commit
+from knet.base.digests import git_commit
 from knet.evaluation.bootstrap import estimate_metrics
 from knet.evaluation.patient_metrics import PatientSample
 from knet.models.hybrid import BACKBONE, count_flops
@@ -71,7 +71,7 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
         "runs": runs,
         "config": published_config(config),
         "machine": host_description(),
-        "commit": commit(),
+        "commit": git_commit(),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from rich.console import Console
 
-from knet.base.digests import commit, file_digest
+from knet.base.digests import file_digest, git_commit
 from knet.evaluation.bootstrap import RESAMPLES, Estimate, estimate_difference, estimate_metrics
 from knet.evaluation.patient_metrics import PatientSample
 from pipeline.config.config import Config
@@ -212,5 +212,5 @@ def run_results(config: Config, overrides: Sequence[str], *, console: Console) -
         "weights": f"{weights.name} (SHA-256 {file_digest(weights)[:16]})" if weights else "imagenet",
         "config": published_config(config),
         "machine": host_description(),
-        "commit": commit(),
+        "commit": git_commit(),
     }

@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 
 from knet.base.errors import UserError
-from knet.base.text import duration
+from knet.base.text import format_duration
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.compiled import read_compiled
 from pipeline.kubeflow.server import UploadedVersion, every, named, upload
@@ -237,7 +237,7 @@ def status_json(status: PipelineStatus) -> str:
 
 
 def _time(run: RunStatus) -> str:
-    return duration((run.ended - run.started).total_seconds()) if run.started and run.ended else ""
+    return format_duration((run.ended - run.started).total_seconds()) if run.started and run.ended else ""
 
 
 def _isoformat(value: object) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
-from knet.base.storage import fetch, object_uri, send
+from knet.base.storage import download, object_uri, upload
 from pipeline.kubeflow.artifact_uris import ROOT
 from pipeline.kubeflow.launcher_messages import (
     LOGS,
@@ -371,14 +371,14 @@ class Buckets:
     def download(self, uri: str, path: Path) -> None:
         """Copies an artifact, a file or folder, to a path; nothing where there is none."""
         if self._real and object_uri(uri):
-            fetch(uri, path)
+            download(uri, path)
         else:
             _copy(self._stored(uri), path)
 
     def upload(self, path: Path, uri: str) -> None:
         """The inverse."""
         if self._real and object_uri(uri):
-            send(path, uri)
+            upload(path, uri)
         else:
             _copy(path, self._stored(uri))
 

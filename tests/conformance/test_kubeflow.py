@@ -17,7 +17,7 @@ import yaml
 
 import schemas
 from knet.base.errors import UserError
-from knet.base.storage import local_copy, open_store, send
+from knet.base.storage import local_copy, open_store, upload
 from knet.client import Client
 from knet.data.sample_data import write_sample_data
 from knet.runs.record import RunRecord, read_record
@@ -40,7 +40,7 @@ class Cluster:
     def __init__(self, folder: Path, bucket: str) -> None:
         self.folder, self.bucket = folder, bucket
         self.images = write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
-        send(self.images, f"{bucket}/BreaKHis_v1")
+        upload(self.images, f"{bucket}/BreaKHis_v1")
         places = {"checkpoints": "checkpoints", "cache_root": "maps", "push_folder": "models/knet"}
         settings = [
             "candidates={mobilenet: {alpha: 0.25, weights: none}}",

@@ -22,7 +22,7 @@ from pipeline.kubeflow.compiler import compile_pipeline
 def tree(tmp_path: Path) -> Path:
     """A copy of our packages."""
     copy = tmp_path / "tree"
-    for package in digests._OURS:
+    for package in digests._PACKAGES:
         shutil.copytree(digests._ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 

@@ -16,7 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
-from knet.base.text import figure
+from knet.base.text import format_metric
 from knet.report.charts import Axis, Chart, Line, line_chart
 from knet.report.report import environment
 from knet.serving.monitoring.analysis import Reference, RequestAnalysis, analyze_requests, bucket_edges, count
@@ -228,8 +228,8 @@ def monitor_table(monitored: Monitored) -> Table:
             times.iloc[0].strftime("%Y-%m-%d %H:%M"),
             times.iloc[-1].strftime("%Y-%m-%d %H:%M"),
             f"{judgement.doubted:.1%}",
-            f"{farthest.feature} {figure(farthest.value)}",
-            *(figure(answers.get(name)) for name in (schema_names.SCORE, schema_names.DISTANCE)),
+            f"{farthest.feature} {format_metric(farthest.value)}",
+            *(format_metric(answers.get(name)) for name in (schema_names.SCORE, schema_names.DISTANCE)),
             str(len(judgement.findings)),
         )
     return table

@@ -1,4 +1,4 @@
-"""The digest sees an edit of everything that a module imports, and of nothing else."""
+"""Code digests change with the code that a module imports, and with nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from knet.base import digests
-from knet.base.digests import code_digest, commit, file_digest, text_digest
+from knet.base.digests import code_digest, file_digest, git_commit, text_digest
 
 SOURCES = {
     "pipeline/__init__.py": "",
@@ -79,7 +79,7 @@ def digests_around_an_edit(tree: Path, name: str) -> tuple[str, str]:
         "components/node/from_package.py",
     ],
 )
-def test_an_edit_of_what_is_imported_changes_the_digest(tree: Path, edited: str) -> None:
+def test_code_digest_changes_with_imported_modules(tree: Path, edited: str) -> None:
     before, after = digests_around_an_edit(tree, edited)
     assert before != after
 
@@ -94,7 +94,7 @@ def test_an_edit_of_what_is_imported_changes_the_digest(tree: Path, edited: str)
         "os.py",
     ],
 )
-def test_an_edit_of_anything_else_does_not(tree: Path, edited: str) -> None:
+def test_code_digest_ignores_other_modules(tree: Path, edited: str) -> None:
     before, after = digests_around_an_edit(tree, edited)
     assert before == after
 
@@ -109,7 +109,7 @@ def test_an_edit_of_anything_else_does_not(tree: Path, edited: str) -> None:
         ("    from pipeline.typed import Something\n", "    from pipeline.typed import Other\n"),
     ],
 )
-def test_code_digest_ignores_what_does_not_run(tree: Path, old: str, new: str) -> None:
+def test_code_digest_ignores_documentation_and_layout(tree: Path, old: str, new: str) -> None:
     before = code_digest("knet.training.trainer", root=tree)
     training = tree / "knet/training/trainer.py"
     text = training.read_text("utf-8")
@@ -118,14 +118,14 @@ def test_code_digest_ignores_what_does_not_run(tree: Path, old: str, new: str) -
     assert code_digest("knet.training.trainer", root=tree) == before
 
 
-def test_code_digest_sees_a_text_that_is_no_docstring(tree: Path) -> None:
+def test_code_digest_covers_strings_that_are_no_docstrings(tree: Path) -> None:
     (tree / "pipeline/direct.py").write_text('"""One."""\nNAME = """One."""\n', encoding="utf-8")
     before = code_digest("knet.training.trainer", root=tree)
     (tree / "pipeline/direct.py").write_text('"""One."""\nNAME = """Two."""\n', encoding="utf-8")
     assert code_digest("knet.training.trainer", root=tree) != before
 
 
-def test_code_digest_ignores_descriptions_of_settings_alone(tree: Path) -> None:
+def test_code_digest_ignores_only_descriptions_of_settings(tree: Path) -> None:
     setting = 'epochs: int = Field({}, ge=1, description="{}", json_schema_extra={{"unit": "{}"}})\n'
     digests = []
     for values in ((2, "Epochs.", "epochs"), (2, "Most epochs.", "passes"), (3, "Epochs.", "epochs")):
@@ -134,7 +134,7 @@ def test_code_digest_ignores_descriptions_of_settings_alone(tree: Path) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_canonical_tree_is_the_same_for_every_python() -> None:
+def test_canonical_tree_is_equal_for_every_python() -> None:
     # ast.dump writes empty lists until Python 3.12, and has type_params from then on.
     tree = ast.parse("def f(a, *, b=None): return f'é{a!r:>{b}}'")
     assert digests._canonical(tree) == (
@@ -145,7 +145,7 @@ def test_canonical_tree_is_the_same_for_every_python() -> None:
     )
 
 
-def test_a_module_that_is_renamed_changes_the_digest(tree: Path) -> None:
+def test_code_digest_changes_when_module_is_renamed(tree: Path) -> None:
     before = code_digest("knet.training.trainer", root=tree)
     (tree / "pipeline/lazy.py").rename(tree / "pipeline/idle.py")
     training = tree / "knet/training/trainer.py"
@@ -153,13 +153,13 @@ def test_a_module_that_is_renamed_changes_the_digest(tree: Path) -> None:
     assert code_digest("knet.training.trainer", root=tree) != before
 
 
-def test_a_library_s_version_changes_the_digest(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_digest_changes_with_library_version(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_digest("knet.training.trainer", root=tree)
     monkeypatch.setattr(digests, "_version", lambda library: "9.9" if library == "keras" else "1.0")
     assert code_digest("knet.training.trainer", root=tree) != before
 
 
-def test_the_digest_does_not_depend_on_where_the_tree_is(tree: Path, tmp_path: Path) -> None:
+def test_code_digest_is_independent_of_root(tree: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
     before = code_digest("knet.training.trainer", root=tree)
@@ -168,7 +168,7 @@ def test_the_digest_does_not_depend_on_where_the_tree_is(tree: Path, tmp_path: P
     assert code_digest("knet.training.trainer", root=moved) == before
 
 
-def test_a_module_that_does_not_exist_is_refused(tree: Path) -> None:
+def test_code_digest_of_missing_module_is_an_error(tree: Path) -> None:
     with pytest.raises(ValueError, match=r"pipeline\.none"):
         code_digest("pipeline.none", root=tree)
 
@@ -182,39 +182,39 @@ def test_a_module_that_does_not_exist_is_refused(tree: Path) -> None:
         ("components.model_gate.executor", "knet.evaluation.gate"),
     ],
 )
-def test_of_our_own_modules(module: str, imported: str) -> None:
+def test_code_digest_follows_imports_of_this_project(module: str, imported: str) -> None:
     assert imported in digests._closure(module, digests._ROOT)
 
 
-def test_digest_knows_every_package_of_ours() -> None:
-    """Else what a node runs of a new one would be no part of its digest."""
-    assert {file.parent.name for file in digests._ROOT.glob("*/__init__.py")} == set(digests._OURS)
+def test_code_digest_covers_every_package() -> None:
+    """A new package must be added to the list, else edits of it would not rerun nodes."""
+    assert {file.parent.name for file in digests._ROOT.glob("*/__init__.py")} == set(digests._PACKAGES)
 
 
-def test_training_does_not_depend_on_explanations_of_settings() -> None:
+def test_trainer_digest_excludes_settings_explanations() -> None:
     assert "pipeline.config.explain" not in digests._closure("knet.training.trainer", digests._ROOT)
 
 
-def test_training_does_not_depend_on_the_screen() -> None:
-    """Else an edit of how a run is shown would train everything anew."""
+def test_trainer_digest_excludes_console() -> None:
+    """An edit of the console output must not train all models again."""
     assert "pipeline.runners.console" not in digests._closure("knet.training.trainer", digests._ROOT)
 
 
-def test_a_file_s_digest_is_its_sha256(tmp_path: Path) -> None:
+def test_file_digest_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"weights")
     assert file_digest(tmp_path / "weights.h5") == hashlib.sha256(b"weights").hexdigest()
 
 
-def test_a_digest_of_texts_depends_on_where_they_end() -> None:
+def test_text_digest_depends_on_boundaries() -> None:
     assert (
         len({text_digest("ab", "c"), text_digest("a", "bc"), text_digest("abc"), text_digest("c", "ab")}) == 4
     )
     assert text_digest("ab", "c") == text_digest("ab", "c")
 
 
-def test_a_relative_import_is_refused(tree: Path) -> None:
+def test_code_digest_rejects_relative_import(tree: Path) -> None:
     (tree / "knet/training/trainer.py").write_text("from . import lazy\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"trainer\.py imports relatively"):
+    with pytest.raises(ValueError, match=r"trainer\.py has a relative import"):
         code_digest("knet.training.trainer", root=tree)
 
 
@@ -227,29 +227,29 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_clean_checkout_and_an_edited_one(checkout: Path) -> None:
+def test_git_commit_marks_edited_checkout(checkout: Path) -> None:
     command = ["git", "rev-parse", "HEAD"]
     head = subprocess.run(command, cwd=checkout, check=True, capture_output=True, text=True).stdout.strip()
-    assert commit(checkout) == head
+    assert git_commit(checkout) == head
     (checkout / "file").write_text("two", "utf-8")
-    assert commit(checkout) == f"{head}-dirty"
+    assert git_commit(checkout) == f"{head}-dirty"
 
 
-def test_an_installed_package_within_another_checkout_has_none(checkout: Path) -> None:
+def test_git_commit_ignores_surrounding_checkout(checkout: Path) -> None:
     (checkout / "site-packages").mkdir()
-    assert commit(checkout / "site-packages") is None
+    assert git_commit(checkout / "site-packages") is None
 
 
-def test_an_installed_package_has_the_commit_that_its_image_was_built_from(
+def test_git_commit_outside_checkout_is_that_of_the_image(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KNET_COMMIT", "0123abc")
-    assert commit(checkout / "site-packages") == "0123abc"
-    assert commit(checkout) != "0123abc"
+    assert git_commit(checkout / "site-packages") == "0123abc"
+    assert git_commit(checkout) != "0123abc"
     monkeypatch.setenv("KNET_COMMIT", "")
-    assert commit(checkout / "site-packages") is None
+    assert git_commit(checkout / "site-packages") is None
 
 
-def test_without_git_there_is_none(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_commit_without_git_is_none(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert commit(checkout) is None
+    assert git_commit(checkout) is None

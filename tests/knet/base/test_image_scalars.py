@@ -1,4 +1,4 @@
-"""The scalars of images that can be worked out by hand."""
+"""Image scalars against values computed by hand."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def one_colour(*colour: int) -> np.ndarray:
 
 
 def stained(haematoxylin: float, eosin: float) -> np.ndarray:
-    """What light of 255 leaves of amounts of stain, by Beer and Lambert."""
+    """Return an image of a stain mixture, by the Beer-Lambert law with white light."""
     unit = STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True)
     density = haematoxylin * unit[0] + eosin * unit[1]
     return one_colour(*np.round(255 * 10**-density).astype(int))
 
 
-def test_all_scalars_are_there_in_their_order() -> None:
+def test_image_scalars_have_all_names_in_order() -> None:
     scalars = image_scalars(one_colour(1, 2, 3))
     assert tuple(scalars) == schema_names.IMAGE_SCALARS
     assert all(isinstance(value, float) for value in scalars.values())
 
 
-def test_white_is_background_without_stain() -> None:
+def test_image_scalars_of_white_are_zero_but_means() -> None:
     scalars = image_scalars(one_colour(255, 255, 255))
     assert scalars == {
         **dict.fromkeys(schema_names.IMAGE_SCALARS, pytest.approx(0, abs=1e-9)),
@@ -47,7 +47,7 @@ def test_means_and_deviations_of_two_colours() -> None:
     assert [scalars[f"image/std_{c}"] for c in ("red", "green", "blue")] == pytest.approx([50, 0, 30])
 
 
-def test_means_and_deviations_are_numpys() -> None:
+def test_means_and_deviations_equal_numpy() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (46, 70, 3), dtype=np.uint8)
     scalars = list(image_scalars(pixels).values())
     np.testing.assert_allclose(scalars[:3], pixels.mean(axis=(0, 1)), rtol=1e-12)
@@ -55,14 +55,14 @@ def test_means_and_deviations_are_numpys() -> None:
 
 
 @pytest.mark.parametrize(("haematoxylin", "eosin"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.2)])
-def test_stains_are_unmixed_again(haematoxylin: float, eosin: float) -> None:
+def test_stains_are_unmixed(haematoxylin: float, eosin: float) -> None:
     scalars = image_scalars(stained(haematoxylin, eosin))
-    # 8 bits leave so much of them.
+    # The tolerance is the error of 8 bits.
     assert scalars["image/hematoxylin"] == pytest.approx(haematoxylin, abs=0.01)
     assert scalars["image/eosin"] == pytest.approx(eosin, abs=0.01)
 
 
-def test_unmixing_is_by_the_published_inverse() -> None:
+def test_unmixing_equals_published_inverse() -> None:
     # As Ruifrok & Johnston print it, to two digits; a pixel of density 1 in red alone, 0.5 in green alone.
     red, green = one_colour(26, 255, 255), one_colour(255, 81, 255)
     assert image_scalars(red)["image/hematoxylin"] == pytest.approx(1.88, abs=0.03)
@@ -71,20 +71,20 @@ def test_unmixing_is_by_the_published_inverse() -> None:
     assert image_scalars(green)["image/eosin"] == pytest.approx(1.13 / 2, abs=0.03)
 
 
-def test_the_mean_of_stains_is_over_pixels() -> None:
+def test_stain_is_mean_over_pixels() -> None:
     pixels = stained(0.4, 0.0)
     pixels[:4] = 255
     assert image_scalars(pixels)["image/hematoxylin"] == pytest.approx(0.2, abs=0.01)
 
 
-def test_tissue_is_where_green_is_dark_enough() -> None:
+def test_tissue_fraction_counts_dark_green_pixels() -> None:
     threshold = 255 * 10**-0.15  # 180.5
     pixels = one_colour(255, math.ceil(threshold), 255)
     pixels[:2] = (255, math.floor(threshold), 255)  # a quarter of them
     assert image_scalars(pixels)["image/tissue_fraction"] == pytest.approx(0.25)
 
 
-def test_the_laplacian_of_one_bright_pixel() -> None:
+def test_laplacian_variance_of_one_bright_pixel() -> None:
     pixels = one_colour(0, 0, 0)
     pixels[3, 4] = 100
     # Inside the edge are 6 x 8 values: -400 once, 100 four times, 0 elsewhere.
@@ -93,18 +93,18 @@ def test_the_laplacian_of_one_bright_pixel() -> None:
     assert image_scalars(pixels)["image/laplacian"] == pytest.approx(variance, rel=1e-5)
 
 
-def test_the_laplacian_of_an_even_slope_is_zero() -> None:
+def test_laplacian_variance_of_slope_is_zero() -> None:
     slope = np.arange(10, dtype=np.uint8)[None, :, None] * np.full((8, 1, 3), 5, np.uint8)
     assert image_scalars(slope)["image/laplacian"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_blurred_image_has_a_lower_laplacian() -> None:
+def test_laplacian_variance_is_lower_if_blurred() -> None:
     sharp = np.random.default_rng(0).integers(0, 256, (46, 70, 3), dtype=np.uint8)
     blurred = ((sharp[1:].astype(int) + sharp[:-1]) // 2).astype(np.uint8)
     assert image_scalars(blurred)["image/laplacian"] < image_scalars(sharp)["image/laplacian"] / 2
 
 
-def test_a_full_image_takes_less_than_25_ms() -> None:
+def test_image_scalars_need_less_than_25_ms() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (460, 700, 3), dtype=np.uint8)
 
     def seconds() -> float:

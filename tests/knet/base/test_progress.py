@@ -1,4 +1,4 @@
-"""What a long command shows."""
+"""Progress bars of downloads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from knet.base.progress import progress_bar
 
 
-def test_each_step_has_a_bar_in_bytes() -> None:
+def test_progress_bar_shows_bytes_of_each_step() -> None:
     console = Console(file=io.StringIO(), width=100)
     with progress_bar(console) as progress:
         progress("fetching")(2_000_000, 4_000_000)

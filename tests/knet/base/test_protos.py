@@ -1,4 +1,4 @@
-"""Our messages are the official ones on the wire, and live beside them in one process."""
+"""Messages equal the official ones on the wire and coexist with them in one process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAIRS = [
 
 
 def fields(message: DescriptorProto, prefix: str = "") -> dict[str, tuple[Any, ...]]:
-    """Everything that bears on the wire, of a message and those nested in it."""
+    """Return what defines the wire format of a message and its nested messages."""
     oneofs = [oneof.name for oneof in message.oneof_decl]
     found = {
         f"{prefix}{field.name}": (
@@ -54,12 +54,12 @@ def as_proto(descriptor: Any) -> DescriptorProto:
 
 
 @pytest.mark.parametrize(("ours", "official"), PAIRS, ids=[ours.DESCRIPTOR.name for ours, _ in PAIRS])
-def test_fields_agree(ours: Any, official: Any) -> None:
+def test_message_fields_equal_official_ones(ours: Any, official: Any) -> None:
     compare(ours.DESCRIPTOR, official.DESCRIPTOR)
 
 
 def compare(ours: Any, official: Any) -> None:
-    """The messages of fields are compared too."""
+    """Compare two messages and the messages of their fields."""
     assert ours.full_name == official.full_name
     assert fields(as_proto(ours)).items() <= fields(as_proto(official)).items()
     for name, field in ours.fields_by_name.items():
@@ -67,7 +67,7 @@ def compare(ours: Any, official: Any) -> None:
             compare(field.message_type, official.fields_by_name[name].message_type)
 
 
-def test_states_agree() -> None:
+def test_version_states_equal_official_ones() -> None:
     ours, official = (
         message.State.items()
         for message in (protos.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus)
@@ -75,7 +75,7 @@ def test_states_agree() -> None:
     assert ours == official
 
 
-def test_data_types_agree() -> None:
+def test_data_types_are_official_ones() -> None:
     ours, official = (
         {(value.name, value.number) for value in message.DESCRIPTOR.fields_by_name["dtype"].enum_type.values}
         for message in (protos.TensorProto, tensor_pb2.TensorProto)
@@ -83,7 +83,7 @@ def test_data_types_agree() -> None:
     assert ours <= official
 
 
-def test_request_reads_as_the_official_one() -> None:
+def test_predict_request_equals_official_one() -> None:
     ours = protos.PredictRequest(
         model_spec={"name": "knet", "version": {"value": 3}, "signature_name": "serving_default"},
         inputs={
@@ -109,7 +109,7 @@ def test_request_reads_as_the_official_one() -> None:
     [[1.5, -2.5], [2.0], [b"benign", b"malignant"], [1, 2, 3], [True, False]],
     ids=["bytes", "one", "strings", "integers", "booleans"],
 )
-def test_response_survives_the_round_trip(values: list[Any]) -> None:
+def test_predict_response_survives_round_trip(values: list[Any]) -> None:
     official = predict_pb2.PredictResponse(
         model_spec=model_pb2.ModelSpec(name="knet", version={"value": 2**40}),
         outputs={"y": tf.make_tensor_proto(values)},
@@ -120,7 +120,7 @@ def test_response_survives_the_round_trip(values: list[Any]) -> None:
     assert back == official
 
 
-def test_example_is_the_official_one_byte_by_byte() -> None:
+def test_example_equals_official_one_in_bytes() -> None:
     ours, official = protos.Example(), example_pb2.Example()
     for example in (ours, official):
         feature = example.features.feature

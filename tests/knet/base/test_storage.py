@@ -1,4 +1,4 @@
-"""A folder as a store."""
+"""Stores of files in folders and object stores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from knet.base.errors import UserError
-from knet.base.storage import FolderStore, ObjectStore, fetch, local_copy, object_uri, open_store, send
+from knet.base.storage import FolderStore, ObjectStore, download, local_copy, object_uri, open_store, upload
 from knet.data.catalog import read_catalog
 from knet.data.fingerprint import fingerprint
 from knet.data.image_checks import UnusableError
@@ -17,7 +17,7 @@ from knet.runs.record import RunRecord
 from knet.runs.registry import RunRegistry
 
 
-def test_what_is_written_is_read_and_listed(tmp_path: Path) -> None:
+def test_folder_store_reads_and_lists_files(tmp_path: Path) -> None:
     store = open_store(tmp_path / "new")
     assert isinstance(store, FolderStore)
     assert store.read("runs/a.json") is None and store.names("runs/") == []
@@ -27,7 +27,7 @@ def test_what_is_written_is_read_and_listed(tmp_path: Path) -> None:
     assert store.read("runs/a.json") == b"runs/a.json" == store.location("runs/a.json").read_bytes()
 
 
-def test_of_many_writers_one_stays_whole(tmp_path: Path) -> None:
+def test_folder_store_concurrent_writes_are_atomic(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     contents = [bytes([number]) * 200_000 for number in range(16)]
     with ThreadPoolExecutor(8) as pool:
@@ -39,7 +39,7 @@ def test_of_many_writers_one_stays_whole(tmp_path: Path) -> None:
 _NAMES = ("SOB_B_A-14-22549AB-40-001.png", "SOB_M_DC-14-2523-40-001.png")
 
 
-def test_what_is_written_is_read_and_listed_object_store(s3: str) -> None:
+def test_object_store_reads_and_lists_objects(s3: str) -> None:
     store = open_store(f"{s3}/listed")
     assert isinstance(store, ObjectStore)
     assert store.read("runs/a.json") is None and store.names("runs/") == []
@@ -54,11 +54,11 @@ def test_what_is_written_is_read_and_listed_object_store(s3: str) -> None:
     assert store.read("runs/empty") == b""
 
 
-def test_a_folder_goes_there_and_back(s3: str, tmp_path: Path) -> None:
+def test_upload_and_download_folder(s3: str, tmp_path: Path) -> None:
     (tmp_path / "there" / "Split-train").mkdir(parents=True)
     (tmp_path / "there" / "Split-train" / "data.gz").write_bytes(b"\x1f\x8b")
-    send(tmp_path / "there", f"{s3}/folder")
-    assert fetch(f"{s3}/folder", tmp_path / "back")
+    upload(tmp_path / "there", f"{s3}/folder")
+    assert download(f"{s3}/folder", tmp_path / "back")
     assert (tmp_path / "back" / "Split-train" / "data.gz").read_bytes() == b"\x1f\x8b"
     with local_copy(f"{s3}/folder") as copy:
         assert (copy / "Split-train" / "data.gz").is_file()
@@ -71,7 +71,7 @@ def test_a_folder_goes_there_and_back(s3: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"a"])
-def test_a_bucket_that_cannot_be_used_is_named(
+def test_object_store_error_names_the_object(
     s3: str, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
@@ -79,7 +79,7 @@ def test_a_bucket_that_cannot_be_used_is_named(
         ObjectStore(f"{s3}/listed").write("a", content)
 
 
-def test_a_registry_remembers_there(s3: str, tmp_path: Path, make_record: Callable[..., RunRecord]) -> None:
+def test_registry_in_object_store(s3: str, tmp_path: Path, make_record: Callable[..., RunRecord]) -> None:
     registry = RunRegistry(f"{s3}/registry")
     predictions = tmp_path / "mobilenet.parquet"
     predictions.write_bytes(b"predictions")
@@ -98,11 +98,11 @@ def test_a_registry_remembers_there(s3: str, tmp_path: Path, make_record: Callab
         assert (folder / "Split-train" / "FeatureStats.pb").read_bytes() == b"statistics"
 
 
-def test_images_there_are_a_source(
+def test_catalog_in_object_store(
     s3: str, tmp_path: Path, breakhis: Callable[..., Path], picture: Callable[..., bytes]
 ) -> None:
     location = Path(f"{s3}/images/BreaKHis_v1")
-    send(breakhis(*_NAMES), f"{s3}/images/BreaKHis_v1")
+    upload(breakhis(*_NAMES), f"{s3}/images/BreaKHis_v1")
     catalog = read_catalog(location)
     assert [image.path.rpartition("/")[2] for image in catalog.images] == list(_NAMES)
     before = fingerprint(catalog, cache=tmp_path / "cache.json")
@@ -112,27 +112,27 @@ def test_images_there_are_a_source(
         with pytest.raises(UnusableError, match="not there any more"):
             reader.read("benign/SOB/gone.png")
     other = breakhis(_NAMES[0], content=picture(colour=255))
-    send(other, f"{s3}/images/BreaKHis_v1")
+    upload(other, f"{s3}/images/BreaKHis_v1")
     assert fingerprint(read_catalog(location), cache=tmp_path / "cache.json") != before
 
 
 @pytest.mark.parametrize("name", ["data.zip", "data.csv"])
-def test_what_must_be_on_a_disk_is_told(name: str) -> None:
+def test_catalog_of_archive_in_object_store_is_an_error(name: str) -> None:
     with pytest.raises(UserError, match=f"s3://bucket/{name}: an? .* must be on a disk"):
         read_catalog(Path(f"s3://bucket/{name}"))
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/folder/a.json", "gs://bucket"])
-def test_a_uri_survives_being_a_path(uri: str) -> None:
+def test_object_uri_restores_slashes_of_path(uri: str) -> None:
     assert object_uri(uri) == object_uri(Path(uri)) == object_uri(f"{uri}/") == uri
 
 
 @pytest.mark.parametrize("path", ["/data", "data", "s3", "/s3://bucket", "./s3:/bucket", "minio://bucket/a"])
-def test_a_path_is_none(path: str) -> None:
+def test_object_uri_of_path_is_none(path: str) -> None:
     assert object_uri(path) is None
 
 
-def test_a_local_file_is_itself(tmp_path: Path) -> None:
+def test_local_copy_of_path_is_the_path(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.touch()
     with local_copy(file) as copy:

@@ -1,4 +1,4 @@
-"""Records as TensorFlow writes them."""
+"""TFRecord files equal those of TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(records=st.lists(st.binary(max_size=300), max_size=4))
-def test_the_file_is_the_very_one_that_tensorflow_writes(records: list[bytes], file: Path) -> None:
+def test_tf_record_equals_tensorflow(records: list[bytes], file: Path) -> None:
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records:
             writer.write(record)
@@ -27,15 +27,13 @@ def test_the_file_is_the_very_one_that_tensorflow_writes(records: list[bytes], f
 
 
 @given(records=st.lists(st.binary(max_size=300), max_size=4))
-def test_records_are_those_that_were_written(records: list[bytes], file: Path) -> None:
+def test_read_tf_records_returns_written_records(records: list[bytes], file: Path) -> None:
     file.write_bytes(b"".join(map(tf_record, records)))
     assert list(read_tf_records(file)) == records
 
 
 @given(data=st.data(), record=st.binary(max_size=100))
-def test_a_changed_byte_is_an_error_that_names_the_file(
-    data: st.DataObject, record: bytes, file: Path
-) -> None:
+def test_read_tf_records_detects_changed_byte(data: st.DataObject, record: bytes, file: Path) -> None:
     content = bytearray(tf_record(record))
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     file.write_bytes(content)
@@ -44,7 +42,7 @@ def test_a_changed_byte_is_an_error_that_names_the_file(
 
 
 @given(data=st.data(), record=st.binary(max_size=100))
-def test_a_cut_file_is_an_error(data: st.DataObject, record: bytes, file: Path) -> None:
+def test_read_tf_records_detects_truncation(data: st.DataObject, record: bytes, file: Path) -> None:
     content = tf_record(record)
     file.write_bytes(content[: data.draw(st.integers(1, len(content) - 1))])
     with pytest.raises(UserError, match="is damaged"):
