@@ -1,10 +1,11 @@
-"""The graph. Runners only run it."""
+"""The TFX graph, from images to a pushed model; runners only run it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -21,65 +22,142 @@ from components.knet_tuner.component import KnetTuner
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
+from knet.base import node_ids, schema_names
 from knet.base.digests import code_digest, file_digest, text_digest
 from knet.models.settings import CalibrationConfig, OodConfig
-from knet.runs.registry import StoredPredictions, StoredStatistics, StoredTrials
+from knet.runs.registry import PriorState, StoredPredictions, StoredStatistics, StoredTrials
 from knet.training.candidate import Candidate
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.config import Config
 
 
+@dataclass(frozen=True)
+class DataRef:
+    """The data and the schema of a run, as the machine that runs the nodes sees them.
+
+    Attributes:
+        source: folder, archive or manifest.
+        root: folder that a manifest's paths are relative to; empty without a manifest.
+        schema_file: the curated schema.
+        schema_digest: SHA-256 of its content.
+        fingerprint: of the images and their names; empty where it is known only when the graph runs.
+        split_sha256: of the frozen split; empty where it is known only when the graph runs.
+        span: number of this content among those seen so far, from 1; 0 where it is not known yet.
+        synthetic: whether the images are the synthetic samples, which models and reports then state.
+    """
+
+    source: str
+    root: str
+    schema_file: str
+    schema_digest: str
+    fingerprint: str = ""
+    split_sha256: str = ""
+    span: int = 0
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class PipelinePaths:
+    """Folders of a pipeline, local paths or URIs, the same for every run.
+
+    Attributes:
+        artifacts: the pipeline root, which nodes write their artifacts below.
+        served: the folder that TF Serving watches for versions of the model.
+        checkpoints: state of unfinished trainings and searches.
+        feature_cache: feature maps of frozen backbone blocks.
+    """
+
+    artifacts: str
+    served: str
+    checkpoints: str
+    feature_cache: str
+
+
 def create_pipeline(
     config: Config,
+    data: DataRef,
+    paths: PipelinePaths,
+    prior: PriorState | None = None,
     *,
-    data_source: str,
-    data_root: str,
-    fingerprint: str,
-    split_sha256: str,
-    span: int,
-    synthetic_data: bool,
-    schema_file: str,
-    schema_digest: str,
-    pipeline_root: str,
-    push_folder: str,
-    checkpoints: str,
-    cache_root: str,
-    previous_statistics: StoredStatistics | None = None,
-    baseline: StoredPredictions | None = None,
-    previous_trials: Mapping[str, StoredTrials] | None = None,
     tuner_pods: bool = False,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
-    """Builds the graph, for any runner.
+    """Build the graph, for any runner.
 
     Args:
-        config: the experiment; the columns to slice by are known (`Config.with_slices`).
-        data_source: the folder, archive or manifest, as the machine that runs the nodes sees it.
-        data_root: where a manifest's paths are, likewise; else empty.
-        fingerprint: of the content; empty where it is not known yet.
-        split_sha256: of the frozen split, likewise.
-        span: the number of this content among those seen so far.
-        synthetic_data: whether the images are the synthetic samples; models and reports then say so.
-        schema_file: the curated schema, likewise.
-        schema_digest: of its content.
-        pipeline_root: where artifacts are written.
-        push_folder: where TF Serving looks for versions of the model.
-        checkpoints: where Trainer and Tuner keep the state of what has not ended; the same for every run.
-        cache_root: folder for what the frozen blocks of a backbone make of the images.
-        previous_statistics: what DataGate looks for drift from; none looks for none.
-        baseline: what the model in production said, for ModelGate; none compares with none.
-        previous_trials: of an earlier search on a backbone, with which the Tuner begins; none needs none.
-        tuner_pods: whether the search runs in pods of its own.
-        beam_args: flags of every Beam pipeline.
-        metadata_connection: of the MLMD store; none where the runner has its own.
+        config: the experiment; `data.slices` must be set (`Config.with_slices`).
+        data: the data and their schema.
+        paths: the folders of the pipeline.
+        prior: results of earlier runs to compare with and to start from. None: no earlier run.
+        tuner_pods: whether the trials of a search run in pods of their own.
+        beam_args: options of every Beam pipeline.
+        metadata_connection: an MLMD `ConnectionConfig`. None: the runner has its own store.
     """
-    example_gen = _with_code_digest(
+    prior = prior or PriorState()
+    example_gen = _example_gen(config, data)
+    schema_gen = _with_code_digest(ImportSchemaGen(schema_file=data.schema_file), schema=data.schema_digest)
+    examples, schema = example_gen.outputs["examples"], schema_gen.outputs["schema"]
+    statistics_gen = _with_code_digest(StatisticsGen(examples=examples, schema=schema))
+    statistics = statistics_gen.outputs["statistics"]
+    example_validator = _with_code_digest(ExampleValidator(statistics=statistics, schema=schema))
+    data_gate = _data_gate(config, example_validator, statistics, schema, prior.statistics)
+
+    transform = _transform(config, examples, schema)
+    transform.add_upstream_node(data_gate)  # nothing below starts before the data have passed
+
+    candidates: dict[str, Candidate] = {
+        name: candidate_from_config(config, name, synthetic_data=data.synthetic) for name in config.candidates
+    }
+    tuners: dict[str, Any] = {
+        name: _tuner(config, candidates[name], transform, paths, prior.trials.get(name), pods=tuner_pods)
+        for name in config.searched_backbones
+    }
+    shared_tuner = next(iter(tuners.values()), None)
+    trainers: dict[str, Any] = {
+        name: _trainer(candidate, transform, tuners.get(name, shared_tuner), data, paths)
+        for name, candidate in candidates.items()
+    }
+    evaluators: dict[str, Any] = {
+        name: _evaluator(config, name, trainer, examples, schema) for name, trainer in trainers.items()
+    }
+
+    selector = _model_selector(config, trainers, evaluators)
+    model_gate = _model_gate(config, selector, prior.baseline)
+    serving_validator = _serving_validator(selector, trainers, model_gate, examples)
+    pusher = _pusher(selector, model_gate, serving_validator, paths)
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=paths.artifacts,
+        components=[
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            example_validator,
+            data_gate,
+            transform,
+            *tuners.values(),
+            *trainers.values(),
+            *evaluators.values(),
+            selector,
+            model_gate,
+            serving_validator,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata_connection,
+        beam_pipeline_args=list(beam_args),
+    )
+
+
+def _example_gen(config: Config, data: DataRef) -> Any:
+    split_file = config.data.split.file
+    return _with_code_digest(
         BreakHisExampleGen(
-            data_source=data_source,
-            data_root=data_root,
-            fingerprint=fingerprint,
-            span=span,
+            data_source=data.source,
+            data_root=data.root,
+            fingerprint=data.fingerprint,
+            span=data.span,
             max_invalid_fraction=config.data.max_invalid_fraction,
             allow_cross_split_duplicates=config.data.allow_cross_split_duplicates,
             split=config.split_settings,
@@ -87,27 +165,28 @@ def create_pipeline(
             seed=config.seed,
         ),
         "components.breakhis_example_gen.executor",
-        split_file=file_digest(config.data.split.file) if config.data.split.file else "",
+        split_file=file_digest(split_file) if split_file else "",
     )
-    examples = example_gen.outputs["examples"]
-    import_schema = _with_code_digest(ImportSchemaGen(schema_file=schema_file), schema=schema_digest)
-    schema = import_schema.outputs["schema"]
-    statistics_gen = _with_code_digest(StatisticsGen(examples=examples, schema=schema))
-    example_validator = _with_code_digest(
-        ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
-    )
-    data_gate = _with_code_digest(
+
+
+def _data_gate(
+    config: Config, example_validator: Any, statistics: Any, schema: Any, previous: StoredStatistics | None
+) -> Any:
+    return _with_code_digest(
         DataGate(
             anomalies=example_validator.outputs["anomalies"],
-            statistics=statistics_gen.outputs["statistics"],
+            statistics=statistics,
             schema=schema,
             classes=config.data.classes,
-            previous_statistics=str(previous_statistics.folder) if previous_statistics else "",
-            previous_digest=previous_statistics.digest if previous_statistics else "",
+            previous_statistics=str(previous.folder) if previous else "",
+            previous_digest=previous.digest if previous else "",
         ),
         "components.data_gate.executor",
     )
-    transform = _with_code_digest(
+
+
+def _transform(config: Config, examples: Any, schema: Any) -> Any:
+    return _with_code_digest(
         Transform(
             examples=examples,
             schema=schema,
@@ -117,125 +196,35 @@ def create_pipeline(
         ),
         "knet.training.preprocessing",
     )
-    # Nothing below starts before the data are found good.
-    transform.add_upstream_node(data_gate)
-
-    candidates = {
-        name: candidate_from_config(config, name, synthetic_data=synthetic_data) for name in config.candidates
-    }
-    places = {"cache_root": cache_root, "checkpoints": checkpoints}
-    tuners = {
-        name: _tuner(
-            config,
-            candidates[name],
-            transform,
-            previous=(previous_trials or {}).get(name),
-            pods=tuner_pods,
-            **places,
-        )
-        for name in config.searched_backbones
-    }
-    tuner_of = {name: tuners.get(name) or next(iter(tuners.values()), None) for name in candidates}
-    # For the model's own account; where they change, the examples do too.
-    data = {"fingerprint": fingerprint, "split_sha256": split_sha256}
-    trainers = {
-        name: _trainer(candidate, transform, tuner_of[name], **places, **data)
-        for name, candidate in candidates.items()
-    }
-    models = {name: trainer.outputs["model"] for name, trainer in trainers.items()}
-    slices = config.data.slices or ()
-    evaluators = {
-        name: _evaluator(name, model, examples, schema, slices=slices) for name, model in models.items()
-    }
-    selector = _with_code_digest(
-        ModelSelector(
-            models=models,
-            evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
-            settings=config.selection.model_dump(),
-            slices=slices,
-            seed=config.seed,
-        ),
-        "components.model_selector.executor",
-    )
-    gate = _with_code_digest(
-        ModelGate(
-            evaluation=selector.outputs["evaluation"],
-            rules=config.gate.model_dump(),
-            classes=config.data.classes,
-            baseline=baseline,
-            seed=config.seed,
-        ),
-        "components.model_gate.executor",
-    )
-    validator = _with_code_digest(
-        ServingValidator(
-            model=selector.outputs["model"],
-            model_runs={name: trainer.outputs["model_run"] for name, trainer in trainers.items()},
-            blessing=gate.outputs["blessing"],
-            examples=examples,
-        ),
-        "components.serving_validator.executor",
-    )
-    pusher = _with_code_digest(
-        Pusher(
-            model=selector.outputs["model"],
-            model_blessing=gate.outputs["blessing"],
-            infra_blessing=validator.outputs["infra_blessing"],
-            push_destination=pusher_pb2.PushDestination(
-                filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_folder)
-            ),
-            custom_executor_spec=executor_spec.ExecutorClassSpec(PusherExecutor),
-        ),
-        "components.knet_pusher.executor",
-    )
-    return Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=pipeline_root,
-        components=[
-            example_gen,
-            import_schema,
-            statistics_gen,
-            example_validator,
-            data_gate,
-            transform,
-            *tuners.values(),
-            *trainers.values(),
-            *evaluators.values(),
-            selector,
-            gate,
-            validator,
-            pusher,
-        ],
-        enable_cache=True,
-        metadata_connection_config=metadata_connection,
-        beam_pipeline_args=list(beam_args),
-    )
 
 
 def _tuner(
     config: Config,
     candidate: Candidate,
     transform: Any,
-    *,
+    paths: PipelinePaths,
     previous: StoredTrials | None,
+    *,
     pods: bool,
-    cache_root: str,
-    checkpoints: str,
 ) -> Any:
     tuning = config.tuning
     assert tuning is not None
-    # What does not bear on the search: with another value it is still answered from the cache.
-    later = {"calibration": CalibrationConfig(), "ood": OodConfig()}
     budget = {"epochs": tuning.epochs, "early_stopping_patience": tuning.early_stopping_patience}
-    training = candidate.training.model_copy(update=budget)
-    candidate = candidate.model_copy(update={"training": training, **later})
+    candidate = candidate.model_copy(
+        update={
+            "training": candidate.training.model_copy(update=budget),
+            # A search does not use these: with other values it is still answered from the cache.
+            "calibration": CalibrationConfig(),
+            "ood": OodConfig(),
+        }
+    )
     return _with_code_digest(
         KnetTuner(
             examples=transform.outputs["transformed_examples"],
             candidate=candidate.model_dump_json(),
             tuning=tuning.model_dump_json(),
-            cache_root=cache_root,
-            searches=f"{checkpoints}/searches",
+            cache_root=paths.feature_cache,
+            searches=f"{paths.checkpoints}/searches",
             previous_trials=str(previous.file) if previous else "",
             previous_digest=previous.digest if previous else "",
             pods=pods,
@@ -245,36 +234,100 @@ def _tuner(
     )
 
 
-def _trainer(candidate: Candidate, transform: Any, tuner: Any, **further: str) -> Any:
+def _trainer(candidate: Candidate, transform: Any, tuner: Any, data: DataRef, paths: PipelinePaths) -> Any:
+    settings = {
+        "candidate": candidate.model_dump_json(),
+        "cache_root": paths.feature_cache,
+        "checkpoints": paths.checkpoints,
+        # For the model card; where they change, the examples do too.
+        "fingerprint": data.fingerprint,
+        "split_sha256": data.split_sha256,
+    }
     return _with_code_digest(
         Trainer(
             run_fn="knet.training.trainer.run_fn",
             hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-            custom_config={"candidate": candidate.model_dump_json(), **further},
+            custom_config=settings,
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
-            train_args=trainer_pb2.TrainArgs(splits=["train"]),
-            eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
-        ).with_id(f"Trainer-{candidate.name}"),
+            train_args=trainer_pb2.TrainArgs(splits=[schema_names.TRAIN]),
+            eval_args=trainer_pb2.EvalArgs(splits=[schema_names.VALIDATION]),
+        ).with_id(node_ids.trainer(candidate.name)),
         "knet.training.trainer",
         weights=_weights_digest(candidate),
     )
 
 
-def _evaluator(name: str, model: Any, examples: Any, schema: Any, *, slices: Sequence[str]) -> Any:
+def _evaluator(config: Config, name: str, trainer: Any, examples: Any, schema: Any) -> Any:
+    evaluator = KnetEvaluator(
+        candidate=name,
+        model=trainer.outputs["model"],
+        examples=examples,
+        schema=schema,
+        slices=config.data.slices or (),
+    )
     return _with_code_digest(
-        KnetEvaluator(candidate=name, model=model, examples=examples, schema=schema, slices=slices).with_id(
-            f"Evaluator-{name}"
+        evaluator.with_id(node_ids.evaluator(name)), "components.knet_evaluator.executor"
+    )
+
+
+def _model_selector(config: Config, trainers: Mapping[str, Any], evaluators: Mapping[str, Any]) -> Any:
+    return _with_code_digest(
+        ModelSelector(
+            models={name: trainer.outputs["model"] for name, trainer in trainers.items()},
+            evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
+            settings=config.selection.model_dump(),
+            slices=config.data.slices or (),
+            seed=config.seed,
         ),
-        "components.knet_evaluator.executor",
+        "components.model_selector.executor",
+    )
+
+
+def _model_gate(config: Config, selector: Any, baseline: StoredPredictions | None) -> Any:
+    return _with_code_digest(
+        ModelGate(
+            evaluation=selector.outputs["evaluation"],
+            rules=config.gate.model_dump(),
+            classes=config.data.classes,
+            baseline=baseline,
+            seed=config.seed,
+        ),
+        "components.model_gate.executor",
+    )
+
+
+def _serving_validator(selector: Any, trainers: Mapping[str, Any], model_gate: Any, examples: Any) -> Any:
+    return _with_code_digest(
+        ServingValidator(
+            model=selector.outputs["model"],
+            model_runs={name: trainer.outputs["model_run"] for name, trainer in trainers.items()},
+            blessing=model_gate.outputs["blessing"],
+            examples=examples,
+        ),
+        "components.serving_validator.executor",
+    )
+
+
+def _pusher(selector: Any, model_gate: Any, serving_validator: Any, paths: PipelinePaths) -> Any:
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=paths.served)
+    return _with_code_digest(
+        Pusher(
+            model=selector.outputs["model"],
+            model_blessing=model_gate.outputs["blessing"],
+            infra_blessing=serving_validator.outputs["infra_blessing"],
+            push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
+            custom_executor_spec=executor_spec.ExecutorClassSpec(PusherExecutor),
+        ),
+        "components.knet_pusher.executor",
     )
 
 
 def _with_code_digest(node: BaseComponent, module: str = "knet.base.schema_names", **digests: str) -> Any:
-    """Puts a digest of the node's code, and of files it reads, into its execution properties.
+    """Add digests of the node's code, and of the files it reads, to its execution properties.
 
-    TFX's cache key sees neither, and would answer from before an edit. Nodes without code of ours are
-    stamped too, with the library versions that every code digest holds.
+    TFX's cache key covers neither, and would answer from the cache after an edit. Nodes without code of ours
+    get the digest too, for the library versions that every code digest covers.
     """
     digests["code"] = code_digest(module)
     for name, digest in digests.items():
@@ -283,20 +336,19 @@ def _with_code_digest(node: BaseComponent, module: str = "knet.base.schema_names
 
 
 def _weights_digest(candidate: Candidate) -> str:
-    """Of the weights file; `imagenet` and `none` are names of something that does not change."""
+    """Return the digest of the weights file, or `imagenet` or `none`, which never change."""
     file = candidate.settings.weights_file
     return file_digest(file) if file else candidate.settings.weights
 
 
-# It says whether a run may go on, and hands nothing on; what it compares with changes from run to run.
-_LEFT_OUT: Final = "DataGate"
-
-
 def graph_digest(pipeline: Pipeline) -> str:
-    """The SHA-256 of every node's settings, which hold the digests of data, code and files."""
+    """Return the SHA-256 of every node's settings, which hold the digests of data, code and files.
+
+    DataGate is left out: it has no outputs, and its baseline changes from run to run.
+    """
     nodes = {
         node.id: {name: str(value) for name, value in node.exec_properties.items()}
         for node in pipeline.components
-        if node.id != _LEFT_OUT
+        if node.id != node_ids.DATA_GATE
     }
     return text_digest(json.dumps(nodes, sort_keys=True))

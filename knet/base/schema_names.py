@@ -36,7 +36,11 @@ IMAGE_SCALARS: Final = (
 
 MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
 
-SPLITS: Final = ("train", "validation", "test")
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+SPLITS: Final = (TRAIN, VALIDATION, TEST)
+EVALUATED_SPLITS: Final = (VALIDATION, TEST)  # whose images the Evaluator predicts
 
 # Columns of a table of predictions, beside label, patient, split, score, IN_DISTRIBUTION, DISTANCE and the
 # further columns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,21 @@ class StoredTrials:
 
     file: Path  # a table, as pipeline.tuning.trials_table makes it
     digest: str  # SHA-256 of it, in hexadecimal
+
+
+@dataclass(frozen=True)
+class PriorState:
+    """Results of earlier runs that a run compares with or starts from, as far as its settings ask for them.
+
+    Attributes:
+        statistics: of the data of the last run, which DataGate compares with.
+        trials: of the last search on each backbone, which the Tuner starts from.
+        baseline: predictions of the model in production, which ModelGate compares with.
+    """
+
+    statistics: StoredStatistics | None = None
+    trials: dict[str, StoredTrials] = field(default_factory=dict)
+    baseline: StoredPredictions | None = None
 
 
 class RunRegistry:

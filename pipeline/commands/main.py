@@ -1,4 +1,4 @@
-"""The command line: finds the commands in `pipeline.commands`, and words what goes wrong."""
+"""The `knet` command: finds subcommands in `pipeline.commands`, and prints errors in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from knet.base.errors import UserError
 
 
 def main() -> None:
-    """Runs a command; a user's mistake ends with one message and exit code 2."""
+    """Run a command; an error that the user can fix ends with one message and exit code 2."""
     os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, in this process and its children
     try:
         cli()
@@ -30,7 +30,7 @@ def main() -> None:
         sys.exit(2)
 
 
-# Name of a command: its module in `pipeline.commands` and the function.
+# By command: module in `pipeline.commands`, and function.
 _COMMANDS = {
     "cache": ("runs", "cache_command"),
     "compare": ("runs", "compare_command"),
@@ -52,7 +52,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Imports the module of a command when the command is asked for."""
+    """Command group that imports the module of a command on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -68,4 +68,4 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="breakhis-knet")
 def cli() -> None:
-    """Train, judge, push and ask breast histopathology models."""
+    """Train, evaluate, deploy and query breast histopathology models."""

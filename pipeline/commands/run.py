@@ -1,4 +1,4 @@
-"""`knet run`."""
+"""`knet run`: train, evaluate and deploy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knet.base import schema_names
+from knet.base import artifact_files, run_files, schema_names
 from knet.base.errors import UserError
 from pipeline.commands.options import config_options, load, with_source
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say.")
+@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:
-    """Run the whole pipeline, push the winner, serve it and ask it once."""
+    """Run the whole pipeline, push the winner, and classify one test image with it."""
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
 
@@ -44,23 +44,21 @@ def command(
         if config.metadata:
             from pipeline.runners.mlmd import open_metadata
 
-            open_metadata(config)  # or a server that is away is noticed only after TFX has started
+            open_metadata(config)  # to fail on an unreachable server before TFX starts
         fetch_weights(config)
-        with console.status("reading the names") as status:
+        with console.status("reading file names") as status:
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         console.print("starting TensorFlow and TFX")
-        from knet.base.run_files import DATA_PAGE
-        from knet.report.report import write_report
         from pipeline.runners.local import run_pipeline
 
         record = run_pipeline(config, checked, console=console)
-        report = write_report(record, workspace.reports / record.run_id)
         _print_outcome(console, record)
         if record.pushed_version and record.examples:
-            _print_prediction(console, workspace.served, record.examples / "Split-test")
-        console.print(f"report: {report}", soft_wrap=True)
-        if (data_page := report.with_name(DATA_PAGE)).is_file():
+            _print_prediction(console, workspace.served, record.examples)
+        report = workspace.reports / record.run_id
+        console.print(f"report: {report / run_files.PAGE}", soft_wrap=True)
+        if (data_page := report / run_files.DATA_PAGE).is_file():
             console.print(f"data:   {data_page}", soft_wrap=True)
         if not verbose:
             console.print(f"log:    {workspace.log}", soft_wrap=True)
@@ -94,12 +92,13 @@ def _print_outcome(console: Console, record: RunRecord) -> None:
     for note in record.gate_notes:
         console.print(f"gate: {note}", soft_wrap=True)
     if record.refusals:
-        console.print(f"not pushed: {record.winner} was refused: {'; '.join(record.refusals)}")
+        console.print(f"not pushed: {record.winner}: {'; '.join(record.refusals)}")
     elif record.pushed_version:
         console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
         if not record.config["gate"]["minimum"] and record.config["gate"]["margin"] is None:
             console.print(
-                "no gate: gate.minimum is empty and gate.margin null, so every winner is pushed, however good"
+                "no gate: gate.minimum is empty and gate.margin null, so every winner is pushed, whatever "
+                "its metrics"
             )
 
 
@@ -122,16 +121,18 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
         console.print(tuning_line(tuning), soft_wrap=True)
 
 
-def _print_prediction(console: Console, served: Path, images: Path) -> None:
+def _print_prediction(console: Console, served: Path, examples: Path) -> None:
     from knet.client import Client
     from knet.serving.dev_server.server import DevServer
     from knet.training.dataset import ingested_images
 
+    images = examples / artifact_files.split_folder(schema_names.TEST)
     with DevServer(served, port=0) as server, Client(server.address) as client:
         ((path, image),) = ingested_images(images, count=1)
         (prediction,) = client.predict([image])
         console.print(
-            f"asked the development server about {path.rpartition('/')[2]}: {prediction.label} "
-            f"({prediction.positive_class} {prediction.score:.3f}), by version {prediction.model_version}",
+            f"classified {path.rpartition('/')[2]}: {prediction.label} "
+            f"({prediction.positive_class} {prediction.score:.3f}), by the development server with version "
+            f"{prediction.model_version}",
             soft_wrap=True,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from knet.base import node_ids
 from knet.base.settings import Section
 from knet.data.settings import DataConfig, DataGateConfig
 from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
@@ -151,5 +152,6 @@ class Config(Section):
         return list(self.candidates) if self.tuning.scope == "backbone" else [self.tuning.backbone]
 
     def tuner_id(self, backbone: str) -> str:
-        """The node id of the search on a backbone."""
-        return f"Tuner-{backbone}" if self.tuning and self.tuning.scope == "backbone" else "Tuner"
+        """Return the node id of the search on a backbone."""
+        per_backbone = self.tuning is not None and self.tuning.scope == "backbone"
+        return node_ids.tuner(backbone) if per_backbone else node_ids.TUNER

@@ -22,7 +22,7 @@ from knet.base.files import atomic_write
 from knet.data import breakhis
 from pipeline.config.config import Config
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
-from pipeline.dag import create_pipeline
+from pipeline.dag import DataRef, PipelinePaths, create_pipeline
 from pipeline.kubeflow.artifact_uris import EXCHANGE
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC, OUTPUTS_SPEC
 from pipeline.kubeflow.graph_edits import add_end, add_report, add_start, wire_parameters
@@ -53,21 +53,21 @@ def compile_spec(config: Config) -> dict[str, Any]:
         config: the experiment; the columns to slice by are known.
     """
     kubeflow = config.kubeflow
-    # What is empty here is known when the graph runs.
+    # The first node finds the rest of the data's description when the graph runs.
     pipeline = create_pipeline(
         config,
-        data_source=kubeflow.data_source,
-        data_root=kubeflow.data_root,
-        fingerprint="",
-        split_sha256="",
-        span=0,
-        synthetic_data=False,
-        schema_file=kubeflow.schema_file,
-        schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
-        pipeline_root=kubeflow.pipeline_root,
-        push_folder=kubeflow.push_folder,
-        checkpoints=kubeflow.checkpoints,
-        cache_root=kubeflow.cache_root,
+        DataRef(
+            source=kubeflow.data_source,
+            root=kubeflow.data_root,
+            schema_file=kubeflow.schema_file,
+            schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
+        ),
+        PipelinePaths(
+            artifacts=kubeflow.pipeline_root,
+            served=kubeflow.push_folder,
+            checkpoints=kubeflow.checkpoints,
+            feature_cache=kubeflow.cache_root,
+        ),
         tuner_pods=kubeflow.tuner_pods,
         beam_args=beam_args(config.beam),
     )

@@ -21,7 +21,6 @@ from typing import Any
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
-from knet.report.report import write_report
 from knet.runs.record import Execution, NodeRecord, OutputArtifact
 from knet.runs.registry import RunRegistry
 from pipeline.config.config import Config
@@ -113,13 +112,13 @@ def run_start(node: ContainerNode) -> None:
         here = config.model_copy(update={"output": Path(folder)})
         data = prepare_data(here, registry=registry, progress=print)
     config = config.with_slices(data.slices)
-    remembered = load_prior_state(registry, config, data)
+    prior = load_prior_state(registry, config, data)
     run = [str(given[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
     graph = text_digest(*run, data.fingerprint, data.split_sha256)
     schema = Path(config.kubeflow.schema_file)
-    beginning = start_run(registry, config, data, remembered=remembered, schema=schema, graph=graph)
-    save_run_context(given["registry"], beginning)
-    node.give(_outputs(beginning))
+    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
+    save_run_context(given["registry"], context)
+    node.give(_outputs(context))
 
 
 def run_config(given: Mapping[str, Any]) -> Config:
@@ -143,21 +142,21 @@ def run_config(given: Mapping[str, Any]) -> Config:
         return load_config(file, [f"{name}={json.dumps(value)}" for name, value in values.items()])
 
 
-def _outputs(beginning: RunContext) -> dict[str, Any]:
-    statistics, baseline = beginning.remembered.statistics, beginning.baseline
+def _outputs(context: RunContext) -> dict[str, Any]:
+    statistics, baseline = context.prior.statistics, context.prior.baseline
     outputs: dict[str, Any] = {
-        "fingerprint": beginning.data.fingerprint,
-        "split_sha256": beginning.data.split_sha256,
-        "span": beginning.data.span,
-        "synthetic_data": beginning.data.synthetic,
+        "fingerprint": context.data.fingerprint,
+        "split_sha256": context.data.split_sha256,
+        "span": context.data.span,
+        "synthetic_data": context.data.synthetic,
         "previous_statistics": str(statistics.folder) if statistics else "",
         "previous_digest": statistics.digest if statistics else "",
         "baseline": str(baseline.file) if baseline else "",
         "baseline_digest": baseline.digest if baseline else "",
         "baseline_version": baseline.version if baseline else "",
     }
-    for name in beginning.config.candidates:
-        trials = beginning.remembered.trials.get(name)
+    for name in context.config.candidates:
+        trials = context.prior.trials.get(name)
         outputs[f"trials_{name}"] = str(trials.file) if trials else ""
         outputs[f"trials_digest_{name}"] = trials.digest if trials else ""
     return outputs
@@ -170,8 +169,8 @@ def run_report(node: ContainerNode) -> None:
         UserError: the registry has no note of how the run began.
     """
     place = node.parameters["registry"]
-    beginning = read_run_context(place)
-    if beginning is None:
+    context = read_run_context(place)
+    if context is None:
         raise UserError(f"{place} holds nothing of this run: was it emptied meanwhile?")
     executions = node.executions()
     nodes = []
@@ -180,7 +179,7 @@ def run_report(node: ContainerNode) -> None:
         seconds = 0.0 if executions[name].cached else max(a.properties.get("seconds", 0.0) for a in artifacts)
         nodes.append(NodeRecord(name, "cached" if executions[name].cached else "done", round(seconds, 1)))
     ordered = {record.node: executions[record.node] for record in nodes}
-    publish_run(place, beginning, RunOutcome(tuple(nodes), ordered))
+    publish_run(place, context, RunOutcome(tuple(nodes), ordered))
 
 
 _SILENT = (
@@ -191,47 +190,48 @@ _SILENT = (
 def run_end(node: ContainerNode) -> None:
     """Writes record and page of a failed run; one that went well has both already."""
     place = node.parameters["registry"]
-    beginning = read_run_context(place)
-    if beginning is None:
+    context = read_run_context(place)
+    if context is None:
         print("the run failed before it began: the log of its first node says why")
         return
-    if beginning.run_id in RunRegistry(f"{place}/registry").runs():
+    if context.run_id in RunRegistry(f"{place}/registry").runs():
         return
-    from pipeline.runners.lifecycle import RunOutcome  # which take seconds to import
-
     failures = read_failures(os.environ[REGISTRY])
     nodes = tuple(NodeRecord(failure.node, "failed", 0.0) for failure in failures)
     error = f"{failures[0].node}: {failures[0].error}" if failures else _SILENT
     mendable = bool(failures) and failures[0].user_error
-    publish_run(place, beginning, RunOutcome(nodes, error=error, user_error=mendable))
+    publish_run(place, context, RunOutcome(nodes, error=error, user_error=mendable))
 
 
-def publish_run(place: str, beginning: RunContext, outcome: RunOutcome) -> None:
+def publish_run(place: str, context: RunContext, outcome: RunOutcome) -> None:
     """Keeps the record in `<place>/registry`, and the page in `<place>/reports/<run id>`.
 
     Copied to a folder, both are what the commands about runs read, with that folder as `output`.
 
     Args:
         place: of the registry and the reports.
-        beginning: of the run.
+        context: of the run.
         outcome: of its nodes.
     """
-    registry, store = RunRegistry(f"{place}/registry"), open_store(place)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page"
-        record = finalize_run(
-            beginning,
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "page"
+
+        def upload() -> None:
+            store = open_store(place)
+            for file in (path for path in folder.rglob("*") if path.is_file()):
+                name = file.relative_to(folder).as_posix()
+                store.write(f"reports/{context.run_id}/{name}", file.read_bytes())
+
+        finalize_run(
+            context,
             outcome,
-            registry=registry,
-            served=Path(beginning.config.kubeflow.push_folder),
-            folder=page,
-            explanations=Path(folder) / "explanations",
+            registry=RunRegistry(f"{place}/registry"),
+            served=Path(context.config.kubeflow.push_folder),
+            folder=folder,
+            explanations=Path(temporary) / "explanations",
+            publish=upload,
         )
-        write_report(record, page)
-        for file in (path for path in page.rglob("*") if path.is_file()):
-            name = file.relative_to(page).as_posix()
-            store.write(f"reports/{record.run_id}/{name}", file.read_bytes())
-    print(f"report: {place}/reports/{record.run_id}")
+    print(f"report: {place}/reports/{context.run_id}")
 
 
 _NODES = {"RunStart": run_start, "RunReport": run_report, "RunEnd": run_end}

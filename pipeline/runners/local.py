@@ -1,4 +1,4 @@
-"""Runs the graph on this machine: TFX's BeamDagRunner, noted in MLMD."""
+"""Runs the graph on this machine with TFX's BeamDagRunner, and records its executions in MLMD."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ from tfx.orchestration.portable import launcher
 from knet.base.digests import file_digest
 from knet.base.errors import UserError
 from knet.runs.record import Data, Execution, NodeRecord, RunRecord
-from knet.runs.registry import RunRegistry, StoredPredictions
+from knet.runs.registry import PriorState, RunRegistry
 from knet.runs.workspace import Workspace
 from pipeline.config.config import Config
-from pipeline.dag import create_pipeline, graph_digest
+from pipeline.dag import DataRef, PipelinePaths, create_pipeline, graph_digest
 from pipeline.preflight import schema_file
 from pipeline.runners.beam import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.console import NodeDisplay, user_message
-from pipeline.runners.lifecycle import PriorState, RunOutcome, finalize_run, load_prior_state, start_run
+from pipeline.runners.lifecycle import RunOutcome, finalize_run, load_prior_state, start_run
 from pipeline.runners.mlmd import open_metadata, read_execution, without_password
 
 
 def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
-    """Runs every node, keeps a record of the run in the registry, and returns it.
+    """Run every node, write the report, and record the run in the registry.
 
-    A failed run is recorded too; its `error` says why.
+    Args:
+        config: the experiment.
+        data: as `prepare_data` found them.
+        console: shows the state of each node.
+
+    Returns:
+        The record of the run; `error` holds the reason if it failed.
     """
     config = config.with_slices(data.slices)
     workspace = Workspace(config.output.resolve())
@@ -39,22 +45,21 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     workspace.root.mkdir(parents=True, exist_ok=True)
     metadata_store = open_metadata(config)
     schema = schema_file(config, data, workspace)
-    remembered = load_prior_state(registry, config, data)
-    given: dict[str, Any] = {"metadata_store": metadata_store, "schema": schema, "remembered": remembered}
-    pipeline = _pipeline(config, data, workspace, **given)
+    prior = load_prior_state(registry, config, data)
+    pipeline = _pipeline(config, data, schema, prior, workspace, metadata_store)
     graph = graph_digest(pipeline)
-    beginning = start_run(registry, config, data, remembered=remembered, schema=schema, graph=graph)
-    if beginning.baseline:
-        pipeline = _pipeline(config, data, workspace, **given, baseline=beginning.baseline)
+    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
+    if context.prior.baseline:
+        pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)
     monitor = _run(pipeline, console, metadata_store)
     outcome = RunOutcome(tuple(monitor.nodes), monitor.executions, **_failure(monitor))
-    with console.status("keeping the results, and explaining the winner's answers to test images"):
+    with console.status("writing results and report, and explaining the winner's predictions"):
         return finalize_run(
-            beginning,
+            context,
             outcome,
             registry=registry,
             served=workspace.served,
-            folder=workspace.reports / beginning.run_id,
+            folder=workspace.reports / context.run_id,
             explanations=workspace.explanations,
         )
 
@@ -62,28 +67,29 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
 def run_down_to(
     last: Collection[str], config: Config, data: Data, *, schema: Path, console: Console
 ) -> dict[str, Execution]:
-    """Runs the graph's nodes in their order up to the last of some, and returns how each ended.
+    """Run the graph's nodes in order, up to the last of the named ones.
 
-    They are answered from the cache where a run was on the same data, and a later run finds them there.
+    The nodes share their cache with whole runs. Nothing is added to the registry.
 
     Args:
-        last: names of nodes, such as `StatisticsGen`.
+        last: ids of nodes, such as `StatisticsGen`.
         config: the experiment.
         data: as `prepare_data` found them.
-        schema: the file that they are held to.
-        console: shows each node.
+        schema: file of the schema that the data must match.
+        console: shows the state of each node.
+
+    Returns:
+        The executions by node.
 
     Raises:
-        UserError: a node failed in a way that the user can mend.
-        RuntimeError: it failed in another way.
+        UserError: a node failed for a reason that the user can fix.
+        RuntimeError: a node failed for another reason.
     """
     workspace = Workspace(config.output.resolve())
     workspace.root.mkdir(parents=True, exist_ok=True)
     config = config.with_slices(data.slices)
     metadata_store = open_metadata(config)
-    pipeline = _pipeline(
-        config, data, workspace, metadata_store=metadata_store, schema=schema, remembered=PriorState()
-    )
+    pipeline = _pipeline(config, data, schema, PriorState(), workspace, metadata_store)
     monitor = _run(pipeline, console, metadata_store, last=last)
     failure = _failure(monitor)
     if failure:
@@ -94,37 +100,37 @@ def run_down_to(
 def _pipeline(
     config: Config,
     data: Data,
-    workspace: Workspace,
-    *,
-    metadata_store: pb.ConnectionConfig,
     schema: Path,
-    remembered: PriorState,
-    baseline: StoredPredictions | None = None,
+    prior: PriorState,
+    workspace: Workspace,
+    metadata_store: pb.ConnectionConfig,
 ) -> Pipeline:
     return create_pipeline(
         config,
-        data_source=str(data.source),
-        data_root=str(data.root or ""),
-        fingerprint=data.fingerprint,
-        split_sha256=data.split_sha256,
-        span=data.span,
-        synthetic_data=data.synthetic,
-        schema_file=str(schema),
-        schema_digest=file_digest(schema),
-        pipeline_root=str(workspace.artifacts),
-        push_folder=str(workspace.served),
-        checkpoints=str(workspace.checkpoints),
-        cache_root=str(workspace.feature_maps),
-        previous_statistics=remembered.statistics,
-        baseline=baseline,
-        previous_trials=remembered.trials,
+        DataRef(
+            source=str(data.source),
+            root=str(data.root or ""),
+            schema_file=str(schema),
+            schema_digest=file_digest(schema),
+            fingerprint=data.fingerprint,
+            split_sha256=data.split_sha256,
+            span=data.span,
+            synthetic=data.synthetic,
+        ),
+        PipelinePaths(
+            artifacts=str(workspace.artifacts),
+            served=str(workspace.served),
+            checkpoints=str(workspace.checkpoints),
+            feature_cache=str(workspace.feature_maps),
+        ),
+        prior,
         beam_args=beam_args(config.beam),
         metadata_connection=without_password(metadata_store),  # TFX logs it
     )
 
 
 class _Monitor:
-    """Sees each node start and end."""
+    """State of the nodes of one run, updated as each starts and ends."""
 
     def __init__(self, display: NodeDisplay) -> None:
         self.display = display
@@ -148,13 +154,14 @@ class _Monitor:
 
 
 class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
-    """Hooks TFX's execution of a node, which is private there: here alone.
+    """Hook into TFX's execution of a node; the only use of that private API.
 
-    Beam pickles and copies it, so the monitor hangs on the class. FnApiRunner runs it in this process.
+    Beam pickles and copies instances, so the monitor is an attribute of the class. FnApiRunner runs them in
+    this process.
     """
 
     monitor: ClassVar[_Monitor]
-    metadata_store: ClassVar[pb.ConnectionConfig]  # what TFX hands on lacks the password
+    metadata_store: ClassVar[pb.ConnectionConfig]  # with the password, which TFX's copy lacks
 
     def _run_node(self) -> None:
         monitor, metadata_store = type(self).monitor, type(self).metadata_store
@@ -181,8 +188,8 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
 def _run(
     pipeline: Pipeline, console: Console, metadata_store: pb.ConnectionConfig, *, last: Collection[str] = ()
 ) -> _Monitor:
-    """Runs the graph, or its nodes up to the last of some; a node's failure is left with the monitor."""
-    # Beam and absl both read the process's own arguments as theirs.
+    """Run the graph, or its nodes up to the last of the named ones; the monitor holds a node's failure."""
+    # Beam and absl would both parse the process's arguments.
     sys.argv[1:] = []
     use_fn_api_runner_by_default()
     nodes = [node.id for node in pipeline.components]
@@ -193,13 +200,13 @@ def _run(
         try:
             _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=wanted) if last else None)
         except Exception:
-            if monitor.failure is None:  # not a node's failure, but ours or TFX's
+            if monitor.failure is None:  # not a node's failure but the runner's
                 raise
     return monitor
 
 
 def _failure(monitor: _Monitor) -> dict[str, Any]:
-    """The record's fields on what went wrong."""
+    """Return the error fields of RunOutcome."""
     if monitor.failure is None:
         return {}
     node, error = monitor.failure

@@ -1,4 +1,4 @@
-"""Copies what a run's page needs out of the artifacts into the run's folder, which outlives them."""
+"""Copies results and report inputs from the artifacts into the run's folder, which outlives them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from knet.base import run_files, schema_names
+from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import code_digest, text_digest
 from knet.base.storage import local_copy
 from knet.data.validation import read_statistics, validate_data
@@ -28,17 +28,17 @@ _SEARCH = ("*.csv", "*.json", "*.svg")  # files; the logs for TensorBoard stay w
 def copy_report_inputs(
     folder: Path, executions: Mapping[str, Execution], *, candidates: Iterable[str], winner: str | None
 ) -> None:
-    """Copies what there is; a run that failed early leaves little.
+    """Copy training histories, search results, lineage and thumbnails, as far as the run got.
 
     Args:
-        folder: of the run; the winner's predictions are in it.
+        folder: of the run's report; it holds the winner's predictions already.
         executions: by node, those that succeeded.
-        candidates: names of those that were trained.
-        winner: whose worst images are kept as thumbnails.
+        candidates: names of the trained candidates.
+        winner: whose worst test images become thumbnails; None for a run without a winner.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in candidates:
-        history = executions[f"Trainer-{name}"].outputs["model_run"].uri / "history.json"
+        history = executions[node_ids.trainer(name)].outputs["model_run"].uri / artifact_files.HISTORY
         _copy(history, folder / run_files.TRAINING / f"{name}.json")
     for node, execution in executions.items():
         if trials := execution.outputs.get("trials"):
@@ -46,16 +46,18 @@ def copy_report_inputs(
                 _copy(file, folder / run_files.TUNING / node / file.name)
     _write(folder / run_files.LINEAGE, _artifacts(executions))
     if winner:
-        examples = executions["BreakHisExampleGen"].outputs["examples"].uri / "Split-test"
-        _keep_thumbnails(folder, winner, examples)
+        examples = executions[node_ids.EXAMPLE_GEN].outputs["examples"].uri
+        test_examples = examples / artifact_files.split_folder(schema_names.TEST)
+        _write_thumbnails(folder, winner, test_examples)
 
 
-def _keep_thumbnails(folder: Path, winner: str, examples: Path) -> None:
-    """Keeps the images that the page shows of the worst patients, small."""
+def _write_thumbnails(folder: Path, winner: str, examples: Path) -> None:
+    """Write the images that the report shows of the worst patients, as small JPEGs."""
     from knet.training.dataset import ingested_examples
 
     predictions = read_predictions(folder / run_files.PREDICTIONS / f"{winner}.parquet")
-    wanted = set(images_to_show(patient_rows(predictions[predictions[schema_names.SPLIT] == "test"])))
+    tested = predictions[predictions[schema_names.SPLIT] == schema_names.TEST]
+    wanted = set(images_to_show(patient_rows(tested)))
     thumbnails = folder / run_files.THUMBNAILS
     thumbnails.mkdir(exist_ok=True)
     index: dict[str, str] = {}
@@ -93,28 +95,28 @@ def _write(file: Path, tree: object) -> None:
 def export_results(
     folder: Path, executions: Mapping[str, Execution], *, candidates: Iterable[Any]
 ) -> dict[str, Path]:
-    """Writes `results.json`, `decision.json` and `gate.json`, and the predictions, as far as the run came.
+    """Write `results.json`, `decision.json`, `gate.json` and the predictions, as far as the run got.
 
     Args:
-        folder: of the report.
-        executions: by node.
-        candidates: their names.
+        folder: of the run's report.
+        executions: by node, those that succeeded.
+        candidates: names of the candidates.
 
     Returns:
-        By candidate, the Parquet with its predictions.
+        The Parquet file of predictions by candidate.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, (node, output, inner) in {
-        run_files.RESULTS: ("ModelSelector", "results", ""),
-        run_files.DECISION: ("ModelSelector", "decision", ""),
-        run_files.GATE: ("ModelGate", "blessing", "gate.json"),
+        run_files.RESULTS: (node_ids.MODEL_SELECTOR, "results", ""),
+        run_files.DECISION: (node_ids.MODEL_SELECTOR, "decision", ""),
+        run_files.GATE: (node_ids.MODEL_GATE, "blessing", artifact_files.GATE),
     }.items():
         if node in executions:
             tree = json.loads((executions[node].outputs[output].uri / inner).read_text(encoding="utf-8"))
             (folder / name).write_text(json.dumps(tree, indent=2, allow_nan=False), encoding="utf-8")
     files = {}
     for candidate in candidates:
-        if (node := f"Evaluator-{candidate}") in executions:
+        if (node := node_ids.evaluator(candidate)) in executions:
             files[candidate] = folder / run_files.PREDICTIONS / f"{candidate}.parquet"
             frame = read_predictions(executions[node].outputs["evaluation"].uri / FOLDER)
             write_predictions(frame, files[candidate])
@@ -129,29 +131,29 @@ def write_data_page(
     classes: Sequence[str],
     previous: StoredStatistics | None,
 ) -> None:
-    """Writes the page, and beside it what is wrong as JSON.
+    """Write the data page, and the anomalies as JSON beside it.
 
-    DataGate's own outputs are not needed, which are gone where it failed.
+    The data are validated again here, since a DataGate that failed leaves no outputs.
 
     Args:
         path: of the page.
-        executions: by node, ExampleValidator's and those before it among them.
+        executions: by node, up to ExampleValidator at least.
         record: of the run.
-        classes: their names, in the order of the labels.
-        previous: what DataGate looked for drift from.
+        classes: names of the classes, in the order of the labels.
+        previous: statistics that DataGate compared with.
     """
-    statistics = executions["StatisticsGen"].outputs["statistics"].uri
-    with local_copy(previous.folder) if previous else nullcontext() as drifted_from:
+    statistics = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
+    with local_copy(previous.folder) if previous else nullcontext() as compared:
         judgement = validate_data(
-            anomalies=executions["ExampleValidator"].outputs["anomalies"].uri,
+            anomalies=executions[node_ids.EXAMPLE_VALIDATOR].outputs["anomalies"].uri,
             statistics=statistics,
-            schema=executions["ImportSchemaGen"].outputs["schema"].uri / "schema.pbtxt",
-            previous=drifted_from,
+            schema=executions[node_ids.SCHEMA_GEN].outputs["schema"].uri / artifact_files.SCHEMA,
+            previous=compared,
             classes=classes,
         )
         sets = read_statistics(statistics)
-        if previous and drifted_from:
-            sets[f"train of run {previous.run_id}"] = read_statistics(drifted_from)["train"]
+        if previous and compared:
+            sets[f"train of run {previous.run_id}"] = read_statistics(compared)[schema_names.TRAIN]
     write_page(
         path,
         title=f"{record.name}, run {record.run_id}",
@@ -163,20 +165,20 @@ def write_data_page(
     path.with_name(run_files.FINDINGS).write_text(findings, encoding="utf-8")
 
 
-def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, kept: Path) -> None:
-    """Has `write_explanations` fill a folder of the run, or copies what it wrote for an earlier one.
+def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, cache: Path) -> None:
+    """Write explanations of the winner's predictions, or copy those of an earlier run on the same artifacts.
 
     Args:
-        model: folder of the winner's Model artifact, which never changes.
-        examples: folder of the ingested examples of the test split, likewise.
-        folder: where; must not exist.
+        model: folder of the winner's Model artifact.
+        examples: folder of the ingested examples of the test split.
+        folder: receives the explanations; must not exist.
         count: images of each kind.
-        kept: folder for the explanations of all runs.
+        cache: folder for the explanations of all runs.
     """
     from knet.evaluation.explanations import EXPLANATIONS, write_explanations
 
     code = code_digest("knet.evaluation.explanations")
-    own = kept / text_digest(str(model), str(examples), str(count), code)
-    if not (own / EXPLANATIONS).is_file():
-        write_explanations(model, examples, own, count=count)
-    shutil.copytree(own, folder)
+    cached = cache / text_digest(str(model), str(examples), str(count), code)
+    if not (cached / EXPLANATIONS).is_file():
+        write_explanations(model, examples, cached, count=count)
+    shutil.copytree(cached, folder)

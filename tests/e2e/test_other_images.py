@@ -46,9 +46,7 @@ def test_every_node_succeeds_and_a_model_is_served(finished: Any) -> None:
 
 
 def test_the_served_model_names_the_configured_classes(finished: Any) -> None:
-    (line,) = [
-        line for line in finished.stdout.splitlines() if line.startswith("asked the development server")
-    ]
+    (line,) = [line for line in finished.stdout.splitlines() if line.startswith("classified ")]
     assert "(cancer " in line and ("_ccd.tif: harmless" in line or "_ccd.tif: cancer" in line)
     (info,) = finished.output.glob("serving/knet/*/assets.extra/knet.json")
     assert json.loads(info.read_text("utf-8"))["classes"] == ["harmless", "cancer"]

@@ -1,4 +1,4 @@
-"""The nodes of the graph carry digests of the code that they run."""
+"""The graph: ids of its nodes, and digests of the code that they run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from knet.base import digests
+from knet.base import digests, node_ids
 from pipeline import dag
 from pipeline.config.load import load_config
 from pipeline.dag import graph_digest
-from pipeline.kubeflow.compiler import compile_pipeline
+from pipeline.kubeflow.compiler import compile_pipeline, compile_spec
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def _edit(tree: Path, file: str, old: str, new: str) -> None:
 
 
 def _code_digests(tree: Path) -> dict[str, str]:
-    """Those of the code in a tree, by node."""
+    """The code digests of a tree's nodes."""
     output = tree.with_name("pipeline.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dag, "code_digest", functools.partial(digests.code_digest, root=tree))
@@ -44,6 +44,12 @@ def _code_digests(tree: Path) -> dict[str, str]:
     tasks = spec["components"]["Graph"]["dag"]["tasks"]
     found = {name: task["inputs"]["parameters"].get("code_digest") for name, task in tasks.items()}
     return {name: str(value["runtimeValue"]) for name, value in found.items() if value}
+
+
+def test_node_ids_of_the_graph_are_the_constants() -> None:
+    spec = compile_spec(load_config("demo").with_slices(()))
+    kinds = {node_ids.kind(name) for name in spec["root"]["dag"]["tasks"]}
+    assert kinds == {name for constant, name in vars(node_ids).items() if constant.isupper()}
 
 
 def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -81,24 +87,24 @@ def test_code_digests_cover_kubeflow_settings_in_training_at_most(tree: Path) ->
 
 
 def graph(**nodes: dict[str, Any]) -> Any:
-    """As much of a pipeline as is looked at."""
+    """A pipeline with the attributes that `graph_digest` reads."""
     return SimpleNamespace(
         components=[SimpleNamespace(id=name, exec_properties=settings) for name, settings in nodes.items()]
     )
 
 
-def test_the_same_settings_are_the_same_graph() -> None:
+def test_graph_digest_is_the_same_for_the_same_settings() -> None:
     one = graph(Trainer={"code_digest": "1", "folder": Path("/a")}, ModelGate={"rules": "{}"})
     other = graph(ModelGate={"rules": "{}"}, Trainer={"folder": "/a", "code_digest": "1"})
     assert graph_digest(one) == graph_digest(other)
 
 
-def test_another_setting_or_node_is_another_graph() -> None:
+def test_graph_digest_changes_with_a_setting_or_node() -> None:
     before = graph_digest(graph(Trainer={"code_digest": "1"}))
     assert graph_digest(graph(Trainer={"code_digest": "2"})) != before
     assert graph_digest(graph(Trainer={"code_digest": "1"}, Tuner={})) != before
 
 
-def test_what_the_data_gate_compares_with_is_of_no_account() -> None:
+def test_graph_digest_ignores_the_statistics_of_earlier_runs() -> None:
     first, later = (graph(DataGate={"previous_digest": digest}, Trainer={}) for digest in ("", "1"))
     assert graph_digest(first) == graph_digest(later)

@@ -211,9 +211,7 @@ def test_the_previous_run_is_compared_and_shown_beside(
     assert "Not measured" not in text
 
 
-def test_it_is_explained_anew_where_model_or_count_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_explain_winner_caches_by_model_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
     def write(model: Path, examples: Path, folder: Path, *, count: int) -> None:
@@ -224,7 +222,7 @@ def test_it_is_explained_anew_where_model_or_count_differ(
     monkeypatch.setattr(explanations, "write_explanations", write)
 
     def explained(run: str, model: str, count: int) -> str:
-        places: dict[str, Any] = {"folder": tmp_path / run, "kept": tmp_path / "kept"}
+        places: dict[str, Any] = {"folder": tmp_path / run, "cache": tmp_path / "cache"}
         explain_winner(tmp_path / model, tmp_path / "examples", count=count, **places)
         return (tmp_path / run / "explanations.json").read_text("utf-8")
 

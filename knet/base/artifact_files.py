@@ -1,0 +1,21 @@
+"""Names of files and folders inside the artifacts of nodes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SPLIT_FOLDER_PREFIX: Final = "Split-"
+STATISTICS: Final = "FeatureStats.pb"  # of StatisticsGen, in a folder for each split
+ANOMALIES: Final = "SchemaDiff.pb"  # of ExampleValidator, in a folder for each split
+SCHEMA: Final = "schema.pbtxt"
+KERAS_MODEL: Final = "model.keras"  # of a Trainer's ModelRun, as are the histories
+HISTORY: Final = "history.json"
+SAVED_MODEL: Final = "saved_model.pb"
+TRIALS: Final = "trials.csv"  # of the Tuner, as is the summary
+SEARCH_SUMMARY: Final = "summary.json"  # a TuningRecord without its folder
+GATE: Final = "gate.json"  # of ModelGate's blessing: the reasons and notes
+
+
+def split_folder(split: str) -> str:
+    """Return the name of a split's folder, by TFX's convention."""
+    return f"{SPLIT_FOLDER_PREFIX}{split}"
