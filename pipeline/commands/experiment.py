@@ -27,7 +27,13 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all experiments."""
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Show library logs."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field of the configuration."),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a field of the configuration.",
+        ),
     ):
         function = option(function)
     return function

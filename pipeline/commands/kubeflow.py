@@ -73,7 +73,9 @@ _stop_runs_option = click.option("--stop-runs", is_flag=True, help="End an activ
     "front is the second. Default: kubeflow.cron.",
 )
 @_stop_runs_option
-def schedule(spec: Path, assignments: tuple[str, ...], cron: str | None, stop_runs: bool, **server: Any) -> None:
+def schedule(
+    spec: Path, assignments: tuple[str, ...], cron: str | None, stop_runs: bool, **server: Any
+) -> None:
     """Schedule a compiled pipeline, replacing the schedule of the same name.
 
     An identical schedule stays as it is. No catch-up of missed runs; one run at a time.
@@ -97,7 +99,9 @@ def schedule(spec: Path, assignments: tuple[str, ...], cron: str | None, stop_ru
         click.echo(f"scheduled: {text}{replaced}")
 
 
-_pipeline_option = click.option("--pipeline", help="Name of the pipeline. Default: that of the configuration.")
+_pipeline_option = click.option(
+    "--pipeline", help="Name of the pipeline. Default: that of the configuration."
+)
 
 
 @click.command()
@@ -174,12 +178,18 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     click.echo(f"compiled: {output}")
     for field in config.kubeflow.ephemeral_paths:
         folder = getattr(config.kubeflow, field)
-        click.echo(f"note: kubeflow.{field}, {folder}, is on no volume: it is lost with the container", err=True)
+        click.echo(
+            f"note: kubeflow.{field}, {folder}, is on no volume: it is lost with the container", err=True
+        )
 
 
 @command.command()
 @click.argument("spec", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Images to use instead of the spec's data_source.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True),
+    help="Images to use instead of the spec's data_source.",
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -201,7 +211,12 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 )
 @click.option("--endpoint", metavar="URL", help="URL of the S3 server, if it is not Amazon's.")
 def simulate(
-    spec: Path, data: Path | None, root: Path, assignments: tuple[str, ...], store: str | None, endpoint: str | None
+    spec: Path,
+    data: Path | None,
+    root: Path,
+    assignments: tuple[str, ...],
+    store: str | None,
+    endpoint: str | None,
 ) -> None:
     """Simulate a run of a compiled pipeline on this machine, with a process for each container.
 

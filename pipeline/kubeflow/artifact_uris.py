@@ -1,10 +1,8 @@
-"""Where Kubeflow's launcher keeps the artifacts of an object store inside a container.
+"""Paths of artifacts inside a container: the launcher's local copies, or a volume shared with other pods.
 
-Artifacts on a volume, for nodes whose work is done in other pods: Beam's workers, or those of a search.
-
-Kubeflow's launcher keeps artifacts inside the pod of a node, into which no other can see. Where the
-variable `KNET_EXCHANGE` names a folder that the others have too, under the same path, the executor works on
-copies there.
+Kubeflow's launcher downloads the inputs of a node into its pod and uploads its outputs from there. No other
+pod can read these files. Where the variable `KNET_SHARED_DIR` names a folder on a volume that the workers of
+Beam, or those of a search, mount at the same path, the executor works on copies there.
 """
 
 from __future__ import annotations
@@ -17,20 +15,37 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from knet.base.errors import UserError
 from knet.base.files import atomic_write
 
-ROOT: Final = "KNET_LAUNCHER_ROOT"  # names the folder that stands for `/` where the graph is simulated
-EXCHANGE: Final = "KNET_EXCHANGE"  # names a folder for copies that other pods see too: see exchange.py
-LAUNCHER_ROOT: Final = os.environ.get(ROOT, "")
-# The launcher downloads inputs to, and uploads outputs from, these folders.
+# Environment variables of a container.
+ROOT_VARIABLE: Final = "KNET_LAUNCHER_ROOT"  # the folder that replaces `/` in a simulated pod
+SHARED_DIR_VARIABLE: Final = "KNET_SHARED_DIR"  # the shared volume's folder
+_OLD_SHARED_DIR_VARIABLE: Final = "KNET_EXCHANGE"
+
+LAUNCHER_ROOT: Final = os.environ.get(ROOT_VARIABLE, "")
+# Local folder of each object store. The launcher names them by the scheme of the URI.
 MOUNTS: Final = {
-    scheme: f"{os.environ.get(EXCHANGE) or LAUNCHER_ROOT}/{folder}/"
+    scheme: f"{os.environ.get(SHARED_DIR_VARIABLE) or LAUNCHER_ROOT}/{folder}/"
     for scheme, folder in {"minio://": "minio", "s3://": "s3", "gs://": "gcs"}.items()
 }
 
 
+def check_environment() -> None:
+    """Refuse a container whose variables have names of an earlier version.
+
+    Raises:
+        UserError: `KNET_EXCHANGE` is set.
+    """
+    if _OLD_SHARED_DIR_VARIABLE in os.environ:
+        raise UserError(
+            f"{_OLD_SHARED_DIR_VARIABLE} is set, which is called {SHARED_DIR_VARIABLE} now: compile the "
+            "pipeline again with knet kubeflow compile"
+        )
+
+
 def local_path(uri: str) -> str:
-    """The path in the container of an artifact in an object store; anything else stays as it is.
+    """Return the path in the container of an artifact in an object store, and any other text unchanged.
 
     Example:
         local_path("minio://mlpipeline/knet/model") == "/minio/mlpipeline/knet/model"
@@ -42,9 +57,9 @@ def local_path(uri: str) -> str:
 
 
 def remote_uri(path: str) -> str:
-    """The inverse of `local_path`.
+    """Return the object store URI of a path in the container, and any other text unchanged.
 
-    Without it the launcher takes an output for a local one and does not upload it.
+    The launcher uploads an output only if its URI is that of an object store.
     """
     for scheme, mount in MOUNTS.items():
         if path.startswith(mount):
@@ -54,22 +69,24 @@ def remote_uri(path: str) -> str:
 
 @contextmanager
 def shared_volume(message: Mapping[str, Any]) -> Iterator[None]:
-    """Brings a node's inputs to the exchange before, and its outputs to the launcher after, if all went well.
+    """Copy a node's inputs to the shared volume first, and its outputs to the launcher's folders at the end.
+
+    Outputs are copied only if no exception is raised. Without `KNET_SHARED_DIR` nothing is copied.
 
     Args:
-        message: an ExecutorInput with local paths, as JSON knows it.
+        message: an ExecutorInput with local paths, as parsed JSON.
     """
-    exchange = os.environ.get(EXCHANGE)
-    if not exchange:
+    shared_dir = os.environ.get(SHARED_DIR_VARIABLE)
+    if not shared_dir:
         yield
         return
     for path in _paths(message, "inputs"):
-        _copy(_of_the_launcher(path, exchange), path)
+        _copy(_launcher_path(path, shared_dir), path)
     for path in _paths(message, "outputs"):
         path.parent.mkdir(parents=True, exist_ok=True)
     yield
     for path in _paths(message, "outputs"):
-        _copy(path, _of_the_launcher(path, exchange))
+        _copy(path, _launcher_path(path, shared_dir))
 
 
 def _paths(message: Mapping[str, Any], side: str) -> Iterator[Path]:
@@ -77,17 +94,17 @@ def _paths(message: Mapping[str, Any], side: str) -> Iterator[Path]:
         yield from (Path(artifact["uri"]) for artifact in held.get("artifacts", []))
 
 
-def _of_the_launcher(path: Path, exchange: str) -> Path:
-    return Path(LAUNCHER_ROOT or "/") / path.relative_to(exchange)
+def _launcher_path(path: Path, shared_dir: str) -> Path:
+    return Path(LAUNCHER_ROOT or "/") / path.relative_to(shared_dir)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies what is not there yet, each file whole: other nodes read the same artifact, or copy it too."""
+    """Copy files that are missing or incomplete, each atomically: other nodes read and copy them too."""
     files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
     for file in files:
         copy = target / file.relative_to(source)
         if copy.is_file() and copy.stat().st_size == file.stat().st_size:
             continue
         atomic_write(copy, partial(shutil.copyfile, file), mode=0o664)
-    if source.is_dir():  # though nothing be in it
+    if source.is_dir():  # an empty folder is an artifact too
         target.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Reads what `knet kubeflow compile` wrote."""
+"""Compiled pipelines as files: reading the PipelineSpec and parsing parameters of a run by its types."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from knet.base.errors import UserError
 
 
 def read_compiled(file: Path) -> dict[str, Any]:
-    """The PipelineSpec of a compiled graph, as JSON knows it.
+    """Read the PipelineSpec of a compiled pipeline, as parsed JSON.
+
+    Args:
+        file: YAML written by `knet kubeflow compile`.
 
     Raises:
-        UserError: the file cannot be read, or holds something else.
+        UserError: the file cannot be read, or is no compiled pipeline.
     """
     try:
         document = next(yaml.safe_load_all(file.read_text(encoding="utf-8")), None)
@@ -24,10 +27,11 @@ def read_compiled(file: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError):
         document = None
     if not isinstance(document, dict) or not {"pipelineInfo", "root", "deploymentSpec"} <= set(document):
-        raise UserError(f"{file} is no compiled pipeline; knet kubeflow compile --output {file} makes one")
+        raise UserError(f"{file} is no compiled pipeline; knet kubeflow compile --output {file} writes one")
     return document
 
 
+# Python types of a ParameterType.
 _TYPES: dict[str, tuple[type, ...]] = {
     "STRING": (str,),
     "NUMBER_INTEGER": (int,),
@@ -38,36 +42,41 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def run_parameters(spec: Mapping[str, Any], given: Sequence[str]) -> dict[str, Any]:
-    """Values by name, of the types that the graph declares.
+def run_parameters(spec: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Parse parameters of a run.
 
     Args:
         spec: the PipelineSpec.
-        given: `name=value` each; a value that is no text is in YAML, such as `[mobilenet, vgg16]`.
+        assignments: `name=value` each. Values of other types than text are YAML, such as
+            `[mobilenet, vgg16]`.
+
+    Returns:
+        Values by name, of the types that the pipeline declares.
 
     Raises:
-        UserError: the graph has no such parameter, or the value is of another type.
+        UserError: the pipeline has no such parameter, or the value is of another type.
     """
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     values: dict[str, Any] = {}
-    for item in given:
-        name, equals, text = item.partition("=")
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise UserError(f"--param {item}: write it as name=value")
+            raise UserError(f"--param {assignment}: write it as name=value")
         if name not in declared:
             raise UserError(f"--param {name}: no such parameter; there are {', '.join(sorted(declared))}")
-        values[name] = _value(name, text, declared[name]["parameterType"])
+        values[name] = _parse(name, text, declared[name]["parameterType"])
     return values
 
 
-def _value(name: str, text: str, kind: str) -> Any:
-    if kind == "STRING":
+def _parse(name: str, text: str, parameter_type: str) -> Any:
+    if parameter_type == "STRING":
         return text
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = None
-    is_wrong_bool = isinstance(value, bool) and kind != "BOOLEAN"
-    if is_wrong_bool or not isinstance(value, _TYPES[kind]):
-        raise UserError(f"--param {name}={text}: the value must be a {kind.lower().replace('_', ' ')}")
+    is_wrong_bool = isinstance(value, bool) and parameter_type != "BOOLEAN"
+    if is_wrong_bool or not isinstance(value, _TYPES[parameter_type]):
+        words = parameter_type.lower().replace("_", " ")
+        raise UserError(f"--param {name}={text}: the value must be a {words}")
     return value

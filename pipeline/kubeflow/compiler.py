@@ -1,4 +1,4 @@
-"""Compiles the graph for Kubeflow Pipelines."""
+"""Compiler of the pipeline for Kubeflow Pipelines: a PipelineSpec, and a SinglePlatformSpec beside it."""
 
 from __future__ import annotations
 
@@ -23,37 +23,43 @@ from knet.data import breakhis
 from pipeline.config.config import Config
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
 from pipeline.dag import DataRef, PipelinePaths, create_pipeline
-from pipeline.kubeflow.artifact_uris import EXCHANGE
+from pipeline.kubeflow.artifact_uris import SHARED_DIR_VARIABLE
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC, OUTPUTS_SPEC
 from pipeline.kubeflow.graph_edits import add_end, add_report, add_start, wire_parameters
-from pipeline.kubeflow.run_state import NODE, REGISTRY, RUN
+from pipeline.kubeflow.run_state import NODE_VARIABLE, REGISTRY_VARIABLE, RUN_ID_VARIABLE
 from pipeline.runners.beam import beam_args
 
 _ENTRYPOINT = ["python", "-m", "pipeline.kubeflow.entrypoint"]
 
 
 def compile_pipeline(config: Config, output: Path) -> None:
-    """Writes two YAML documents: the PipelineSpec, schema version 2.1.0, and what is Kubernetes' alone.
+    """Write two YAML documents: the PipelineSpec (schema version 2.1.0) and the SinglePlatformSpec.
 
     The same configuration and code give the same bytes.
 
     Args:
         config: the experiment; its `kubeflow` section names image, pipeline root, volumes and resources.
         output: a `.yaml` file.
+
+    Raises:
+        UserError: the configuration cannot run on Kubeflow.
     """
-    config = _with_columns(config)
+    config = _with_slices(config)
     documents = complete_spec(compile_spec(config), config)
     atomic_write(output, yaml.safe_dump_all(documents, sort_keys=True))
 
 
 def compile_spec(config: Config) -> dict[str, Any]:
-    """The PipelineSpec as TFX makes it, with our entrypoint.
+    """Compile the PipelineSpec with TFX, for `pipeline.kubeflow.entrypoint`.
 
     Args:
-        config: the experiment; the columns to slice by are known.
+        config: the experiment, with `data.slices` set.
+
+    Returns:
+        The PipelineSpec as parsed JSON, before `complete_spec`.
     """
     kubeflow = config.kubeflow
-    # The first node finds the rest of the data's description when the graph runs.
+    # RunStart finds the rest of the data's description when the pipeline runs.
     pipeline = create_pipeline(
         config,
         DataRef(
@@ -78,44 +84,43 @@ def compile_spec(config: Config) -> dict[str, Any]:
     )
     job = runner.run(pipeline, write_out=False)
     spec: dict[str, Any] = job["pipelineSpec"]
-    return {**spec, "defaultPipelineRoot": kubeflow.pipeline_root}  # which TFX leaves to the client
+    return {**spec, "defaultPipelineRoot": kubeflow.pipeline_root}  # TFX leaves it to the client
 
 
-def _with_columns(config: Config) -> Config:
-    """The same, with the columns to slice by.
+def _with_slices(config: Config) -> Config:
+    """Return the configuration with the columns to slice by.
 
     Raises:
-        UserError: those of a manifest, which is not read here, are not named.
+        UserError: the data source is a manifest, which is not read here, and `data.slices` is not set.
     """
     if config.data.slices is None and config.kubeflow.data_source.lower().endswith(".csv"):
         raise UserError(
-            "kubeflow.data_source is a manifest, which is not read before the graph runs: name its columns "
-            "to slice by in data.slices, or set data.slices=[]"
+            "kubeflow.data_source is a manifest, which is read when the pipeline runs: name its columns to "
+            "slice by in data.slices, or set data.slices=[]"
         )
     return config.with_slices(breakhis.SLICES)
 
 
-# The kinds of nodes that run Beam.
+# Kinds of nodes that run Beam.
 _BEAM = {"BreakHisExampleGen", "StatisticsGen", "Transform", "Evaluator"}
-_SAFE = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
+_NODE_ID = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
 
 
 def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A PipelineSpec that the backend takes, and the document of the platform beside it.
+    """Complete TFX's PipelineSpec for open-source Kubeflow Pipelines.
 
     Args:
-        spec: TFX's PipelineSpec, as JSON knows it.
+        spec: TFX's PipelineSpec as parsed JSON; it stays unchanged.
         config: the experiment.
 
     Returns:
-        The PipelineSpec, with a first node that looks at the data and into the run registry, a last one that
-        writes the report, one that runs whatever happens, parameters of the run, retries, environment and
-        resources; and the SinglePlatformSpec of Kubernetes, with volumes, secrets, node selectors and
-        tolerations.
+        The PipelineSpec, with the nodes `RunStart`, `RunReport` and `RunEnd`, parameters of the run, retries,
+        environment and resources; and the SinglePlatformSpec of Kubernetes, with volumes, secrets, node
+        selectors and tolerations.
 
     Raises:
-        UserError: the configuration has resources for a node that there is not, or sends Beam elsewhere
-            without a place to share files, or a node has a name that Kubeflow does not take.
+        UserError: `kubeflow.resources` names no node, remote workers lack `kubeflow.shared_dir`, or Kubeflow
+            does not accept the name of a node.
     """
     completed = copy.deepcopy(spec)
     _declare_outputs(completed)
@@ -137,8 +142,13 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
         resources = config.kubeflow.resources_of(name)
         container = executors[label]["container"]
         container["image"] = resources.image or container["image"]
-        notes = {NODE: name, REGISTRY: config.kubeflow.registry}
-        variables = {**config.kubeflow.env, **resources.env, **_exchange(config, name), **notes}
+        variables = {
+            **config.kubeflow.env,
+            **resources.env,
+            **_shared_dir(config, name),
+            NODE_VARIABLE: name,
+            REGISTRY_VARIABLE: config.kubeflow.registry,
+        }
         container["env"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
         container["resources"] = _limits(resources)
         if not resources.cache:
@@ -154,22 +164,22 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
 
 
 def _declare_outputs(spec: dict[str, Any]) -> None:
-    """Compiles the outputs of every component of TFX or ours into the arguments of its container.
+    """Compile the outputs of every component into the arguments of its container.
 
-    The launcher's message cannot be the source of them: launchers add outputs of their own. Neither can the
-    executor, whose class does not know its component; and the compiled definitions hold the types in the form
-    that TFX parses.
+    The launcher's message cannot be their source, since launchers add outputs. Neither can the executor,
+    whose class does not know its component. The compiled definitions hold the types in the form that TFX
+    parses.
     """
     for component in spec["components"].values():
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-        place = container["args"].index(INPUTS_SPEC)
+        index = container["args"].index(INPUTS_SPEC)
         outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
-        container["args"][place:place] = [OUTPUTS_SPEC, outputs]
+        container["args"][index:index] = [OUTPUTS_SPEC, outputs]
 
 
 def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
     for node in nodes:
-        if not _SAFE.fullmatch(node):
+        if not _NODE_ID.fullmatch(node):
             raise UserError(
                 f"the node {node} cannot run on Kubeflow, which names pods after it: an id has letters, "
                 "digits and hyphens, at most 63"
@@ -180,21 +190,21 @@ def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
             raise UserError(f"kubeflow.resources.{name}: no such node; there are {', '.join(sorted(nodes))}")
 
 
-def _exchange(config: Config, node: str) -> dict[str, str]:
-    """The variable by which a node shares its artifacts with pods that work for it.
+def _shared_dir(config: Config, node: str) -> dict[str, str]:
+    """Return the variable that names the shared folder, if other pods read the artifacts of a node.
 
     Raises:
-        UserError: there are such pods, but nothing is shared with them.
+        UserError: other pods read them, but `kubeflow.shared_dir` is not set.
     """
     kind = node.partition("-")[0]
     if not ((config.beam.remote and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == "Tuner")):
         return {}
     if config.kubeflow.shared_dir is None:
         raise UserError(
-            "kubeflow.shared_dir: with a --runner of other machines in beam.args, name a folder here that "
-            "Beam's workers have too, on one of kubeflow.volumes"
+            "kubeflow.shared_dir: not set, but the --runner in beam.args uses remote workers; set it to a "
+            "folder on one of kubeflow.volumes that the workers mount at the same path"
         )
-    return {EXCHANGE: config.kubeflow.shared_dir}
+    return {SHARED_DIR_VARIABLE: config.kubeflow.shared_dir}
 
 
 def _limits(resources: ResourcesConfig) -> dict[str, Any]:
@@ -205,7 +215,7 @@ def _limits(resources: ResourcesConfig) -> dict[str, Any]:
 
 
 def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]:
-    """A KubernetesExecutorConfig, of kfp-kubernetes."""
+    """Return a KubernetesExecutorConfig (kfp-kubernetes) as JSON."""
     pod: dict[str, Any] = {
         "pvcMount": [
             {"constant": volume.claim, "mountPath": volume.mount_path} for volume in kubeflow.volumes
@@ -219,7 +229,7 @@ def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]
         ],
         "imagePullSecret": [{"secretName": name} for name in kubeflow.image_pull_secrets],
         "tolerations": [item.model_dump(exclude_none=True) for item in resources.tolerations],
-        "fieldPathAsEnv": [{"name": RUN, "fieldPath": "metadata.labels['pipeline/runid']"}],
+        "fieldPathAsEnv": [{"name": RUN_ID_VARIABLE, "fieldPath": "metadata.labels['pipeline/runid']"}],
     }
     if resources.node_selector:
         pod["nodeSelector"] = {"labels": dict(resources.node_selector)}

@@ -1,7 +1,7 @@
-"""Runs one executor of TFX or ours in a container of the compiled graph.
+"""Entrypoint of the compiled pipeline's containers: runs one TFX executor on the launcher's message.
 
-TFX's own entrypoint fails on open-source Kubeflow, whose artifacts come without types and with URIs that
-TensorFlow cannot open. This one completes the launcher's message.
+TFX's own entrypoint fails on open-source Kubeflow, which sends artifacts without types and with URIs that
+TensorFlow cannot open. This one completes the message from the component's specification.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.kubeflow.artifact_uris import local_path, remote_uri, shared_volume
+from pipeline.kubeflow.artifact_uris import check_environment, local_path, remote_uri, shared_volume
 from pipeline.kubeflow.run_state import log_failure_and_exit
+
+# Options of the entrypoint. TFX compiles the first into a container, and none about outputs.
+INPUTS_SPEC: Final = "--json_serialized_inputs_spec_args"
+OUTPUTS_SPEC: Final = "--json_serialized_outputs_spec_args"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the executor that the arguments name; the last line of the log says why, where it fails.
+    """Run the executor that the arguments name; the last line of the log is the error, if there is one.
 
     Args:
-        arguments: those that TFX compiles into a container; what is unknown is Beam's.
+        arguments: those that TFX compiles into a container; unknown ones are passed to Beam. Default: those
+            of the process.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -35,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(OUTPUTS_SPEC, required=True, dest="outputs_spec", metavar="OUTPUTS_SPEC")
     options, beam_args = parser.parse_known_args(arguments)
     with log_failure_and_exit():
+        check_environment()
         run_executor(
             options.executor_class_path,
             invocation=options.json_serialized_invocation_args,
@@ -47,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_executor(
     class_path: str, *, invocation: str, inputs_spec: str, outputs_spec: str, beam_args: Sequence[str]
 ) -> None:
-    """Runs an executor and writes what it made where the invocation says.
+    """Run an executor and write the ExecutorOutput to the file that the invocation names.
 
     Args:
-        class_path: the executor's import path.
+        class_path: import path of the executor's class.
         invocation: an ExecutorInput as JSON.
         inputs_spec: the component's ComponentInputsSpec as JSON.
         outputs_spec: the component's ComponentOutputsSpec as JSON.
-        beam_args: for executors that run Beam.
+        beam_args: pipeline options for executors that run Beam.
     """
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
@@ -69,32 +75,29 @@ def run_executor(
     names: dict[int, str] = {}
     inputs = utils.parse_raw_artifact_dict(parsed.inputs.artifacts, names)
     outputs = utils.parse_raw_artifact_dict(parsed.outputs.artifacts, names)
-    properties = with_run_values(
+    properties = apply_run_parameters(
         utils.parse_execution_properties(parsed.inputs.parameter_values, parsed.inputs.parameters, spec)
     )
     output_file = Path(parsed.outputs.output_file)
-    place = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
+    folders = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
     flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
-    context = executor_class.Context(**{flags: list(beam_args)}, **place)
+    context = executor_class.Context(**{flags: list(beam_args)}, **folders)
     start = time.monotonic()
     with shared_volume(message):
         executor_class(context).Do(inputs, outputs, properties)
     seconds = time.monotonic() - start
 
-    made = pipeline_spec_pb2.ExecutorOutput()
+    executor_output = pipeline_spec_pb2.ExecutorOutput()
     for name, artifacts in utils.translate_executor_output(outputs, names).items():
         for artifact in artifacts.artifacts:
             artifact.uri = remote_uri(artifact.uri)
             artifact.metadata["seconds"] = seconds  # for the run's report
-        made.artifacts[name].CopyFrom(artifacts)
+        executor_output.artifacts[name].CopyFrom(artifacts)
     output_file.parent.mkdir(parents=True, exist_ok=True)
-    output_file.write_text(json_format.MessageToJson(made), encoding="utf-8")
+    output_file.write_text(json_format.MessageToJson(executor_output), encoding="utf-8")
 
 
-# Arguments of the entrypoint. TFX compiles the first one into a container, and nothing about outputs.
-INPUTS_SPEC: Final = "--json_serialized_inputs_spec_args"
-OUTPUTS_SPEC: Final = "--json_serialized_outputs_spec_args"
-# Of an ExecutorInput: the side, its field, and the field of the specification that names what is in it.
+# Side of an ExecutorInput, its field, and the field of the specification that declares the names in it.
 _FIELDS = (
     ("inputs", "parameterValues", "parameters"),
     ("inputs", "artifacts", "artifacts"),
@@ -104,20 +107,20 @@ _FIELDS = (
 
 
 def local_invocation(invocation: str, *, inputs_spec: str, outputs_spec: str) -> dict[str, Any]:
-    """Completes an ExecutorInput message by the component's specification.
+    """Complete an ExecutorInput message from the component's specification.
 
     Open-source Kubeflow sends input artifacts without their type, and with the URI of the object store, which
-    neither TensorFlow nor Beam can open. Launchers from 2.5.0 on add an output of their own, `executor-logs`,
-    whose type TFX cannot import. So names and types come from the specification alone.
+    neither TensorFlow nor Beam can open. Launchers from 2.5.0 on add the output `executor-logs`, whose type
+    TFX cannot import. So names and types come from the specification alone.
 
     Args:
-        invocation: the ExecutorInput as JSON, as the launcher puts it in the place of `{{$}}`.
+        invocation: the ExecutorInput as JSON, which the launcher puts in the place of `{{$}}`.
         inputs_spec: the component's ComponentInputsSpec as JSON.
         outputs_spec: the component's ComponentOutputsSpec as JSON.
 
     Returns:
-        The ExecutorInput, as JSON knows it: parameters and artifacts of the component, with the types that
-        the component declares and with local paths.
+        The ExecutorInput as parsed JSON: parameters and artifacts of the component, with the types that the
+        component declares and with local paths.
 
     Raises:
         ValueError: an output of the component is missing in the message.
@@ -131,7 +134,7 @@ def local_invocation(invocation: str, *, inputs_spec: str, outputs_spec: str) ->
         if side == "outputs" and missing:
             raise ValueError(f"outputs.{field} of the launcher's message: {', '.join(missing)} missing")
         if given:
-            message[side][field] = _of_the_component(given, declared, f"{side}.{field}")
+            message[side][field] = _declared_items(given, declared, f"{side}.{field}")
     for side, spec in specs.items():
         for name, held in message.get(side, {}).get("artifacts", {}).items():
             for artifact in held.get("artifacts", []):
@@ -140,7 +143,7 @@ def local_invocation(invocation: str, *, inputs_spec: str, outputs_spec: str) ->
     return message
 
 
-def _of_the_component(given: Mapping[str, Any], declared: Mapping[str, Any], field: str) -> dict[str, Any]:
+def _declared_items(given: Mapping[str, Any], declared: Mapping[str, Any], field: str) -> dict[str, Any]:
     added = sorted(set(given) - set(declared))
     if added:
         logging.getLogger(__name__).info(
@@ -149,34 +152,40 @@ def _of_the_component(given: Mapping[str, Any], declared: Mapping[str, Any], fie
     return {name: value for name, value in given.items() if name in declared}
 
 
-def with_run_values(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Execution properties, in which a name with dots leads into the JSON of another property.
+def apply_run_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Write parameters whose names are dotted paths into the JSON of the properties that they lead to.
 
-    Kubeflow's cache knows parameters by their names alone, so a value of the run is one of its own.
+    Kubeflow's cache key holds whole parameters, so a value that differs between runs is a separate one.
 
-    Example:
-        with_run_values({"candidate": '{"seed": 0}', "candidate.seed": 7}) == {"candidate": '{"seed": 7}'}
+    Args:
+        properties: execution properties by name; `name.key.key` is a path into the property `name`.
+
+    Returns:
+        The properties without dots in their names, with these values set.
 
     Raises:
-        ValueError: it leads to nothing.
+        ValueError: a path does not exist.
+
+    Example:
+        apply_run_parameters({"head": '{"seed": 0}', "head.seed": 7}) == {"head": '{"seed": 7}'}
     """
     values = {name: value for name, value in properties.items() if "." not in name}
     for name in sorted(set(properties) - set(values)):
         first, *path = name.split(".")
         if first not in values:
             raise ValueError(f"the parameter {name} leads to nothing: there is no property {first}")
-        values[first] = _with(values[first], path, properties[name], name=name)
+        values[first] = _with_value(values[first], path, properties[name], name=name)
     return values
 
 
-def _with(tree: Any, path: Sequence[str], value: Any, *, name: str) -> Any:
-    """The same JSON, as text where it was text, with another value at a path."""
+def _with_value(tree: Any, path: Sequence[str], value: Any, *, name: str) -> Any:
+    """Return a copy of JSON, text where it was text, with another value at a path."""
     if isinstance(tree, str):
-        return json.dumps(_with(json.loads(tree), path, value, name=name))
+        return json.dumps(_with_value(json.loads(tree), path, value, name=name))
     first, *rest = path
     if first not in tree:
         raise ValueError(f"the parameter {name} leads to nothing: there is no {first}")
-    return {**tree, first: _with(tree[first], rest, value, name=name) if rest else value}
+    return {**tree, first: _with_value(tree[first], rest, value, name=name) if rest else value}
 
 
 if __name__ == "__main__":

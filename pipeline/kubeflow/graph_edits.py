@@ -1,4 +1,7 @@
-"""Adds to a compiled graph the nodes that are on Kubeflow alone: RunStart, RunReport and RunEnd."""
+"""Edits of a compiled PipelineSpec: the nodes that exist on Kubeflow alone, and the parameters of a run.
+
+`RunStart` runs first, `RunReport` last, and `RunEnd` at the exit of the graph. `run_nodes` runs them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from typing import Any, Final
 from knet.base.digests import text_digest
 from pipeline.config.config import Config
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
-from pipeline.kubeflow.run_nodes import SEPARATOR
 
-GRAPH: Final = "Graph"  # the part that may fail, as a task of its own
+GRAPH: Final = "Graph"  # task of the root that holds all nodes but RunEnd
 START: Final = "RunStart"
 REPORT: Final = "RunReport"
 END: Final = "RunEnd"
-# Large, and not looked at by the report.
-_LEFT_OUT = {
+SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport: node ids hold one hyphen
+_INGEST = "BreakHisExampleGen"
+# Large artifacts that the report does not read.
+_NOT_IN_REPORT = {
     ("Transform", "transformed_examples"),
     ("Transform", "updated_analyzer_cache"),
     ("ModelSelector", "model"),
@@ -25,7 +29,12 @@ _LEFT_OUT = {
 
 
 def add_start(spec: dict[str, Any], config: Config) -> None:
-    """Adds the first node, which is never answered from the cache; nothing waits for it yet."""
+    """Add `RunStart`, which is never cached. Other nodes depend on it once their parameters are wired.
+
+    Args:
+        spec: the PipelineSpec, changed in place; here and below.
+        config: the experiment.
+    """
     outputs = {
         **dict.fromkeys(("fingerprint", "split_sha256", "previous_statistics", "previous_digest"), "STRING"),
         **dict.fromkeys(("baseline", "baseline_digest", "baseline_version"), "STRING"),
@@ -35,24 +44,24 @@ def add_start(spec: dict[str, Any], config: Config) -> None:
     for name in config.candidates:
         outputs |= {f"trials_{name}": "STRING", f"trials_digest_{name}": "STRING"}
     constants = {"config": config.model_dump_json(), "graph": _digest(spec)}
-    _add(spec, _tasks(spec), START, constants=constants, outputs=outputs)
+    _add_node(spec, _tasks(spec), START, constants=constants, outputs=outputs)
 
 
 def add_report(spec: dict[str, Any]) -> None:
-    """Adds the last node, likewise, which takes what all others made."""
+    """Add `RunReport`, which is never cached, depends on all nodes and has their artifacts as inputs."""
     tasks = _tasks(spec)
-    made = {
+    artifact_types = {
         (name, output): definition["artifactType"]
-        for name in _in_order(tasks)
-        for output, definition in _outputs(spec, name).items()
-        if (name, output) not in _LEFT_OUT
+        for name in _topological_order(tasks)
+        for output, definition in _output_artifacts(spec, name).items()
+        if (name, output) not in _NOT_IN_REPORT
     }
-    nodes = list(dict.fromkeys(name for name, _ in made))
-    _add(spec, tasks, REPORT, constants={"nodes": json.dumps(nodes)})
+    nodes = list(dict.fromkeys(name for name, _ in artifact_types))
+    _add_node(spec, tasks, REPORT, constants={"nodes": json.dumps(nodes)})
     definitions = spec["components"][REPORT]["inputDefinitions"].setdefault("artifacts", {})
     inputs = tasks[REPORT]["inputs"].setdefault("artifacts", {})
-    for (name, output), kind in made.items():
-        definitions[f"{name}{SEPARATOR}{output}"] = {"artifactType": kind}
+    for (name, output), artifact_type in artifact_types.items():
+        definitions[f"{name}{SEPARATOR}{output}"] = {"artifactType": artifact_type}
         inputs[f"{name}{SEPARATOR}{output}"] = {
             "taskOutputArtifact": {"producerTask": name, "outputArtifactKey": output}
         }
@@ -60,9 +69,10 @@ def add_report(spec: dict[str, Any]) -> None:
 
 
 def add_end(spec: dict[str, Any]) -> None:
-    """Makes the graph one task, and adds one that Kubeflow runs after it, however it ended.
+    """Move all nodes into one task, and add `RunEnd` as its exit handler.
 
-    Kubeflow runs such a task once for each that it waits for, and gives it no output of a graph that failed.
+    Kubeflow runs an exit handler once for each task that it depends on, and gives it no outputs of a graph
+    that failed.
     """
     root = spec["root"]
     parameters = root["inputDefinitions"]["parameters"]
@@ -77,12 +87,12 @@ def add_end(spec: dict[str, Any]) -> None:
         }
     }
     tasks = root["dag"]["tasks"]
-    _add(spec, tasks, END, constants={})
+    _add_node(spec, tasks, END, constants={})
     tasks[END]["dependentTasks"] = [GRAPH]
     tasks[END]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
-def _add(
+def _add_node(
     spec: dict[str, Any],
     tasks: dict[str, Any],
     name: str,
@@ -90,9 +100,17 @@ def _add(
     constants: dict[str, str],
     outputs: dict[str, str] | None = None,
 ) -> None:
-    """Adds a container that runs a node of `run_nodes`, with the registry as a parameter of the run."""
+    """Add a container that runs a node of `run_nodes`.
+
+    Args:
+        spec: the PipelineSpec.
+        tasks: the tasks that the node is added to.
+        name: of the node.
+        constants: values of its parameters by name, beside the run's parameter `registry`.
+        outputs: types of its output parameters by name.
+    """
     label = f"{name}_executor"
-    some = next(iter(spec["deploymentSpec"]["executors"].values()))
+    any_executor = next(iter(spec["deploymentSpec"]["executors"].values()))
     spec["components"][name] = {
         "executorLabel": label,
         "inputDefinitions": {
@@ -102,15 +120,15 @@ def _add(
     if outputs:
         definitions = {key: {"parameterType": kind} for key, kind in outputs.items()}
         spec["components"][name]["outputDefinitions"] = {"parameters": definitions}
-    given = {key: {"runtimeValue": {"constant": value}} for key, value in constants.items()}
+    values = {key: {"runtimeValue": {"constant": value}} for key, value in constants.items()}
     tasks[name] = {
         "taskInfo": {"name": name},
         "componentRef": {"name": name},
-        "inputs": {"parameters": {"registry": {"componentInputParameter": "registry"}, **given}},
+        "inputs": {"parameters": {"registry": {"componentInputParameter": "registry"}, **values}},
     }
     spec["deploymentSpec"]["executors"][label] = {
         "container": {
-            "image": some["container"]["image"],
+            "image": any_executor["container"]["image"],
             "command": ["python", "-m", "pipeline.kubeflow.run_nodes", name],
             "args": ["--executor_input", "{{$}}"],
         }
@@ -122,14 +140,14 @@ def _tasks(spec: dict[str, Any]) -> dict[str, Any]:
     return tasks
 
 
-def _outputs(spec: dict[str, Any], node: str) -> dict[str, Any]:
+def _output_artifacts(spec: dict[str, Any], node: str) -> dict[str, Any]:
     component = spec["components"][_tasks(spec)[node]["componentRef"]["name"]]
     found: dict[str, Any] = component.get("outputDefinitions", {}).get("artifacts", {})
     return found
 
 
-def _in_order(tasks: dict[str, Any]) -> list[str]:
-    """The nodes, each behind those that it waits for; TFX's own order differs from time to time."""
+def _topological_order(tasks: dict[str, Any]) -> list[str]:
+    """Return the nodes' names in a reproducible order, each after its dependencies; TFX's order varies."""
     sorter = TopologicalSorter({name: task.get("dependentTasks", ()) for name, task in tasks.items()})
     sorter.prepare()
     order: list[str] = []
@@ -141,25 +159,22 @@ def _in_order(tasks: dict[str, Any]) -> list[str]:
 
 
 def _digest(spec: dict[str, Any]) -> str:
-    """Of every node's compiled parameters, which hold the digests of code and files.
+    """Return a digest of every node's compiled parameters, which include digests of code and files.
 
-    DataGate's are left out: it hands nothing on.
+    DataGate is excluded: no other node has an input from it.
     """
-    given = {
+    parameters = {
         name: task["inputs"].get("parameters", {})
         for name, task in _tasks(spec).items()
         if name != "DataGate"
     }
-    return text_digest(json.dumps(given, sort_keys=True))
-
-
-_INGEST = "BreakHisExampleGen"
+    return text_digest(json.dumps(parameters, sort_keys=True))
 
 
 def wire_parameters(spec: dict[str, Any], config: Config) -> None:
-    """Declares the parameters of a run, with the configured values as defaults, and leads them to nodes.
+    """Declare the parameters of a run, with the configured values as defaults, and connect them to nodes.
 
-    A name with dots leads into the JSON of one of the node's properties (`with_run_values`).
+    A name with dots is a path into the JSON of a property (`entrypoint.apply_run_parameters`).
     """
     kubeflow = config.kubeflow
     defaults: dict[str, tuple[str, Any]] = {
@@ -173,63 +188,69 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         name: {"parameterType": kind, "defaultValue": value} for name, (kind, value) in defaults.items()
     }
     for name in ("data_source", "data_root", "seed", "epochs"):
-        _wire(spec, START, name, run=name, kind=defaults[name][0])
+        _wire(spec, START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
         _wire(spec, _INGEST, name, run=name)
     for name in ("fingerprint", "span"):
-        _wire(spec, _INGEST, name, found=name)
-    _wire(spec, _INGEST, "split.seed", run="seed", kind="NUMBER_INTEGER")
+        _wire(spec, _INGEST, name, start=name)
+    _wire(spec, _INGEST, "split.seed", run="seed", parameter_type="NUMBER_INTEGER")
     for node in (_INGEST, "ModelSelector", "ModelGate"):
         _wire(spec, node, "seed", run="seed")
     for name in ("previous_statistics", "previous_digest"):
-        _wire(spec, "DataGate", name, found=name)
+        _wire(spec, "DataGate", name, start=name)
     for name in ("baseline", "baseline_digest", "baseline_version"):
-        _wire(spec, "ModelGate", name, found=name)
+        _wire(spec, "ModelGate", name, start=name)
     for node in list(spec["root"]["dag"]["tasks"]):
         kind, _, backbone = node.partition("-")
         if kind == "Trainer":
             _wire_trainer(spec, node)
         elif kind == "Tuner" and config.tuning:
             searched = backbone or config.tuning.backbone
-            _wire(spec, node, "candidate.seed", run="seed", kind="NUMBER_INTEGER")
-            _wire(spec, node, "previous_trials", found=f"trials_{searched}")
-            _wire(spec, node, "previous_digest", found=f"trials_digest_{searched}")
+            _wire(spec, node, "candidate.seed", run="seed", parameter_type="NUMBER_INTEGER")
+            _wire(spec, node, "previous_trials", start=f"trials_{searched}")
+            _wire(spec, node, "previous_digest", start=f"trials_digest_{searched}")
 
 
 def _wire_trainer(spec: dict[str, Any], node: str) -> None:
     settings = "custom_config.candidate"
-    _wire(spec, node, f"{settings}.seed", run="seed", kind="NUMBER_INTEGER")
-    _wire(spec, node, f"{settings}.training.epochs", run="epochs", kind="NUMBER_INTEGER")
-    _wire(spec, node, f"{settings}.synthetic_data", found="synthetic_data", kind="BOOLEAN")
+    _wire(spec, node, f"{settings}.seed", run="seed", parameter_type="NUMBER_INTEGER")
+    _wire(spec, node, f"{settings}.training.epochs", run="epochs", parameter_type="NUMBER_INTEGER")
+    _wire(spec, node, f"{settings}.synthetic_data", start="synthetic_data", parameter_type="BOOLEAN")
     for name in ("fingerprint", "split_sha256"):
-        _wire(spec, node, f"custom_config.{name}", found=name)
+        _wire(spec, node, f"custom_config.{name}", start=name)
 
 
 def _wire(
-    spec: dict[str, Any], node: str, name: str, *, run: str = "", found: str = "", kind: str = "STRING"
+    spec: dict[str, Any],
+    node: str,
+    name: str,
+    *,
+    run: str = "",
+    start: str = "",
+    parameter_type: str = "STRING",
 ) -> None:
-    """Leads a parameter of the run, or one that the first node found, to a parameter of a node.
+    """Connect a parameter of a node to one of the run, or to an output of `RunStart`.
 
     Args:
-        spec: the graph.
-        node: to lead it to.
+        spec: the PipelineSpec.
+        node: name of the node.
         name: of the node's parameter.
-        run: the run's.
-        found: or the first node's.
-        kind: the parameter's type, where the node has none of that name.
+        run: name of the run's parameter; or
+        start: name of the output of `RunStart`.
+        parameter_type: of the parameter, if the node does not declare it.
     """
     task = spec["root"]["dag"]["tasks"][node]
     component = spec["components"][task["componentRef"]["name"]]
     definitions = component.setdefault("inputDefinitions", {}).setdefault("parameters", {})
-    definitions.setdefault(name, {"parameterType": kind})
+    definitions.setdefault(name, {"parameterType": parameter_type})
     task.setdefault("inputs", {}).setdefault("parameters", {})[name] = (
         {"componentInputParameter": run}
         if run
-        else {"taskOutputParameter": {"producerTask": START, "outputParameterKey": found}}
+        else {"taskOutputParameter": {"producerTask": START, "outputParameterKey": start}}
     )
-    if found and START not in task.setdefault("dependentTasks", []):
+    if start and START not in task.setdefault("dependentTasks", []):
         task["dependentTasks"].append(START)
     container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-    if INPUTS_SPEC in container.get("args", []):  # the entrypoint learns the types from there
-        place = container["args"].index(INPUTS_SPEC) + 1
-        container["args"][place] = json.dumps(component["inputDefinitions"], sort_keys=True)
+    if INPUTS_SPEC in container.get("args", []):  # the entrypoint reads the types from this argument
+        index = container["args"].index(INPUTS_SPEC) + 1
+        container["args"][index] = json.dumps(component["inputDefinitions"], sort_keys=True)

@@ -1,4 +1,4 @@
-"""Messages between Kubeflow's launcher and a container, in the form of launcher 2.17.0."""
+"""Simulated messages of Kubeflow's launcher, in the form of those of launcher 2.17.0."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, Final
 
 from knet.base.errors import UserError
 
-LOGS: Final = "executor-logs"  # the output that a launcher adds to those of every component
-PARAMETERS: Final = "tmp/kfp/outputs"  # the folder of a pod with a file for each output parameter
+LOGS: Final = "executor-logs"  # output that a launcher adds to every component
+PARAMETERS: Final = "tmp/kfp/outputs"  # folder of a pod with a file for each output parameter
 
 
 def executor_input(
     component: Mapping[str, Any], inputs: dict[str, Any], *, folder: str, pod: Path
 ) -> dict[str, Any]:
-    """An ExecutorInput message in JSON.
+    """Return an ExecutorInput message as JSON.
 
     Args:
         component: the ComponentSpec.
         inputs: the ExecutorInput.Inputs.
-        folder: the URI below which the outputs of this execution lie.
-        pod: the folder that stands for the file system of the pod.
+        folder: URI of the folder for the outputs of this execution.
+        pod: local folder that holds the file system of the pod.
     """
     definitions = component.get("outputDefinitions", {})
     types = {name: item["artifactType"] for name, item in definitions.get("artifacts", {}).items()}
@@ -42,7 +42,7 @@ def executor_input(
 
 
 def substitute(word: str, message: Mapping[str, Any]) -> str:
-    """A word of a container's command with values in the place of the launcher's placeholders."""
+    """Replace the launcher's placeholders in a word of a container's command."""
     word = word.replace("{{$}}", json.dumps(message))
     for name, value in message["inputs"].get("parameterValues", {}).items():
         text = value if isinstance(value, str) else json.dumps(value)
@@ -53,11 +53,11 @@ def substitute(word: str, message: Mapping[str, Any]) -> str:
 
 
 def output_artifacts(node: str, message: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The output artifacts as the metadata store keeps them, by output name.
+    """Return the output artifacts of a container in the form of the metadata store, by output name.
 
     Args:
-        node: for errors.
-        message: the ExecutorInput, whose output file the container may have written.
+        node: name of the node, for error messages.
+        message: the ExecutorInput. The output file that it names may exist.
 
     Raises:
         UserError: the launcher would not upload an output, or could not store its metadata.
@@ -68,33 +68,33 @@ def output_artifacts(node: str, message: Mapping[str, Any]) -> dict[str, dict[st
         if output_file.is_file()
         else {}
     )
-    made = {}
+    artifacts = {}
     for name, held in message["outputs"]["artifacts"].items():
         (artifact,) = held["artifacts"]
-        (told,) = written.get(name, {}).get("artifacts", [{}])
-        uri = told.get("uri", artifact["uri"])
+        (update,) = written.get(name, {}).get("artifacts", [{}])
+        uri = update.get("uri", artifact["uri"])
         if "://" not in uri:
             raise UserError(
                 f"{node}: the container names {uri} for its output {name}: Kubeflow's launcher would not "
-                "upload it, and the nodes behind would find nothing"
+                "upload it; name the URI in the object store"
             )
         metadata = {
-            field: _stored(value, f"{node}: metadata.{field} of the output {name}")
-            for field, value in told.get("metadata", {}).items()
+            field: _stored_value(value, f"{node}: metadata.{field} of the output {name}")
+            for field, value in update.get("metadata", {}).items()
         }
-        made[name] = {
-            "name": str(int(hashlib.sha256(uri.encode()).hexdigest()[:12], 16)),  # an id is a number
+        artifacts[name] = {
+            "name": str(int(hashlib.sha256(uri.encode()).hexdigest()[:12], 16)),  # the store's id, a number
             "uri": uri,
             "metadata": {**metadata, "display_name": name, "store_session_info": _store_session(uri)},
         }
-    return made
+    return artifacts
 
 
-def _stored(value: Any, field: str) -> Any:
-    """A value as it comes back from the metadata store, which has neither truth values nor plain lists.
+def _stored_value(value: Any, field: str) -> Any:
+    """Return a value in the form of the metadata store, which has neither booleans nor plain lists.
 
     Raises:
-        UserError: it is null, with which the launcher fails.
+        UserError: it is null, which makes the launcher fail.
     """
     match value:
         case None:
@@ -110,16 +110,16 @@ def _stored(value: Any, field: str) -> Any:
 
 
 def _store_session(uri: str) -> str:
-    """The access to the object store, which the launcher notes with every artifact."""
+    """Return the object store session that the launcher stores with every artifact."""
     return json.dumps({"Provider": uri.partition("://")[0], "Params": {"fromEnv": "true"}})
 
 
 def in_pod(pod: Path, uri: str) -> Path:
-    """The launcher's copy of an artifact in a pod."""
+    """Return the path of the launcher's copy of an artifact in a pod."""
     scheme, _, path = uri.partition("://")
     return pod / ("gcs" if scheme == "gs" else scheme) / path
 
 
 def without_empty(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message in JSON as Protocol Buffers write it: without fields that hold nothing."""
+    """Return a message in the form of Protocol Buffers' JSON, which has no empty fields."""
     return {field: value for field, value in message.items() if value}

@@ -1,9 +1,7 @@
-"""A container that runs no executor of TFX: what it is given, and where its outputs go.
+"""Nodes that run without TFX: RunStart reads data and run registry, RunReport and RunEnd write the record.
 
-The first node on Kubeflow: what the data are now, and what earlier runs left.
-
-It is never answered from the cache. The nodes behind take what it gives as parameters, so that they run
-again where it is something else than before, and not otherwise.
+RunStart is never cached. Its outputs are parameters of the other nodes, and so part of their cache keys: a
+node runs again if one of them changes.
 """
 
 from __future__ import annotations
@@ -25,34 +23,41 @@ from knet.runs.record import Execution, NodeRecord, OutputArtifact
 from knet.runs.registry import RunRegistry
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
-from pipeline.kubeflow.artifact_uris import local_path
+from pipeline.kubeflow.artifact_uris import check_environment, local_path
+from pipeline.kubeflow.graph_edits import END, REPORT, SEPARATOR, START
 from pipeline.kubeflow.run_state import (
-    REGISTRY,
-    RUN,
+    REGISTRY_VARIABLE,
     log_failure_and_exit,
     read_failures,
     read_run_context,
+    run_id,
     save_run_context,
 )
 from pipeline.preflight import prepare_data
 from pipeline.runners.lifecycle import RunContext, RunOutcome, finalize_run, load_prior_state, start_run
 
-SEPARATOR = "--"  # between node and output in the name of an input: a node's own has one hyphen
-
 
 class ContainerNode:
-    """Reads an ExecutorInput, the message that Kubeflow's launcher puts in the place of `{{$}}`."""
+    """Inputs and outputs of a container, as an ExecutorInput message names them.
+
+    Attributes:
+        parameters: values of the input parameters by name.
+    """
 
     def __init__(self, message: Mapping[str, Any]) -> None:
-        """Takes the message as JSON knows it."""
+        """Read the message.
+
+        Args:
+            message: the ExecutorInput as parsed JSON, which the launcher puts in the place of `{{$}}`.
+        """
         self._message = message
         self.parameters: Mapping[str, Any] = message.get("inputs", {}).get("parameterValues", {})
 
-    def executions(self) -> dict[str, Execution]:
-        """By node, what inputs named `<node>--<output>` hold.
+    def parse_input_artifacts(self) -> dict[str, Execution]:
+        """Return the executions of nodes whose artifacts are inputs named `<node>--<output>`, by node.
 
-        An artifact that was made by another run than this one comes from the cache. Inputs with other names
-        are the launcher's own.
+        Executions with artifacts of other runs only are cached ones. Inputs with other names, which launchers
+        add, are ignored.
         """
         outputs: dict[str, dict[str, OutputArtifact]] = {}
         for name, held in self._message.get("inputs", {}).get("artifacts", {}).items():
@@ -64,31 +69,31 @@ class ContainerNode:
             outputs.setdefault(node, {})[output] = OutputArtifact(
                 artifact["name"], Path(local_path(uri)), artifact.get("metadata", {}), remote=uri
             )
-        ours = f"/{os.environ[RUN]}/"
+        this_run = f"/{run_id()}/"
         return {
             node: Execution(
-                id=next(iter(found.values())).id,
-                cached=not any(ours in str(artifact.remote) for artifact in found.values()),
-                outputs=found,
+                id=next(iter(artifacts.values())).id,
+                cached=not any(this_run in str(artifact.remote) for artifact in artifacts.values()),
+                outputs=artifacts,
             )
-            for node, found in outputs.items()
+            for node, artifacts in outputs.items()
         }
 
-    def give(self, outputs: Mapping[str, Any]) -> None:
-        """Writes the output parameters: texts as they are, others as JSON."""
-        places = self._message["outputs"]["parameters"]
-        for name, value in outputs.items():
-            file = Path(places[name]["outputFile"])
+    def write_outputs(self, values: Mapping[str, Any]) -> None:
+        """Write output parameters to the files in the message: text as it is, other values as JSON."""
+        definitions = self._message["outputs"]["parameters"]
+        for name, value in values.items():
+            file = Path(definitions[name]["outputFile"])
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
 
 
 def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | None = None) -> None:
-    """Runs what a container is for; the last line of the log says why, where it fails.
+    """Run a container; the last line of the log is the error, if there is one.
 
     Args:
-        work: what it is for.
-        arguments: `--executor_input`, and the message.
+        work: the node's function, such as `run_start`.
+        arguments: `--executor_input` and the message as JSON. Default: those of the process.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -96,53 +101,54 @@ def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | N
     parser.add_argument("--executor_input", required=True, metavar="JSON")
     options = parser.parse_args(arguments)
     with log_failure_and_exit():
+        check_environment()
         work(ContainerNode(json.loads(options.executor_input)))
 
 
 def run_start(node: ContainerNode) -> None:
-    """Looks at the data and into the registry, and notes how the run begins.
+    """Check the data, load the state of earlier runs, and save the context of this run.
 
     Raises:
-        UserError: the data, or a parameter of the run, are wrong; the text names it.
+        UserError: the data or a parameter of the run are invalid; the message names it.
     """
-    given = node.parameters
-    config = run_config(given)
-    registry = RunRegistry(f"{given['registry']}/registry")
+    parameters = node.parameters
+    config = run_config(parameters)
+    registry = RunRegistry(f"{parameters['registry']}/registry")
     with tempfile.TemporaryDirectory() as folder:
-        here = config.model_copy(update={"output": Path(folder)})
-        data = prepare_data(here, registry=registry, progress=print)
+        local = config.model_copy(update={"output": Path(folder)})
+        data = prepare_data(local, registry=registry, progress=print)
     config = config.with_slices(data.slices)
     prior = load_prior_state(registry, config, data)
-    run = [str(given[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
+    run = [str(parameters[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
     graph = text_digest(*run, data.fingerprint, data.split_sha256)
     schema = Path(config.kubeflow.schema_file)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
-    save_run_context(given["registry"], context)
-    node.give(_outputs(context))
+    save_run_context(parameters["registry"], context)
+    node.write_outputs(_start_outputs(context))
 
 
-def run_config(given: Mapping[str, Any]) -> Config:
-    """The compiled configuration with what the run was given.
+def run_config(parameters: Mapping[str, Any]) -> Config:
+    """Return the compiled configuration with the values of a run.
 
     Args:
-        given: the node's parameters.
+        parameters: input parameters of `RunStart` by name.
 
     Raises:
         UserError: a value is out of range.
     """
     values = {
-        "seed": given["seed"],
-        "training.epochs": given["epochs"],
-        "data.source": given["data_source"],
-        "data.root": given["data_root"] or None,
+        "seed": parameters["seed"],
+        "training.epochs": parameters["epochs"],
+        "data.source": parameters["data_source"],
+        "data.root": parameters["data_root"] or None,
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "of-this-run.yaml"
-        file.write_text(given["config"], encoding="utf-8")  # JSON is YAML too
+        file.write_text(parameters["config"], encoding="utf-8")  # JSON is YAML too
         return load_config(file, [f"{name}={json.dumps(value)}" for name, value in values.items()])
 
 
-def _outputs(context: RunContext) -> dict[str, Any]:
+def _start_outputs(context: RunContext) -> dict[str, Any]:
     statistics, baseline = context.prior.statistics, context.prior.baseline
     outputs: dict[str, Any] = {
         "fingerprint": context.data.fingerprint,
@@ -163,53 +169,54 @@ def _outputs(context: RunContext) -> dict[str, Any]:
 
 
 def run_report(node: ContainerNode) -> None:
-    """Writes record, page and what later runs need into the registry.
+    """Write record, report page and state for later runs to the registry.
 
     Raises:
-        UserError: the registry has no note of how the run began.
+        UserError: the registry has no context of this run.
     """
-    place = node.parameters["registry"]
-    context = read_run_context(place)
+    location = node.parameters["registry"]
+    context = read_run_context(location)
     if context is None:
-        raise UserError(f"{place} holds nothing of this run: was it emptied meanwhile?")
-    executions = node.executions()
+        raise UserError(
+            f"{location} has no context of this run: was it emptied meanwhile? Submit the run again"
+        )
+    executions = node.parse_input_artifacts()
     nodes = []
     for name in json.loads(node.parameters["nodes"]):
         artifacts = executions[name].outputs.values()
         seconds = 0.0 if executions[name].cached else max(a.properties.get("seconds", 0.0) for a in artifacts)
         nodes.append(NodeRecord(name, "cached" if executions[name].cached else "done", round(seconds, 1)))
     ordered = {record.node: executions[record.node] for record in nodes}
-    publish_run(place, context, RunOutcome(tuple(nodes), ordered))
+    publish_run(location, context, RunOutcome(tuple(nodes), ordered))
 
 
-_SILENT = (
-    "a container ended without a word, such as one that is killed for its memory; see the run's own page"
+_UNKNOWN_FAILURE = (
+    "a container ended without an error message, such as one that exceeds its memory; see the run's page in "
+    "Kubeflow"
 )
 
 
 def run_end(node: ContainerNode) -> None:
-    """Writes record and page of a failed run; one that went well has both already."""
-    place = node.parameters["registry"]
-    context = read_run_context(place)
+    """Write record and report page of a failed run; one that succeeded has both already."""
+    location = node.parameters["registry"]
+    context = read_run_context(location)
     if context is None:
-        print("the run failed before it began: the log of its first node says why")
+        print(f"the run failed before it began: see the log of {START}")
         return
-    if context.run_id in RunRegistry(f"{place}/registry").runs():
+    if context.run_id in RunRegistry(f"{location}/registry").runs():
         return
-    failures = read_failures(os.environ[REGISTRY])
+    failures = read_failures(os.environ[REGISTRY_VARIABLE])
     nodes = tuple(NodeRecord(failure.node, "failed", 0.0) for failure in failures)
-    error = f"{failures[0].node}: {failures[0].error}" if failures else _SILENT
-    mendable = bool(failures) and failures[0].user_error
-    publish_run(place, context, RunOutcome(nodes, error=error, user_error=mendable))
+    error = f"{failures[0].node}: {failures[0].error}" if failures else _UNKNOWN_FAILURE
+    user_error = bool(failures) and failures[0].user_error
+    publish_run(location, context, RunOutcome(nodes, error=error, user_error=user_error))
 
 
-def publish_run(place: str, context: RunContext, outcome: RunOutcome) -> None:
-    """Keeps the record in `<place>/registry`, and the page in `<place>/reports/<run id>`.
-
-    Copied to a folder, both are what the commands about runs read, with that folder as `output`.
+def publish_run(location: str, context: RunContext, outcome: RunOutcome) -> None:
+    """Write the record to `<location>/registry` and the page to `<location>/reports/<run id>`.
 
     Args:
-        place: of the registry and the reports.
+        location: folder or URI. The commands about runs read a local copy of it as `output`.
         context: of the run.
         outcome: of its nodes.
     """
@@ -217,7 +224,7 @@ def publish_run(place: str, context: RunContext, outcome: RunOutcome) -> None:
         folder = Path(temporary) / "page"
 
         def upload() -> None:
-            store = open_store(place)
+            store = open_store(location)
             for file in (path for path in folder.rglob("*") if path.is_file()):
                 name = file.relative_to(folder).as_posix()
                 store.write(f"reports/{context.run_id}/{name}", file.read_bytes())
@@ -225,16 +232,16 @@ def publish_run(place: str, context: RunContext, outcome: RunOutcome) -> None:
         finalize_run(
             context,
             outcome,
-            registry=RunRegistry(f"{place}/registry"),
+            registry=RunRegistry(f"{location}/registry"),
             served=Path(context.config.kubeflow.push_folder),
             folder=folder,
             explanations=Path(temporary) / "explanations",
             publish=upload,
         )
-    print(f"report: {place}/reports/{context.run_id}")
+    print(f"report: {location}/reports/{context.run_id}")
 
 
-_NODES = {"RunStart": run_start, "RunReport": run_report, "RunEnd": run_end}
+_NODES = {START: run_start, REPORT: run_report, END: run_end}
 
 
 if __name__ == "__main__":

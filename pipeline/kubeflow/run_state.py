@@ -1,6 +1,7 @@
-"""What the containers of one run tell each other by the run registry: how it began, and what failed.
+"""State that the containers of one run share through the run registry: the run's context and its failures.
 
-The last container, which runs after a failure too, is given no output of others by Kubeflow.
+Kubeflow gives no outputs of a failed graph to the container that runs at its exit, so that container reads
+them from the registry.
 """
 
 from __future__ import annotations
@@ -24,76 +25,96 @@ from pipeline.runners.console import user_message
 if TYPE_CHECKING:
     from pipeline.runners.lifecycle import RunContext
 
-# Variables of every container.
-RUN: Final = "KFP_RUN_ID"  # Kubeflow's id of the run
-NODE: Final = "KNET_NODE"  # the node's name
-REGISTRY: Final = "KNET_REGISTRY"  # where failures are noted
+# Environment variables of every container.
+RUN_ID_VARIABLE: Final = "KFP_RUN_ID"  # Kubeflow's id of the run
+NODE_VARIABLE: Final = "KNET_NODE"  # name of the node
+REGISTRY_VARIABLE: Final = "KNET_REGISTRY"  # folder or URI for failures
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a node failed."""
+    """Error that ended a node.
+
+    Attributes:
+        node: name of the node.
+        error: message of the error.
+        user_error: whether the user can fix it.
+    """
 
     node: str
     error: str
-    user_error: bool  # whether the user can mend it
+    user_error: bool
 
 
-def save_run_context(place: Path | str, beginning: RunContext) -> None:
-    """Notes how this run began."""
-    open_store(place).write(f"starts/{_run()}.json", beginning.to_json().encode())
+def save_run_context(location: Path | str, context: RunContext) -> None:
+    """Save the context of this run.
+
+    Args:
+        location: folder or URI that holds the run registry.
+        context: of the run whose id is in the environment.
+    """
+    open_store(location).write(f"starts/{run_id()}.json", context.to_json().encode())
 
 
-def read_run_context(place: Path | str) -> RunContext | None:
-    """What was noted, or None where this run did not come so far."""
-    text = open_store(place).read(f"starts/{_run()}.json")
-    from pipeline.runners.lifecycle import load_run_context
+def read_run_context(location: Path | str) -> RunContext | None:
+    """Read the context of this run; None if its first node did not save one."""
+    text = open_store(location).read(f"starts/{run_id()}.json")
+    if text is None:
+        return None
+    from pipeline.runners.lifecycle import load_run_context  # takes seconds to import
 
-    return None if text is None else load_run_context(text)
+    return load_run_context(text)
 
 
 def save_failure(error: Exception) -> None:
-    """Notes why this container fails; that this cannot be noted is no other failure, and is told alone."""
-    place, node = os.environ.get(REGISTRY), os.environ.get(NODE)
-    if not place or not node:
+    """Save the error that ends this container, if the environment names node and registry.
+
+    A failure to save is printed, not raised.
+    """
+    location, node = os.environ.get(REGISTRY_VARIABLE), os.environ.get(NODE_VARIABLE)
+    if not location or not node:
         return
     message = user_message(error)
     text = message or f"{type(error).__name__}: {error}"
     failure = Failure(node, text, user_error=message is not None)
     try:
-        open_store(place).write(f"failures/{_run()}/{node}.json", json.dumps(asdict(failure)).encode())
+        open_store(location).write(f"failures/{run_id()}/{node}.json", json.dumps(asdict(failure)).encode())
     except Exception as problem:
-        print(f"why it failed could not be noted in {place}: {problem}", file=sys.stderr)
+        print(f"the failure could not be saved in {location}: {problem}", file=sys.stderr)
 
 
-def read_failures(place: Path | str) -> list[Failure]:
-    """What was noted of this run, by name of node."""
-    store = open_store(place)
-    contents = [store.read(name) for name in store.names(f"failures/{_run()}/")]
+def read_failures(location: Path | str) -> list[Failure]:
+    """Read the failures of this run, in the order of the nodes' names."""
+    store = open_store(location)
+    contents = [store.read(name) for name in store.names(f"failures/{run_id()}/")]
     return [Failure(**json.loads(content)) for content in contents if content is not None]
 
 
-def _run() -> str:
+def run_id() -> str:
+    """Return Kubeflow's id of the run.
+
+    Raises:
+        UserError: the environment has none.
+    """
     try:
-        return os.environ[RUN]
+        return os.environ[RUN_ID_VARIABLE]
     except KeyError:
         raise UserError(
-            f"{RUN} is not set: submit the whole file that knet kubeflow compile wrote, of two documents"
+            f"{RUN_ID_VARIABLE} is not set: submit the whole file that knet kubeflow compile wrote, of two "
+            "documents"
         ) from None
 
 
 @contextmanager
 def log_failure_and_exit() -> Iterator[None]:
-    """Ends the process with code 1 where something fails; why is the log's last line, and is noted."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Exit with code 1 after an exception, which is saved and is the last line of the log."""
+    signal.signal(signal.SIGTERM, _exit_by_signal)
     try:
         yield
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
         try:
-            # Here, since what notes are of, such as configurations, takes a while to import.
-
             save_failure(error)
         finally:
             for handler in logging.getLogger().handlers:
@@ -102,7 +123,7 @@ def log_failure_and_exit() -> Iterator[None]:
         sys.exit(1)
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    """Kubernetes stops a container by this signal and waits for a while: time to write out what is known."""
+def _exit_by_signal(number: int, frame: Any) -> NoReturn:
+    """Exit in the time that Kubernetes leaves a container between SIGTERM and SIGKILL."""
     print("error: stopped by SIGTERM", file=sys.stderr, flush=True)
     raise SystemExit(128 + number)

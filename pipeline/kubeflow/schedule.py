@@ -1,4 +1,4 @@
-"""Puts a compiled graph on a schedule of Kubeflow Pipelines, and takes it off."""
+"""Schedules of Kubeflow Pipelines: creating, deleting and showing the recurring run of a pipeline."""
 
 from __future__ import annotations
 
@@ -20,44 +20,51 @@ from knet.base.errors import UserError
 from knet.base.text import format_duration
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.compiled import read_compiled
-from pipeline.kubeflow.server import UploadedVersion, every, named, upload
+from pipeline.kubeflow.server import UploadedVersion, list_all, name_filter, upload
 
-ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}  # of V2beta1RuntimeState
-DISABLED = "DISABLED"  # of V2beta1RecurringRunStatus
+ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}  # values of V2beta1RuntimeState
+DISABLED = "DISABLED"  # value of V2beta1RecurringRunStatus
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A schedule, as it is now."""
+    """Recurring run of a pipeline version.
+
+    Attributes:
+        recurring_run_id: id of the recurring run.
+        version: scheduled version.
+        new: whether this call created it; false if the same one existed.
+        replaced: number of recurring runs of the same name that were deleted.
+    """
 
     recurring_run_id: str
     version: UploadedVersion
-    new: bool  # false where the same one was there already
-    replaced: int  # how many were there under its name
+    new: bool
+    replaced: int
 
 
 def schedule(
     client: Any, file: Path, *, config: KubeflowConfig, parameters: Mapping[str, Any], stop_runs: bool = False
 ) -> Scheduled:
-    """Makes the one recurring run of a pipeline what is wanted, in place of what there is under its name.
+    """Create the recurring run of a pipeline, replacing those of the same name.
 
-    The server cannot change one, so it is deleted and another created: a command that dies between leaves
-    none, and the same command again makes it. One that is as wanted already is left alone; its description
-    has the digest of all that was wanted.
+    The server cannot change a recurring run, so it is deleted and another created. A command that dies in
+    between leaves none; repeating it creates it. One with the same arguments is left as it is: the
+    description holds a digest of them.
 
     Args:
         client: a kfp.Client.
-        file: what `knet kubeflow compile` wrote.
-        config: says when and where: cron, namespace, experiment and service account.
-        parameters: of every run, where they differ from their defaults.
-        stop_runs: replace a schedule although a run of it is going on, which Kubeflow ends with it.
+        file: YAML written by `knet kubeflow compile`.
+        config: with cron, namespace, experiment and service account.
+        parameters: of every run, by name; others have their defaults.
+        stop_runs: replace a recurring run while a run of it is active, which Kubeflow then ends.
 
     Raises:
-        UserError: the file is no compiled pipeline, or a run is going on.
+        UserError: the file is no compiled pipeline, or a run is active.
     """
     version = upload(client, file, namespace=config.namespace)
-    place = client.create_experiment(config.experiment or version.pipeline, namespace=config.namespace)
-    wanted: dict[str, Any] = {
+    experiment = client.create_experiment(config.experiment or version.pipeline, namespace=config.namespace)
+    arguments: dict[str, Any] = {
         "job_name": version.pipeline,
         "cron_expression": config.cron,
         "max_concurrency": 1,
@@ -68,66 +75,74 @@ def schedule(
         "pipeline_root": read_compiled(file)["defaultPipelineRoot"],
         "service_account": config.service_account,
     }
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-    there = recurring_runs(client, place.experiment_id, version.pipeline)
-    # The server does not tell the mode that it was given, but the status that came of it.
-    if len(there) == 1 and there[0].description == f"sha256:{digest}" and there[0].status != DISABLED:
-        return Scheduled(there[0].recurring_run_id, version, new=False, replaced=0)
-    _delete(client, place.experiment_id, there, stop_runs=stop_runs)
-    made = client.create_recurring_run(
-        experiment_id=place.experiment_id, description=f"sha256:{digest}", enabled=True, **wanted
+    digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+    existing = recurring_runs(client, experiment.experiment_id, version.pipeline)
+    # The server returns no mode, but a status.
+    active = [run for run in existing if run.status != DISABLED]
+    if active == existing and [run.description for run in existing] == [f"sha256:{digest}"]:
+        return Scheduled(existing[0].recurring_run_id, version, new=False, replaced=0)
+    _delete(client, experiment.experiment_id, existing, stop_runs=stop_runs)
+    created = client.create_recurring_run(
+        experiment_id=experiment.experiment_id, description=f"sha256:{digest}", enabled=True, **arguments
     )
-    return Scheduled(made.recurring_run_id, version, new=True, replaced=len(there))
+    return Scheduled(created.recurring_run_id, version, new=True, replaced=len(existing))
 
 
 def unschedule(client: Any, pipeline: str, *, config: KubeflowConfig, stop_runs: bool = False) -> int:
-    """Deletes the schedule of a pipeline; its versions and finished runs stay.
+    """Delete the recurring runs of a pipeline; its versions and finished runs stay.
+
+    Args:
+        client: a kfp.Client.
+        pipeline: name of the pipeline.
+        config: with namespace and experiment.
+        stop_runs: delete a recurring run while a run of it is active, which Kubeflow then ends.
 
     Returns:
-        How many there were.
+        The number of deleted recurring runs.
 
     Raises:
-        UserError: a run is going on.
+        UserError: a run is active.
     """
     experiment_id = find_experiment(client, config.experiment or pipeline, config.namespace)
     if experiment_id is None:
         return 0
-    there = recurring_runs(client, experiment_id, pipeline)
-    _delete(client, experiment_id, there, stop_runs=stop_runs)
-    return len(there)
+    existing = recurring_runs(client, experiment_id, pipeline)
+    _delete(client, experiment_id, existing, stop_runs=stop_runs)
+    return len(existing)
 
 
 def find_experiment(client: Any, name: str, namespace: str | None) -> str | None:
-    """The id of an experiment, where there is one."""
-    found = every(client.list_experiments, "experiments", namespace=namespace, filter=named(name))
+    """Return the id of an experiment, or None if there is none of that name."""
+    found = list_all(client.list_experiments, "experiments", namespace=namespace, filter=name_filter(name))
     return next((item.experiment_id for item in found if item.display_name == name), None)
 
 
 def recurring_runs(client: Any, experiment_id: str, name: str) -> list[Any]:
-    """Those of an experiment with a name, which the server does not keep unique."""
-    found = every(client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id)
+    """Return the recurring runs of an experiment with a name, which need not be unique."""
+    found = list_all(client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id)
     return [run for run in found if run.display_name == name]
 
 
-def _delete(client: Any, experiment_id: str, doomed: Sequence[Any], *, stop_runs: bool) -> None:
-    ids = {run.recurring_run_id for run in doomed}
+def _delete(client: Any, experiment_id: str, to_delete: Sequence[Any], *, stop_runs: bool) -> None:
+    ids = {run.recurring_run_id for run in to_delete}
     if ids and not stop_runs:
-        for run in every(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc"):
+        for run in list_all(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc"):
             if run.recurring_run_id in ids and run.state not in ENDED:
                 raise UserError(
-                    f"{run.display_name} ({run.run_id}) is going on, and Kubeflow ends the runs of a "
-                    "schedule with it; wait for it (knet kubeflow status), or end it with --stop-runs"
+                    f"{run.display_name} ({run.run_id}) is active, and Kubeflow ends the runs of a schedule "
+                    "that is deleted; wait for it (knet kubeflow status), or end it with --stop-runs"
                 )
-    for run in doomed:
+    for run in to_delete:
         client.delete_recurring_run(run.recurring_run_id)
 
 
-UI_ENDPOINT = "KF_PIPELINES_UI_ENDPOINT"  # as kfp has it: where the web page is, if not at the host
+# Environment variable, which kfp reads too: URL of the web page, if it is not that of the API.
+UI_ENDPOINT_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"
 
 
 @dataclass(frozen=True)
 class ScheduleStatus:
-    """A recurring run."""
+    """State of a recurring run."""
 
     recurring_run_id: str
     cron: str | None
@@ -140,11 +155,22 @@ class ScheduleStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run, started by hand or by the schedule."""
+    """State of a run.
+
+    Attributes:
+        run_id: id of the run.
+        name: name of the run.
+        state: a V2beta1RuntimeState.
+        scheduled: whether a recurring run started it.
+        started: time of creation.
+        ended: time of the end; None while it is active.
+        error: message of the server.
+        link: URL of its web page.
+    """
 
     run_id: str
     name: str
-    state: str  # of V2beta1RuntimeState
+    state: str
     scheduled: bool
     started: datetime | None
     ended: datetime | None
@@ -154,7 +180,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class PipelineStatus:
-    """The schedule of a pipeline and its last runs, newest first."""
+    """Schedule of a pipeline and its last runs, newest first."""
 
     pipeline: str
     schedules: tuple[ScheduleStatus, ...]
@@ -162,29 +188,29 @@ class PipelineStatus:
 
     @property
     def good(self) -> bool:
-        """Whether the last run that ended did so well; true where none ended."""
+        """Whether the last run that ended succeeded; true if none ended."""
         ended = (run.state for run in self.runs if run.state in ENDED)
         return next(ended, "SUCCEEDED") in {"SUCCEEDED", "SKIPPED"}
 
 
 def status(client: Any, pipeline: str, *, config: KubeflowConfig, last: int) -> PipelineStatus:
-    """Asks the server.
+    """Read the schedule and the last runs of a pipeline from the server.
 
     Args:
         client: a kfp.Client.
-        pipeline: its name.
-        config: says where: host, namespace and experiment.
-        last: how many runs.
+        pipeline: name of the pipeline.
+        config: with host, namespace and experiment.
+        last: number of runs.
 
     Raises:
-        UserError: nothing was ever submitted there.
+        UserError: there is no such experiment.
     """
     name = config.experiment or pipeline
     experiment_id = find_experiment(client, name, config.namespace)
     if experiment_id is None:
         raise UserError(
-            f"there is no experiment {name}: nothing was submitted or scheduled there; kubeflow.experiment "
-            "and kubeflow.namespace say where to look"
+            f"there is no experiment {name}: nothing was submitted or scheduled in it; set "
+            "kubeflow.experiment and kubeflow.namespace to those of the runs"
         )
     schedules = tuple(
         ScheduleStatus(
@@ -195,8 +221,8 @@ def status(client: Any, pipeline: str, *, config: KubeflowConfig, last: int) -> 
         )
         for run in recurring_runs(client, experiment_id, pipeline)
     )
-    web = (os.environ.get(UI_ENDPOINT) or config.host).rstrip("/")
-    runs = every(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc")
+    web = (os.environ.get(UI_ENDPOINT_VARIABLE) or config.host).rstrip("/")
+    runs = list_all(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc")
     return PipelineStatus(pipeline, schedules, tuple(_run(run, web) for run in itertools.islice(runs, last)))
 
 
@@ -207,7 +233,7 @@ def _run(run: Any, web: str) -> RunStatus:
         run.state or "RUNTIME_STATE_UNSPECIFIED",
         run.recurring_run_id is not None,
         run.created_at,
-        # The server gives the beginning of 1970 while there is none.
+        # While a run is active, the server returns 1970-01-01.
         run.finished_at if run.state in ENDED else None,
         run.error.message if run.error else None,
         f"{web}/#/runs/details/{run.run_id}",
@@ -215,7 +241,7 @@ def _run(run: Any, web: str) -> RunStatus:
 
 
 def status_table(status: PipelineStatus) -> Table:
-    """A row a run, newest first."""
+    """Return a table with a row for each run, newest first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in ("run", "started (UTC)", "state", "by", "time", "link"):
         table.add_column(name, overflow="fold")
@@ -225,18 +251,18 @@ def status_table(status: PipelineStatus) -> Table:
             f"{run.started:%Y-%m-%d %H:%M}" if run.started else "",
             run.state.lower() + (f": {run.error}" if run.error else ""),
             "schedule" if run.scheduled else "hand",
-            _time(run),
+            _duration(run),
             run.link,
         )
     return table
 
 
 def status_json(status: PipelineStatus) -> str:
-    """All of it, and whether it is good."""
+    """Return the status as a JSON object, with `good` beside its fields."""
     return json.dumps({**dataclasses.asdict(status), "good": status.good}, default=_isoformat, indent=2)
 
 
-def _time(run: RunStatus) -> str:
+def _duration(run: RunStatus) -> str:
     return format_duration((run.ended - run.started).total_seconds()) if run.started and run.ended else ""
 
 

@@ -1,4 +1,4 @@
-"""A connection to the server of Kubeflow Pipelines."""
+"""Client of a Kubeflow Pipelines server: connecting, uploading compiled pipelines, submitting runs."""
 
 from __future__ import annotations
 
@@ -18,75 +18,76 @@ from knet.base.errors import UserError
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.compiled import read_compiled
 
-TOKEN = "KUBEFLOW_TOKEN"  # the environment variable
-ENDPOINT: Final = "KF_PIPELINES_ENDPOINT"  # as kfp has it
-# As kfp has it. It would put the user's namespace there, where Kubeflow Pipelines has its own.
+# Environment variables; kfp reads the second too.
+TOKEN_VARIABLE: Final = "KUBEFLOW_TOKEN"
+ENDPOINT_VARIABLE: Final = "KF_PIPELINES_ENDPOINT"
+# Default of kfp, which would insert the user's namespace instead of that of Kubeflow Pipelines.
 IN_CLUSTER_URL: Final = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 
 
 @contextlib.contextmanager
 def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
-    """A kfp.Client; what the server refuses meanwhile, and that it cannot be reached, is a UserError.
+    """Yield a kfp.Client whose errors are raised as UserError.
 
-    The token is that of the variable KUBEFLOW_TOKEN, or of the service account where Kubernetes mounts one
-    for Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH).
+    The token is that of the variable KUBEFLOW_TOKEN, or of the service account if Kubernetes mounts one for
+    Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH).
 
     Args:
-        host: the server's URL (`server_url`).
-        namespace: the user's, where Kubeflow has several.
+        host: URL of the server (`server_url`).
+        namespace: of the user, in a multi-user Kubeflow.
 
     Raises:
-        UserError: the server cannot be reached, or refuses.
+        UserError: the server cannot be reached, or refuses a request.
     """
     import kfp_server_api
     import urllib3
 
     try:
-        # It prints links, and warns of versions of Kubeflow long gone.
+        # kfp prints links, and warns about versions of Kubeflow that are not supported any more.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            # Where there is a namespace, it does not ask the server for one.
-            named = {"namespace": namespace} if namespace else {}
-            yield _client_class()(host=host, **named, **_credentials())
+            # Without a namespace kfp requests it from the server.
+            user = {"namespace": namespace} if namespace else {}
+            yield _client_class()(host=host, **user, **_credentials())
     except kfp_server_api.ApiException as error:
-        raise UserError(f"Kubeflow Pipelines at {host}: {_reason(error)}") from None
+        raise UserError(f"Kubeflow Pipelines at {host}: {_refusal(error)}") from None
     except (urllib3.exceptions.HTTPError, TimeoutError) as error:
         raise UserError(
-            f"cannot reach Kubeflow Pipelines at {host}: {_root(error)}; is kubeflow.host right, and "
+            f"cannot reach Kubeflow Pipelines at {host}: {_cause(error)}; is kubeflow.host right, and "
             "does kubectl port-forward still run?"
         ) from None
 
 
 def server_url(configured: str) -> str:
-    """The URL of Kubeflow Pipelines.
+    """Return the URL of Kubeflow Pipelines.
 
     Args:
-        configured: `kubeflow.host`, which `--host` overrides; empty for $KF_PIPELINES_ENDPOINT, or inside a
-            pod for the server of its cluster.
+        configured: `kubeflow.host`, which `--host` overrides. Empty: $KF_PIPELINES_ENDPOINT, or in a pod the
+            server of its cluster.
 
     Raises:
-        UserError: there is none.
+        UserError: no URL is configured.
     """
-    # A pod is known by its variables: with a token for Kubeflow alone it has no files of a service account.
+    # A pod is recognized by its variables, since a pod with a projected token has no service account files.
     in_pod = IN_CLUSTER_URL if "KUBERNETES_SERVICE_HOST" in os.environ else ""
-    url = configured or os.environ.get(ENDPOINT) or in_pod
+    url = configured or os.environ.get(ENDPOINT_VARIABLE) or in_pod
     if not url:
         raise UserError(
             "kubeflow.host is not set: give the URL of Kubeflow Pipelines with --host, such as "
-            f"http://localhost:8888, or set kubeflow.host or the variable {ENDPOINT}"
+            f"http://localhost:8888, or set kubeflow.host or the variable {ENDPOINT_VARIABLE}"
         )
     return url
 
 
 def _client_class() -> type[Any]:
-    """kfp.Client, but that it asks a server once whether it has several users, and not for 25 seconds."""
+    """Return kfp.Client with one health check of the server; its own retries it for 25 seconds."""
     from kfp import client as kfp_client
 
-    base: Any = kfp_client.Client  # which kfp types in some versions
+    base: Any = kfp_client.Client  # typed in some versions of kfp
 
     class Client(base):
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            # Its name depends on the version of kfp-server-api.
+            # The method's name depends on the version of kfp-server-api.
             (name,) = (name for name in dir(self._healthz_api) if name.endswith("get_healthz"))
             return getattr(self._healthz_api, name)()
 
@@ -94,11 +95,11 @@ def _client_class() -> type[Any]:
 
 
 def _credentials() -> dict[str, Any]:
-    """Arguments of kfp.Client."""
+    """Return the arguments of kfp.Client that authenticate it."""
     from kfp import client as kfp_client
     from kfp.client import set_volume_credentials
 
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN_VARIABLE)
     if token:
         return {"existing_token": token}
     environment = os.environ.get(kfp_client.KF_PIPELINES_SA_TOKEN_ENV)
@@ -107,22 +108,22 @@ def _credentials() -> dict[str, Any]:
     return {}
 
 
-def _reason(error: Any) -> str:
-    """What the server says, and what to do about it."""
+def _refusal(error: Any) -> str:
+    """Return the server's message, its HTTP status and the remedy."""
     try:
-        said = json.loads(error.body)
-        text = said.get("error_message") or said.get("message") or said.get("error")
+        body = json.loads(error.body)
+        text = body.get("error_message") or body.get("message") or body.get("error")
     except (TypeError, ValueError, AttributeError):
         text = error.reason
     hint = {
-        401: f"; give a token in {TOKEN}",
-        403: f"; give a token in {TOKEN} that may do this, and the right kubeflow.namespace",
+        401: f"; give a token in {TOKEN_VARIABLE}",
+        403: f"; give a token in {TOKEN_VARIABLE} that may do this, and the right kubeflow.namespace",
     }.get(error.status, "")
     return f"{text} ({error.status}){hint}"
 
 
-def _root(error: BaseException) -> BaseException:
-    """Where it all began: the connection that was refused."""
+def _cause(error: BaseException) -> BaseException:
+    """Return the error of the connection that urllib3's error wraps, if it wraps one."""
     reason = getattr(error, "reason", None)
     return reason if isinstance(reason, BaseException) else error
 
@@ -132,25 +133,33 @@ _PAGE = 100
 
 @dataclass(frozen=True)
 class UploadedVersion:
-    """A version of a pipeline on the server."""
+    """Version of a pipeline on the server.
 
-    pipeline: str  # its name
+    Attributes:
+        pipeline: name of the pipeline.
+        pipeline_id: its id.
+        version_id: id of the version.
+        version: name of the version.
+        new: whether this call uploaded it.
+    """
+
+    pipeline: str
     pipeline_id: str
     version_id: str
-    version: str  # its name
-    new: bool  # whether it was uploaded just now
+    version: str
+    new: bool
 
 
 def upload(client: Any, file: Path, *, namespace: str | None) -> UploadedVersion:
-    """The version of the pipeline that holds this file, which is uploaded where there is none.
+    """Upload a compiled pipeline, unless the server has a version of the same content.
 
-    The digest of the file is in the description of the version, and in its name but for the first version,
+    The digest of the file is in the version's description, and in its name unless it is the first version,
     which the server names after the pipeline.
 
     Args:
         client: a kfp.Client.
-        file: what `knet kubeflow compile` wrote.
-        namespace: the user's, where Kubeflow has several.
+        file: YAML written by `knet kubeflow compile`.
+        namespace: of the user, in a multi-user Kubeflow.
 
     Raises:
         UserError: the file is no compiled pipeline.
@@ -162,7 +171,7 @@ def upload(client: Any, file: Path, *, namespace: str | None) -> UploadedVersion
     pipeline_id = _find_pipeline(client, pipeline, namespace)
     new = pipeline_id is None
     if pipeline_id is None:
-        _unless_there(
+        _create_if_missing(
             lambda: client.upload_pipeline(
                 str(file), pipeline_name=pipeline, description=description, namespace=namespace
             )
@@ -172,7 +181,7 @@ def upload(client: Any, file: Path, *, namespace: str | None) -> UploadedVersion
     version = _find_version(client, pipeline_id, label, description)
     if version is None:
         new = True
-        _unless_there(
+        _create_if_missing(
             lambda: client.upload_pipeline_version(
                 str(file), pipeline_version_name=label, pipeline_id=pipeline_id, description=description
             )
@@ -182,8 +191,14 @@ def upload(client: Any, file: Path, *, namespace: str | None) -> UploadedVersion
     return UploadedVersion(pipeline, pipeline_id, version.pipeline_version_id, version.display_name, new)
 
 
-def every(list_page: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
-    """What a method of the client lists, page after page."""
+def list_all(list_page: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
+    """Yield all items of a paginated list.
+
+    Args:
+        list_page: method of the client.
+        field: of the response that holds the items.
+        arguments: of the method.
+    """
     token = ""
     while True:
         page = list_page(page_token=token, page_size=_PAGE, **arguments)
@@ -193,24 +208,24 @@ def every(list_page: Callable[..., Any], field: str, **arguments: Any) -> Iterat
             return
 
 
-def named(name: str) -> str:
-    """The filter by which the server lists what has a name."""
+def name_filter(name: str) -> str:
+    """Return the filter of list requests that selects items by their name."""
     predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 
 
 def _find_pipeline(client: Any, name: str, namespace: str | None) -> str | None:
-    found = every(client.list_pipelines, "pipelines", namespace=namespace, filter=named(name))
+    found = list_all(client.list_pipelines, "pipelines", namespace=namespace, filter=name_filter(name))
     return next((pipeline.pipeline_id for pipeline in found if pipeline.display_name == name), None)
 
 
 def _find_version(client: Any, pipeline_id: str, label: str, description: str) -> Any:
-    found = every(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id)
+    found = list_all(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id)
     return next((v for v in found if v.display_name == label or v.description == description), None)
 
 
-def _unless_there(create: Callable[[], object]) -> None:
-    """Creates something, unless somebody else did meanwhile."""
+def _create_if_missing(create: Callable[[], object]) -> None:
+    """Call a function, ignoring the server's conflict if another client created the same meanwhile."""
     import kfp_server_api
 
     try:
@@ -222,7 +237,7 @@ def _unless_there(create: Callable[[], object]) -> None:
 
 @dataclass(frozen=True)
 class SubmittedRun:
-    """A run that was started."""
+    """Run that was started."""
 
     run_id: str
     name: str
@@ -230,22 +245,22 @@ class SubmittedRun:
 
 
 def submit(client: Any, file: Path, *, config: KubeflowConfig, parameters: Mapping[str, Any]) -> SubmittedRun:
-    """Uploads the graph, where it is new, and starts a run of exactly that version.
+    """Upload a compiled pipeline and start a run of that version.
 
     Args:
         client: a kfp.Client.
-        file: what `knet kubeflow compile` wrote.
-        config: says where: namespace, experiment and service account.
-        parameters: of the run, where they differ from their defaults.
+        file: YAML written by `knet kubeflow compile`.
+        config: with namespace, experiment and service account.
+        parameters: of the run, by name; others have their defaults.
 
     Raises:
         UserError: the file is no compiled pipeline.
     """
     version = upload(client, file, namespace=config.namespace)
-    place = client.create_experiment(config.experiment or version.pipeline, namespace=config.namespace)
+    experiment = client.create_experiment(config.experiment or version.pipeline, namespace=config.namespace)
     name = f"{version.pipeline}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
     run = client.run_pipeline(
-        experiment_id=place.experiment_id,
+        experiment_id=experiment.experiment_id,
         job_name=name,
         params=dict(parameters),
         pipeline_id=version.pipeline_id,

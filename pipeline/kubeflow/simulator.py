@@ -1,9 +1,9 @@
-"""Runs a compiled graph as Kubeflow's backend and launcher do, with a process for each container.
+"""Simulator of Kubeflow Pipelines: runs a compiled pipeline locally, with a process for each container.
 
-Its messages to containers have the form of those that the launcher of Kubeflow Pipelines 2.17.0 sent: input
-artifacts without types, with the URIs of an object store and metadata of the launcher, and an output for the
-log beside those of the component. Inputs are downloaded and outputs uploaded by the launcher, and a node is
-not run where one with the same image, arguments, parameters and inputs was.
+- Messages to containers have the form of launcher 2.17.0: input artifacts have no types, but the URIs of an
+  object store and the launcher's metadata, and `executor-logs` is among the outputs.
+- Inputs are downloaded and outputs uploaded around each container.
+- A node is cached if one with the same image, arguments, parameters and inputs ran before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.storage import download, object_uri, upload
-from pipeline.kubeflow.artifact_uris import ROOT
+from pipeline.kubeflow.artifact_uris import ROOT_VARIABLE
 from pipeline.kubeflow.launcher_messages import (
     LOGS,
     PARAMETERS,
@@ -39,7 +39,12 @@ _LOG = "log.txt"
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of a node: artifacts by name, as RuntimeArtifact messages in JSON, and parameters."""
+    """Outputs of a node.
+
+    Attributes:
+        artifacts: RuntimeArtifact messages as JSON, by name.
+        parameters: values by name.
+    """
 
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -47,18 +52,25 @@ class Outputs:
 
 @dataclass(frozen=True)
 class NodeResult:
-    """State and outputs of a node of the simulated graph."""
+    """State and outputs of a node.
+
+    Attributes:
+        node: name of the node.
+        state: done or cached.
+        outputs: artifacts and parameters.
+    """
 
     node: str
-    state: str  # done or cached
+    state: str
     outputs: Outputs
 
 
 class Simulator:
-    """A cluster of one machine.
+    """Cluster on this machine.
 
-    Buckets are folders under `<root>/store`, or real ones, the cache of nodes is in `<root>/cache`, and every
-    run has a folder of its own with a file for the log of each node.
+    - `<root>/store`: buckets as folders, unless real ones are used.
+    - `<root>/cache`: outputs of cached nodes.
+    - `<root>/runs/<run id>/<node>`: file system of each pod, with the container's `log.txt`.
     """
 
     def __init__(
@@ -67,21 +79,22 @@ class Simulator:
         *,
         run_id: str,
         real_buckets: bool = False,
-        told: Callable[[NodeResult], object] = lambda result: None,
+        on_result: Callable[[NodeResult], object] = lambda result: None,
     ) -> None:
-        """Makes a cluster that keeps its store and cache in a folder, or goes on with one.
+        """Open a cluster.
 
         Args:
-            root: the folder.
-            run_id: of the run that follows.
-            real_buckets: artifacts with `s3://` or `gs://` URIs go to the server of the environment.
-            told: is told of each node that ended.
+            root: folder of store, cache and runs, new or existing.
+            run_id: id of the next run.
+            real_buckets: store artifacts with `s3://` or `gs://` URIs on the server that the environment
+                names.
+            on_result: called with the result of each node that ended.
         """
         self._root = root.absolute()
         self._run = self._root / "runs" / run_id
         self._run_id = run_id
         self._buckets = Buckets(self._root / "store", real=real_buckets)
-        self._told = told
+        self._on_result = on_result
 
     def run(
         self,
@@ -91,45 +104,47 @@ class Simulator:
         platform: Mapping[str, Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> dict[str, NodeResult]:
-        """Runs every node of a PipelineSpec in order.
+        """Run the nodes of a pipeline, each after those that it depends on.
 
         Args:
-            spec: the first document that `knet kubeflow compile` writes.
-            pipeline_root: a folder in a bucket, such as `minio://mlpipeline/knet`.
-            platform: the second document, of which variables with what a pod knows of itself are taken.
-            parameters: of the run, where they are not to have their default values.
+            spec: PipelineSpec, the first document of `knet kubeflow compile`.
+            pipeline_root: folder in a bucket, such as `minio://mlpipeline/knet`.
+            platform: SinglePlatformSpec, the second document; only `fieldPathAsEnv` is read.
+            parameters: of the run, by name; others have their defaults.
 
         Returns:
-            By node, what it left.
+            Results of the nodes that ended, by name.
 
         Raises:
-            UserError: the backend would refuse the graph, or a container failed; the text ends with the last
-                line of its log, and names the file of all of it.
+            UserError: the backend would refuse the pipeline, or a container failed; the message has the last
+                line of its log and the log's path.
         """
         folder = f"{pipeline_root}/{spec['pipelineInfo']['name']}/{self._run_id}"
         graph = _Graph(spec, _executors(platform or {}), folder)
         values = {**_defaults(spec), **(parameters or {})}
         results: dict[str, NodeResult] = {}
-        self._dag(spec["root"]["dag"]["tasks"], graph, values, results)
+        self._run_dag(spec["root"]["dag"]["tasks"], graph, values, results)
         return results
 
-    def _dag(
+    def _run_dag(
         self,
         tasks: Mapping[str, Any],
         graph: _Graph,
         parameters: Mapping[str, Any],
         results: dict[str, NodeResult],
     ) -> None:
-        """Runs the tasks of a graph or of a part of one; a task for its exit runs after a failure too."""
-        exits = {name for name, task in tasks.items() if _runs_at_exit(name, task)}
+        """Run the tasks of a DAG; exit handlers run after a failure too."""
+        exits = {name for name, task in tasks.items() if _is_exit_handler(name, task)}
         try:
-            for name, task in _in_order({name: task for name, task in tasks.items() if name not in exits}):
-                self._task(name, task, graph, parameters, results)
+            for name, task in _topological_order(
+                {name: task for name, task in tasks.items() if name not in exits}
+            ):
+                self._run_task(name, task, graph, parameters, results)
         finally:
             for name in sorted(exits):
-                self._task(name, tasks[name], graph, parameters, results)
+                self._run_task(name, tasks[name], graph, parameters, results)
 
-    def _task(
+    def _run_task(
         self,
         name: str,
         task: Mapping[str, Any],
@@ -140,20 +155,20 @@ class Simulator:
         component = graph.spec["components"][task["componentRef"]["name"]]
         inputs = _inputs(task, results, parameters)
         if "dag" in component:
-            self._dag(component["dag"]["tasks"], graph, inputs.get("parameterValues", {}), results)
+            self._run_dag(component["dag"]["tasks"], graph, inputs.get("parameterValues", {}), results)
             return
         label = component["executorLabel"]
         executor = graph.spec["deploymentSpec"]["executors"][label]
         if set(executor) != {"container"}:
-            raise UserError(f"{name}: Kubeflow runs containers alone, not {', '.join(executor)}")
+            raise UserError(f"{name}: Kubeflow runs containers only, not {', '.join(executor)}")
         container = {
             **executor["container"],
             "fields": graph.platform.get(label, {}).get("fieldPathAsEnv", ()),
         }
-        results[name] = self._node(name, component, container, inputs, task=task, folder=graph.folder)
-        self._told(results[name])
+        results[name] = self._run_node(name, component, container, inputs, task=task, folder=graph.folder)
+        self._on_result(results[name])
 
-    def _node(
+    def _run_node(
         self,
         name: str,
         component: Mapping[str, Any],
@@ -167,14 +182,14 @@ class Simulator:
         cached = task.get("cachingOptions", {}).get("enableCache", False)
         if cached and entry.is_file():
             return NodeResult(name, "cached", Outputs(**json.loads(entry.read_text(encoding="utf-8"))))
-        outputs = self._container(
+        outputs = self._run_container(
             name, component, container, inputs, folder=f"{folder}/{name}/{uuid.uuid4()}"
         )
         if cached:
             atomic_write(entry, json.dumps(vars(outputs)))
         return NodeResult(name, "done", outputs)
 
-    def _container(
+    def _run_container(
         self,
         name: str,
         component: Mapping[str, Any],
@@ -183,7 +198,7 @@ class Simulator:
         *,
         folder: str,
     ) -> Outputs:
-        """Runs a container as the launcher does in a pod, whose file system is a folder here."""
+        """Run a container between downloads and uploads; a folder holds the file system of its pod."""
         pod = self._run / name
         shutil.rmtree(pod, ignore_errors=True)
         pod.mkdir(parents=True)
@@ -195,19 +210,19 @@ class Simulator:
             for artifact in held["artifacts"]:
                 in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
         (pod / PARAMETERS).mkdir(parents=True)
-        self._execute(name, container, message, pod)
+        self._run_process(name, container, message, pod)
         shutil.copyfile(pod / _LOG, in_pod(pod, f"{folder}/{LOGS}"))
         artifacts = output_artifacts(name, message)
         for artifact in artifacts.values():
             self._buckets.upload(in_pod(pod, artifact["uri"]), artifact["uri"])
         definitions = component.get("outputDefinitions", {}).get("parameters", {})
         parameters = {
-            key: _parsed(Path(value["outputFile"]).read_text(encoding="utf-8"), definitions[key])
+            key: _parse(Path(value["outputFile"]).read_text(encoding="utf-8"), definitions[key])
             for key, value in message["outputs"].get("parameters", {}).items()
         }
         return Outputs(artifacts, parameters)
 
-    def _execute(
+    def _run_process(
         self, name: str, container: Mapping[str, Any], message: Mapping[str, Any], pod: Path
     ) -> None:
         command = [
@@ -222,8 +237,8 @@ class Simulator:
                 env={
                     **os.environ,
                     **{item["name"]: item["value"] for item in container.get("env", ())},
-                    **{item["name"]: self._field(item["fieldPath"]) for item in container["fields"]},
-                    ROOT: str(pod),
+                    **{item["name"]: self._pod_field(item["fieldPath"]) for item in container["fields"]},
+                    ROOT_VARIABLE: str(pod),
                 },
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -233,8 +248,8 @@ class Simulator:
             last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             raise UserError(f"{name} ended with code {code}: {last} (its whole log: {log})")
 
-    def _field(self, path: str) -> str:
-        """A field of the pod, by its path."""
+    def _pod_field(self, path: str) -> str:
+        """Return the value of a pod's field."""
         if path != "metadata.labels['pipeline/runid']":
             raise UserError(f"the field {path} of a pod is not simulated")
         return self._run_id
@@ -242,11 +257,17 @@ class Simulator:
 
 @dataclass(frozen=True)
 class _Graph:
-    """A graph, and the place of its artifacts."""
+    """Pipeline of a run.
+
+    Attributes:
+        spec: PipelineSpec.
+        platform: KubernetesExecutorConfig messages as JSON, by executor.
+        folder: URI of the folder for the run's artifacts.
+    """
 
     spec: Mapping[str, Any]
-    platform: Mapping[str, Any]  # KubernetesExecutorConfig in JSON, by executor
-    folder: str  # of the run's artifacts, in a bucket
+    platform: Mapping[str, Any]
+    folder: str
 
 
 def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -256,30 +277,30 @@ def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _runs_at_exit(name: str, task: Mapping[str, Any]) -> bool:
-    """Whether a task runs whatever becomes of the one that it waits for.
+def _is_exit_handler(name: str, task: Mapping[str, Any]) -> bool:
+    """Return whether a task runs after the failure of the one that it depends on too.
 
     Raises:
         UserError: it would run more than once, or not at all after a failure.
     """
     if task.get("triggerPolicy", {}).get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED":
         return False
-    before = task.get("dependentTasks", ())
-    if len(before) != 1:
-        raise UserError(f"{name}: Kubeflow would run it after each of {', '.join(before) or 'no task'}")
+    dependencies = task.get("dependentTasks", ())
+    if len(dependencies) != 1:
+        raise UserError(f"{name}: Kubeflow would run it after each of {', '.join(dependencies) or 'no task'}")
     inputs = task.get("inputs", {})
     if inputs.get("artifacts") or any("taskOutputParameter" in p for p in inputs["parameters"].values()):
-        raise UserError(f"{name}: it takes an output of a task, which is missing after a failure")
+        raise UserError(f"{name}: its input is an output of a task, which is missing after a failure")
     return True
 
 
-def _parsed(text: str, definition: Mapping[str, Any]) -> Any:
-    """The value of an output parameter, whose file has JSON unless it is a text."""
+def _parse(text: str, definition: Mapping[str, Any]) -> Any:
+    """Return the value of an output parameter, whose file holds JSON unless its type is STRING."""
     return text if definition["parameterType"] == "STRING" else json.loads(text)
 
 
 def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the run's parameters; the backend refuses a run that leaves one without."""
+    """Return the default values of the run's parameters; the backend refuses parameters without one."""
     definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     missing = [name for name, definition in definitions.items() if "defaultValue" not in definition]
     if missing:
@@ -287,19 +308,19 @@ def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: definition["defaultValue"] for name, definition in definitions.items()}
 
 
-def _in_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The nodes, each after those that it names."""
+def _topological_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the tasks, each after those that it depends on."""
     done: set[str] = set()
     while len(done) < len(tasks):
-        ready = [name for name, task in tasks.items() if name not in done and _named_by(task) <= done]
+        ready = [name for name, task in tasks.items() if name not in done and _dependencies(task) <= done]
         if not ready:
-            raise UserError(f"{', '.join(sorted(set(tasks) - done))}: wait for a node that there is not")
+            raise UserError(f"{', '.join(sorted(set(tasks) - done))}: depend on a node that does not exist")
         for name in ready:
             yield name, tasks[name]
             done.add(name)
 
 
-def _named_by(task: Mapping[str, Any]) -> set[str]:
+def _dependencies(task: Mapping[str, Any]) -> set[str]:
     inputs = task.get("inputs", {})
     return {
         *task.get("dependentTasks", ()),
@@ -315,33 +336,33 @@ def _named_by(task: Mapping[str, Any]) -> set[str]:
 def _inputs(
     task: Mapping[str, Any], results: Mapping[str, NodeResult], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A task's parameters and artifacts, as ExecutorInput.Inputs in JSON."""
+    """Return a task's parameters and artifacts as an ExecutorInput.Inputs message in JSON."""
 
-    def value(given: Mapping[str, Any]) -> Any:
-        if "taskOutputParameter" in given:
-            output = given["taskOutputParameter"]
+    def value(source: Mapping[str, Any]) -> Any:
+        if "taskOutputParameter" in source:
+            output = source["taskOutputParameter"]
             return results[output["producerTask"]].outputs.parameters[output["outputParameterKey"]]
-        if "componentInputParameter" in given:
-            return parameters[given["componentInputParameter"]]
-        return given["runtimeValue"]["constant"]
+        if "componentInputParameter" in source:
+            return parameters[source["componentInputParameter"]]
+        return source["runtimeValue"]["constant"]
 
-    def artifact(given: Mapping[str, Any]) -> dict[str, Any]:
-        output = given["taskOutputArtifact"]
-        made = results[output["producerTask"]].outputs.artifacts[output["outputArtifactKey"]]
-        return {**made, "type": {"instanceSchema": ""}}  # the backend knows no TFX type
+    def artifact(source: Mapping[str, Any]) -> dict[str, Any]:
+        output = source["taskOutputArtifact"]
+        stored = results[output["producerTask"]].outputs.artifacts[output["outputArtifactKey"]]
+        return {**stored, "type": {"instanceSchema": ""}}  # the backend has no TFX types
 
-    given = task.get("inputs", {})
+    sources = task.get("inputs", {})
     inputs = {
-        "parameterValues": {name: value(item) for name, item in given.get("parameters", {}).items()},
+        "parameterValues": {name: value(item) for name, item in sources.get("parameters", {}).items()},
         "artifacts": {
-            name: {"artifacts": [artifact(item)]} for name, item in given.get("artifacts", {}).items()
+            name: {"artifacts": [artifact(item)]} for name, item in sources.get("artifacts", {}).items()
         },
     }
     return without_empty(inputs)
 
 
 def _cache_key(container: Mapping[str, Any], inputs: Mapping[str, Any], component: Mapping[str, Any]) -> str:
-    """Holds what the backend's key does: no content of a file is among it."""
+    """Return a digest of the fields of the backend's key, which include no file contents."""
     artifacts = {
         name: [artifact["name"] for artifact in held["artifacts"]]
         for name, held in inputs.get("artifacts", {}).items()
@@ -356,33 +377,33 @@ def _cache_key(container: Mapping[str, Any], inputs: Mapping[str, Any], componen
 
 
 class Buckets:
-    """Uploads and downloads as Kubeflow's launcher does."""
+    """Buckets of the simulated object store, or real ones."""
 
     def __init__(self, folder: Path, *, real: bool = False) -> None:
-        """Names the place.
+        """Open the store.
 
         Args:
-            folder: below which a bucket is `<scheme>/<name>`.
-            real: artifacts with `s3://` or `gs://` URIs go to the server of the environment instead.
+            folder: folder of the buckets, which are `<folder>/<scheme>/<name>`.
+            real: use the server that the environment names for `s3://` and `gs://` URIs.
         """
         self._folder = folder
         self._real = real
 
     def download(self, uri: str, path: Path) -> None:
-        """Copies an artifact, a file or folder, to a path; nothing where there is none."""
+        """Copy an artifact, a file or folder, to a path; nothing is copied if it does not exist."""
         if self._real and object_uri(uri):
             download(uri, path)
         else:
-            _copy(self._stored(uri), path)
+            _copy(self._local(uri), path)
 
     def upload(self, path: Path, uri: str) -> None:
-        """The inverse."""
+        """Copy a file or folder to the URI of an artifact; nothing is copied if it does not exist."""
         if self._real and object_uri(uri):
             upload(path, uri)
         else:
-            _copy(path, self._stored(uri))
+            _copy(path, self._local(uri))
 
-    def _stored(self, uri: str) -> Path:
+    def _local(self, uri: str) -> Path:
         scheme, _, path = uri.partition("://")
         return self._folder / scheme / path
 

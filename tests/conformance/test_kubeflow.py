@@ -1,7 +1,4 @@
-"""The whole compiled graph, a process for each container, as Kubeflow's backend and launcher run it.
-
-Images, artifacts and the run registry are on a real server of S3, SeaweedFS.
-"""
+"""The whole compiled pipeline in the simulator; images, artifacts and registry are on a real S3 server."""
 
 from __future__ import annotations
 
@@ -30,18 +27,18 @@ from pipeline.kubeflow.simulator import NodeResult, Simulator
 pytestmark = pytest.mark.e2e
 
 _START, _INGEST, _REPORT, _END = "RunStart", "BreakHisExampleGen", "RunReport", "RunEnd"
-_STOCK = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+_TFX_ENTRYPOINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 _KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 
 
 class Cluster:
-    """A compiled graph of one tiny candidate, the images it is of, and where it runs."""
+    """Simulated cluster with a compiled pipeline of one tiny candidate and its images."""
 
     def __init__(self, folder: Path, bucket: str) -> None:
         self.folder, self.bucket = folder, bucket
         self.images = write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
         upload(self.images, f"{bucket}/BreaKHis_v1")
-        places = {"checkpoints": "checkpoints", "cache_root": "maps", "push_folder": "models/knet"}
+        folders = {"checkpoints": "checkpoints", "cache_root": "maps", "push_folder": "models/knet"}
         settings = [
             "candidates={mobilenet: {alpha: 0.25, weights: none}}",
             "tuning=null",
@@ -53,7 +50,7 @@ class Cluster:
             f"kubeflow.registry={bucket}/memory",
             f"kubeflow.secrets={json.dumps([{'name': 'store', 'env': _KEYS}])}",
             f"kubeflow.schema_file={schemas.BREAKHIS}",
-            *(f"kubeflow.{field}={folder / name}" for field, name in places.items()),
+            *(f"kubeflow.{field}={folder / name}" for field, name in folders.items()),
         ]
         compile_pipeline(load_config("demo", settings), folder / "pipeline.yaml")
         documents = yaml.safe_load_all((folder / "pipeline.yaml").read_text("utf-8"))
@@ -71,7 +68,7 @@ class Cluster:
         )
 
     def cut(self, *nodes: str, end: bool = False) -> dict[str, Any]:
-        """The same graph, of some nodes alone; its end takes a run without a report for a failed one."""
+        """Return the pipeline with some nodes only; RunEnd records runs without RunReport as failed."""
         spec = deepcopy(self.spec)
         dag = spec["components"]["Graph"]["dag"]
         dag["tasks"] = {node: dag["tasks"][node] for node in nodes}
@@ -80,7 +77,7 @@ class Cluster:
         return spec
 
     def records(self) -> list[RunRecord]:
-        """What the registry holds of runs, oldest first."""
+        """Read the records of the registry, oldest first."""
         found = []
         for location in RunRegistry(f"{self.bucket}/memory/registry").runs().values():
             with local_copy(location) as file:
@@ -98,12 +95,12 @@ def results(cluster: Cluster) -> dict[str, NodeResult]:
     return cluster.run("1")
 
 
-def test_every_container_ends_well(cluster: Cluster, results: dict[str, NodeResult]) -> None:
+def test_every_container_succeeds(cluster: Cluster, results: dict[str, NodeResult]) -> None:
     assert set(results) == {*cluster.spec["components"]["Graph"]["dag"]["tasks"], _END}
     assert {result.state for result in results.values()} == {"done"}
 
 
-def test_artifacts_are_in_the_store_and_known_by_its_uris(
+def test_artifacts_are_in_the_store_under_their_uris(
     cluster: Cluster, results: dict[str, NodeResult]
 ) -> None:
     store = open_store(f"{cluster.bucket}/artifacts")
@@ -116,7 +113,7 @@ def test_artifacts_are_in_the_store_and_known_by_its_uris(
             assert name in stored or any(found.startswith(f"{name}/") for found in stored)
 
 
-def test_the_pushed_model_answers_over_grpc(cluster: Cluster, results: dict[str, NodeResult]) -> None:
+def test_pushed_model_predicts_over_grpc(cluster: Cluster, results: dict[str, NodeResult]) -> None:
     assert results["Pusher"].state == "done"
     images = sorted(cluster.images.rglob("*.png"))[:2]
     with DevServer(cluster.folder / "models/knet", port=0) as server, Client(server.address) as client:
@@ -125,7 +122,7 @@ def test_the_pushed_model_answers_over_grpc(cluster: Cluster, results: dict[str,
 
 
 @pytest.mark.usefixtures("results")
-def test_the_run_is_remembered_with_its_report(cluster: Cluster) -> None:
+def test_run_is_registered_with_its_report(cluster: Cluster) -> None:
     record = cluster.records()[0]
     registry = RunRegistry(f"{cluster.bucket}/memory/registry")
     production, statistics = registry.production(), registry.previous_statistics()
@@ -147,7 +144,7 @@ def test_the_run_is_remembered_with_its_report(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("results")
-def test_an_unchanged_graph_and_folder_are_answered_from_the_cache(cluster: Cluster) -> None:
+def test_unchanged_pipeline_and_images_are_cached(cluster: Cluster) -> None:
     states = {name: result.state for name, result in cluster.run("2").items()}
     assert {name for name, state in states.items() if state == "done"} == {_START, _REPORT, _END}
     first, second = cluster.records()
@@ -156,26 +153,26 @@ def test_an_unchanged_graph_and_folder_are_answered_from_the_cache(cluster: Clus
 
 
 @pytest.mark.usefixtures("results")
-def test_another_run_is_compared_with_the_model_in_production(cluster: Cluster) -> None:
-    # Another seed decides who is in which split, and so is another experiment; the cut ends at the start.
-    given = cluster.run("3", cluster.cut(_START), seed=1)[_START].outputs.parameters
-    assert given["baseline_version"] == cluster.records()[0].pushed_version
-    with local_copy(given["baseline"]) as file:
+def test_run_start_outputs_the_production_baseline(cluster: Cluster) -> None:
+    # Another seed gives another split, so the baseline is not that of the same experiment.
+    outputs = cluster.run("3", cluster.cut(_START), seed=1)[_START].outputs.parameters
+    assert outputs["baseline_version"] == cluster.records()[0].pushed_version
+    with local_copy(outputs["baseline"]) as file:
         assert file.stat().st_size > 0
 
 
 @pytest.mark.usefixtures("results")
-def test_the_stock_entrypoint_fails_on_an_input_without_a_type(cluster: Cluster) -> None:
+def test_entrypoint_of_tfx_fails_on_untyped_inputs(cluster: Cluster) -> None:
     spec = cluster.cut(_START, _INGEST, "ImportSchemaGen", "StatisticsGen")
     container = spec["deploymentSpec"]["executors"]["StatisticsGen_executor"]["container"]
-    container["command"] = ["python", "-m", _STOCK]
+    container["command"] = ["python", "-m", _TFX_ENTRYPOINT]
     with pytest.raises(
         UserError, match="StatisticsGen ended with code 1: .*'NoneType' object has no attribute"
     ):
         cluster.run("4", spec)
 
 
-def test_new_images_in_the_same_folder_are_ingested_and_a_failure_is_recorded(cluster: Cluster) -> None:
+def test_new_images_are_ingested_and_failures_recorded(cluster: Cluster) -> None:
     first = sorted(cluster.images.rglob("*.png"))[0]
     name = first.relative_to(cluster.images).as_posix()
     open_store(f"{cluster.bucket}/BreaKHis_v1").write(name, first.read_bytes()[:100])
@@ -196,7 +193,7 @@ def test_new_images_in_the_same_folder_are_ingested_and_a_failure_is_recorded(cl
         assert first.name not in file.read_text("utf-8")
 
 
-def test_a_user_s_mistake_is_the_last_line_of_the_log(
+def test_user_error_is_the_last_line_of_the_log(
     cluster: Cluster, tmp_path: Path, breakhis: Callable[..., Path]
 ) -> None:
     with pytest.raises(UserError, match="RunStart ended with code 1: .*UserError: .*none"):

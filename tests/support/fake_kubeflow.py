@@ -1,7 +1,7 @@
-"""A server with the rules of Kubeflow Pipelines, for the real kfp client to talk to over HTTP.
+"""Fake server of Kubeflow Pipelines, for the real kfp client over HTTP.
 
-Bodies are read and written by the models of kfp-server-api, so that a field which the API does not know is
-an error here too. The rules are those of the backend's sources (backend/src/apiserver).
+Bodies are parsed by the models of kfp-server-api, so unknown fields are errors here too. The rules are those
+of the backend's sources (backend/src/apiserver).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import yaml
 from kfp_server_api import models
 
 _API = "/apis/v2beta1"
-_BEGINNING = datetime(2024, 1, 1, tzinfo=timezone.utc)
+_START_TIME = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
 class RefusalError(Exception):
-    """A request that the backend refuses."""
+    """Error response of the backend."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class RefusalError(Exception):
 
 
 class FakeKubeflow:
-    """What is on the server, by id; tests read it, and change the state of runs."""
+    """State of the server, by id. Tests read it, and change the state of runs."""
 
     def __init__(self, *, token: str | None = None) -> None:
         self.experiments: dict[str, Any] = {}
@@ -46,14 +46,14 @@ class FakeKubeflow:
         self.recurring_runs: dict[str, Any] = {}
         self.runs: dict[str, Any] = {}
         self.requests: list[str] = []
-        self.breaks_at: int | None = None  # the number of the request from which on nothing is answered
-        self.pages = 100  # at most so many of a list at once
+        self.breaks_at: int | None = None  # number of the first request that fails
+        self.pages = 100  # largest page of a list
         self._token = token
-        self._clock = _BEGINNING
+        self._clock = _START_TIME
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Answers on a port of this machine, and gives the URL."""
+        """Serve on a local port and yield the URL."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -65,10 +65,10 @@ class FakeKubeflow:
             server.server_close()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, token: str | None) -> Any:
-        """The model that a request is answered with, or None.
+        """Return the model that a request is answered with, or None.
 
         Raises:
-            RefusalError: it is against the rules.
+            RefusalError: the backend would refuse the request.
         """
         self.requests.append(f"{method} {path}")
         if self._token and token != f"Bearer {self._token}":
@@ -82,12 +82,12 @@ class FakeKubeflow:
         raise RefusalError(404, f"no such method: {method} {path}")
 
     def tick(self) -> datetime:
-        """The server's time, which goes on."""
+        """Advance the server's time by a minute and return it."""
         self._clock += timedelta(minutes=1)
         return self._clock
 
     def run_schedule(self, recurring_run_id: str, state: str) -> Any:
-        """What the controller does when the time has come."""
+        """Start a run of a recurring run, as the controller does at its time."""
         recurring = self.recurring_runs[recurring_run_id]
         run = models.V2beta1Run(
             experiment_id=recurring.experiment_id,
@@ -154,7 +154,7 @@ class FakeKubeflow:
     def _page(self, wanted: list[Any], field: str, response: type[Any], query: dict[str, str]) -> Any:
         start = int(query.get("page_token") or 0)
         end = start + min(self.pages, int(query.get("page_size") or 20))
-        # Like the backend, which leaves out what is empty.
+        # The backend omits empty fields.
         more = {"next_page_token": str(end)} if end < len(wanted) else {}
         return response(total_size=len(wanted), **{field: wanted[start:end] or None}, **more)
 
@@ -212,12 +212,12 @@ class FakeKubeflow:
             raise RefusalError(400, "Recurring run name is empty")
         if not 1 <= int(run.max_concurrency or 0) <= 10:
             raise RefusalError(400, "The max concurrency of the job is out of range. Support 1-10.")
-        # The backend takes five fields too, and reads them otherwise: here that is an error.
+        # The backend accepts five fields too, but reads the first as the second: an error here.
         if len(run.trigger.cron_schedule.cron.split()) != 6:
             raise RefusalError(400, "Schedule cron is not a supported format")
         run.recurring_run_id, run.created_at = str(uuid.uuid4()), self.tick()
         run.status = "ENABLED" if run.mode == "ENABLE" else "DISABLED"
-        run.mode = None  # which the backend does not give back
+        run.mode = None  # the backend does not return it
         self.recurring_runs[run.recurring_run_id] = run
         return run
 
@@ -225,7 +225,7 @@ class FakeKubeflow:
         if recurring_run_id not in self.recurring_runs:
             raise RefusalError(404, f"Recurring run {recurring_run_id} not found")
         del self.recurring_runs[recurring_run_id]
-        # Its workflows belong to it, and go with it.
+        # Kubernetes deletes its workflows with it.
         for run in self.runs.values():
             if run.recurring_run_id == recurring_run_id and run.state == "RUNNING":
                 run.state = "FAILED"
@@ -244,7 +244,7 @@ class FakeKubeflow:
         return run
 
     def _check_pinned(self, thing: Any) -> None:
-        """The version is one of the pipeline, and every parameter is one of it."""
+        """Refuse versions of other pipelines, and unknown or missing parameters."""
         if thing.experiment_id not in self.experiments:
             raise RefusalError(404, f"Experiment {thing.experiment_id} not found")
         reference = thing.pipeline_version_reference
@@ -262,7 +262,7 @@ class FakeKubeflow:
 
 
 def _read(body: Any, name: str) -> Any:
-    """A model of the API, of a body that has no field beside its own."""
+    """Parse a body as a model of the API, refusing unknown fields."""
     unknown = set(body) - set(getattr(models, name).attribute_map.values())
     if unknown:
         raise RefusalError(400, f"unknown field {sorted(unknown)[0]} in {name}")

@@ -1,4 +1,4 @@
-"""A server with the rules of Kubeflow Pipelines, and a graph for it."""
+"""Fixtures of the Kubeflow tests: a fake server, compiled pipelines and recorded messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import yaml
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.config.load import load_config
 from pipeline.kubeflow.compiler import compile_pipeline
-from pipeline.kubeflow.server import ENDPOINT, TOKEN, connect
+from pipeline.kubeflow.server import ENDPOINT_VARIABLE, TOKEN_VARIABLE, connect
 
 
 @pytest.fixture(scope="session")
 def fake_kubeflow() -> ModuleType:
-    """The module of that name beside this file, which takes a second to import."""
+    """Import the module beside this file, which takes a second."""
     file = Path(__file__).with_name("fake_kubeflow.py")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec and spec.loader
@@ -31,12 +31,12 @@ def fake_kubeflow() -> ModuleType:
 
 @pytest.fixture
 def make_server(monkeypatch: pytest.MonkeyPatch, fake_kubeflow: ModuleType) -> Callable[..., Any]:
-    """Makes servers, with nothing of this machine to sign in by."""
-    for name in (TOKEN, ENDPOINT, "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
+    """Return the fake server's class, without credentials in the environment."""
+    for name in (TOKEN_VARIABLE, ENDPOINT_VARIABLE, "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.client.client.Client._LOCAL_KFP_CONTEXT", "/nonexistent/context.json")
-    make: Callable[..., Any] = fake_kubeflow.FakeKubeflow
-    return make
+    server: Callable[..., Any] = fake_kubeflow.FakeKubeflow
+    return server
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def config(host: str) -> KubeflowConfig:
 
 @pytest.fixture
 def client(host: str) -> Iterator[Any]:
-    with connect(host, namespace=None) as made:
-        yield made
+    with connect(host, namespace=None) as connected:
+        yield connected
 
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Callable[..., Path]:
-    """Writes as much of a compiled graph as the server looks at."""
+    """Return a function that writes the parts of a compiled pipeline that a server reads."""
 
     def write(*, name: str = "knet-demo", image: str = "knet:1") -> Path:
         parameters = {
@@ -86,7 +86,7 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def recorded_graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The PipelineSpec of the graph whose nodes are in `recordings/`."""
+    """Compile the PipelineSpec of the pipeline whose messages are in `recordings/`."""
     output = tmp_path_factory.mktemp("recorded") / "pipeline.yaml"
     candidates = {"mobilenet": {"weights": "none", "alpha": 0.25}, "vgg16": {"weights": "none"}}
     compile_pipeline(load_config("demo", ["name=knet-walk", f"candidates={json.dumps(candidates)}"]), output)
@@ -96,7 +96,7 @@ def recorded_graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def recorded() -> Callable[[str], dict[str, Any]]:
-    """Reads the message that the launcher of Kubeflow Pipelines 2.17.0 sent to a node."""
+    """Return a function that reads the message of launcher 2.17.0 to a node."""
 
     def read(node: str) -> dict[str, Any]:
         file = (

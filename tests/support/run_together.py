@@ -1,11 +1,11 @@
-"""Runs the first nodes of one pipeline twice at once and then once more, in processes of their own.
+"""Script that runs the first nodes of a pipeline in two processes at once, and then once more.
 
-The two at once have other seeds, so that neither can answer the other, and begin each node together.
+The two runs at once have different seeds, so neither is cached for the other, and start each node together.
 
 Usage: run_together.py OUTPUT KEY=VALUE...
 
-Writes OUTPUT/<name>.json for the runs `left`, `right` and `again`: by node, whether it was answered from the
-cache, the number of its execution, and where its outputs lie. What the libraries log is shown.
+Writes OUTPUT/<name>.json for the runs `left`, `right` and `again`: by node, whether it was cached, the id of
+its execution, and the URIs of its outputs. Library logs go to standard error.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from pipeline.config.load import load_config
 from pipeline.preflight import prepare_data, schema_file
 from pipeline.runners import local
 
-# TFX takes half a minute of CPU to import: the processes are copies of this one.
+# Forked processes share the import of TFX, which takes half a minute of CPU.
 _FORK = multiprocessing.get_context("fork")
-_MEET_SECONDS = 120
-_ROUNDS = ({"left": 1, "right": 2}, {"again": 2})  # the seed by run
+_BARRIER_SECONDS = 120
+_ROUNDS = ({"left": 1, "right": 2}, {"again": 2})  # seeds by run
 
 
-def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
+def _run(name: str, config: Config, data: Data, barrier: Any) -> None:
     show = local.NodeDisplay.started
 
     def started(self: local.NodeDisplay, node: str) -> None:
-        meeting.wait(_MEET_SECONDS)
+        barrier.wait(_BARRIER_SECONDS)
         show(self, node)
 
     local.NodeDisplay.started = started  # type: ignore[method-assign]
     schema = schema_file(config, data, Workspace(config.output))
     console = Console(file=sys.stderr)
     nodes = local.run_down_to(["ImportSchemaGen"], config, data, schema=schema, console=console)
-    left = {
+    executions = {
         node: {
             "cached": execution.cached,
             "id": execution.id,
@@ -52,19 +52,19 @@ def _run(name: str, config: Config, data: Data, meeting: Any) -> None:
         }
         for node, execution in nodes.items()
     }
-    (config.output / f"{name}.json").write_text(json.dumps(left), encoding="utf-8")
+    (config.output / f"{name}.json").write_text(json.dumps(executions), encoding="utf-8")
 
 
 def main(output: Path, settings: list[str]) -> None:
-    """Runs `left` and `right` together, and `again` when both have ended."""
+    """Run `left` and `right` at once, and `again` after both."""
     logging.set_verbosity(logging.INFO)
     source = write_sample_data(output / "data", patients=12, images_per_magnification=1, seed=0)
     settings = [f"output={output}", f"data.source={source}", *settings]
     for seeds in _ROUNDS:
-        meeting = _FORK.Barrier(len(seeds))
+        barrier = _FORK.Barrier(len(seeds))
         configs = {name: load_config("demo", [*settings, f"seed={seed}"]) for name, seed in seeds.items()}
         runs = [
-            _FORK.Process(target=_run, args=(name, config, prepare_data(config), meeting))
+            _FORK.Process(target=_run, args=(name, config, prepare_data(config), barrier))
             for name, config in configs.items()
         ]
         for run in runs:

@@ -1,4 +1,4 @@
-"""The commands of `pipeline.commands._kubeflow_server`, from the command line to the server."""
+"""`knet kubeflow` against a fake server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 from knet.base.errors import UserError
 from pipeline.commands.main import cli
-from pipeline.kubeflow.server import ENDPOINT
+from pipeline.kubeflow.server import ENDPOINT_VARIABLE
 
 
 @pytest.fixture
 def knet(host: str) -> Callable[..., Result]:
-    """Runs `knet kubeflow`."""
+    """Return a function that runs `knet kubeflow`."""
 
     def run(command: str, *arguments: object) -> Result:
         return _invoke(command, *arguments, "--host", host)
@@ -29,7 +29,7 @@ def _invoke(command: str, *arguments: object) -> Result:
     return CliRunner().invoke(cli, ["kubeflow", command, *map(str, arguments)], catch_exceptions=False)
 
 
-def test_from_the_first_schedule_to_none(
+def test_schedule_and_unschedule(
     kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
 ) -> None:
     file = compiled()
@@ -40,11 +40,11 @@ def test_from_the_first_schedule_to_none(
     assert "(known already)" in again.output and "scheduled already" in again.output
     five = knet("schedule", file, "--cron", "0 2 * * *", "--param", "data_source=/data/new")
     assert "scheduled already" in five.output and "0 0 2 * * * UTC" in five.output
-    assert "instead of 1 before" in knet("schedule", file, "--cron", "* * * * * *").output
+    assert "replacing 1" in knet("schedule", file, "--cron", "* * * * * *").output
     (recurring,) = kubeflow_server.recurring_runs.values()
     assert recurring.trigger.cron_schedule.cron == "* * * * * *"
-    assert knet("unschedule").output == "knet-demo: off the schedule\n"
-    assert knet("unschedule", "--pipeline", "knet-demo").output == "knet-demo: was on no schedule\n"
+    assert knet("unschedule").output == "knet-demo: unscheduled\n"
+    assert knet("unschedule", "--pipeline", "knet-demo").output == "knet-demo: no schedule\n"
 
 
 @pytest.mark.parametrize("command", ["submit", "schedule", "status", "unschedule"])
@@ -58,7 +58,7 @@ def test_server_command_without_host_option(
     with pytest.raises(UserError, match=r"kubeflow\.host is not set"):
         _invoke(command, *file, *cron)
     assert _invoke(command, *file, *cron, "--set", f"kubeflow.host={host}").exit_code == 0
-    monkeypatch.setenv(ENDPOINT, host)
+    monkeypatch.setenv(ENDPOINT_VARIABLE, host)
     assert _invoke(command, *file, *cron).exit_code == 0
 
 
@@ -70,7 +70,7 @@ def test_host_option_precedes_the_configuration(host: str, compiled: Callable[..
 def test_status_links_to_the_host_of_the_variable(
     host: str, monkeypatch: pytest.MonkeyPatch, compiled: Callable[..., Path]
 ) -> None:
-    monkeypatch.setenv(ENDPOINT, host)
+    monkeypatch.setenv(ENDPOINT_VARIABLE, host)
     _invoke("submit", compiled())
     (run,) = json.loads(_invoke("status", "--json").output)["runs"]
     assert run["link"].startswith(f"{host}/#/runs/details/")
@@ -87,9 +87,9 @@ def test_submit_and_status(
     assert "schedule: none" in running.output and "pending" in running.output
     run.state, run.error = "FAILED", None
     assert knet("status", "--experiment", "trial").exit_code == 1
-    told = knet("status", "--experiment", "trial", "--json")
-    found = json.loads(told.output)
-    assert told.exit_code == 1 and found["good"] is False
+    as_json = knet("status", "--experiment", "trial", "--json")
+    found = json.loads(as_json.output)
+    assert as_json.exit_code == 1 and found["good"] is False
     assert found["runs"][0]["state"] == "FAILED" and found["runs"][0]["started"].startswith("2024-01-01T")
 
 
@@ -97,12 +97,12 @@ def test_submit_and_status(
     ("arguments", "message"),
     [
         (["--cron", "2 * * *"], "kubeflow.cron: .*has 4 fields"),
-        ([], "say when"),
+        ([], r"kubeflow\.cron is not set: give --cron"),
         (["--cron", "0 0 2 * * *", "--param", "sead=3"], "--param sead: no such parameter"),
         (["--cron", "0 0 2 * * *", "--namespace", "My Team"], "kubeflow.namespace"),
     ],
 )
-def test_nothing_is_asked_of_the_server_when_something_is_wrong(
+def test_schedule_with_invalid_options_sends_no_request(
     kubeflow_server: Any,
     knet: Callable[..., Result],
     compiled: Callable[..., Path],
@@ -114,7 +114,7 @@ def test_nothing_is_asked_of_the_server_when_something_is_wrong(
     assert not kubeflow_server.requests
 
 
-def test_what_is_no_compiled_pipeline_is_not_submitted(
+def test_submit_of_a_missing_file_sends_no_request(
     kubeflow_server: Any, knet: Callable[..., Result], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="cannot read"):

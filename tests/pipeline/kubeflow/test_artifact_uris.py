@@ -1,4 +1,4 @@
-"""Where artifacts are inside a container."""
+"""Paths of artifacts inside a container, and copies on a shared volume."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from knet.base.errors import UserError
 from pipeline.kubeflow import artifact_uris
-from pipeline.kubeflow.artifact_uris import local_path, remote_uri, shared_volume
+from pipeline.kubeflow.artifact_uris import check_environment, local_path, remote_uri, shared_volume
 
 
 @pytest.mark.parametrize(
@@ -23,21 +24,21 @@ from pipeline.kubeflow.artifact_uris import local_path, remote_uri, shared_volum
         ("gs://bucket/a", "/gcs/bucket/a"),
     ],
 )
-def test_there_and_back(uri: str, path: str) -> None:
+def test_remote_uri_inverts_local_path(uri: str, path: str) -> None:
     assert local_path(uri) == path
     assert remote_uri(path) == uri
 
 
-def test_what_is_local_stays() -> None:
+def test_local_path_leaves_local_paths_unchanged() -> None:
     assert local_path("/data/BreaKHis_v1") == "/data/BreaKHis_v1"
     assert remote_uri("/data/BreaKHis_v1") == "/data/BreaKHis_v1"
 
 
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a pod, in which the launcher downloaded an input, beside the folder of the exchange."""
+    """Return the root of a pod with downloaded inputs, in an environment with a shared folder."""
     root = tmp_path / "pod"
-    monkeypatch.setenv("KNET_EXCHANGE", str(tmp_path / "exchange"))
+    monkeypatch.setenv("KNET_SHARED_DIR", str(tmp_path / "shared"))
     monkeypatch.setattr(artifact_uris, "LAUNCHER_ROOT", str(root))
     examples = root / "minio" / "bucket" / "examples" / "train"
     examples.mkdir(parents=True)
@@ -49,38 +50,38 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def message(tmp_path: Path) -> dict[str, Any]:
     def held(*names: str) -> dict[str, Any]:
-        place = tmp_path / "exchange" / "minio" / "bucket"
-        return {"artifacts": {name: {"artifacts": [{"uri": str(place / name)}]} for name in names}}
+        bucket = tmp_path / "shared" / "minio" / "bucket"
+        return {"artifacts": {name: {"artifacts": [{"uri": str(bucket / name)}]} for name in names}}
 
     return {"inputs": held("examples", "hyperparameters"), "outputs": held("run1/model")}
 
 
-def test_inputs_are_there_before_and_outputs_with_the_launcher_after(
+def test_shared_volume_copies_inputs_before_and_outputs_after(
     pod: Path, message: dict[str, Any], tmp_path: Path
 ) -> None:
-    shared = tmp_path / "exchange" / "minio" / "bucket"
+    shared = tmp_path / "shared" / "minio" / "bucket"
     with shared_volume(message):
         assert (shared / "examples" / "train" / "a.gz").read_text() == "images"
         assert (shared / "hyperparameters").read_text() == "{}"
-        (shared / "run1" / "model").mkdir()  # its parent is there
+        (shared / "run1" / "model").mkdir()  # its parent exists
         (shared / "run1" / "model" / "saved_model.pb").write_text("graph")
         assert not (pod / "minio" / "bucket" / "run1").exists()
     assert (pod / "minio" / "bucket" / "run1" / "model" / "saved_model.pb").read_text() == "graph"
 
 
-def test_an_output_of_a_node_that_fails_is_not_handed_over(
+def test_shared_volume_keeps_outputs_of_a_failed_node(
     pod: Path, message: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError), shared_volume(message):
-        (tmp_path / "exchange" / "minio" / "bucket" / "run1" / "model").mkdir()
+        (tmp_path / "shared" / "minio" / "bucket" / "run1" / "model").mkdir()
         raise RuntimeError
     assert not (pod / "minio" / "bucket" / "run1").exists()
 
 
-def test_what_another_node_brought_is_left_alone_and_what_is_half_is_replaced(
+def test_shared_volume_replaces_incomplete_copies_only(
     pod: Path, message: dict[str, Any], tmp_path: Path
 ) -> None:
-    examples = tmp_path / "exchange" / "minio" / "bucket" / "examples" / "train"
+    examples = tmp_path / "shared" / "minio" / "bucket" / "examples" / "train"
     examples.mkdir(parents=True)
     (examples / "a.gz").write_text("imag")
     with shared_volume(message):
@@ -91,23 +92,34 @@ def test_what_another_node_brought_is_left_alone_and_what_is_half_is_replaced(
     assert [path.name for path in examples.iterdir()] == ["a.gz"]
 
 
-def test_without_an_exchange_nothing_is_done(
+def test_shared_volume_without_variable_copies_nothing(
     message: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("KNET_EXCHANGE", raising=False)
+    monkeypatch.delenv("KNET_SHARED_DIR", raising=False)
     with shared_volume(message):
-        assert not (tmp_path / "exchange").exists()
+        assert not (tmp_path / "shared").exists()
 
 
-def test_uris_go_to_the_exchange_and_back() -> None:
+def test_local_path_is_on_the_shared_volume() -> None:
     code = (
         "import json; from pipeline.kubeflow.artifact_uris import local_path, remote_uri;"
         "there = local_path('minio://b/k'); print(json.dumps([there, remote_uri(there)]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "KNET_EXCHANGE": "/exchange", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "KNET_SHARED_DIR": "/shared", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         check=True,
     )
-    assert json.loads(done.stdout) == ["/exchange/minio/b/k", "minio://b/k"]
+    assert json.loads(done.stdout) == ["/shared/minio/b/k", "minio://b/k"]
+
+
+def test_check_environment_refuses_the_old_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KNET_EXCHANGE", raising=False)
+    check_environment()
+    monkeypatch.setenv("KNET_EXCHANGE", "/exchange")
+    with pytest.raises(
+        UserError, match="KNET_EXCHANGE is set, which is called KNET_SHARED_DIR now"
+    ) as caught:
+        check_environment()
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Only what was compiled is taken for it."""
+"""Reading compiled pipelines, and parameters of a run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from knet.base.errors import UserError
 from pipeline.kubeflow.compiled import read_compiled, run_parameters
 
 
-def test_the_first_document_is_the_graph(compiled: Callable[..., Path]) -> None:
+def test_read_compiled_returns_the_pipeline_spec(compiled: Callable[..., Path]) -> None:
     assert read_compiled(compiled())["pipelineInfo"] == {"name": "knet-demo"}
 
 
 @pytest.mark.parametrize("content", [b"", b"a: 1", b"- [", b"\xff\xfe", b"text"])
-def test_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_read_compiled_refuses_other_files(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "other.yaml"
     file.write_bytes(content)
     with pytest.raises(UserError, match="is no compiled pipeline"):
         read_compiled(file)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_read_compiled_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read .*: No such file"):
         read_compiled(tmp_path / "missing.yaml")
 
@@ -56,7 +56,7 @@ _SPEC: dict[str, Any] = {
         ("training={epochs: 3}", {"epochs": 3}),
     ],
 )
-def test_a_value_has_the_declared_type(given: str, value: Any) -> None:
+def test_run_parameters_have_declared_types(given: str, value: Any) -> None:
     assert run_parameters(_SPEC, [given]) == {given.partition("=")[0]: value}
 
 
@@ -72,10 +72,10 @@ def test_a_value_has_the_declared_type(given: str, value: Any) -> None:
         ("training=[", "must be a struct"),
     ],
 )
-def test_what_is_wrong_is_told(given: str, message: str) -> None:
+def test_run_parameters_refuse_invalid_values(given: str, message: str) -> None:
     with pytest.raises(UserError, match=f"--param {given.partition('=')[0]}.*{message}"):
         run_parameters(_SPEC, [given])
 
 
-def test_a_graph_may_have_none() -> None:
+def test_run_parameters_of_a_pipeline_without_any() -> None:
     assert run_parameters({"root": {}}, []) == {}

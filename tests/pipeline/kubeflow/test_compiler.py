@@ -1,4 +1,4 @@
-"""The graph compiles for Kubeflow Pipelines."""
+"""The compiled pipeline, and the edits that complete TFX's PipelineSpec."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def spec(compiled: Path) -> dict[str, Any]:
     return document
 
 
-def test_compiling_twice_gives_the_same_bytes(compiled: Path, tmp_path: Path) -> None:
+def test_compile_pipeline_is_reproducible(compiled: Path, tmp_path: Path) -> None:
     compile_pipeline(load_config("demo"), tmp_path / "pipeline.yaml")
     assert (tmp_path / "pipeline.yaml").read_bytes() == compiled.read_bytes()
 
 
-def test_the_client_of_kubeflow_takes_the_file(compiled: Path) -> None:
-    # What it reads a file with before it uploads it.
+def test_kfp_client_accepts_the_compiled_file(compiled: Path) -> None:
+    # The client parses a file so before it uploads it.
     document = client._extract_pipeline_yaml(str(compiled))
     assert document.pipeline_spec.pipeline_info.name == "knet-demo"
     executors = document.platform_spec.platforms["kubernetes"].deployment_spec.executors
@@ -49,12 +49,12 @@ def test_the_client_of_kubeflow_takes_the_file(compiled: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tasks(spec: dict[str, Any]) -> dict[str, Any]:
-    """Of the graph."""
+    """Return the tasks of the graph."""
     found: dict[str, Any] = spec["components"]["Graph"]["dag"]["tasks"]
     return found
 
 
-def test_every_container_of_tfx_starts_our_entrypoint(spec: dict[str, Any]) -> None:
+def test_containers_start_the_entrypoint_or_run_nodes(spec: dict[str, Any]) -> None:
     own = {f"{node}_executor": ["run_nodes", node] for node in ("RunStart", "RunReport", "RunEnd")}
     for name, executor in spec["deploymentSpec"]["executors"].items():
         module, *node = own.get(name, ["entrypoint"])
@@ -65,7 +65,7 @@ def test_schema_version_is_2_1_0(spec: dict[str, Any]) -> None:
     assert spec["schemaVersion"] == "2.1.0"
 
 
-def test_every_node_is_a_task_with_an_argo_safe_name(tasks: dict[str, Any]) -> None:
+def test_task_names_are_valid_for_argo(tasks: dict[str, Any]) -> None:
     assert len(tasks) == 23
     assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in tasks)
 
@@ -74,23 +74,23 @@ def test_transform_waits_for_the_data_gate(tasks: dict[str, Any]) -> None:
     assert "DataGate" in tasks["Transform"]["dependentTasks"]
 
 
-def test_nothing_of_this_machine_is_compiled_in(spec: dict[str, Any]) -> None:
+def test_compiled_spec_has_no_local_paths(spec: dict[str, Any]) -> None:
     assert str(Path(__file__).resolve().parents[3]) not in yaml.safe_dump(spec)
 
 
-def test_every_node_that_may_be_cached_carries_its_code_digest(tasks: dict[str, Any]) -> None:
+def test_cached_nodes_have_a_code_digest(tasks: dict[str, Any]) -> None:
     cached = {name: task for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
     assert set(tasks) - set(cached) == {"RunStart", "RunReport"}
     assert all("code_digest" in task["inputs"]["parameters"] for task in cached.values())
 
 
-def test_the_columns_of_a_manifest_must_be_named(tmp_path: Path) -> None:
+def test_compile_pipeline_needs_slices_of_a_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"kubeflow\.data_source is a manifest"):
         compile_pipeline(load_config("demo", ["kubeflow.data_source=/data/m.csv"]), tmp_path / "none.yaml")
 
 
-def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:
-    """A change of the graph shows in the golden file: UPDATE_GOLDEN=1 writes it anew."""
+def test_production_pipeline_matches_the_golden_file(tmp_path: Path) -> None:
+    """A change of the pipeline shows in the golden file; UPDATE_GOLDEN=1 rewrites it."""
     compile_pipeline(load_config(_PRODUCTION), tmp_path / "pipeline.yaml")
     text = _summary(*yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text("utf-8")))
     if os.environ.get("UPDATE_GOLDEN"):
@@ -99,7 +99,7 @@ def test_what_production_runs_is_what_was_reviewed(tmp_path: Path) -> None:
 
 
 def _summary(spec: dict[str, Any], platform: dict[str, Any]) -> str:
-    """What is ours to decide of a compiled graph, which is the same whatever TFX compiled it."""
+    """Return the parts of a compiled pipeline that do not depend on the version of TFX, as YAML."""
     trees = (spec["root"], *spec["components"].values())
     tasks = {name: task for tree in trees for name, task in tree.get("dag", {}).get("tasks", {}).items()}
     parameters = spec["root"]["inputDefinitions"]["parameters"]
@@ -133,7 +133,7 @@ def _node(task: dict[str, Any], spec: dict[str, Any], platform: dict[str, Any]) 
 
 
 def _source(given: dict[str, Any]) -> Any:
-    """Where a task has an input from, or its constant value."""
+    """Return the source of a task's input, or its constant value."""
     match given:
         case {"taskOutputArtifact": {"producerTask": node, "outputArtifactKey": key}}:
             return f"{node}: {key}"
@@ -171,7 +171,7 @@ _KUBEFLOW = {
 
 
 def _compiled() -> dict[str, Any]:
-    """As little of a PipelineSpec as TFX writes."""
+    """Return a minimal PipelineSpec in the form of TFX."""
 
     def parameters(*names: str) -> dict[str, Any]:
         return {"parameters": {name: {"runtimeValue": {"constant": ""}} for name in names}}
@@ -232,19 +232,19 @@ def _pod(documents: tuple[dict[str, Any], dict[str, Any]], node: str) -> dict[st
     return pod
 
 
-def test_what_tfx_wrote_stays_as_it_is() -> None:
+def test_complete_spec_leaves_its_argument_unchanged() -> None:
     compiled = _compiled()
     complete_spec(compiled, _config())
     assert compiled == _compiled()
 
 
 def _tasks(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    """Of the graph, and the one behind it."""
+    """Return the tasks of the graph, and its exit handler."""
     spec = documents[0]
     return {**spec["components"]["Graph"]["dag"]["tasks"], "RunEnd": spec["root"]["dag"]["tasks"]["RunEnd"]}
 
 
-def test_the_data_are_looked_at_first_and_never_from_the_cache(documents: tuple[Any, Any]) -> None:
+def test_run_start_is_first_and_never_cached(documents: tuple[Any, Any]) -> None:
     tasks = _tasks(documents)
     assert tasks["BreakHisExampleGen"]["inputs"]["parameters"]["fingerprint"] == {
         "taskOutputParameter": {"producerTask": "RunStart", "outputParameterKey": "fingerprint"}
@@ -255,7 +255,7 @@ def test_the_data_are_looked_at_first_and_never_from_the_cache(documents: tuple[
     assert container["image"] == "x" and container["args"] == ["--executor_input", "{{$}}"]
 
 
-def test_what_is_remembered_is_a_parameter_and_so_in_the_key_of_the_cache(documents: tuple[Any, Any]) -> None:
+def test_prior_state_is_wired_as_parameters(documents: tuple[Any, Any]) -> None:
     def found(node: str) -> dict[str, str]:
         given = _tasks(documents)[node]["inputs"]["parameters"]
         outputs = {name: value.get("taskOutputParameter") for name, value in given.items()}
@@ -265,7 +265,7 @@ def test_what_is_remembered_is_a_parameter_and_so_in_the_key_of_the_cache(docume
     assert set(found("ModelGate").values()) == {"baseline", "baseline_digest", "baseline_version"}
 
 
-def test_the_parameters_of_a_run_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:
+def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:
     defined = documents[0]["root"]["inputDefinitions"]["parameters"]
     defaults = {name: definition["defaultValue"] for name, definition in defined.items()}
     assert defaults == {
@@ -290,20 +290,20 @@ def test_the_parameters_of_a_run_have_defaults_and_lead_to_nodes(documents: tupl
     assert set(graph) == set(passed) == set(defaults)
 
 
-def test_the_entrypoint_learns_the_types_of_what_was_added(documents: tuple[Any, Any]) -> None:
+def test_added_parameters_are_in_the_inputs_argument(documents: tuple[Any, Any]) -> None:
     container = documents[0]["deploymentSpec"]["executors"]["Trainer-vgg16_executor"]["container"]
     place = container["args"].index("--json_serialized_inputs_spec_args") + 1
     types = json.loads(container["args"][place])["parameters"]
     assert types["custom_config.candidate.seed"] == {"parameterType": "NUMBER_INTEGER"}
 
 
-def test_the_entrypoint_learns_the_outputs_of_its_component(documents: tuple[Any, Any]) -> None:
+def test_outputs_are_in_the_outputs_argument(documents: tuple[Any, Any]) -> None:
     args = documents[0]["deploymentSpec"]["executors"]["DataGate_executor"]["container"]["args"]
     outputs = json.loads(args[args.index("--json_serialized_outputs_spec_args") + 1])
     assert outputs == {"artifacts": {"model": {"artifactType": {"instanceSchema": "DataGate"}}}}
 
 
-def test_the_report_takes_what_every_node_made_and_is_never_from_the_cache(
+def test_run_report_has_all_artifacts_and_is_never_cached(
     documents: tuple[Any, Any],
 ) -> None:
     report = _tasks(documents)["RunReport"]
@@ -315,7 +315,7 @@ def test_the_report_takes_what_every_node_made_and_is_never_from_the_cache(
     assert "RunStart" in report["dependentTasks"] and "cachingOptions" not in report
 
 
-def test_what_ends_a_run_waits_for_the_whole_graph_and_takes_nothing_from_it(
+def test_run_end_is_an_exit_handler_without_artifacts(
     documents: tuple[Any, Any],
 ) -> None:
     end = _tasks(documents)["RunEnd"]
@@ -323,7 +323,7 @@ def test_what_ends_a_run_waits_for_the_whole_graph_and_takes_nothing_from_it(
     assert end["dependentTasks"] == ["Graph"] and set(end["inputs"]) == {"parameters"}
 
 
-def test_a_node_gets_its_own_resources_else_those_of_its_kind(documents: tuple[Any, Any]) -> None:
+def test_resources_of_a_node_precede_those_of_its_kind(documents: tuple[Any, Any]) -> None:
     executors = documents[0]["deploymentSpec"]["executors"]
     vgg16 = executors["Trainer-vgg16_executor"]["container"]["resources"]
     assert vgg16 == {
@@ -336,7 +336,7 @@ def test_a_node_gets_its_own_resources_else_those_of_its_kind(documents: tuple[A
     assert "accelerator" not in executors["BreakHisExampleGen_executor"]["container"]["resources"]
 
 
-def test_every_node_has_the_environment_the_volumes_the_secrets_and_the_retries(
+def test_every_node_has_environment_volumes_secrets_retries(
     documents: tuple[Any, Any],
 ) -> None:
     for node, task in _tasks(documents).items():
@@ -350,7 +350,7 @@ def test_every_node_has_the_environment_the_volumes_the_secrets_and_the_retries(
         assert pod["imagePullSecret"] == [{"secretName": "registry"}]
 
 
-def test_a_node_may_have_an_image_and_variables_of_its_own(documents: tuple[Any, Any]) -> None:
+def test_resources_set_image_and_variables_of_a_node(documents: tuple[Any, Any]) -> None:
     executors = documents[0]["deploymentSpec"]["executors"]
     trainer = executors["Trainer-vgg16_executor"]["container"]
     assert trainer["image"] == "knet:1.0-cuda"
@@ -365,13 +365,13 @@ def test_a_node_may_have_an_image_and_variables_of_its_own(documents: tuple[Any,
     assert ingest["image"] == "x" and {"name": "B", "value": "2"} in ingest["env"]
 
 
-def test_a_node_may_be_run_every_time(documents: tuple[Any, Any]) -> None:
+def test_resources_disable_the_cache_of_a_node(documents: tuple[Any, Any]) -> None:
     tasks = _tasks(documents)
     assert "cachingOptions" not in tasks["Trainer-resnet152"]
     assert tasks["Trainer-vgg16"]["cachingOptions"] == {"enableCache": True}
 
 
-def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any, Any]) -> None:
+def test_resources_set_shared_memory_and_scheduling(documents: tuple[Any, Any]) -> None:
     pod = _pod(documents, "Trainer-vgg16")
     assert pod["nodeSelector"] == {"labels": {"gpu": "a100"}}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
@@ -441,17 +441,17 @@ def test_a_trainer_has_shared_memory_and_finds_its_machine(documents: tuple[Any,
         ("kubeflow.cron=0 2 * *", "kubeflow.cron: '0 2 .*has 4 fields, not five"),
     ],
 )
-def test_what_a_cluster_would_refuse_is_refused_by_its_field(override: str, message: str) -> None:
+def test_kubeflow_settings_refuse_invalid_values(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_config("demo", [override])
 
 
-def test_folders_that_go_with_the_container_are_known() -> None:
+def test_ephemeral_paths_are_on_no_volume() -> None:
     assert _config().kubeflow.ephemeral_paths == ["cache_root", "push_folder"]
     assert Config().kubeflow.ephemeral_paths == ["checkpoints", "cache_root", "registry", "push_folder"]
 
 
-def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
+def test_bucket_needs_keys_or_service_account() -> None:
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     for allowed in ({"secrets": [{"name": "store", "env": keys}]}, {"secrets": [], "service_account": "me"}):
         assert _config(data_source="s3://bucket/images", **allowed).kubeflow.data_source
@@ -459,25 +459,25 @@ def test_a_bucket_is_read_with_keys_or_as_somebody_who_may() -> None:
         _config(data_source="s3://bucket/images")
 
 
-def test_nodes_that_others_work_for_share_their_artifacts() -> None:
+def test_shared_dir_is_set_for_nodes_with_remote_workers() -> None:
     volumes = [{"claim": "exchange", "mount_path": "/exchange"}]
     kubeflow = {"volumes": volumes, "shared_dir": "/exchange"}
 
     def sharing(config: Config) -> set[str]:
         executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
-        shared = {"name": "KNET_EXCHANGE", "value": "/exchange"}
+        shared = {"name": "KNET_SHARED_DIR", "value": "/exchange"}
         return {name for name, executor in executors.items() if shared in executor["container"]["env"]}
 
-    here = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=DirectRunner"]}})
-    assert sharing(here) == set()
-    elsewhere = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=PortableRunner"]}})
-    assert sharing(elsewhere) == {"BreakHisExampleGen_executor"}
+    local = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=DirectRunner"]}})
+    assert sharing(local) == set()
+    remote = Config.model_validate({"kubeflow": kubeflow, "beam": {"args": ["--runner=PortableRunner"]}})
+    assert sharing(remote) == {"BreakHisExampleGen_executor"}
     with pytest.raises(UserError, match="^kubeflow.shared_dir: "):
         complete_spec(_compiled(), Config.model_validate({"beam": {"args": ["--runner=PortableRunner"]}}))
 
 
 @pytest.mark.parametrize("name", ["Trainer_x", "Trainer.x", "-x", "x" * 64])
-def test_a_node_that_no_pod_can_be_named_after_is_refused(name: str) -> None:
+def test_complete_spec_refuses_invalid_node_names(name: str) -> None:
     compiled = _compiled()
     tasks = compiled["root"]["dag"]["tasks"]
     tasks[name] = tasks.pop("Trainer-vgg16")
@@ -485,7 +485,7 @@ def test_a_node_that_no_pod_can_be_named_after_is_refused(name: str) -> None:
         complete_spec(compiled, _config())
 
 
-def test_resources_of_a_node_that_there_is_not_are_refused() -> None:
+def test_complete_spec_refuses_resources_of_unknown_nodes() -> None:
     with pytest.raises(
         UserError, match=r"kubeflow.resources.Trainer-vgg: no such node; there are .*Trainer-vgg16"
     ):

@@ -22,14 +22,14 @@ import schemas
 from knet.base import schema_names
 from knet.evaluation.predictions import write_predictions
 from pipeline.kubeflow import artifact_uris, run_nodes
-from pipeline.kubeflow.entrypoint import local_invocation, main, with_run_values
+from pipeline.kubeflow.entrypoint import apply_run_parameters, local_invocation, main
 from pipeline.kubeflow.run_nodes import run_node
 
-_PLAIN = {"RunStart", "RunReport", "RunEnd"}
+_WITHOUT_TFX = {"RunStart", "RunReport", "RunEnd"}
 _NODES = sorted(
     file.name.split(".")[1] for file in (Path(__file__).parent / "recordings").glob("executor_input.*.json")
 )
-_OF_TFX = [node for node in _NODES if node not in _PLAIN]
+_TFX_NODES = [node for node in _NODES if node not in _WITHOUT_TFX]
 _SCHEMA = 'feature { name: "label" type: INT int_domain { min: 0 max: 1 is_categorical: true } }'
 Message = dict[str, Any]
 Read = Callable[[str], Message]
@@ -37,7 +37,7 @@ Read = Callable[[str], Message]
 
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that stands for the root of a pod."""
+    """Return the folder that holds the file system of a pod."""
     monkeypatch.setattr(artifact_uris, "MOUNTS", {"minio://": f"{tmp_path}/minio/"})
     monkeypatch.setenv("KFP_RUN_ID", "b7a88f5c-2b97-4ab7-89f2-0a171f9cdf5a")
     return tmp_path
@@ -45,7 +45,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def message_of(recorded: Read, pod: Path) -> Read:
-    """Reads a recorded message, with the launcher's files and folders in the pod."""
+    """Return a function that reads a recorded message, with the launcher's files and folders in the pod."""
 
     def read(node: str) -> Message:
         message = recorded(node)
@@ -66,14 +66,14 @@ def _path(side: Message, name: str, pod: Path) -> Path:
 
 @pytest.fixture
 def task_of(recorded_graph: Message) -> Read:
-    """Finds the task of a node in the compiled graph."""
+    """Return a function that finds the task of a node in the compiled pipeline."""
     tasks: dict[str, Message] = recorded_graph["components"]["Graph"]["dag"]["tasks"]
     return tasks.__getitem__
 
 
 @pytest.fixture
 def component_of(recorded_graph: Message, task_of: Read) -> Read:
-    """Finds the component of a node in the compiled graph."""
+    """Return a function that finds the component of a node in the compiled pipeline."""
 
     def find(node: str) -> Message:
         component: Message = recorded_graph["components"][task_of(node)["componentRef"]["name"]]
@@ -84,7 +84,7 @@ def component_of(recorded_graph: Message, task_of: Read) -> Read:
 
 @pytest.fixture
 def arguments_of(recorded_graph: Message, component_of: Read) -> Callable[[str, Message], list[str]]:
-    """Makes the arguments of a container, with a message in the place of `{{$}}`."""
+    """Return a function that fills a message into the arguments of a container."""
 
     def make(node: str, message: Message) -> list[str]:
         executor = recorded_graph["deploymentSpec"]["executors"][component_of(node)["executorLabel"]]
@@ -97,9 +97,9 @@ def arguments_of(recorded_graph: Message, component_of: Read) -> Callable[[str, 
 def run(
     message_of: Read, task_of: Read, arguments_of: Callable[[str, Message], list[str]]
 ) -> Callable[..., Message]:
-    """Runs the entrypoint on a node's recorded message, and returns its output message.
+    """Return a function that runs the entrypoint on a recorded message and returns its output message.
 
-    Constants of today's graph take the place of recorded ones: they are ours and change, not the launcher's.
+    Constants of the current pipeline replace recorded ones, which the launcher does not choose.
     """
 
     def run_entrypoint(node: str, **parameters: Any) -> Message:
@@ -122,7 +122,7 @@ def test_recordings_are_of_every_node_of_the_graph(recorded_graph: Message) -> N
     assert {*recorded_graph["components"]["Graph"]["dag"]["tasks"], "RunEnd"} == set(_NODES)
 
 
-@pytest.mark.parametrize("node", _OF_TFX)
+@pytest.mark.parametrize("node", _TFX_NODES)
 def test_entrypoint_accepts_the_message_of_a_launcher(
     node: str,
     run: Callable[..., Message],
@@ -132,12 +132,12 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
     pod: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
+    calls: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
     executor = import_utils.import_class_by_path(arguments_of(node, {})[1])
-    monkeypatch.setattr(executor, "Do", lambda self, *given: taken.append(given))
-    made = run(node)
+    monkeypatch.setattr(executor, "Do", lambda self, *given: calls.append(given))
+    written = run(node)
 
-    ((inputs, outputs, properties),) = taken
+    ((inputs, outputs, properties),) = calls
     message, component = recorded(node), component_of(node)
     for side, artifacts in (("input", inputs), ("output", outputs)):
         declared = component.get(f"{side}Definitions", {}).get("artifacts", {})
@@ -152,8 +152,8 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
     for name, value in properties.items():
         assert isinstance(value, int) is (parameters[name]["parameterType"] == "NUMBER_INTEGER")
 
-    assert set(made["artifacts"]) == set(outputs)
-    for name, held in made["artifacts"].items():
+    assert set(written["artifacts"]) == set(outputs)
+    for name, held in written["artifacts"].items():
         (artifact,) = held["artifacts"]
         assert artifact["name"] == name
         assert artifact["uri"] == message["outputs"]["artifacts"][name]["artifacts"][0]["uri"]
@@ -208,10 +208,12 @@ def test_model_gate_blesses_by_a_property_of_its_output(
     assert (_path(made, "blessing", pod) / "BLESSED").exists()
 
 
-def test_run_start_writes_a_file_for_each_output_parameter(message_of: Read) -> None:
+def test_write_outputs_writes_a_file_for_each_parameter(message_of: Read) -> None:
     message = message_of("RunStart")
     places = message["outputs"]["parameters"]
-    run_node(lambda node: node.give(dict.fromkeys(places, 1)), ["--executor_input", json.dumps(message)])
+    run_node(
+        lambda node: node.write_outputs(dict.fromkeys(places, 1)), ["--executor_input", json.dumps(message)]
+    )
     assert {Path(place["outputFile"]).read_text("utf-8") for place in places.values()} == {"1"}
 
 
@@ -219,14 +221,14 @@ def test_run_report_finds_every_node_in_its_inputs(
     message_of: Read, pod: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published: list[Any] = []
-    monkeypatch.setattr(run_nodes, "read_run_context", lambda place: "how it began")
+    monkeypatch.setattr(run_nodes, "read_run_context", lambda place: "the context")
     monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given))
     message = message_of("RunReport")
     message["inputs"]["artifacts"]["executor-logs"] = message["outputs"]["artifacts"]["executor-logs"]
     run_node(run_nodes.run_report, ["--executor_input", json.dumps(message)])
     ((place, _, outcome),) = published
     assert place == "/data/registry"
-    assert set(outcome.executions) == {record.node for record in outcome.nodes} == set(_OF_TFX)
+    assert set(outcome.executions) == {record.node for record in outcome.nodes} == set(_TFX_NODES)
     assert {record.state for record in outcome.nodes} == {"done"}
     model = outcome.executions["Trainer-vgg16"].outputs["model"]
     assert str(model.uri).startswith(f"{pod}/minio/") and model.remote.startswith("minio://")
@@ -239,6 +241,20 @@ def test_run_end_accepts_the_message_of_a_launcher(
     message["inputs"]["parameterValues"]["registry"] = str(pod / "registry")
     run_node(run_nodes.run_end, ["--executor_input", json.dumps(message)])
     assert "failed before it began" in capsys.readouterr().out
+
+
+def test_containers_refuse_the_old_name_of_the_shared_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KNET_EXCHANGE", "/exchange")
+    invocation = ["--executor_class_path=none", "--json_serialized_invocation_args={}"]
+    specs = ["--json_serialized_inputs_spec_args={}", "--json_serialized_outputs_spec_args={}"]
+    with pytest.raises(SystemExit, match="1"):
+        main([*invocation, *specs])
+    with pytest.raises(SystemExit, match="1"):
+        run_node(run_nodes.run_end, ["--executor_input", "{}"])
+    error = "error: UserError: KNET_EXCHANGE is set, which is called KNET_SHARED_DIR"
+    assert capsys.readouterr().err.count(error) == 2
 
 
 _EXAMPLES = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
@@ -274,26 +290,26 @@ def _completed(message: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def test_types_are_those_that_the_component_declares(message: dict[str, Any]) -> None:
+def test_local_invocation_has_declared_types(message: dict[str, Any]) -> None:
     completed = _completed(message)
     assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["type"] == _EXAMPLES
     assert completed["outputs"]["artifacts"]["model"]["artifacts"][0]["type"] == _MODEL
 
 
-def test_uris_become_paths_of_the_container(message: dict[str, Any]) -> None:
+def test_local_invocation_has_local_paths(message: dict[str, Any]) -> None:
     completed = _completed(message)
     assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["uri"] == "/minio/bucket/in"
     assert completed["outputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == "/s3/bucket/out"
 
 
-def test_parameters_metadata_and_output_file_stay(message: dict[str, Any]) -> None:
+def test_local_invocation_keeps_parameters_and_metadata(message: dict[str, Any]) -> None:
     completed = _completed(message)
     assert completed["inputs"]["parameterValues"] == {"seed": 1}
     assert completed["inputs"]["artifacts"]["examples"]["artifacts"][0]["metadata"] == {"display_name": "x"}
     assert completed["outputs"]["outputFile"] == "/tmp/x"
 
 
-def test_additions_of_the_launcher_are_ignored_and_logged(
+def test_local_invocation_ignores_and_logs_additions(
     message: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = _completed(message)
@@ -316,18 +332,18 @@ def test_additions_of_the_launcher_are_ignored_and_logged(
     ]
 
 
-def test_a_node_without_inputs_and_outputs_is_fine() -> None:
+def test_local_invocation_without_inputs_and_outputs() -> None:
     empty = {"inputs": {}, "outputs": {"outputFile": "/tmp/x"}}
     assert local_invocation(json.dumps(empty), inputs_spec="{}", outputs_spec="{}") == empty
 
 
-def test_an_output_without_a_place_is_an_error(message: dict[str, Any]) -> None:
+def test_local_invocation_refuses_a_missing_output(message: dict[str, Any]) -> None:
     message["outputs"]["artifacts"] = {}
     with pytest.raises(ValueError, match=r"outputs\.artifacts of the launcher's message: model missing"):
         _completed(message)
 
 
-def test_a_name_with_dots_leads_into_json_within_json() -> None:
+def test_apply_run_parameters_sets_nested_json() -> None:
     candidate = json.dumps({"seed": 0, "training": {"epochs": 200, "momentum": 0.9}})
     properties: dict[str, Any] = {
         "custom_config": json.dumps({"candidate": candidate, "cache_root": "/cache"}),
@@ -335,7 +351,7 @@ def test_a_name_with_dots_leads_into_json_within_json() -> None:
         "custom_config.candidate.training.epochs": 3,
         "run_fn": "knet.training.trainer.run_fn",
     }
-    values = with_run_values(properties)
+    values = apply_run_parameters(properties)
     assert set(values) == {"custom_config", "run_fn"}
     settings = json.loads(values["custom_config"])
     assert settings["cache_root"] == "/cache"
@@ -344,6 +360,6 @@ def test_a_name_with_dots_leads_into_json_within_json() -> None:
 
 
 @pytest.mark.parametrize("name", ["none.seed", "candidate.none", "candidate.none.seed"])
-def test_a_name_that_leads_to_nothing_is_an_error(name: str) -> None:
+def test_apply_run_parameters_refuses_unknown_paths(name: str) -> None:
     with pytest.raises(ValueError, match=f"the parameter {name} leads to nothing"):
-        with_run_values({"candidate": '{"seed": 0}', name: 1})
+        apply_run_parameters({"candidate": '{"seed": 0}', name: 1})

@@ -1,4 +1,4 @@
-"""The simulator's messages have the form of those that a real launcher sent."""
+"""Messages of the simulator have the form of recorded ones of a real launcher."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipeline.kubeflow.launcher_messages import executor_input, output_artifacts
 from pipeline.kubeflow.simulator import Simulator
 
 Message = dict[str, Any]
-_BY_LAUNCHER = ("display_name", "store_session_info")  # metadata that no container writes
+_LAUNCHER_METADATA = ("display_name", "store_session_info")  # no container writes these
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Writes what an executor writes into the places of the message, and keeps the message.
+# Writes the outputs of an executor, and the message to a file of the pod.
 _CONTAINER = """
 import json, os, sys
 message, metadata = json.loads(sys.argv[1]), json.loads(sys.argv[2])
@@ -35,7 +35,7 @@ json.dump(message, open(os.path.join(os.environ["KNET_LAUNCHER_ROOT"], "message.
 """
 
 
-def test_messages_of_the_simulator_have_the_recorded_form(
+def test_simulator_messages_have_the_recorded_form(
     recorded_graph: Message, recorded: Callable[[str], Message], tmp_path: Path
 ) -> None:
     spec = deepcopy(recorded_graph)
@@ -56,7 +56,7 @@ def test_messages_of_the_simulator_have_the_recorded_form(
 
 
 def _written_metadata(messages: list[Message]) -> dict[str, dict[str, Message]]:
-    """By node and output, the metadata that containers wrote, from messages to the nodes behind."""
+    """Collect metadata that containers wrote from messages to later nodes, by node and output."""
     written: dict[str, dict[str, Message]] = {}
     for message in messages:
         for held in message["inputs"].get("artifacts", {}).values():
@@ -65,13 +65,13 @@ def _written_metadata(messages: list[Message]) -> dict[str, dict[str, Message]]:
             written.setdefault(node, {})[output] = {
                 name: value["struct"] if isinstance(value, dict) else value
                 for name, value in artifact["metadata"].items()
-                if name not in _BY_LAUNCHER
+                if name not in _LAUNCHER_METADATA
             }
     return written
 
 
 def _form(value: Any, field: str = "") -> Any:
-    """A message with kinds in the place of values that are not the launcher's to choose."""
+    """Replace the values of a message that the launcher does not choose by their types."""
     if field == "parameterValues":
         return bool(value)
     if isinstance(value, dict):
@@ -105,13 +105,13 @@ def _write(message: Message, metadata: Message) -> None:
 @pytest.mark.parametrize(
     ("value", "stored"), [(True, 1), (2.5, 2.5), ("a", "a"), ([1], {"list": [1]}), ({}, {"struct": {}})]
 )
-def test_metadata_comes_back_as_the_store_keeps_it(message: Message, value: Any, stored: Any) -> None:
+def test_output_artifacts_have_stored_metadata(message: Message, value: Any, stored: Any) -> None:
     _write(message, {"given": value})
-    kept = output_artifacts("Make", message)["text"]["metadata"]["given"]
-    assert kept == stored and type(kept) is type(stored)
+    found = output_artifacts("Make", message)["text"]["metadata"]["given"]
+    assert found == stored and type(found) is type(stored)
 
 
-def test_metadata_that_is_null_is_an_error(message: Message) -> None:
+def test_output_artifacts_refuse_null_metadata(message: Message) -> None:
     _write(message, {"given": None})
     with pytest.raises(UserError, match=r"Make: metadata\.given of the output text is null"):
         output_artifacts("Make", message)

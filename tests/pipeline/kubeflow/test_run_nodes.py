@@ -1,4 +1,4 @@
-"""The first container of a run notes how it begins; the last one keeps what became of it."""
+"""RunStart reads data and registry; RunReport and RunEnd record the run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.kubeflow.run_state import log_failure_and_exit, read_failures
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of the registry, in the environment of a container."""
+def location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the registry, in the environment of a container."""
     monkeypatch.setenv("KFP_RUN_ID", "run-1")
     monkeypatch.setenv("KNET_NODE", "DataGate")
-    monkeypatch.setenv("KNET_REGISTRY", str(tmp_path / "place"))
-    return tmp_path / "place"
+    monkeypatch.setenv("KNET_REGISTRY", str(tmp_path / "memory"))
+    return tmp_path / "memory"
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def _start(place: Path, images: Path, folder: Path, **given: Any) -> dict[str, str]:
+def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str, str]:
     config = load_config("demo", ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"])
     config = config.with_slices(["magnification", "subtype"])
-    values = {"data_source": str(images), "data_root": "", "registry": str(place), "seed": 0, "epochs": 3}
+    values = {"data_source": str(images), "data_root": "", "registry": str(location), "seed": 0, "epochs": 3}
     values |= {"config": config.model_dump_json(), "graph": "0" * 64}
     names = [
         "fingerprint",
@@ -57,65 +57,59 @@ def _start(place: Path, images: Path, folder: Path, **given: Any) -> dict[str, s
     return {name: (folder / name).read_text("utf-8") for name in names}
 
 
-def test_the_first_node_looks_at_the_data_and_into_the_registry(
-    place: Path, images: Path, tmp_path: Path
-) -> None:
-    first = _start(place, images, tmp_path / "first")
+def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tmp_path: Path) -> None:
+    first = _start(location, images, tmp_path / "first")
     assert len(first["fingerprint"]) == 64 and first["previous_digest"] == first["baseline"] == ""
     assert (first["span"], first["synthetic_data"]) == ("1", "true")
     (tmp_path / "statistics").mkdir()
     (tmp_path / "statistics" / "FeatureStats.pb").write_bytes(b"")
-    kept = RunRegistry(place / "registry").keep_statistics(
+    kept = RunRegistry(location / "registry").keep_statistics(
         tmp_path / "statistics", run_id="a", schema=Path("s.pbtxt")
     )
-    second = _start(place, images, tmp_path / "second")
+    second = _start(location, images, tmp_path / "second")
     assert second["previous_digest"] == kept.digest and second["previous_statistics"] == str(kept.folder)
     assert {name: second[name] for name in ("fingerprint", "span")} == {
         name: first[name] for name in ("fingerprint", "span")
     }
 
 
-def test_a_parameter_out_of_range_is_told_before_anything_runs(
-    place: Path, images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_run_start_refuses_a_parameter_out_of_range(
+    location: Path, images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        _start(place, images, tmp_path / "first", epochs=0)
+        _start(location, images, tmp_path / "first", epochs=0)
     assert ended.value.code == 1 and "training.epochs: Input should be greater than" in capfd.readouterr().err
 
 
-def test_a_run_that_fails_has_a_record_and_a_page_that_say_why(
-    place: Path, images: Path, tmp_path: Path
-) -> None:
-    _start(place, images, tmp_path / "first")
+def test_run_end_records_the_failure(location: Path, images: Path, tmp_path: Path) -> None:
+    _start(location, images, tmp_path / "first")
     with pytest.raises(SystemExit), log_failure_and_exit():
         raise UserError("the images drifted")
-    assert [failure.node for failure in read_failures(place)] == ["DataGate"]
+    assert [failure.node for failure in read_failures(location)] == ["DataGate"]
 
-    end = ContainerNode({"inputs": {"parameterValues": {"registry": str(place)}}})
+    end = ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}})
     run_nodes.run_end(end)
-    record, folder = find_run("last", Workspace(place))
+    record, folder = find_run("last", Workspace(location))
     assert record.error == "DataGate: the images drifted" and record.user_error
     assert [(node.node, node.state) for node in record.nodes] == [("DataGate", "failed")]
     assert "the images drifted" in (folder / "report.html").read_text("utf-8")
 
-    run_nodes.run_end(end)  # tried again, it finds that all is done
-    assert len(RunRegistry(place / "registry").runs()) == 1
+    run_nodes.run_end(end)  # a retry finds the record
+    assert len(RunRegistry(location / "registry").runs()) == 1
 
 
-def test_a_run_that_never_began_leaves_nothing(place: Path) -> None:
-    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(place)}}}))
-    assert not place.exists()
+def test_run_end_without_context_writes_nothing(location: Path) -> None:
+    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+    assert not location.exists()
 
 
-def test_without_kubeflow_s_id_of_the_run_it_is_told_what_to_submit(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_end_without_run_id_names_the_remedy(location: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KFP_RUN_ID")
     with pytest.raises(UserError, match="KFP_RUN_ID is not set: submit the whole file"):
-        run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(place)}}}))
+        run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
 
 
-def test_inputs_of_the_report_are_executions_of_nodes(place: Path, make_record: Callable[..., Any]) -> None:
+def test_parse_input_artifacts_returns_executions(location: Path, make_record: Callable[..., Any]) -> None:
     def held(uri: str) -> dict[str, Any]:
         return {"artifacts": [{"name": "1", "uri": uri, "metadata": {"seconds": 2.5}}]}
 
@@ -123,8 +117,8 @@ def test_inputs_of_the_report_are_executions_of_nodes(place: Path, make_record: 
         "Trainer-vgg16--model": held("minio://bucket/knet/run-1/Trainer-vgg16/model"),
         "Transform--transform_graph": held("minio://bucket/knet/run-0/Transform/transform_graph"),
     }
-    artifacts["workspace"] = held("minio://bucket/workspace")  # of no node
-    executions = ContainerNode({"inputs": {"artifacts": artifacts}}).executions()
+    artifacts["workspace"] = held("minio://bucket/workspace")  # no output of a node
+    executions = ContainerNode({"inputs": {"artifacts": artifacts}}).parse_input_artifacts()
     assert set(executions) == {"Trainer-vgg16", "Transform"}
     assert executions["Transform"].cached and not executions["Trainer-vgg16"].cached
     model = executions["Trainer-vgg16"].outputs["model"]

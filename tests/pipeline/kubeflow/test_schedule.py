@@ -1,4 +1,4 @@
-"""There is one schedule of a pipeline, or none: whatever is asked for, and wherever the command dies."""
+"""Schedules: at most one for each pipeline, even if a command dies; and the status of runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from pipeline.kubeflow.server import connect, submit
 
 
 @pytest.fixture
-def make(client: Any, config: KubeflowConfig, compiled: Callable[..., Path]) -> Callable[..., Scheduled]:
+def make_schedule(
+    client: Any, config: KubeflowConfig, compiled: Callable[..., Path]
+) -> Callable[..., Scheduled]:
     def make(*, image: str = "knet:1", stop_runs: bool = False, seed: int = 0, **changes: Any) -> Scheduled:
         return schedule(
             client,
@@ -28,10 +30,10 @@ def make(client: Any, config: KubeflowConfig, compiled: Callable[..., Path]) -> 
     return make
 
 
-def test_a_schedule_is_pinned_catches_nothing_up_and_runs_one_at_a_time(
-    kubeflow_server: Any, make: Callable[..., Scheduled]
+def test_schedule_pins_the_version_without_catchup(
+    kubeflow_server: Any, make_schedule: Callable[..., Scheduled]
 ) -> None:
-    made = make()
+    made = make_schedule()
     (run,) = kubeflow_server.recurring_runs.values()
     assert made.new and made.replaced == 0 and run.recurring_run_id == made.recurring_run_id
     assert run.display_name == "knet-demo" and run.status == "ENABLED"
@@ -42,8 +44,10 @@ def test_a_schedule_is_pinned_catches_nothing_up_and_runs_one_at_a_time(
     assert run.runtime_config.parameters == {"seed": 0}
 
 
-def test_the_same_again_changes_nothing(kubeflow_server: Any, make: Callable[..., Scheduled]) -> None:
-    first, again = make(), make()
+def test_schedule_again_changes_nothing(
+    kubeflow_server: Any, make_schedule: Callable[..., Scheduled]
+) -> None:
+    first, again = make_schedule(), make_schedule()
     assert not again.new and again.recurring_run_id == first.recurring_run_id
     assert len(kubeflow_server.recurring_runs) == len(kubeflow_server.versions) == 1
     assert "DELETE" not in " ".join(kubeflow_server.requests)
@@ -53,27 +57,27 @@ def test_the_same_again_changes_nothing(kubeflow_server: Any, make: Callable[...
     "change",
     [{"cron": "0 30 3 * * *"}, {"image": "knet:2"}, {"seed": 1}, {"service_account": "runner"}],
 )
-def test_what_is_changed_takes_the_place_of_what_was(
-    kubeflow_server: Any, make: Callable[..., Scheduled], change: dict[str, Any]
+def test_schedule_replaces_a_changed_schedule(
+    kubeflow_server: Any, make_schedule: Callable[..., Scheduled], change: dict[str, Any]
 ) -> None:
-    first, second = make(), make(**change)
+    first, second = make_schedule(), make_schedule(**change)
     assert second.new and second.replaced == 1
     assert set(kubeflow_server.recurring_runs) == {second.recurring_run_id} != {first.recurring_run_id}
 
 
-def test_one_that_somebody_disabled_is_made_anew(
-    kubeflow_server: Any, make: Callable[..., Scheduled]
+def test_schedule_replaces_a_disabled_schedule(
+    kubeflow_server: Any, make_schedule: Callable[..., Scheduled]
 ) -> None:
-    first = make()
+    first = make_schedule()
     kubeflow_server.recurring_runs[first.recurring_run_id].status = "DISABLED"
-    assert make().replaced == 1
+    assert make_schedule().replaced == 1
     assert [run.status for run in kubeflow_server.recurring_runs.values()] == ["ENABLED"]
 
 
-def test_several_of_the_name_become_one_and_those_of_others_stay(
-    kubeflow_server: Any, client: Any, make: Callable[..., Scheduled]
+def test_schedule_replaces_all_of_its_name_only(
+    kubeflow_server: Any, client: Any, make_schedule: Callable[..., Scheduled]
 ) -> None:
-    first = make()
+    first = make_schedule()
     run = kubeflow_server.recurring_runs[first.recurring_run_id]
     for name in ("knet-demo", "somebody-else"):
         client.create_recurring_run(
@@ -84,17 +88,17 @@ def test_several_of_the_name_become_one_and_those_of_others_stay(
             version_id=first.version.version_id,
         )
     assert len(kubeflow_server.recurring_runs) == 3
-    assert make().replaced == 2
+    assert make_schedule().replaced == 2
     names = sorted(run.display_name for run in kubeflow_server.recurring_runs.values())
     assert names == ["knet-demo", "somebody-else"]
 
 
-@pytest.mark.parametrize("there_before", [False, True])
-def test_wherever_a_command_dies_there_is_at_most_one_and_the_next_one_mends_it(
+@pytest.mark.parametrize("exists_before", [False, True])
+def test_schedule_interrupted_leaves_at_most_one(
     make_server: Callable[..., Any],
     config: KubeflowConfig,
     compiled: Callable[..., Path],
-    there_before: bool,
+    exists_before: bool,
 ) -> None:
     def command(host: str, cron: str, image: str) -> Scheduled:
         changed = config.model_copy(update={"cron": cron})
@@ -105,7 +109,7 @@ def test_wherever_a_command_dies_there_is_at_most_one_and_the_next_one_mends_it(
     for dies_at in range(1, 30):
         kubeflow_server = make_server()
         with kubeflow_server.serving() as host:
-            if there_before:
+            if exists_before:
                 command(host, "0 0 2 * * *", "knet:1")
             kubeflow_server.breaks_at = len(kubeflow_server.requests) + dies_at
             try:
@@ -119,38 +123,38 @@ def test_wherever_a_command_dies_there_is_at_most_one_and_the_next_one_mends_it(
             command(host, "0 0 3 * * *", "knet:2")
             (run,) = kubeflow_server.recurring_runs.values()
             assert run.trigger.cron_schedule.cron == "0 0 3 * * *"
-            assert len(kubeflow_server.versions) == 1 + there_before
+            assert len(kubeflow_server.versions) == 1 + exists_before
     # It was there until it was deleted, and then the command died before the new one was made.
-    assert left == ([1] * (len(left) - 1) + [0] if there_before else [0] * len(left))
+    assert left == ([1] * (len(left) - 1) + [0] if exists_before else [0] * len(left))
     assert 5 < len(left) < 29
 
 
-def test_a_schedule_whose_run_is_going_on_is_left_alone_unless_that_may_end(
-    kubeflow_server: Any, client: Any, config: KubeflowConfig, make: Callable[..., Scheduled]
+def test_schedule_with_an_active_run_needs_stop_runs(
+    kubeflow_server: Any, client: Any, config: KubeflowConfig, make_schedule: Callable[..., Scheduled]
 ) -> None:
-    first = make()
+    first = make_schedule()
     kubeflow_server.run_schedule(first.recurring_run_id, "SUCCEEDED")
     run = kubeflow_server.run_schedule(first.recurring_run_id, "RUNNING")
-    with pytest.raises(UserError, match=f"{run.run_id}.* is going on.*--stop-runs"):
-        make(cron="0 0 3 * * *")
-    with pytest.raises(UserError, match="is going on"):
+    with pytest.raises(UserError, match=f"{run.run_id}.* is active.*--stop-runs"):
+        make_schedule(cron="0 0 3 * * *")
+    with pytest.raises(UserError, match="is active"):
         unschedule(client, "knet-demo", config=config)
     assert set(kubeflow_server.recurring_runs) == {first.recurring_run_id} and run.state == "RUNNING"
-    assert not make().new  # nothing to replace
-    assert make(cron="0 0 3 * * *", stop_runs=True).replaced == 1
+    assert not make_schedule().new  # nothing to replace
+    assert make_schedule(cron="0 0 3 * * *", stop_runs=True).replaced == 1
     assert run.state == "FAILED"
 
 
-def test_unscheduled_is_unscheduled(
-    kubeflow_server: Any, client: Any, config: KubeflowConfig, make: Callable[..., Scheduled]
+def test_unschedule_deletes_the_schedule_only(
+    kubeflow_server: Any, client: Any, config: KubeflowConfig, make_schedule: Callable[..., Scheduled]
 ) -> None:
     assert unschedule(client, "knet-demo", config=config) == 0  # no experiment yet
-    make()
+    make_schedule()
     assert unschedule(client, "knet-other", config=config) == 0
     assert unschedule(client, "knet-demo", config=config) == 1
     assert not kubeflow_server.recurring_runs and kubeflow_server.versions
     assert unschedule(client, "knet-demo", config=config) == 0
-    assert make().new
+    assert make_schedule().new
 
 
 @pytest.fixture
@@ -158,7 +162,7 @@ def recurring(client: Any, config: KubeflowConfig, compiled: Callable[..., Path]
     return schedule(client, compiled(), config=config, parameters={}).recurring_run_id
 
 
-def test_runs_come_newest_first_with_state_and_link(
+def test_status_lists_newest_runs_first(
     kubeflow_server: Any, client: Any, config: KubeflowConfig, compiled: Callable[..., Path], recurring: str
 ) -> None:
     done = kubeflow_server.run_schedule(recurring, "SUCCEEDED")
@@ -187,7 +191,7 @@ def test_runs_come_newest_first_with_state_and_link(
         (["CANCELED"], False),
     ],
 )
-def test_it_is_good_when_the_last_run_that_ended_succeeded(
+def test_status_is_good_if_the_last_ended_run_succeeded(
     kubeflow_server: Any, client: Any, config: KubeflowConfig, recurring: str, states: list[str], good: bool
 ) -> None:
     for state in states:
@@ -195,7 +199,7 @@ def test_it_is_good_when_the_last_run_that_ended_succeeded(
     assert status(client, "knet-demo", config=config, last=10).good is good
 
 
-def test_links_go_to_the_web_page_where_that_is_elsewhere(
+def test_status_links_to_the_ui_endpoint(
     kubeflow_server: Any, client: Any, config: KubeflowConfig, recurring: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubeflow_server.run_schedule(recurring, "FAILED")
@@ -204,8 +208,6 @@ def test_links_go_to_the_web_page_where_that_is_elsewhere(
     assert run.link.startswith("https://kubeflow.example.org/pipeline/#/runs/details/")
 
 
-def test_a_pipeline_that_was_never_submitted_is_told_from_one_without_runs(
-    client: Any, config: KubeflowConfig
-) -> None:
+def test_status_without_experiment_is_an_error(client: Any, config: KubeflowConfig) -> None:
     with pytest.raises(UserError, match="no experiment knet-demo"):
         status(client, "knet-demo", config=config, last=10)

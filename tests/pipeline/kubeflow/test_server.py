@@ -1,4 +1,4 @@
-"""Finding the server, signing in, and what is said where that fails."""
+"""Connecting to the server, uploading, and submitting runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kfp.client import client as kfp_client
 from knet.base.errors import UserError
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.server import (
-    ENDPOINT,
+    ENDPOINT_VARIABLE,
     IN_CLUSTER_URL,
-    TOKEN,
+    TOKEN_VARIABLE,
     connect,
-    every,
+    list_all,
     server_url,
     submit,
     upload,
@@ -25,21 +25,21 @@ from pipeline.kubeflow.server import (
 
 @pytest.fixture
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine says where a server is."""
-    for name in (ENDPOINT, "KUBERNETES_SERVICE_HOST"):
+    """Remove the variables that name a server."""
+    for name in (ENDPOINT_VARIABLE, "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("no_server")
 def test_server_url_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENDPOINT, "http://variable:8888")
+    monkeypatch.setenv(ENDPOINT_VARIABLE, "http://variable:8888")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert server_url("http://configured:8888") == "http://configured:8888"
 
 
 @pytest.mark.usefixtures("no_server")
 def test_server_url_from_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENDPOINT, "http://variable:8888")
+    monkeypatch.setenv(ENDPOINT_VARIABLE, "http://variable:8888")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert server_url("") == "http://variable:8888"
 
@@ -52,14 +52,16 @@ def test_server_url_inside_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_server")
 def test_server_url_missing() -> None:
-    with pytest.raises(UserError, match=rf"kubeflow\.host is not set: .*--host.*{ENDPOINT}") as caught:
+    with pytest.raises(
+        UserError, match=rf"kubeflow\.host is not set: .*--host.*{ENDPOINT_VARIABLE}"
+    ) as caught:
         server_url("")
     assert "\n" not in str(caught.value)
 
 
 def test_server_url_names_are_those_of_kfp() -> None:
     address = kfp_client.Client._IN_CLUSTER_DNS_NAME.format("kubeflow")
-    assert (kfp_client.KF_PIPELINES_ENDPOINT_ENV, f"http://{address}") == (ENDPOINT, IN_CLUSTER_URL)
+    assert (kfp_client.KF_PIPELINES_ENDPOINT_ENV, f"http://{address}") == (ENDPOINT_VARIABLE, IN_CLUSTER_URL)
 
 
 def _list(host: str) -> None:
@@ -67,17 +69,19 @@ def _list(host: str) -> None:
         client.list_pipelines()
 
 
-def test_the_token_of_the_environment_is_sent(
+def test_connect_sends_the_token_of_the_variable(
     make_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make_server(token="secret").serving() as host:
-        with pytest.raises(UserError, match=rf"authentication credentials \(401\); give a token in {TOKEN}"):
+        with pytest.raises(
+            UserError, match=rf"authentication credentials \(401\); give a token in {TOKEN_VARIABLE}"
+        ):
             _list(host)
-        monkeypatch.setenv(TOKEN, "secret")
+        monkeypatch.setenv(TOKEN_VARIABLE, "secret")
         _list(host)
 
 
-def test_the_token_of_the_service_account_is_sent_and_read_anew(
+def test_connect_rereads_the_token_of_the_service_account(
     make_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
@@ -90,13 +94,13 @@ def test_the_token_of_the_service_account_is_sent_and_read_anew(
         _list(host)
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line(make_server: Callable[..., Any]) -> None:
+def test_connect_without_server_fails_in_one_line(make_server: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"cannot reach .* at http://127.0.0.1:1: .*refused") as caught:
         _list("http://127.0.0.1:1")
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_server_refuses_is_told_in_its_words(host: str) -> None:
+def test_connect_raises_the_message_of_the_server(host: str) -> None:
     with (
         pytest.raises(UserError, match=r"Recurring run x not found \(404\)"),
         connect(host, namespace=None) as client,
@@ -104,13 +108,13 @@ def test_what_the_server_refuses_is_told_in_its_words(host: str) -> None:
         client.delete_recurring_run("x")
 
 
-def test_nothing_is_printed(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_connect_prints_nothing(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     with connect(host, namespace=None) as client:
         client.create_experiment("x")
     assert capsys.readouterr().out == ""
 
 
-def test_the_first_upload_makes_the_pipeline_and_its_first_version(
+def test_upload_creates_pipeline_and_first_version(
     kubeflow_server: Any, client: Any, compiled: Callable[..., Path]
 ) -> None:
     version = upload(client, compiled(), namespace=None)
@@ -120,16 +124,14 @@ def test_the_first_upload_makes_the_pipeline_and_its_first_version(
     assert kubeflow_server.specs[version.version_id]["pipelineInfo"]["name"] == "knet-demo"
 
 
-def test_the_same_file_is_not_uploaded_again(
-    kubeflow_server: Any, client: Any, compiled: Callable[..., Path]
-) -> None:
+def test_upload_skips_a_known_file(kubeflow_server: Any, client: Any, compiled: Callable[..., Path]) -> None:
     first = upload(client, compiled(), namespace=None)
     again = upload(client, compiled(), namespace=None)
     assert not again.new and again.version_id == first.version_id
     assert len(kubeflow_server.versions) == 1
 
 
-def test_a_changed_file_is_a_version_named_by_its_digest_and_the_old_one_is_known_still(
+def test_upload_of_a_changed_file_creates_a_version(
     kubeflow_server: Any, client: Any, compiled: Callable[..., Path]
 ) -> None:
     first = upload(client, compiled(), namespace=None)
@@ -141,7 +143,7 @@ def test_a_changed_file_is_a_version_named_by_its_digest_and_the_old_one_is_know
     assert len(kubeflow_server.versions) == 2
 
 
-def test_versions_beyond_the_first_page_are_known(
+def test_upload_finds_versions_beyond_the_first_page(
     kubeflow_server: Any, client: Any, compiled: Callable[..., Path]
 ) -> None:
     kubeflow_server.pages = 1
@@ -149,11 +151,11 @@ def test_versions_beyond_the_first_page_are_known(
     again = [upload(client, compiled(image=f"knet:{number}"), namespace=None) for number in range(3)]
     assert [version.version_id for version in again] == [version.version_id for version in made]
     assert not any(version.new for version in again)
-    listed = every(client.list_pipeline_versions, "pipeline_versions", pipeline_id=made[0].pipeline_id)
+    listed = list_all(client.list_pipeline_versions, "pipeline_versions", pipeline_id=made[0].pipeline_id)
     assert len(list(listed)) == 3
 
 
-def test_another_pipeline_is_another(
+def test_upload_of_another_name_creates_a_pipeline(
     kubeflow_server: Any, client: Any, compiled: Callable[..., Path]
 ) -> None:
     first = upload(client, compiled(), namespace=None)
@@ -161,25 +163,25 @@ def test_another_pipeline_is_another(
     assert other.new and other.pipeline_id != first.pipeline_id
 
 
-def test_what_somebody_else_uploaded_meanwhile_is_taken(
+def test_upload_accepts_a_concurrent_upload(
     kubeflow_server: Any, client: Any, compiled: Callable[..., Path], monkeypatch: Any
 ) -> None:
     upload(client, compiled(), namespace=None)
     file = compiled(image="knet:2")
-    there = client.list_pipeline_versions
+    list_versions = client.list_pipeline_versions
 
-    def list_before_the_other(**arguments: Any) -> Any:
-        found = there(**arguments)
-        monkeypatch.setattr(client, "list_pipeline_versions", there)
-        upload(client, file, namespace=None)  # the other
+    def list_before_other_client(**arguments: Any) -> Any:
+        found = list_versions(**arguments)
+        monkeypatch.setattr(client, "list_pipeline_versions", list_versions)
+        upload(client, file, namespace=None)  # the other client
         return found
 
-    monkeypatch.setattr(client, "list_pipeline_versions", list_before_the_other)
+    monkeypatch.setattr(client, "list_pipeline_versions", list_before_other_client)
     assert upload(client, file, namespace=None).pipeline == "knet-demo"
     assert len(kubeflow_server.versions) == 2
 
 
-def test_a_run_is_pinned_and_has_its_parameters(
+def test_submit_pins_the_version_and_sets_parameters(
     kubeflow_server: Any, client: Any, config: KubeflowConfig, compiled: Callable[..., Path]
 ) -> None:
     made = submit(client, compiled(), config=config, parameters={"data_source": "/data/new", "seed": 3})
@@ -190,7 +192,7 @@ def test_a_run_is_pinned_and_has_its_parameters(
     assert kubeflow_server.experiments[run.experiment_id].display_name == "knet-demo"
 
 
-def test_two_runs_are_of_one_version_in_one_experiment(
+def test_submit_twice_reuses_version_and_experiment(
     kubeflow_server: Any, client: Any, config: KubeflowConfig, compiled: Callable[..., Path]
 ) -> None:
     config = config.model_copy(update={"experiment": "nightly", "service_account": "runner"})

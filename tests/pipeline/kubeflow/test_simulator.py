@@ -1,4 +1,4 @@
-"""A graph of two containers, run as the backend and its launcher do."""
+"""The simulator on a pipeline of two containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from knet.base.errors import UserError
 from pipeline.kubeflow.simulator import Simulator
 
-# Writes an artifact, and says so in the output file, as an executor does.
+# Writes an artifact and the output file, as an executor does.
 _MAKE = """
 import json, os, sys
 message = json.loads(sys.argv[1])
@@ -90,9 +90,7 @@ def _run(spec: dict[str, Any], root: Path, run_id: str = "1") -> dict[str, Any]:
     return Simulator(root, run_id=run_id).run(spec, pipeline_root="minio://bucket/knet")
 
 
-def test_artifacts_go_through_the_store_and_parameters_from_node_to_node(
-    spec: dict[str, Any], tmp_path: Path
-) -> None:
+def test_simulator_passes_artifacts_and_parameters(spec: dict[str, Any], tmp_path: Path) -> None:
     results = _run(spec, tmp_path)
     assert list(results) == ["Make", "Read"]
     assert results["Read"].outputs.parameters == {"content": "abc!"}
@@ -100,15 +98,13 @@ def test_artifacts_go_through_the_store_and_parameters_from_node_to_node(
     assert text.read_text("utf-8") == "abc!"
 
 
-def test_the_log_of_a_container_is_an_output_of_its_node(spec: dict[str, Any], tmp_path: Path) -> None:
+def test_simulator_uploads_container_logs(spec: dict[str, Any], tmp_path: Path) -> None:
     logs = _run(spec, tmp_path)["Read"].outputs.artifacts["executor-logs"]
     stored = tmp_path / "store" / logs["uri"].replace("://", "/")
     assert stored.read_text("utf-8") == "read abc!\n"
 
 
-def test_a_node_is_answered_from_the_cache_until_a_parameter_changes(
-    spec: dict[str, Any], tmp_path: Path
-) -> None:
+def test_simulator_caches_nodes_until_a_parameter_changes(spec: dict[str, Any], tmp_path: Path) -> None:
     _run(spec, tmp_path)
     again = _run(spec, tmp_path, "2")
     assert {name: result.state for name, result in again.items()} == {"Make": "cached", "Read": "done"}
@@ -118,9 +114,7 @@ def test_a_node_is_answered_from_the_cache_until_a_parameter_changes(
     assert other["Make"].state == "done" and other["Read"].outputs.parameters == {"content": "def!"}
 
 
-def test_a_container_that_fails_ends_the_run_with_the_last_line_of_its_log(
-    spec: dict[str, Any], tmp_path: Path
-) -> None:
+def test_simulator_reports_the_last_log_line_of_a_failure(spec: dict[str, Any], tmp_path: Path) -> None:
     spec["deploymentSpec"]["executors"]["read"] = _container(
         "import sys; print('a', flush=True); sys.exit('out of luck')"
     )
@@ -128,9 +122,7 @@ def test_a_container_that_fails_ends_the_run_with_the_last_line_of_its_log(
         _run(spec, tmp_path)
 
 
-def test_an_output_that_the_launcher_would_not_upload_is_an_error(
-    spec: dict[str, Any], tmp_path: Path
-) -> None:
+def test_simulator_refuses_outputs_with_local_uris(spec: dict[str, Any], tmp_path: Path) -> None:
     spec["deploymentSpec"]["executors"]["make"] = _container(_MAKE.replace("URI", "path"), "{{$}}")
     with pytest.raises(UserError, match="Make: the container names .* would not upload it"):
         _run(spec, tmp_path)
@@ -143,7 +135,7 @@ print("ended run", os.environ["RUN"])
 
 
 def _with_end(spec: dict[str, Any]) -> dict[str, Any]:
-    """The same graph as a part of one that has a task for its exit."""
+    """Wrap the pipeline in one that has an exit handler."""
     part = {"dag": spec["root"]["dag"], "inputDefinitions": spec["root"]["inputDefinitions"]}
     word = {"parameters": {"word": {"componentInputParameter": "word"}}}
     tasks = {
@@ -168,7 +160,7 @@ _PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"end"
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_task_for_the_exit_runs_however_the_graph_ended(
+def test_simulator_runs_exit_handlers_after_success_and_failure(
     spec: dict[str, Any], tmp_path: Path, fails: bool
 ) -> None:
     if fails:
@@ -189,11 +181,11 @@ def test_a_task_for_the_exit_runs_however_the_graph_ended(
         ({"dependentTasks": ["Graph", "Graph"]}, "End: Kubeflow would run it after each of Graph, Graph"),
         (
             {"inputs": {"artifacts": {"text": {}}}},
-            "End: it takes an output of a task, which is missing after a failure",
+            "End: its input is an output of a task, which is missing after a failure",
         ),
     ],
 )
-def test_a_task_for_the_exit_that_would_fail_is_refused(
+def test_simulator_refuses_invalid_exit_handlers(
     spec: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     whole = _with_end(spec)
@@ -205,12 +197,12 @@ def test_a_task_for_the_exit_that_would_fail_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("executor", "Make: Kubeflow runs containers alone, not resolver"),
+        ("executor", "Make: Kubeflow runs containers only, not resolver"),
         ("default", "parameter word has no default value"),
-        ("dependency", "Make, Read: wait for a node that there is not"),
+        ("dependency", "Make, Read: depend on a node that does not exist"),
     ],
 )
-def test_what_the_backend_refuses_is_refused(
+def test_simulator_refuses_what_the_backend_refuses(
     spec: dict[str, Any], tmp_path: Path, change: str, message: str
 ) -> None:
     changed = deepcopy(spec)
