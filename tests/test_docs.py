@@ -66,3 +66,11 @@ def test_objects_that_are_sent_to_a_cluster_are_whole() -> None:
 
 def test_there_are_commands() -> None:
     assert len(KNET) > 10
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=str)
+def test_relative_links_of_a_page_resolve(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", page.read_text("utf-8"))
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
