@@ -1,4 +1,4 @@
-"""Intervals by a bootstrap over patients, stratified by class (Efron and Tibshirani, 1993)."""
+"""Confidence intervals by a bootstrap over patients, stratified by class (Efron and Tibshirani, 1993)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from knet.evaluation.patient_metrics import PatientSample
 
 RESAMPLES: Final = 2000
-_PERCENTILES = 2.5, 97.5
+_PERCENTILES: Final = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; NaN where undefined.
+    """A metric with its 95 % confidence interval; NaN where undefined.
 
-    The interval is of the resamples in which the value is defined.
+    The interval covers the resamples in which the metric is defined.
     """
 
     value: float
@@ -28,37 +28,37 @@ class Estimate:
 
 
 def resample_patients(positive: NDArray[Any], *, resamples: int, seed: int) -> NDArray[Any]:
-    """How often each patient was drawn, int64 [resamples, patients].
+    """Return how many times each patient was drawn, int64 [resamples, patients].
 
-    Of each class as many are drawn, with replacement, as there are.
+    Patients are drawn with replacement, of each class as many as the sample has.
 
     Args:
         positive: whether each patient is of the positive class, bool [patients].
-        resamples: how many.
-        seed: of the draw.
+        resamples: number of resamples.
+        seed: random seed.
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros((resamples, len(positive)), dtype=np.int64)
     for label in (False, True):
         members = np.flatnonzero(positive == label)
         if members.size:
-            even = np.full(members.size, 1 / members.size)
-            drawn[:, members] = generator.multinomial(members.size, even, size=resamples)
+            uniform = np.full(members.size, 1 / members.size)
+            drawn[:, members] = generator.multinomial(members.size, uniform, size=resamples)
     return drawn
 
 
 def estimate_metrics(
     sample: PatientSample, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Each metric with its interval.
+    """Return each of `METRICS` with its interval.
 
-    Images of one patient are alike, so it is patients that are drawn. Where a class has one patient, the
-    interval cannot show how much its patients differ.
+    Patients are drawn, not images, because images of one patient are correlated. If a class has one patient,
+    the interval does not cover the variation between patients of that class.
 
     Args:
-        sample: what is judged.
-        resamples: how many are drawn.
-        seed: of the draw.
+        sample: the predictions.
+        resamples: number of resamples.
+        seed: random seed.
     """
     drawn = sample.weighted_metrics(resample_patients(sample.positive, resamples=resamples, seed=seed))
     return {name: _estimate(value, drawn[name]) for name, value in sample.metrics().items()}
@@ -67,23 +67,23 @@ def estimate_metrics(
 def estimate_difference(
     first: PatientSample, second: PatientSample, *, metric: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """By how much the first candidate's metric is larger, on the same images: a paired bootstrap.
+    """Return the difference in a metric, first minus second, by a paired bootstrap.
 
-    In every resample both are judged on the same patients.
+    In every resample both candidates are evaluated on the same patients.
 
     Args:
-        first: one candidate's.
-        second: the other's.
+        first: predictions of one candidate.
+        second: predictions of another for the same images.
         metric: one of `METRICS`.
-        resamples: how many are drawn.
-        seed: of the draw.
+        resamples: number of resamples.
+        seed: random seed.
 
     Raises:
-        ValueError: the two are not of the same images.
+        ValueError: the images, labels or patients differ.
     """
     for name in ("images", "labels", "patients"):
         if not np.array_equal(getattr(first, name), getattr(second, name)):
-            raise ValueError(f"two candidates can be paired on the same images only: their {name} differ")
+            raise ValueError(f"a paired bootstrap needs predictions of the same images: {name} differ")
     weights = resample_patients(first.positive, resamples=resamples, seed=seed)
     drawn = first.weighted_metrics(weights)[metric] - second.weighted_metrics(weights)[metric]
     return _estimate(first.metrics()[metric] - second.metrics()[metric], drawn)
@@ -93,6 +93,6 @@ def _estimate(value: float, drawn: NDArray[Any]) -> Estimate:
     if np.isnan(value):
         return Estimate(value, np.nan, np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of no resample in which it is defined
+        warnings.simplefilter("ignore", RuntimeWarning)  # defined in no resample
         low, high = np.nanpercentile(drawn, _PERCENTILES)
     return Estimate(value, float(low), float(high))

@@ -1,4 +1,4 @@
-"""Explains a model's answers to test images: pictures, and a JSON file that says what they are."""
+"""Grad-CAM explanations of a model's predictions on test images, with a check against random weights."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from knet.models.model_info import read_model_info
 from knet.training.dataset import IngestedExample, ingested_examples
 
 EXPLANATIONS: Final = "explanations.json"
-_BATCH = 16  # images at once
-_DRAWS = 5  # models with random weights, whose heat maps are compared
+_BATCH_SIZE = 16
+_DRAWS = 5  # models with random weights that heat maps are compared with
 
 
 def write_explanations(model: Path, examples: Path, folder: Path, *, count: int) -> Path:
-    """Writes `explanations.json` and, beside it, each image that it lists, without and with its heat map.
+    """Write `explanations.json` and, beside it, each image that it lists, with and without its heat map.
 
-    The JSON holds `images`, each with `kind` (as `pick_images` has them), `path`, `patient`, `label`,
-    `called`, `score`, the files `image` and `overlay`, and `similarity`, of its heat map to those of `draws`
-    models with random weights, on average (Adebayo et al., NeurIPS 2018); and the mean `similarity` of all.
-    One that is undefined is null, and does not count.
+    The JSON has `candidate`, `draws`, the mean `similarity`, and `images`, each with
+
+    - `kind`: as `pick_images` returns it;
+    - `path`, `patient`, `label`, `called` (predicted label) and `score`;
+    - `image`, `overlay`: file names;
+    - `similarity`: mean rank correlation of its heat map with those of `draws` models with random weights
+      (Adebayo et al., NeurIPS 2018); null where undefined, and then left out of the mean.
 
     Args:
-        model: folder of the SavedModel, or of a TFX Model artifact.
+        model: folder of a SavedModel, or of a TFX Model artifact.
         examples: folder of the ingested examples of the test split.
-        folder: where; made where it is missing.
-        count: images of each kind.
+        folder: output folder; created if missing.
+        count: number of images of each kind.
 
     Returns:
         The JSON file.
@@ -46,27 +49,27 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     info = read_model_info(model)
     served = model / "Format-Serving"
     loaded = tf.saved_model.load(str(served if served.is_dir() else model))
-    chosen = _choose(loaded, examples, threshold=info.calibration.threshold, count=count)
+    chosen = _pick_examples(loaded, examples, threshold=info.calibration.threshold, count=count)
     images = [image for _, image in chosen]
-    answers = _ask(loaded, schema_names.EXPLAIN_SIGNATURE, images)
-    alike = _similarities(loaded, images, answers[schema_names.HEAT_MAP])  # from here on it knows nothing
+    outputs = _infer(loaded, schema_names.EXPLAIN_SIGNATURE, images)
+    similarities = _similarities(loaded, images, outputs[schema_names.HEAT_MAP])  # overwrites the weights
     entries = [
         {
             "kind": kind,
             "path": image.path,
             "patient": image.patient,
             "label": info.classes[image.label],
-            "called": answers[schema_names.PREDICTED_LABEL][row].decode(),
-            "score": float(answers[schema_names.SCORE][row]),
-            **_write_pictures(folder, f"{kind}-{row + 1}", image.image, answers[schema_names.HEAT_MAP][row]),
-            "similarity": _mean(alike[row]),
+            "called": outputs[schema_names.PREDICTED_LABEL][row].decode(),
+            "score": float(outputs[schema_names.SCORE][row]),
+            **_write_pictures(folder, f"{kind}-{row + 1}", image.image, outputs[schema_names.HEAT_MAP][row]),
+            "similarity": _mean(similarities[row]),
         }
         for row, (kind, image) in enumerate(chosen)
     ]
     tree = {
         "candidate": info.candidate,
         "draws": _DRAWS,
-        "similarity": _mean(itertools.chain(*alike)),
+        "similarity": _mean(itertools.chain(*similarities)),
         "images": entries,
     }
     file = folder / EXPLANATIONS
@@ -74,16 +77,16 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     return file
 
 
-def _choose(
+def _pick_examples(
     loaded: Any, examples: Path, *, threshold: float, count: int
 ) -> list[tuple[str, IngestedExample]]:
-    """Kind and image of what is to be explained; only these are held in memory."""
-    scores = _ask(loaded, schema_names.SERVING_SIGNATURE, ingested_examples(examples))[schema_names.SCORE]
-    known = [(image.label, image.patient) for image in ingested_examples(examples)]
+    """Return the images to explain with their kinds; other images are not held in memory."""
+    scores = _infer(loaded, schema_names.SERVING_SIGNATURE, ingested_examples(examples))[schema_names.SCORE]
+    metadata = [(image.label, image.patient) for image in ingested_examples(examples)]
     picked = pick_images(
         scores,
-        np.array([label for label, _ in known]),
-        [patient for _, patient in known],
+        np.array([label for label, _ in metadata]),
+        [patient for _, patient in metadata],
         threshold=threshold,
         count=count,
     )
@@ -92,22 +95,25 @@ def _choose(
     return [(kind, images[place]) for kind, places in picked.items() for place in places]
 
 
-def _ask(loaded: Any, signature: str, images: Iterable[IngestedExample]) -> dict[str, NDArray[Any]]:
-    """The outputs of a signature for all images."""
-    left, answers = iter(images), []
-    while batch := [image.image for image in itertools.islice(left, _BATCH)]:
-        answers.append(loaded.signatures[signature](**{schema_names.SERVING_INPUT: tf.constant(batch)}))
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+def _infer(loaded: Any, signature: str, images: Iterable[IngestedExample]) -> dict[str, NDArray[Any]]:
+    """Return the outputs of a signature for all images, each [images, ...]."""
+    remaining, batches = iter(images), []
+    while batch := [image.image for image in itertools.islice(remaining, _BATCH_SIZE)]:
+        batches.append(loaded.signatures[signature](**{schema_names.SERVING_INPUT: tf.constant(batch)}))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _similarities(
     loaded: Any, images: Sequence[IngestedExample], heat_maps: NDArray[np.floating]
 ) -> list[list[float | None]]:
-    """For each image, how like its heat map is to those of the model with other weights, each random."""
+    """Return the similarity of each heat map to those of the network with random weights, [images][draws].
+
+    The weights of the loaded model are overwritten.
+    """
     random = []
     for seed in range(_DRAWS):
         randomise_weights(loaded.variables, seed=seed)
-        random.append(_ask(loaded, schema_names.EXPLAIN_SIGNATURE, images)[schema_names.HEAT_MAP])
+        random.append(_infer(loaded, schema_names.EXPLAIN_SIGNATURE, images)[schema_names.HEAT_MAP])
     return [[similarity(heat, draw[row]) for draw in random] for row, heat in enumerate(heat_maps)]
 
 
@@ -132,25 +138,26 @@ def pick_images(
     threshold: float,
     count: int,
 ) -> dict[str, list[int]]:
-    """Places of the images of each kind, the most typical first.
+    """Return the indices of the images of each kind, the most typical first.
 
     Args:
-        scores: [images], the probability of the positive class.
-        labels: [images], 0 or 1.
-        patients: [images]; of each at most one image is of a kind.
-        threshold: from which an image is called positive.
-        count: images of a kind, where there are as many.
+        scores: probability of the positive class, float [images].
+        labels: true classes, int [images], 0 or 1.
+        patients: patient of each image, [images]; a kind has at most one image of a patient.
+        threshold: score from which an image is classified as positive.
+        count: maximum number of images of a kind.
 
     Returns:
-        `certain`, rightly called and nearest to a probability of 0 or 1; `wrong`, wrongly called and farthest
-        from what they are; `uncertain`, nearest to the threshold and neither of these.
+        - `certain`: correctly classified, with scores nearest to 0 or 1;
+        - `wrong`: misclassified, with scores farthest from the label;
+        - `uncertain`: neither of these, with scores nearest to the threshold.
     """
-    right = (scores >= threshold) == (labels == 1)
-    off = np.abs(scores - labels)
+    correct = (scores >= threshold) == (labels == 1)
+    error = np.abs(scores - labels)
     order = {
-        "certain": _ascending(off, among=right),
-        "wrong": _ascending(-off, among=~right),
-        "uncertain": _ascending(np.abs(scores - threshold), among=np.ones_like(right)),
+        "certain": _ascending(error, among=correct),
+        "wrong": _ascending(-error, among=~correct),
+        "uncertain": _ascending(np.abs(scores - threshold), among=np.ones_like(correct)),
     }
     picked: dict[str, list[int]] = {}
     for kind, places in order.items():
@@ -167,18 +174,18 @@ def _ascending(values: NDArray[np.floating], *, among: NDArray[np.bool_]) -> lis
     return [int(place) for place in np.argsort(values, kind="stable") if among[place]]
 
 
-_ONES = ("gamma", "moving_variance")
+_ONES: Final = ("gamma", "moving_variance")  # variables of which 1 is neutral
 
 
 def randomise_weights(variables: Iterable[Any], *, seed: int) -> None:
-    """Gives all layers of a loaded SavedModel new random weights (Adebayo et al., NeurIPS 2018).
+    """Replace the weights of all layers by random ones (Adebayo et al., NeurIPS 2018).
 
-    Kernels are normal with the variance 2 / inputs (He et al., ICCV 2015), so that values neither vanish nor
-    overflow in a deep network; normalisations do nothing, and biases are zero.
+    Kernels are normal with variance 2 / inputs (He et al., ICCV 2015), so that activations neither vanish nor
+    overflow in a deep network. Batch normalisation becomes the identity, and biases are zero.
 
     Args:
-        variables: of the model, with Keras's names; changed in place.
-        seed: of the weights.
+        variables: of a loaded SavedModel, with Keras's names; assigned in place.
+        seed: random seed.
     """
     rng = np.random.default_rng(seed)
     for variable in variables:
@@ -193,11 +200,11 @@ def randomise_weights(variables: Iterable[Any], *, seed: int) -> None:
             variable.assign(np.full(shape, float(name in _ONES)))
 
 
-def similarity(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
-    """Spearman's rank correlation over the places of two maps [rows, columns], -1 to 1.
+def similarity(first: NDArray[np.floating], second: NDArray[np.floating]) -> float | None:
+    """Return Spearman's rank correlation of two heat maps [rows, columns], -1 to 1.
 
-    None where it is undefined: a map is the same everywhere, or not finite.
+    It is undefined, None, if a map is constant or not finite.
     """
-    if not all(np.isfinite(heat).all() and np.ptp(heat) > 0 for heat in (one, other)):
+    if not all(np.isfinite(heat).all() and np.ptp(heat) > 0 for heat in (first, second)):
         return None
-    return float(stats.spearmanr(one.ravel(), other.ravel()).statistic)
+    return float(stats.spearmanr(first.ravel(), second.ravel()).statistic)

@@ -1,4 +1,4 @@
-"""The rules a model must satisfy to be pushed."""
+"""The quality gate: requirements on test patients that a model must meet to be pushed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from knet.base import schema_names
 from knet.evaluation.bootstrap import RESAMPLES, estimate_difference
 from knet.evaluation.patient_metrics import PatientSample
 from knet.evaluation.predictions import patient_sample
-from knet.evaluation.results import estimate_tree
+from knet.evaluation.results import estimate_json
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked of the winner: the configuration's `gate`."""
+    """Requirements on the winner: `gate` of the configuration."""
 
     minimum: Mapping[str, float]
     margin: float | None
@@ -27,10 +27,10 @@ class Rules:
 
 @dataclass
 class Verdict:
-    """What came of it, a line each; without reasons the model may pass."""
+    """Result of the gate; a model without reasons passes."""
 
-    reasons: list[str] = field(default_factory=list)  # that keep it back
-    notes: list[str] = field(default_factory=list)  # what else there is to know
+    reasons: list[str] = field(default_factory=list)  # failed requirements, a line each
+    notes: list[str] = field(default_factory=list)  # other findings, a line each
     comparison: dict[str, Any] | None = None  # with the model in production
 
 
@@ -44,16 +44,16 @@ def evaluate_gate(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Verdict:
-    """Judges the winner on test patients, by itself and against the model in production.
+    """Check the winner's test predictions, by themselves and against the model in production.
 
     Args:
-        test: its predictions of test images.
-        rules: what is asked.
-        classes: their names, in the order of the labels.
-        baseline: the test predictions of the model in production; none on a first run.
-        version: of that model, if known.
-        seed: of the bootstrap.
-        resamples: likewise.
+        test: test rows of the winner, as `read_predictions` returns them.
+        rules: the requirements.
+        classes: class names, in the order of the labels.
+        baseline: test rows of the model in production; None on a first run.
+        version: version of the model in production; empty if unknown.
+        seed: random seed of the bootstrap.
+        resamples: number of resamples of the bootstrap.
     """
     verdict = Verdict()
     sample = patient_sample(test)
@@ -63,16 +63,13 @@ def evaluate_gate(
     if rules.margin is not None and baseline is None:
         verdict.notes.append("there is no model in production to compare with")
     elif rules.margin is not None:
-        draw = {"seed": seed, "resamples": resamples}
-        _compare(verdict, test, baseline, rules, rules.margin, classes=classes, version=version, **draw)
+        bootstrap = {"seed": seed, "resamples": resamples}
+        _compare(verdict, test, baseline, rules, rules.margin, classes=classes, version=version, **bootstrap)
     return verdict
 
 
 def violations(metrics: Mapping[str, float], *, minimum: Mapping[str, float]) -> list[str]:
-    """What keeps a model back, one line a minimum; empty when it may pass.
-
-    An undefined metric (NaN) never satisfies a minimum.
-    """
+    """Return a line for each minimum that is not reached; an undefined metric (NaN) reaches none."""
     return [
         f"{name} on test is {metrics[name]:.4g}, below the minimum of {bound:g}"
         for name, bound in minimum.items()
@@ -89,9 +86,9 @@ def _compare(
     *,
     classes: Sequence[str],
     version: str,
-    **draw: int,
+    **bootstrap: int,
 ) -> None:
-    """On the images that are for test in both: neither model learned from those."""
+    """Compare both models on the images that are test images of both, which neither was trained on."""
     keys = [schema_names.IMAGE_PATH, schema_names.PATIENT, schema_names.LABEL]
     common = test[keys].merge(baseline[keys])[schema_names.IMAGE_PATH]
     new, old = (
@@ -99,9 +96,11 @@ def _compare(
     )
     candidate = baseline[schema_names.CANDIDATE].iloc[0]
     name = f"{candidate}{f', version {version},' if version else ''} in production"
-    if _below_patient_minimum(verdict, new, rules, classes, where=f"for test both here and of {name}"):
+    if _below_patient_minimum(
+        verdict, new, rules, classes, where=f"among the test patients shared with {name}"
+    ):
         return
-    difference = estimate_difference(new, old, metric=rules.metric, **draw)
+    difference = estimate_difference(new, old, metric=rules.metric, **bootstrap)
     verdict.comparison = {
         "with": str(baseline[schema_names.CANDIDATE].iloc[0]),
         "version": version,
@@ -109,10 +108,12 @@ def _compare(
         "margin": margin,
         "patients": len(new.patients),
         "images": len(new.images),
-        "difference": estimate_tree(difference),
+        "difference": estimate_json(difference),
     }
     if math.isnan(difference.value):
-        verdict.reasons.append(f"{rules.metric} is undefined here or of {name}; choose another gate.metric")
+        verdict.reasons.append(
+            f"{rules.metric} is undefined for this model or {name}; set gate.metric to another metric"
+        )
         return
     line = (
         f"the difference in {rules.metric} to {name} is {difference.value:+.3f} ({difference.low:+.3f} to "
@@ -127,7 +128,7 @@ def _compare(
 def _below_patient_minimum(
     verdict: Verdict, sample: PatientSample, rules: Rules, classes: Sequence[str], *, where: str
 ) -> bool:
-    """Whether there are too few patients of a class; the verdict then says so."""
+    """Return whether a class has too few patients, and add that to the verdict."""
     counts = [int((sample.positive == bool(label)).sum()) for label in range(len(classes))]
     if min(counts) >= rules.min_patients:
         return False

@@ -1,4 +1,4 @@
-"""What a candidate said of each image, as Parquet."""
+"""The table of a candidate's predictions, a row per image, as Parquet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.evaluation.patient_metrics import PatientSample
 
-FOLDER: Final = "predictions"  # of a ModelEvaluation artifact; its files are in no order
-# The columns; beside them there is one for each further text feature, such as slide or magnification.
-_FIRST: Final = {
+FOLDER: Final = "predictions"  # in a ModelEvaluation artifact; its shards are in no order
+# Further text features, such as slide and magnification, have a column each.
+_COLUMNS: Final = {
     schema_names.CANDIDATE: pa.string(),
     schema_names.IMAGE_PATH: pa.string(),
     schema_names.PATIENT: pa.string(),
@@ -30,33 +30,32 @@ _FIRST: Final = {
 
 
 def predictions_schema(columns: list[str]) -> pa.Schema:
-    """The columns and their types.
+    """Return the columns with their types.
 
     Args:
         columns: names of further text features.
     """
-    further = {name: pa.string() for name in columns if name not in _FIRST}
-    return pa.schema(list({**_FIRST, **further}.items()))
+    further = {name: pa.string() for name in columns if name not in _COLUMNS}
+    return pa.schema(list({**_COLUMNS, **further}.items()))
 
 
-def read_predictions(place: Path) -> Any:
-    """A data frame, sorted by image.
+def read_predictions(path: Path) -> Any:
+    """Read predictions as a data frame, sorted by image.
 
     Args:
-        place: of the Parquet, a file or a folder.
+        path: a Parquet file, or a folder of shards.
 
     Raises:
-        UserError: there are none, an image is there twice, or a score is no probability; the text names
-            candidate and image.
+        UserError: the path does not exist, an image has two rows, or a score is not a probability.
     """
-    if not place.exists():
-        raise UserError(f"no predictions: {place} is missing")
-    frame = parquet.read_table(place).to_pandas().sort_values(schema_names.IMAGE_PATH, ignore_index=True)
-    doubled = frame[frame[schema_names.IMAGE_PATH].duplicated()]
-    if len(doubled):
-        row = doubled.iloc[0]
+    if not path.exists():
+        raise UserError(f"{path} does not exist: there are no predictions; run the pipeline again")
+    frame = parquet.read_table(path).to_pandas().sort_values(schema_names.IMAGE_PATH, ignore_index=True)
+    duplicates = frame[frame[schema_names.IMAGE_PATH].duplicated()]
+    if len(duplicates):
+        row = duplicates.iloc[0]
         candidate, image = row[schema_names.CANDIDATE], row[schema_names.IMAGE_PATH]
-        raise UserError(f"{candidate}: there are two predictions of image {image} in {place}")
+        raise UserError(f"{path}: two predictions of {candidate} for image {image}; run the pipeline again")
     check_scores(
         frame[schema_names.SCORE],
         images=frame[schema_names.IMAGE_PATH],
@@ -66,23 +65,23 @@ def read_predictions(place: Path) -> Any:
 
 
 def check_scores(scores: Any, *, images: Any, candidate: str) -> None:
-    """Checks that scores are probabilities.
+    """Check that scores are probabilities.
 
     Args:
-        scores: [images].
-        images: their names, likewise.
-        candidate: whose they are.
+        scores: float [images].
+        images: names of the images, str [images].
+        candidate: name of the candidate.
 
     Raises:
-        UserError: one is undefined or beyond 0 to 1; the text names the first such image.
+        UserError: a score is NaN or outside 0 to 1; the text names the first such image.
     """
     values = np.asarray(scores, dtype=np.float64)
-    wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
-    if wrong.size:
+    invalid = np.flatnonzero(~((values >= 0) & (values <= 1)))
+    if invalid.size:
         raise UserError(
-            f"{candidate} gives image {np.asarray(images)[wrong[0]]} the probability {values[wrong[0]]} "
-            f"(likewise {wrong.size} of {values.size} images looked at together); train it with a lower "
-            "training.learning_rate, or leave it out of candidates"
+            f"{candidate}: invalid probability {values[invalid[0]]} for image "
+            f"{np.asarray(images)[invalid[0]]}, and {invalid.size} of {values.size} in this batch; lower "
+            "training.learning_rate, or remove it from candidates"
         )
 
 
@@ -92,7 +91,7 @@ def write_predictions(frame: Any, file: Path) -> None:
 
 
 def patient_sample(frame: Any) -> PatientSample:
-    """What is judged: some rows of one candidate's predictions."""
+    """Return the sample of some rows of one candidate's predictions."""
     return PatientSample(
         images=frame[schema_names.IMAGE_PATH].to_numpy(dtype=str),
         patients=frame[schema_names.PATIENT].to_numpy(dtype=str),

@@ -1,4 +1,4 @@
-"""How TFMA is asked for the metrics of every evaluation."""
+"""TFMA's EvalConfig, its metrics of every slice, and their agreement with our own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from knet.base.tfrecord import read_tf_records
 from knet.evaluation import tfma_metrics
 from knet.evaluation.results import slice_combinations
 
-CONFUSION: Final = "confusion"
+CONFUSION: Final = "confusion"  # name of the confusion matrix, the one metric that is no number
+IMAGES: Final = "images"  # name of the number of images of a slice
 
-
-# Our names, and TFMA's classes for them. Precision, recall and F1 are of the positive class.
-_DECISIONS: Final = {
+# TFMA's classes by our names. Precision, recall and F1 are of the positive class.
+_THRESHOLD_METRICS: Final = {
     "balanced_accuracy": "BalancedAccuracy",
     "precision": "Precision",
     "recall": "Recall",
@@ -32,15 +32,10 @@ _DECISIONS: Final = {
     CONFUSION: "ConfusionMatrixAtThresholds",
 }
 _AREAS: Final = {"roc_auc": "AUC", "pr_auc": "AUCPrecisionRecall"}
-# TFMA's 10,000 take 40 ms a slice, which is more than all else together; the report's areas are exact.
-_THRESHOLDS: Final = 1_000
-
-
-# Of the metrics, how many images a slice has, and what is no number.
-IMAGES: Final = "images"
-
-
-_BY_PATIENT: Final = {
+# TFMA's default of 10,000 takes 40 ms per slice, more than all else together; the report's areas are exact.
+_AREA_THRESHOLDS: Final = 1_000
+# Our classes in `tfma_metrics`.
+_PATIENT_METRICS: Final = {
     IMAGES: "ImageCount",
     "patient_recognition_rate": "PatientRecognitionRate",
     "patient_decision_accuracy": "PatientDecisionAccuracy",
@@ -48,20 +43,20 @@ _BY_PATIENT: Final = {
 
 
 def eval_config(*, slices: Sequence[str], threshold: float) -> config_pb2.EvalConfig:
-    """Every metric on every split, and within a split on the values of some columns and of their pairs.
+    """Return the configuration: every metric on every split and slice.
 
     Args:
-        slices: the columns.
-        threshold: the score from which an image is called positive.
+        slices: columns whose values, and pairs of values, are slices of a split.
+        threshold: score from which an image is classified as positive.
     """
-    above = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's is exclusive
+    below = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's thresholds are exclusive
     metrics = [
-        _metric("BinaryAccuracy", "accuracy", threshold=above),
-        *(_metric(tfma_class, name, thresholds=[above]) for name, tfma_class in _DECISIONS.items()),
-        *(_metric(area, name, num_thresholds=_THRESHOLDS) for name, area in _AREAS.items()),
+        _metric("BinaryAccuracy", "accuracy", threshold=below),
+        *(_metric(tfma_class, name, thresholds=[below]) for name, tfma_class in _THRESHOLD_METRICS.items()),
+        *(_metric(area, name, num_thresholds=_AREA_THRESHOLDS) for name, area in _AREAS.items()),
         _metric("MeanSquaredError", "brier"),
         _metric("CalibrationError", "calibration_error", tfma_metrics),
-        *(_metric(own, name, tfma_metrics, threshold=threshold) for name, own in _BY_PATIENT.items()),
+        *(_metric(ours, name, tfma_metrics, threshold=threshold) for name, ours in _PATIENT_METRICS.items()),
     ]
     return config_pb2.EvalConfig(
         model_specs=[
@@ -88,17 +83,17 @@ def _metric(class_name: str, name: str, module: Any = None, **settings: Any) -> 
     )
 
 
-SliceKey = frozenset[tuple[str, str]]  # column and value; the split is one of them
+SliceKey = frozenset[tuple[str, str]]  # columns and values, the split among them
 
 
 def read_metrics(evaluation: Path) -> dict[SliceKey, dict[str, float]]:
-    """The metrics of every slice.
+    """Read TFMA's metrics of every slice.
 
     Args:
         evaluation: folder of a ModelEvaluation artifact.
 
     Returns:
-        By slice, each metric but the confusion matrix; NaN where one is undefined, such as a recall without
+        By slice, each metric but the confusion matrix; NaN where one is undefined, such as recall without
         positive images.
 
     Raises:
@@ -108,11 +103,11 @@ def read_metrics(evaluation: Path) -> dict[SliceKey, dict[str, float]]:
     if not files:
         raise UserError(f"{evaluation} holds no metrics-*.tfrecord: run again into a new output folder")
     slices = [MetricsForSlice.FromString(record) for file in files for record in read_tf_records(file)]
-    return {_slice_key(one): _numbers(one) for one in slices}
+    return {_slice_key(message): _numbers(message) for message in slices}
 
 
-def _slice_key(one: Any) -> SliceKey:
-    parts = one.slice_key.single_slice_keys
+def _slice_key(message: Any) -> SliceKey:
+    parts = message.slice_key.single_slice_keys
     return frozenset((part.column, _text(getattr(part, part.WhichOneof("kind")))) for part in parts)
 
 
@@ -120,10 +115,10 @@ def _text(value: bytes | int | float) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _numbers(one: Any) -> dict[str, float]:
+def _numbers(message: Any) -> dict[str, float]:
     return {
         pair.key.name: pair.value.double_value.value if pair.value.HasField("double_value") else math.nan
-        for pair in one.metric_keys_and_values
+        for pair in message.metric_keys_and_values
         if pair.key.name != CONFUSION
     }
 
@@ -135,14 +130,15 @@ _TOLERANCE = 1e-6
 def check_agreement(
     results: Mapping[str, Any], tfma: Mapping[SliceKey, Mapping[str, float]], *, candidate: str
 ) -> None:
-    """Compares counts, accuracy and patient recognition rate of every slice.
+    """Compare number of images, accuracy and patient recognition rate of every slice.
 
-    Both come from one pass of the model, by different ways: rows that were lost on one of them are noticed.
+    TFMA's metrics and the predictions are two outputs of one inference pass: the check detects rows that one
+    of them lost.
 
     Args:
-        results: of `candidate_results`.
-        tfma: of `read_metrics`.
-        candidate: whose they are.
+        results: as `candidate_results` returns them.
+        tfma: as `read_metrics` returns them.
+        candidate: name, for the message.
 
     Raises:
         ValueError: they differ; the text names candidate, slice and both values.
@@ -158,12 +154,12 @@ def check_agreement(
             for name, value in expected.items():
                 if not _same(found.get(name), value):
                     raise ValueError(
-                        f"{candidate}, {dict(key)}: TFMA's {name} is {found.get(name)}, that of the "
-                        f"predictions {value}"
+                        f"{candidate}, {dict(key)}: TFMA's {name} is {found.get(name)}, but {value} by the "
+                        "predictions"
                     )
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    if one is None or math.isnan(one) or other is None:
-        return other is None and (one is None or math.isnan(one))
-    return abs(one - other) < _TOLERANCE
+def _same(first: float | None, second: float | None) -> bool:
+    if first is None or math.isnan(first) or second is None:
+        return second is None and (first is None or math.isnan(first))
+    return abs(first - second) < _TOLERANCE

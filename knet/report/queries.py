@@ -1,12 +1,13 @@
-"""Finds a run by what a user calls it."""
+"""Queries on recorded runs: find, list, summarize, compare, and trace a version to its data."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.table import Table
@@ -17,78 +18,78 @@ from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
 from knet.evaluation.patient_metrics import METRICS
 from knet.report.inputs import EVALUATED, Inputs, verdict
-from knet.runs.record import RunRecord, read_record
+from knet.runs.record import CandidateRecord, RunRecord, TuningRecord, read_record
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 
-LAST = "last"
-_SHOWN = 10
+LAST: Final = "last"  # name of the newest run
+_LISTED: Final = 10  # runs named in an error message
 
 
 def find_run(name: str, workspace: Workspace) -> tuple[RunRecord, Path]:
-    """The record of a run and its folder.
+    """Return the record of a run, and its folder.
 
     Args:
-        name: a run id, `last`, or the folder of a run, wherever it lies.
-        workspace: whose registry knows the id.
+        name: a run id, `last`, or the path of a run's folder.
+        workspace: workspace whose registry is searched for the id.
 
     Raises:
-        UserError: there is no such run; the text names those that there are.
+        UserError: there is no such run; the text names the newest ones.
     """
     folder = Path(name)
     if (folder / RECORD).is_file():
         return read_record(folder / RECORD), folder
-    known = RunRegistry(workspace.registry).runs()
-    if not known:
-        raise UserError(f"there is no run in {workspace.root} yet, nor is {name} the folder of one")
-    run_id = list(known)[-1] if name == LAST else name
-    if run_id not in known:
+    recorded = RunRegistry(workspace.registry).runs()
+    if not recorded:
+        raise UserError(f"there is no run in {workspace.root} yet, and {name} is not the folder of a run")
+    run_id = list(recorded)[-1] if name == LAST else name
+    if run_id not in recorded:
         raise UserError(
-            f"no run {name} in {workspace.root}, nor is it the folder of one; "
-            f"there are {_listed(list(known))}"
+            f"no run {name} in {workspace.root}, and {name} is not the folder of a run; "
+            f"there are {_newest(list(recorded))}"
         )
-    return read_record(known[run_id]), workspace.reports / run_id
+    return read_record(recorded[run_id]), workspace.reports / run_id
 
 
-def _listed(names: list[str]) -> str:
-    """The newest, so that many runs do not fill the screen."""
-    earlier = f" and {len(names) - _SHOWN} earlier ones" if len(names) > _SHOWN else ""
-    return ", ".join(reversed(names[-_SHOWN:])) + earlier
+def _newest(names: list[str]) -> str:
+    earlier = f" and {len(names) - _LISTED} earlier ones" if len(names) > _LISTED else ""
+    return ", ".join(reversed(names[-_LISTED:])) + earlier
 
 
 def find_version(version: str, registry: RunRegistry, *, where: Path) -> RunRecord:
-    """The record of the first run that pushed a version; later ones were answered from the cache.
+    """Return the record of the first run that pushed a version; later runs got it from the cache.
 
     Args:
-        version: as its folder is named.
-        registry: of the runs.
-        where: they are, for the message.
+        version: name of the version's folder.
+        registry: registry of the runs.
+        where: place of the registry, for the message.
 
     Raises:
-        UserError: no run pushed it, and the text names the versions that were; or a record is broken.
+        UserError: no run pushed the version, and the text names those that were pushed; or a record is
+            damaged.
     """
     pushed: dict[str, Path] = {}
     for file in registry.runs().values():
         try:
             found = json.loads(file.read_text(encoding="utf-8"))["pushed_version"]
         except (ValueError, TypeError, KeyError):
-            raise UserError(f"{file} is no record of a run") from None
+            raise UserError(f"{file} is no record of a run: restore it, or delete it") from None
         if found:
             pushed.setdefault(found, file)
     if version not in pushed:
-        known = f"pushed were {', '.join(reversed(pushed))}" if pushed else "none was pushed yet"
-        raise UserError(f"no run in {where} pushed version {version}; {known}")
+        versions = f"pushed were {', '.join(reversed(pushed))}" if pushed else "none was pushed yet"
+        raise UserError(f"no run in {where} pushed version {version}; {versions}")
     return read_record(pushed[version])
 
 
 def compare_runs(first: Inputs, second: Inputs) -> list[Table]:
-    """What they came to, their data, the settings that differ, and the metrics of their winners."""
+    """Return tables of two runs: outcome, data, settings that differ, and metrics of the winners."""
     records = first.record, second.record
     heads = [record.run_id for record in records]
     differences = config_differences(*(record.config for record in records))
     return [
-        _table("runs", heads, zip(_RUN_ROWS, *map(_of_run, records), strict=True)),
-        _table("data", heads, zip(_DATA_ROWS, *map(_of_data, records), strict=True)),
+        _table("runs", heads, zip(_RUN_ROWS, *map(_run_cells, records), strict=True)),
+        _table("data", heads, zip(_DATA_ROWS, *map(_data_cells, records), strict=True)),
         _table(
             "settings that differ" if differences else "settings: no difference",
             heads,
@@ -102,7 +103,7 @@ _RUN_ROWS = ("started", "verdict", "winner", "served version", "time")
 _DATA_ROWS = ("images of", "fingerprint", "split", "patients", "images")
 
 
-def _of_run(record: RunRecord) -> Sequence[str]:
+def _run_cells(record: RunRecord) -> Sequence[str]:
     return (
         record.started,
         verdict(record).word,
@@ -112,7 +113,7 @@ def _of_run(record: RunRecord) -> Sequence[str]:
     )
 
 
-def _of_data(record: RunRecord) -> Sequence[str]:
+def _data_cells(record: RunRecord) -> Sequence[str]:
     data = record.data
 
     def by_split(counts: dict[str, int]) -> str:
@@ -133,7 +134,7 @@ def _metrics_title(first: RunRecord, second: RunRecord) -> str:
         and first.data.fingerprint == second.data.fingerprint
     ):
         return "metrics of the winners, on the same patients"
-    return "metrics of the winners; not of the same patients, so differences say little about the models"
+    return "metrics of the winners, on different patients: not comparable"
 
 
 def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
@@ -151,7 +152,7 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[str, str, str]
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1),
-        show_header=bool(cells),  # the title says it all where there are none
+        show_header=bool(cells),  # without rows the title is enough
     )
     for name in ("", *heads):
         table.add_column(name, overflow="fold")
@@ -160,11 +161,11 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[str, str, str]
     return table
 
 
-ABSENT = "–"
+ABSENT: Final = "–"
 
 
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The fields that are not equal, by path, with both values; a field that one lacks is `ABSENT` there."""
+    """Return the fields that differ, by path, with both values; `ABSENT` where one lacks the field."""
     left, right = _flat(first), _flat(second)
     return {
         path: (left.get(path, ABSENT), right.get(path, ABSENT))
@@ -173,27 +174,27 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> d
     }
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:
+def _flat(tree: Mapping[str, Any], parent: str = "") -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            fields |= _flat(value, f"{above}{name}.")
+            fields |= _flat(value, f"{parent}{name}.")
         else:
-            fields[above + name] = str(value)
+            fields[parent + name] = str(value)
     return fields
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something on the way, and what identifies it."""
+    """A step of the lineage."""
 
-    what: str
-    value: str
+    name: str
+    value: str  # identifier, such as a digest
     note: str = ""
 
 
 def lineage_steps(record: RunRecord) -> list[Step]:
-    """From the data of a run to the version it pushed, as far as it came."""
+    """Return the lineage from the data of a run to the version it pushed; a failed run lacks later steps."""
     data = record.data
     steps = [
         Step("data", data.fingerprint, f"{data.source}, span {data.span}"),
@@ -209,32 +210,96 @@ def lineage_steps(record: RunRecord) -> list[Step]:
             Step("train and validation examples", info.examples_sha256, f"{info.train_images} for training"),
             Step("settings", info.candidate_sha256),
             Step("code", info.code_sha256, "with the versions of its libraries"),
-            Step("commit", info.commit or "unknown", "" if info.commit else "the code was no checkout"),
+            Step("commit", info.commit or "unknown", "" if info.commit else "not a git checkout"),
         ]
     pushed = record.pushed_version
     steps.append(Step("served version", pushed or "none", record.pushed_folder or ""))
     return steps
 
 
-_HEADER = ("run", "started (UTC)", "verdict", "winner", "chosen by", "on test", "time")
+# Split, metric and title of each column of metrics; the patient recognition rate has its interval too.
+_RATE = "patient_recognition_rate"
+_SUMMARY_METRICS = (
+    ("validation", "accuracy", "val accuracy"),
+    ("validation", "balanced_accuracy", "val balanced"),
+    ("validation", "roc_auc", "val AUC"),
+    ("test", _RATE, "test patients"),
+    ("test", "balanced_accuracy", "test balanced"),
+    ("test", "roc_auc", "test AUC"),
+)
+SUMMARY_HEADER = (
+    "candidate",
+    "weights",
+    "images",
+    "parameters",
+    *(title for _, _, title in _SUMMARY_METRICS),
+    "seconds",
+    "",
+)
+
+
+def summary_rows(record: RunRecord) -> list[Sequence[str]]:
+    """Return a row for each candidate under `SUMMARY_HEADER`, in the order of the record."""
+    return [_summary_row(name, candidate, record) for name, candidate in record.candidates.items()]
+
+
+def _summary_row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[str]:
+    info = candidate.info
+    metrics = [_summary_metric(candidate, split, metric) for split, metric, _ in _SUMMARY_METRICS]
+    return (
+        name,
+        info.weights,
+        f"{info.train_images}",
+        f"{info.parameters:,}",
+        *metrics,
+        f"{info.seconds:.0f}",
+        "winner" if name == record.winner else "",
+    )
+
+
+def _summary_metric(candidate: CandidateRecord, split: str, metric: str) -> str:
+    value = candidate.metrics.get(split, {}).get(metric)
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "undefined"
+    if metric != _RATE:
+        return f"{value:.3f}"
+    low, high = candidate.intervals[split][metric]
+    return f"{value:.2f} ({low:.2f}-{high:.2f})"
+
+
+def tuning_line(tuning: TuningRecord) -> str:
+    """Return the result of a search in one line: chosen values, and their score beside the paper's."""
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuning.values.items())
+    paper = "failed" if tuning.paper_score is None else f"{tuning.paper_score:.4g}"
+    source = "the paper's values" if tuning.trial == 0 else f"trial {tuning.trial}"
+    failed = f", {tuning.failed} of them failed" if tuning.failed else ""
+    return (
+        f"tuned on {tuning.candidate}: {values} ({source}, {tuning.trials} trials{failed}; "
+        f"{tuning.objective} {tuning.score:.4g}, the paper's values {paper})"
+    )
+
+
+_RUNS_HEADER = ("run", "started (UTC)", "verdict", "winner", "chosen by", "on test", "time")
 
 
 def runs_table(files: Sequence[Path]) -> Table:
-    """A row a run, newest first.
+    """Return a table with a row per run, newest first.
 
     Args:
-        files: of the records, oldest first; one of another version has a row without figures.
+        files: record files, oldest first; the row of a record that cannot be read has no values.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in _HEADER:
-        # On a narrow terminal what a command takes, the run's id, stays whole.
-        table.add_column(name, justify="right" if name in _HEADER[5:] else "left", no_wrap=name == "run")
+    for name in _RUNS_HEADER:
+        # The run id, which commands accept, stays whole on a narrow terminal.
+        table.add_column(name, justify="right" if name in _RUNS_HEADER[5:] else "left", no_wrap=name == "run")
     for file in reversed(files):
-        table.add_row(*_row(file))
+        table.add_row(*_runs_row(file))
     return table
 
 
-def _row(file: Path) -> Sequence[str]:
+def _runs_row(file: Path) -> Sequence[str]:
     try:
         record = read_record(file)
     except UserError:

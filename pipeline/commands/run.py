@@ -106,7 +106,7 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
     from rich import box
     from rich.table import Table
 
-    from knet.evaluation.results import SUMMARY_HEADER, summary_rows, tuning_line
+    from knet.report.queries import SUMMARY_HEADER, summary_rows, tuning_line
 
     title = "synthetic data: not about tissue" if record.data.synthetic else None
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)

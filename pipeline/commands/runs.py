@@ -59,7 +59,7 @@ def lineage_command(version: str, preset: str, file: Path | None, overrides: tup
     workspace = Workspace(load(preset, file, overrides).output)
     record = find_version(version, RunRegistry(workspace.registry), where=workspace.root)
     for step in reversed(lineage_steps(record)):
-        click.echo(f"{step.what:<30} {step.value}")
+        click.echo(f"{step.name:<30} {step.value}")
         if step.note:
             click.echo(f"{'':<30} {step.note}")
 

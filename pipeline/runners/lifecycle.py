@@ -11,7 +11,7 @@ from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import text_digest
-from knet.evaluation.results import whole
+from knet.evaluation.results import split_estimates
 from knet.models.model_info import read_model_info
 from knet.runs.record import CandidateRecord, Data, Execution, NodeRecord, RunRecord, TuningRecord
 from knet.runs.registry import PriorState, RunRegistry
@@ -294,7 +294,7 @@ def _figures(results: Any) -> dict[str, Any]:
     """Return a candidate's metrics and intervals by split."""
     if results is None:
         return {}
-    splits = {split: whole(results, split) for split in results["splits"]}
+    splits = {split: split_estimates(results, split) for split in results["splits"]}
     return {
         "metrics": {
             split: {name: estimate.value for name, estimate in found.items()}

@@ -119,6 +119,6 @@ def test_a_probability_that_is_none_is_an_error_that_names_image_and_candidate(
         {**row, schema_names.SCORE: "nan" if number == 7 else row[schema_names.SCORE]}
         for number, row in enumerate(asked)
     ]
-    message = f"parrot gives image {asked[7][schema_names.PATH]} the probability nan "
+    message = f"parrot: invalid probability nan for image {asked[7][schema_names.PATH]}, "
     with pytest.raises(UserError, match=message):
         evaluate(broken)

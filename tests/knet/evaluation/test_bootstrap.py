@@ -1,4 +1,4 @@
-"""The bootstrap draws patients, class by class, and pairs candidates."""
+"""The bootstrap over patients, stratified by class, and its paired form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knet.evaluation.patient_metrics import METRICS, PatientSample
 def cohort(
     *, patients: int = 12, images: int = 6, labels: tuple[int, ...] = (0, 1), perfect: float = 0.0
 ) -> PatientSample:
-    """Patients of alternating classes, some of whom are harder; a share of all images is beyond doubt."""
+    """Return patients of alternating classes, some of them harder; a share `perfect` of images is certain."""
     generator = np.random.default_rng(0)
     of_patient = [labels[number % len(labels)] for number in range(patients)]
     hard = generator.normal(0, 0.4, patients)
@@ -34,7 +34,7 @@ def cohort(
 
 
 @given(st.lists(st.booleans(), max_size=9), st.integers(0, 2**31 - 1))
-def test_each_class_keeps_its_number_of_patients(positive: list[bool], seed: int) -> None:
+def test_resample_patients_keeps_the_number_in_each_class(positive: list[bool], seed: int) -> None:
     flags = np.array(positive, dtype=bool)
     drawn = resample_patients(flags, resamples=20, seed=seed)
     assert drawn.shape == (20, len(positive)) and (drawn >= 0).all()
@@ -42,13 +42,13 @@ def test_each_class_keeps_its_number_of_patients(positive: list[bool], seed: int
     assert (drawn[:, ~flags].sum(axis=1) == (~flags).sum()).all()
 
 
-def test_draws_depend_on_the_seed_alone() -> None:
+def test_resample_patients_depends_on_the_seed_alone() -> None:
     flags = np.array([True, False, True, False, True])
     first, again, other = (resample_patients(flags, resamples=50, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_every_metric_has_an_interval_around_it() -> None:
+def test_estimate_metrics_intervals_contain_the_values() -> None:
     sample = cohort()
     estimates = estimate_metrics(sample)
     assert tuple(estimates) == METRICS
@@ -59,8 +59,8 @@ def test_every_metric_has_an_interval_around_it() -> None:
     assert rate.low < rate.value < rate.high
 
 
-def test_the_interval_of_a_mean_over_patients_is_the_textbook_s() -> None:
-    # Of 40 patients, one image each, 30 are right: the standard error is sqrt(p (1 - p) / n) in each class.
+def test_estimate_metrics_interval_equals_normal_approximation() -> None:
+    # Of 40 patients, one image each, 30 are correct: the standard error is sqrt(p (1 - p) / n) in each class.
     right = np.array([True, True, True, False] * 10)
     truth = np.repeat([0, 1], 20)
     sample = PatientSample(
@@ -75,34 +75,34 @@ def test_the_interval_of_a_mean_over_patients_is_the_textbook_s() -> None:
     assert (estimate.low, estimate.high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.02)
 
 
-def test_more_images_of_the_same_patients_do_not_narrow_the_interval() -> None:
+def test_estimate_metrics_more_images_per_patient_keep_the_interval() -> None:
     few, many = (estimate_metrics(cohort(images=n))["patient_recognition_rate"] for n in (4, 64))
     assert many.high - many.low > 0.5 * (few.high - few.low)
 
 
-def test_over_one_class_an_undefined_metric_has_no_interval_and_others_have() -> None:
+def test_estimate_metrics_over_one_class() -> None:
     estimates = estimate_metrics(cohort(labels=(1,)))
     for name in ("roc_auc", "pr_auc", "balanced_accuracy", "specificity"):
         assert all(math.isnan(v) for v in vars(estimates[name]).values())
     assert estimates["accuracy"].low <= estimates["accuracy"].value
 
 
-def test_a_patient_with_one_image_in_each_class_gives_a_point() -> None:
+def test_estimate_metrics_one_image_per_class_is_a_point() -> None:
     sample = PatientSample(images=["a", "b"], patients=["a", "b"], labels=[0, 1], scores=[0.2, 0.8])
     assert estimate_metrics(sample)["accuracy"] == Estimate(1, 1, 1)
 
 
-def test_of_no_image_everything_is_undefined() -> None:
+def test_estimate_metrics_without_images_is_undefined() -> None:
     sample = PatientSample(images=[], patients=[], labels=[], scores=[])
     assert all(math.isnan(e.value) and math.isnan(e.low) for e in estimate_metrics(sample).values())
 
 
-def test_a_candidate_differs_from_itself_by_nothing() -> None:
+def test_estimate_difference_from_itself_is_zero() -> None:
     sample = cohort()
     assert estimate_difference(sample, sample, metric="roc_auc") == Estimate(0, 0, 0)
 
 
-def test_pairing_sees_a_difference_that_patients_who_are_hard_for_both_hide() -> None:
+def test_estimate_difference_is_narrower_than_unpaired_intervals() -> None:
     worse, better = cohort(), cohort(perfect=0.2)
     difference = estimate_difference(better, worse, metric="patient_recognition_rate")
     alone = estimate_metrics(worse)["patient_recognition_rate"]
@@ -114,12 +114,12 @@ def test_pairing_sees_a_difference_that_patients_who_are_hard_for_both_hide() ->
     )
 
 
-def test_candidates_of_other_images_cannot_be_paired() -> None:
+def test_estimate_difference_of_other_images_is_an_error() -> None:
     with pytest.raises(ValueError, match="same images"):
         estimate_difference(cohort(images=5), cohort(images=6), metric="accuracy")
 
 
-def test_the_whole_of_breakhis_takes_seconds() -> None:
+def test_estimate_metrics_of_breakhis_takes_seconds() -> None:
     sample = cohort(patients=70, images=113)
     start = time.process_time()
     estimate_metrics(sample)

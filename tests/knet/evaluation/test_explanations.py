@@ -1,4 +1,4 @@
-"""Pictures and figures of a small model's answers, and that both depend on its weights."""
+"""Explanations of a small model, which depend on its weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def model(
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of ingested images with textures of many kinds."""
+    """A folder of ingested images with random textures."""
     folder = tmp_path_factory.mktemp("Split-test")
     rng = np.random.default_rng(0)
     with tf.io.TFRecordWriter(str(folder / "data-0.gz"), options="GZIP") as writer:
@@ -64,7 +64,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pictures_and_json_agree_with_the_model(model: Path, examples: Path, tmp_path: Path) -> None:
+def test_write_explanations_agree_with_the_model(model: Path, examples: Path, tmp_path: Path) -> None:
     file = write_explanations(model, examples, tmp_path / "report", count=2)
     tree = json.loads(file.read_text("utf-8"))
     assert tree["draws"] == 5 and -1 <= tree["similarity"] <= 1
@@ -87,7 +87,7 @@ def test_pictures_and_json_agree_with_the_model(model: Path, examples: Path, tmp
     assert any(differing)
 
 
-def test_a_model_with_random_weights_looks_elsewhere(model: Path, examples: Path) -> None:
+def test_randomise_weights_changes_heat_maps(model: Path, examples: Path) -> None:
     loaded = tf.saved_model.load(str(model))
     explain = loaded.signatures[schema_names.EXPLAIN_SIGNATURE]
     (record, *_) = tf.data.TFRecordDataset([str(examples / "data-0.gz")], compression_type="GZIP")
@@ -110,22 +110,22 @@ def pick(scores: list[float], labels: list[int], patients: str, *, count: int = 
     return pick_images(np.array(scores), np.array(labels), list(patients), threshold=0.4, count=count)
 
 
-def test_most_typical_first_and_none_twice() -> None:
+def test_pick_images_most_typical_first_and_none_twice() -> None:
     scores, labels = [0.995, 0.01, 0.98, 0.45, 0.9, 0.35], [1, 0, 0, 0, 1, 0]
     assert pick(scores, labels, "abcdef") == {"certain": [0, 1], "wrong": [2, 3], "uncertain": [5, 4]}
 
 
-def test_a_kind_has_one_image_a_patient() -> None:
+def test_pick_images_one_image_per_patient_and_kind() -> None:
     picked = pick([0.99, 0.98, 0.97, 0.96], [1, 1, 1, 1], "aaab")
     assert picked["certain"] == [0, 3]
     assert picked["wrong"] == []
 
 
-def test_fewer_images_than_asked_for() -> None:
+def test_pick_images_fewer_than_requested() -> None:
     assert pick([0.9], [1], "a", count=5) == {"certain": [0], "wrong": [], "uncertain": []}
 
 
-def test_kernels_are_of_the_size_that_keeps_values_and_the_rest_does_nothing() -> None:
+def test_randomise_weights_he_kernels_and_neutral_rest() -> None:
     shapes = {
         "kernel": (200, 300),
         "conv/kernel": (3, 3, 40, 50),
@@ -149,7 +149,7 @@ def test_kernels_are_of_the_size_that_keeps_values_and_the_rest_does_nothing() -
 MAP = np.arange(12.0).reshape(3, 4)
 
 
-def test_order_alone_counts() -> None:
+def test_similarity_depends_on_ranks_alone() -> None:
     assert similarity(MAP, MAP**3) == pytest.approx(1)
     assert similarity(MAP, -MAP) == pytest.approx(-1)
 
@@ -157,6 +157,6 @@ def test_order_alone_counts() -> None:
 @pytest.mark.parametrize(
     "other", [np.zeros((3, 4)), np.full((3, 4), np.nan), np.where(MAP == 3, np.inf, MAP)]
 )
-def test_without_an_order_it_is_undefined(other: np.ndarray) -> None:
+def test_similarity_of_constant_or_infinite_map_is_undefined(other: np.ndarray) -> None:
     assert similarity(MAP, other) is None
     assert similarity(other, MAP) is None

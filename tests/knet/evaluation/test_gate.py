@@ -1,4 +1,4 @@
-"""What keeps a model from being pushed."""
+"""The quality gate."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ MakePredictions = Callable[..., Any]
 
 
 @pytest.mark.parametrize("value", [0.75, 0.76, 1.0])
-def test_a_minimum_that_is_reached_is_no_violation(value: float) -> None:
+def test_violations_reached_minimum_passes(value: float) -> None:
     assert violations({"accuracy": value}, minimum={"accuracy": 0.75}) == []
 
 
-def test_a_minimum_that_is_missed_is_said_in_figures() -> None:
+def test_violations_missed_minimum_has_both_numbers() -> None:
     (line,) = violations({"accuracy": 0.5}, minimum={"accuracy": 0.75})
     assert line == "accuracy on test is 0.5, below the minimum of 0.75"
 
 
 @pytest.mark.parametrize("minimum", [0.0, 0.5])
-def test_an_undefined_metric_satisfies_no_minimum(minimum: float) -> None:
+def test_violations_undefined_metric_fails(minimum: float) -> None:
     (line,) = violations({"roc_auc": math.nan}, minimum={"roc_auc": minimum})
     assert line.startswith("roc_auc on test is nan")
 
 
-def test_every_rule_that_is_broken_has_a_line() -> None:
+def test_violations_have_a_line_each() -> None:
     metrics = {"accuracy": 0.9, "recall": 0.1, "f1": 0.2}
     lines = violations(metrics, minimum={"accuracy": 0.8, "recall": 0.8, "f1": 0.8})
     assert [line.split()[0] for line in lines] == ["recall", "f1"]
 
 
-def test_without_rules_every_model_passes() -> None:
+def test_violations_without_minimum_are_none() -> None:
     assert violations({"accuracy": 0.0, "roc_auc": math.nan}, minimum={}) == []
 
 
@@ -61,28 +61,28 @@ def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: A
 
 @pytest.fixture
 def good(make_predictions: MakePredictions) -> Any:
-    """Every test image is decided rightly."""
+    """Predictions of which all are correct."""
     return make_predictions("vgg16", patients=5, splits=["test"])
 
 
 @pytest.fixture
 def poor(make_predictions: MakePredictions) -> Any:
-    """Half of them."""
+    """Predictions of which half are correct."""
     return make_predictions("resnet50", patients=5, splits=["test"], right=0.5)
 
 
-def test_a_first_run_passes_and_says_that_there_was_nothing_to_compare_with(poor: Any) -> None:
+def test_gate_first_run_passes_without_comparison(poor: Any) -> None:
     verdict = verdict_of(poor)
     assert verdict.reasons == [] and verdict.comparison is None
     assert verdict.notes == ["there is no model in production to compare with"]
 
 
-def test_minima_are_asked_for_on_a_first_run_too(poor: Any) -> None:
+def test_gate_first_run_must_reach_minimum(poor: Any) -> None:
     (line,) = verdict_of(poor, minimum={"patient_recognition_rate": 0.9}).reasons
     assert "below the minimum of 0.9" in line
 
 
-def test_a_better_model_replaces_the_one_in_production(good: Any, poor: Any) -> None:
+def test_gate_better_model_passes(good: Any, poor: Any) -> None:
     verdict = verdict_of(good, poor)
     assert verdict.reasons == []
     (note,) = verdict.notes
@@ -93,13 +93,13 @@ def test_a_better_model_replaces_the_one_in_production(good: Any, poor: Any) -> 
     assert verdict.comparison["difference"]["low"] > 0
 
 
-def test_an_equal_model_is_within_the_margin(good: Any) -> None:
+def test_gate_equal_model_is_within_the_margin(good: Any) -> None:
     verdict = verdict_of(good, good, margin=0.0)
     assert verdict.reasons == []
     assert verdict.comparison is not None and verdict.comparison["difference"]["value"] == 0
 
 
-def test_a_worse_model_is_refused_in_one_line_with_its_figures(good: Any, poor: Any) -> None:
+def test_gate_worse_model_fails_with_one_line(good: Any, poor: Any) -> None:
     (line,) = verdict_of(poor, good).reasons
     assert "\n" not in line
     assert line.startswith(
@@ -108,8 +108,8 @@ def test_a_worse_model_is_refused_in_one_line_with_its_figures(good: Any, poor: 
     assert line.endswith("on 10 test patients, and may be worse than gate.margin 0.05")
 
 
-def test_it_is_the_lower_end_of_the_interval_that_must_be_within_the_margin(good: Any) -> None:
-    # One patient's images are wrong: 0.1 lower at best guess, but up to 0.3 by the luck of who was tested.
+def test_gate_lower_end_of_interval_must_be_within_the_margin(good: Any) -> None:
+    # One patient's images are misclassified: a difference of -0.1, but the interval reaches to -0.3.
     one_wrong = good.copy()
     hit = one_wrong["patient"] == "test-0"
     one_wrong.loc[hit, "score"] = np.float32(1) - one_wrong.loc[hit, "score"]
@@ -119,11 +119,11 @@ def test_it_is_the_lower_end_of_the_interval_that_must_be_within_the_margin(good
     assert verdict_of(one_wrong, good, margin=0.5).reasons == []
 
 
-def test_without_a_margin_nothing_is_compared(good: Any, poor: Any) -> None:
+def test_gate_without_margin_does_not_compare(good: Any, poor: Any) -> None:
     assert verdict_of(poor, good, margin=None) == Verdict()
 
 
-def test_only_images_that_are_for_test_in_both_are_compared(good: Any, poor: Any) -> None:
+def test_gate_compares_only_shared_test_images(good: Any, poor: Any) -> None:
     other = poor.copy()
     moved = other["patient"].isin(["test-0", "test-1"])
     other.loc[moved, "image"] = "elsewhere/" + other.loc[moved, "image"]
@@ -132,21 +132,21 @@ def test_only_images_that_are_for_test_in_both_are_compared(good: Any, poor: Any
 
 
 @pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
-def test_other_test_patients_than_production_s_are_too_few_to_compare(
+def test_gate_without_shared_patients_is_insufficient(
     good: Any, poor: Any, on_insufficient_data: str
 ) -> None:
     other = poor.assign(image="elsewhere/" + poor["image"])
     verdict = verdict_of(good, other, on_insufficient_data=on_insufficient_data)
     (line,) = verdict.reasons if on_insufficient_data == "fail" else verdict.notes
     assert line == (
-        "insufficient patients: 0 benign and 0 malignant for test both here and of resnet50, version 7, in "
-        "production, but gate.min_patients is 2 for each"
+        "insufficient patients: 0 benign and 0 malignant among the test patients shared with resnet50, "
+        "version 7, in production, but gate.min_patients is 2 for each"
     )
     assert bool(verdict.reasons) == (on_insufficient_data == "fail")
 
 
 @pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
-def test_too_few_test_patients_of_a_class_are_a_verdict_by_themselves(
+def test_gate_too_few_test_patients_are_insufficient(
     make_predictions: MakePredictions, on_insufficient_data: str
 ) -> None:
     few = make_predictions(patients=1, splits=["test"])
@@ -160,12 +160,12 @@ def test_too_few_test_patients_of_a_class_are_a_verdict_by_themselves(
     assert bool(verdict.reasons) == (on_insufficient_data == "fail")
 
 
-def test_where_nothing_is_asked_few_patients_do_no_harm(make_predictions: MakePredictions) -> None:
+def test_gate_without_requirements_accepts_few_patients(make_predictions: MakePredictions) -> None:
     few = make_predictions(patients=1, splits=["test"], right=0.0)
     assert verdict_of(few, margin=None) == Verdict()
 
 
-def test_a_difference_that_is_undefined_shows_nothing(good: Any) -> None:
+def test_gate_undefined_difference_fails(good: Any) -> None:
     never = good.assign(score=np.float32(0.1))
     (line,) = verdict_of(never, good, metric="precision").reasons
-    assert line.startswith("precision is undefined here or of vgg16, version 7, in production")
+    assert line.startswith("precision is undefined for this model or vgg16, version 7, in production")

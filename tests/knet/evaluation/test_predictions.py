@@ -1,4 +1,4 @@
-"""Predictions as they are written, read and checked."""
+"""The table of predictions: written, read and checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from knet.evaluation.predictions import (
 )
 
 
-def test_what_was_written_in_several_files_is_read_sorted_by_image(
+def test_read_predictions_merges_shards_sorted_by_image(
     make_predictions: Callable[..., Any], tmp_path: Path
 ) -> None:
     frame = make_predictions()
@@ -32,46 +32,50 @@ def test_what_was_written_in_several_files_is_read_sorted_by_image(
     )
 
 
-def test_nothing_but_the_file_is_left(make_predictions: Callable[..., Any], tmp_path: Path) -> None:
+def test_write_predictions_leaves_nothing_but_the_file(
+    make_predictions: Callable[..., Any], tmp_path: Path
+) -> None:
     write_predictions(make_predictions(), tmp_path / "a.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
-def test_two_predictions_of_an_image_are_an_error(
+def test_read_predictions_duplicate_image_is_an_error(
     make_predictions: Callable[..., Any], tmp_path: Path
 ) -> None:
     frame = make_predictions()
     write_predictions(pd.concat([frame, frame[3:4]]), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=f"mobilenet: there are two predictions of image {frame['image'][3]}"):
+    with pytest.raises(UserError, match=f"two predictions of mobilenet for image {frame['image'][3]}"):
         read_predictions(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("score", [math.nan, -0.5, 1.5])
-def test_a_score_that_is_no_probability_is_an_error_wherever_it_is_read(
+def test_read_predictions_invalid_score_is_an_error(
     make_predictions: Callable[..., Any], tmp_path: Path, score: float
 ) -> None:
     frame = make_predictions()
     frame.loc[3, "score"] = np.float32(score)
     write_predictions(frame, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=f"mobilenet gives image {frame['image'][3]} the probability {score}"):
+    with pytest.raises(
+        UserError, match=f"mobilenet: invalid probability {score} for image {frame['image'][3]}"
+    ):
         read_predictions(tmp_path / "a.parquet")
 
 
-def test_probabilities_are_no_error() -> None:
+def test_check_scores_accepts_probabilities() -> None:
     check_scores(np.array([0.0, 0.5, 1.0]), images=["a", "b", "c"], candidate="mobilenet")
 
 
-def test_a_sample_has_the_threshold_of_its_rows(make_predictions: Callable[..., Any]) -> None:
+def test_patient_sample_has_the_threshold_of_its_rows(make_predictions: Callable[..., Any]) -> None:
     frame = make_predictions()
     assert patient_sample(frame).metrics()["accuracy"] == 1
     strict = patient_sample(frame.assign(threshold=np.float32(1)))
     assert strict.metrics()["recall"] == 0 and strict.metrics()["specificity"] == 1
 
 
-def test_of_no_rows_there_is_an_empty_sample(make_predictions: Callable[..., Any]) -> None:
+def test_patient_sample_without_rows_is_empty(make_predictions: Callable[..., Any]) -> None:
     assert len(patient_sample(make_predictions()[:0]).images) == 0
 
 
-def test_the_schema_names_each_column_once() -> None:
+def test_predictions_schema_has_each_column_once() -> None:
     names = predictions_schema(["split", "patient", "slide"]).names
     assert names[-1] == "slide" and len(names) == len(set(names)) == 10

@@ -1,4 +1,4 @@
-"""How the winner is chosen."""
+"""Selection of the winner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENTS, IMAGES = 10, 20
 
 
 def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> PatientSample:
-    """Ten patients of 20 images; of each, so many are decided wrongly, from a first one on."""
+    """Return ten patients of 20 images, of which `wrong` are misclassified, from `first` on."""
     truth = np.repeat([labels[number % len(labels)] for number in range(PATIENTS)], IMAGES)
     place = np.tile(np.arange(IMAGES), PATIENTS)
     mistaken = (place >= first) & (place < first + wrong)
@@ -39,7 +39,7 @@ def whys(made: dict[str, Any]) -> dict[str, str]:
     return {name: candidate["why"] for name, candidate in made["candidates"].items()}
 
 
-def test_the_highest_metric_wins_and_each_candidate_is_told_why() -> None:
+def test_select_model_highest_metric_wins_with_reasons() -> None:
     made = decision({"mobilenet": sample(6), "vgg16": sample(1), "resnet50": sample(3)})
     assert made["winner"] == "vgg16"
     assert whys(made) == {
@@ -50,7 +50,7 @@ def test_the_highest_metric_wins_and_each_candidate_is_told_why() -> None:
     assert [name for name, candidate in made["candidates"].items() if candidate["won"]] == ["vgg16"]
 
 
-def test_the_record_holds_every_number_and_is_json() -> None:
+def test_select_model_decision_is_json_with_all_numbers() -> None:
     made = decision({"mobilenet": sample(6), "vgg16": sample(1)})
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     first, best = made["candidates"]["mobilenet"], made["candidates"]["vgg16"]
@@ -59,25 +59,25 @@ def test_the_record_holds_every_number_and_is_json() -> None:
     assert first["low"] <= first["value"] <= first["high"]
 
 
-def test_only_the_metric_asked_for_decides() -> None:
+def test_select_model_only_the_configured_metric_decides() -> None:
     careful = sample(4)
     bold = sample(5)
     assert decision({"mobilenet": bold, "vgg16": careful}, metric="accuracy")["winner"] == "vgg16"
     assert decision({"mobilenet": bold, "vgg16": bold}, metric="roc_auc")["winner"] == "mobilenet"
 
 
-def test_of_equals_the_smaller_model_wins() -> None:
+def test_select_model_smaller_of_equals_wins() -> None:
     made = decision({"resnet50": sample(2), "vgg16": sample(2), "mobilenet": sample(4)}, equivalence_margin=0)
     assert made["winner"] == "vgg16"
     assert (
         whys(made)["vgg16"]
-        == "highest accuracy on validation patients, and the smallest of 2 that are as good"
+        == "highest accuracy on validation patients, and the smallest of 2 equivalent ones"
     )
-    assert whys(made)["resnet50"].endswith("which is as good, but larger than vgg16")
+    assert whys(made)["resnet50"].endswith(": equivalent, but larger than vgg16")
 
 
-def test_within_the_tie_a_smaller_model_that_is_not_shown_to_be_worse_wins() -> None:
-    # They err on other images: now the one is better, now the other.
+def test_select_model_smaller_equivalent_model_wins() -> None:
+    # They misclassify different images, so neither is consistently better.
     generator = np.random.default_rng(0)
     samples = {}
     for name, right in (("mobilenet", 0.80), ("resnet50", 0.81)):
@@ -94,22 +94,22 @@ def test_within_the_tie_a_smaller_model_that_is_not_shown_to_be_worse_wins() -> 
     assert decision(samples, equivalence_margin=0)["winner"] == "resnet50"
     made = decision(samples, equivalence_margin=0.2)
     assert made["winner"] == "mobilenet"
-    assert whys(made)["mobilenet"].endswith("which is as good, and it is smaller")
-    assert whys(made)["resnet50"].endswith("but larger than mobilenet, which is as good")
+    assert whys(made)["mobilenet"].endswith(": equivalent, and smaller")
+    assert whys(made)["resnet50"].endswith("but larger than mobilenet, which is equivalent")
 
 
-def test_within_the_tie_the_paired_bootstrap_still_sees_who_is_always_worse() -> None:
-    # One image more of every patient is wrong: a small difference, but never the other way.
+def test_select_model_consistently_worse_model_is_not_equivalent() -> None:
+    # One more image of every patient is misclassified: a small but consistent difference.
     made = decision({"mobilenet": sample(2), "vgg16": sample(1)}, equivalence_margin=0.1)
     assert made["winner"] == "vgg16"
     assert (
         whys(made)["mobilenet"]
-        == "0.050 below vgg16 (0.050 to 0.050): close, but worse in a paired bootstrap"
+        == "0.050 below vgg16 (0.050 to 0.050): within the margin, but worse in a paired bootstrap"
     )
 
 
 @pytest.mark.parametrize("order", [("vgg16", "mobilenet"), ("mobilenet", "vgg16")])
-def test_a_complete_tie_does_not_depend_on_the_order(order: tuple[str, ...]) -> None:
+def test_select_model_complete_tie_does_not_depend_on_order(order: tuple[str, ...]) -> None:
     made = select_model(
         {name: sample(1) for name in order},
         parameters={"mobilenet": 1, "vgg16": 1},
@@ -120,17 +120,17 @@ def test_a_complete_tie_does_not_depend_on_the_order(order: tuple[str, ...]) -> 
     assert made["winner"] == "mobilenet"
 
 
-def test_a_candidate_alone_wins() -> None:
+def test_select_model_single_candidate_wins() -> None:
     assert decision({"resnet50": sample(20)})["winner"] == "resnet50"
 
 
-def test_an_undefined_metric_is_refused_and_its_candidates_are_named() -> None:
+def test_select_model_undefined_metric_is_an_error() -> None:
     one_class = {"vgg16": sample(1, labels=(1,)), "resnet50": sample(2, labels=(1,))}
     with pytest.raises(UserError, match="roc_auc on validation is undefined for vgg16, resnet50: .*classes"):
         decision(one_class, metric="roc_auc")
 
 
-def test_decide_forced_winner_wins_whatever_the_metric() -> None:
+def test_select_model_forced_winner_wins_whatever_the_metric() -> None:
     made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="mobilenet")
     assert (made["winner"], made["force_winner"]) == ("mobilenet", "mobilenet")
     assert whys(made) == {
@@ -139,7 +139,7 @@ def test_decide_forced_winner_wins_whatever_the_metric() -> None:
     }
 
 
-def test_decide_forced_winner_may_be_best_or_undefined() -> None:
+def test_select_model_forced_winner_may_be_best_or_undefined() -> None:
     made = decision({"mobilenet": sample(6), "vgg16": sample(1)}, force_winner="vgg16")
     assert (
         whys(made)["vgg16"]

@@ -1,4 +1,4 @@
-"""Metrics are read as TFMA's messages hold them."""
+"""TFMA's metrics are read from its messages and compared with ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from knet.evaluation.tfma_config import check_agreement, read_metrics
 
 @pytest.fixture
 def message() -> MetricsForSlice:
-    """Of one slice, with keys of every type."""
+    """The metrics of one slice, with keys of every type."""
     one = MetricsForSlice()
     for column, value in {"split": b"test", "year": 2014, "dose": 0.5}.items():
         key = one.slice_key.single_slice_keys.add(column=column)
@@ -32,7 +32,7 @@ def message() -> MetricsForSlice:
     return one
 
 
-def test_numbers_are_by_slice_and_name(tmp_path: Path, message: MetricsForSlice) -> None:
+def test_read_metrics_by_slice_and_name(tmp_path: Path, message: MetricsForSlice) -> None:
     content = tf_record(message.SerializeToString()) + tf_record(MetricsForSlice().SerializeToString())
     (tmp_path / "metrics-00000-of-00001.tfrecord").write_bytes(content)
     found = read_metrics(tmp_path)
@@ -41,12 +41,12 @@ def test_numbers_are_by_slice_and_name(tmp_path: Path, message: MetricsForSlice)
     assert found == {frozenset(): {}}
 
 
-def test_no_file_is_an_error(tmp_path: Path) -> None:
+def test_read_metrics_without_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{tmp_path} holds no metrics-"):
         read_metrics(tmp_path)
 
 
-def test_a_damaged_file_is_an_error(tmp_path: Path, message: MetricsForSlice) -> None:
+def test_read_metrics_damaged_file_is_an_error(tmp_path: Path, message: MetricsForSlice) -> None:
     (tmp_path / "metrics-00000-of-00001.tfrecord").write_bytes(tf_record(message.SerializeToString())[:-1])
     with pytest.raises(UserError, match="metrics-00000-of-00001.tfrecord is damaged"):
         read_metrics(tmp_path)
@@ -63,7 +63,7 @@ def results(make_predictions: Callable[..., Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def tfma(results: dict[str, Any]) -> dict[Any, dict[str, float]]:
-    """What TFMA says of the same: nothing of an absent slice."""
+    """TFMA's metrics of the same predictions; it omits absent slices."""
     return {
         frozenset({("split", split), *part["slice"].items()}): {
             "images": float(sum(part["images"].values())),
@@ -75,14 +75,16 @@ def tfma(results: dict[str, Any]) -> dict[Any, dict[str, float]]:
     }
 
 
-def test_the_same_figures_agree(results: dict[str, Any], tfma: dict[Any, dict[str, float]]) -> None:
+def test_check_agreement_accepts_equal_metrics(
+    results: dict[str, Any], tfma: dict[Any, dict[str, float]]
+) -> None:
     check_agreement(results, tfma, candidate="vgg16")
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("images", 5.0), ("accuracy", 0.123), ("patient_recognition_rate", math.nan)]
 )
-def test_a_difference_in_a_slice_is_an_error_that_names_it(
+def test_check_agreement_difference_in_a_slice_is_an_error(
     results: dict[str, Any], tfma: dict[Any, dict[str, float]], name: str, value: float
 ) -> None:
     changed = copy.deepcopy(tfma)
@@ -91,7 +93,7 @@ def test_a_difference_in_a_slice_is_an_error_that_names_it(
         check_agreement(results, changed, candidate="vgg16")
 
 
-def test_a_slice_that_only_the_predictions_have_is_an_error(
+def test_check_agreement_slice_missing_in_tfma_is_an_error(
     results: dict[str, Any], tfma: dict[Any, dict[str, float]]
 ) -> None:
     del tfma[frozenset({("split", "validation"), ("magnification", "200X")})]

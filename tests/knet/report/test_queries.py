@@ -1,8 +1,9 @@
-"""A run is found by id, as the last one, and by its folder."""
+"""Queries on recorded runs."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,15 @@ from rich.console import Console
 
 from knet.base.errors import UserError
 from knet.report.inputs import Inputs, read_inputs
-from knet.report.queries import compare_runs, config_differences, find_run, find_version, lineage_steps
+from knet.report.queries import (
+    SUMMARY_HEADER,
+    compare_runs,
+    config_differences,
+    find_run,
+    find_version,
+    lineage_steps,
+    summary_rows,
+)
 from knet.report.report import write_report
 from knet.runs.record import RunRecord
 from knet.runs.registry import RunRegistry
@@ -33,13 +42,13 @@ def workspace(make_record: Callable[..., RunRecord], tmp_path: Path) -> Workspac
     ("name", "run_id"),
     [("20240101-000000-000000", "20240101-000000-000000"), ("last", "20240201-000000-000000")],
 )
-def test_a_run_of_the_registry(workspace: Workspace, name: str, run_id: str) -> None:
+def test_find_run_by_id_or_last(workspace: Workspace, name: str, run_id: str) -> None:
     record, folder = find_run(name, workspace)
     assert record.run_id == run_id
     assert folder == workspace.reports / run_id
 
 
-def test_the_folder_of_a_run_that_no_registry_knows(
+def test_find_run_by_folder_outside_the_registry(
     workspace: Workspace, make_record: Callable[..., RunRecord], tmp_path: Path
 ) -> None:
     write_report(make_record(run_id="elsewhere"), tmp_path / "copied")
@@ -47,14 +56,14 @@ def test_the_folder_of_a_run_that_no_registry_knows(
     assert (record.run_id, folder) == ("elsewhere", tmp_path / "copied")
 
 
-def test_an_unknown_run_names_the_known_ones_newest_first(workspace: Workspace) -> None:
+def test_find_run_unknown_id_names_recorded_ones(workspace: Workspace) -> None:
     with pytest.raises(
         UserError, match=r"no run 1999 in .*; there are 20240201-000000-000000, 20240101-000000-000000$"
     ):
         find_run("1999", workspace)
 
 
-def test_of_many_runs_the_newest_are_named(
+def test_find_run_unknown_id_names_the_newest_of_many(
     workspace: Workspace, make_record: Callable[..., RunRecord]
 ) -> None:
     for number in range(10):
@@ -63,7 +72,7 @@ def test_of_many_runs_the_newest_are_named(
         find_run("1999", workspace)
 
 
-def test_before_the_first_run_there_is_none(tmp_path: Path) -> None:
+def test_find_run_before_the_first_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no run in .* yet"):
         find_run("last", Workspace(tmp_path))
 
@@ -76,26 +85,30 @@ def registry(tmp_path: Path) -> RunRegistry:
     return RunRegistry(tmp_path / "registry")
 
 
-def test_it_is_the_run_that_pushed_it_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_find_version_returns_the_first_run_that_pushed_it(
+    registry: RunRegistry, make_record: MakeRecord
+) -> None:
     for run_id, version in (("a", "1"), ("b", None), ("c", "2"), ("d", "2")):
         registry.record(make_record(run_id=run_id, pushed_version=version))
     assert find_version("2", registry, where=Path("out")).run_id == "c"
 
 
-def test_an_unknown_version_names_the_known_ones(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_find_version_unknown_names_pushed_versions(registry: RunRegistry, make_record: MakeRecord) -> None:
     for version in ("1", "2"):
         registry.record(make_record(run_id=version, pushed_version=version))
     with pytest.raises(UserError, match="no run in out pushed version 3; pushed were 2, 1$"):
         find_version("3", registry, where=Path("out"))
 
 
-def test_before_the_first_push_there_is_none(registry: RunRegistry) -> None:
+def test_find_version_before_the_first_push_is_an_error(registry: RunRegistry) -> None:
     with pytest.raises(UserError, match="none was pushed yet"):
         find_version("3", registry, where=Path("out"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}"])
-def test_a_broken_record_is_named(registry: RunRegistry, make_record: MakeRecord, text: str) -> None:
+def test_find_version_damaged_record_is_named(
+    registry: RunRegistry, make_record: MakeRecord, text: str
+) -> None:
     file = registry.record(make_record())
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=f"{file} is no record of a run"):
@@ -108,14 +121,14 @@ def inputs(full_record: RunRecord, full_folder: Path) -> Inputs:
 
 
 def shown(first: Inputs, second: Inputs) -> list[list[str]]:
-    """The words of each line."""
+    """Return the words of each line of the comparison."""
     console = Console(width=200, record=True, file=io.StringIO())
     for table in compare_runs(first, second):
         console.print(table)
     return [line.split() for line in console.export_text().splitlines()]
 
 
-def test_metrics_stand_side_by_side_with_their_intervals(inputs: Inputs) -> None:
+def test_compare_runs_shows_metrics_with_intervals(inputs: Inputs) -> None:
     other = replace(inputs, record=replace(inputs.record, run_id="other", winner="mobilenet"))
     lines = shown(inputs, other)
     (line,) = [line for line in lines if line[:2] == ["test", "roc_auc"]]
@@ -124,38 +137,38 @@ def test_metrics_stand_side_by_side_with_their_intervals(inputs: Inputs) -> None
     assert line[3:6] == [f"({expected[0]['low']:.2f}", "to", f"{expected[0]['high']:.2f})"]
 
 
-def test_only_settings_that_differ_are_listed(inputs: Inputs) -> None:
+def test_compare_runs_lists_only_settings_that_differ(inputs: Inputs) -> None:
     config = {**inputs.record.config, "seed": 7}
     lines = shown(inputs, replace(inputs, record=replace(inputs.record, config=config)))
     assert ["seed", "0", "7"] in lines
     assert not any(line[:1] == ["training.epochs"] for line in lines)
 
 
-def test_equal_settings_are_called_so(inputs: Inputs) -> None:
+def test_compare_runs_equal_settings_have_no_table(inputs: Inputs) -> None:
     lines = shown(inputs, inputs)
     after = lines[lines.index(["settings:", "no", "difference"]) + 1 :]
     assert next(line for line in after if line)[:1] == ["metrics"]  # no empty table between
 
 
-def test_it_is_said_where_the_patients_are_not_the_same(inputs: Inputs) -> None:
+def test_compare_runs_states_whether_patients_are_the_same(inputs: Inputs) -> None:
     data = replace(inputs.record.data, split_sha256="0" * 64)
     other = replace(inputs, record=replace(inputs.record, data=data))
-    assert any("not of the same patients" in " ".join(line) for line in shown(inputs, other))
+    assert any("on different patients: not comparable" in " ".join(line) for line in shown(inputs, other))
     assert any("on the same patients" in " ".join(line) for line in shown(inputs, inputs))
 
 
-def test_a_failed_run_has_no_metrics(inputs: Inputs, failed_record: RunRecord) -> None:
+def test_compare_runs_failed_run_has_no_metrics(inputs: Inputs, failed_record: RunRecord) -> None:
     failed = replace(inputs, record=failed_record, results=None)
     (line,) = [line for line in shown(inputs, failed) if line[:2] == ["test", "roc_auc"]]
     assert line[-1] == "–"
 
 
-def test_only_fields_that_differ_are_named_by_their_paths() -> None:
+def test_config_differences_by_path() -> None:
     first, second = (load_config("demo", [f"seed={seed}"]).model_dump(mode="json") for seed in (1, 2))
     assert config_differences(first, second) == {"seed": ("1", "2")}
 
 
-def test_a_section_that_one_lacks_is_listed_field_by_field() -> None:
+def test_config_differences_of_absent_section_list_its_fields() -> None:
     first = {"tuning": None, "a": 1}
     second = {"tuning": {"trials": 3, "momentum": {"low": 0.5}}, "a": 1}
     assert config_differences(first, second) == {
@@ -165,13 +178,13 @@ def test_a_section_that_one_lacks_is_listed_field_by_field() -> None:
     }
 
 
-def test_equal_configurations_have_no_differences() -> None:
+def test_config_differences_of_equal_configurations_are_empty() -> None:
     tree = load_config("paper").model_dump(mode="json")
     assert config_differences(tree, tree) == {}
 
 
-def test_every_step_from_the_data_to_the_version_is_there(make_record: MakeRecord) -> None:
-    steps = {step.what: step.value for step in lineage_steps(make_record())}
+def test_lineage_steps_lead_from_data_to_version(make_record: MakeRecord) -> None:
+    steps = {step.name: step.value for step in lineage_steps(make_record())}
     assert list(steps)[:4] == ["data", "split", "configuration", "run"]
     assert steps["data"] == make_record().data.fingerprint
     assert steps["split"] == make_record().data.split_sha256
@@ -179,14 +192,81 @@ def test_every_step_from_the_data_to_the_version_is_there(make_record: MakeRecor
     assert list(steps)[-1] == "served version" and steps["served version"] == "1706702400"
 
 
-def test_another_setting_is_another_configuration(make_record: MakeRecord) -> None:
+def test_lineage_steps_configuration_digest_depends_on_settings(make_record: MakeRecord) -> None:
     record = make_record()
     other = replace(record, config={**record.config, "seed": 7})
-    values = [{s.what: s.value for s in lineage_steps(r)}["configuration"] for r in (record, other)]
+    values = [{s.name: s.value for s in lineage_steps(r)}["configuration"] for r in (record, other)]
     assert values[0] != values[1]
 
 
-def test_a_failed_run_has_what_it_came_to(make_record: MakeRecord) -> None:
+def test_lineage_steps_of_failed_run_lack_the_candidate(make_record: MakeRecord) -> None:
     steps = lineage_steps(make_record(winner=None, candidates={}, pushed_version=None))
-    assert [step.what for step in steps] == ["data", "split", "configuration", "run", "served version"]
+    assert [step.name for step in steps] == ["data", "split", "configuration", "run", "served version"]
     assert steps[-1].value == "none"
+
+
+def rows(record: RunRecord) -> dict[str, dict[str, str]]:
+    """Return the cells of each candidate by their titles."""
+    return {row[0]: dict(zip(SUMMARY_HEADER, row, strict=True)) for row in summary_rows(record)}
+
+
+def with_metrics(record: RunRecord, metrics: dict[str, dict[str, float]]) -> RunRecord:
+    return replace(record, candidates={"vgg16": replace(record.candidates["vgg16"], metrics=metrics)})
+
+
+def test_summary_rows_of_a_candidate(make_record: MakeRecord) -> None:
+    assert list(rows(make_record())["mobilenet"].values()) == [
+        "mobilenet",
+        "imagenet",
+        "40",
+        "1,234,567",
+        "0.875",
+        "0.500",
+        "0.625",
+        "0.75 (0.25-0.95)",
+        "0.500",
+        "0.750",
+        "61",
+        "winner",
+    ]
+
+
+def test_summary_header_names_the_split() -> None:
+    assert SUMMARY_HEADER[4:10] == (
+        "val accuracy",
+        "val balanced",
+        "val AUC",
+        "test patients",
+        "test balanced",
+        "test AUC",
+    )
+
+
+def test_summary_rows_have_the_order_of_the_record(make_record: MakeRecord) -> None:
+    candidates = make_record().candidates
+    turned = dict(reversed(candidates.items()))
+    assert list(rows(make_record(candidates=turned))) == ["vgg16", "mobilenet"]
+
+
+def test_summary_rows_mark_the_winner(make_record: MakeRecord) -> None:
+    assert [row[""] for row in rows(make_record()).values()] == ["winner", ""]
+
+
+def test_summary_rows_undefined_metric(make_record: MakeRecord) -> None:
+    record = with_metrics(make_record(), {"test": {"roc_auc": math.nan, "balanced_accuracy": 1.0}})
+    assert rows(record)["vgg16"]["test AUC"] == "undefined"
+    assert rows(record)["vgg16"]["test balanced"] == "1.000"
+
+
+def test_summary_rows_undefined_patient_rate_has_no_interval(make_record: MakeRecord) -> None:
+    record = with_metrics(make_record(), {"test": {"patient_recognition_rate": math.nan}})
+    assert rows(record)["vgg16"]["test patients"] == "undefined"
+
+
+@pytest.mark.parametrize("title", SUMMARY_HEADER[4:10])
+def test_summary_rows_before_evaluation_have_no_metrics(make_record: MakeRecord, title: str) -> None:
+    assert rows(with_metrics(make_record(), {}))["vgg16"][title] == ""
+
+
+def test_summary_rows_before_training_are_empty(make_record: MakeRecord) -> None:
+    assert summary_rows(make_record(candidates={}, winner=None)) == []
