@@ -49,13 +49,13 @@ def read_predictions(path: Path) -> Any:
         UserError: the path does not exist, an image has two rows, or a score is not a probability.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist: there are no predictions; run the pipeline again")
+        raise UserError(f"no predictions: {path} is missing; restore it, or run into a new output folder")
     frame = parquet.read_table(path).to_pandas().sort_values(schema_names.IMAGE_PATH, ignore_index=True)
     duplicates = frame[frame[schema_names.IMAGE_PATH].duplicated()]
     if len(duplicates):
         row = duplicates.iloc[0]
         candidate, image = row[schema_names.CANDIDATE], row[schema_names.IMAGE_PATH]
-        raise UserError(f"{path}: two predictions of {candidate} for image {image}; run the pipeline again")
+        raise UserError(f"{path}: two predictions of {candidate} for image {image}; run into a new output folder")
     check_scores(
         frame[schema_names.SCORE],
         images=frame[schema_names.IMAGE_PATH],
