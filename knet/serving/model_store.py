@@ -1,4 +1,4 @@
-"""Puts a model among the served versions, as a new one."""
+"""The versions of a served model: push, list, roll back and prune them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from knet.base.digests import folder_digest
 from knet.base.errors import UserError
 from knet.serving.models_config import (
-    NAME,
+    FILE_NAME,
     complete_versions,
     loaded_versions,
     read_models_config,
@@ -23,57 +23,66 @@ from knet.serving.models_config import (
 
 
 def push_version(model: Path, base_path: Path) -> str:
-    """Copies a SavedModel as the newest version, which appears whole or not at all.
+    """Copy a SavedModel as the newest version, atomically.
 
     Args:
-        model: the SavedModel's folder.
-        base_path: the folder that servers watch; made where it is missing.
+        model: folder of the SavedModel.
+        base_path: folder that the servers watch; created if it is missing.
 
     Returns:
-        The version: the time in seconds, or more where that would not be above every version there was.
+        The version number: the Unix time in seconds, or one more than the highest version ever pushed if that
+        is larger.
     """
     base_path.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base_path))
+    staging = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base_path))
     try:
-        copy = unfinished / "model"
+        copy = staging / "model"
         shutil.copytree(model, copy)
-        with locked(base_path):
-            version = str(max(int(time.time()), _highest(base_path) + 1))
+        with _locked(base_path):
+            version = str(max(int(time.time()), _highest_version(base_path) + 1))
             copy.rename(base_path / version)
             write_models_config(base_path)
     finally:
-        shutil.rmtree(unfinished)
+        shutil.rmtree(staging)
     return version
 
 
-def _highest(base_path: Path) -> int:
-    """Of all versions that were ever there, as far as they left a trace."""
-    names = [path.name for folder in (base_path, base_path / WITHDRAWN) for path in folder.glob("*")]
+def _highest_version(base_path: Path) -> int:
+    """The highest version number, pruned withdrawn versions included; 0 if there is none."""
+    names = [path.stem for folder in (base_path, base_path / _WITHDRAWN) for path in folder.glob("*")]
     return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+@contextmanager
+def _locked(base_path: Path) -> Iterator[None]:
+    """Hold the lock under which processes and threads change the versions of a folder."""
+    with (base_path / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One version."""
+    """One version of the served model."""
 
     number: int
-    state: str  # served: a server that follows the model config has it loaded; kept; or withdrawn
+    state: str  # served (loaded by a server that follows models.config), stored or withdrawn
     labels: tuple[str, ...]
     size: int  # bytes
 
 
 def list_versions(base_path: Path) -> list[StoredVersion]:
-    """All versions, the newest first."""
-    versions = complete_versions(base_path)
+    """All versions, newest first."""
+    versions, withdrawn = complete_versions(base_path), withdrawn_versions(base_path)
     loaded, labels = set(sorted(versions)[-1:]), {}
-    if (base_path / NAME).is_file():
-        (model,) = read_models_config(base_path / NAME).model_config_list.config
+    if (base_path / FILE_NAME).is_file():
+        (model,) = read_models_config(base_path / FILE_NAME).model_config_list.config
         loaded, labels = loaded_versions(model, versions), dict(model.version_labels)
     states = {
-        **dict.fromkeys(withdrawn_versions(base_path), "withdrawn"),
-        **{number: "served" if number in loaded else "kept" for number in versions},
+        **dict.fromkeys(withdrawn, "withdrawn"),
+        **{number: "served" if number in loaded else "stored" for number in versions},
     }
-    folders = {**withdrawn_versions(base_path), **versions}
+    folders = {**withdrawn, **versions}
     return [
         StoredVersion(
             number=number,
@@ -85,48 +94,12 @@ def list_versions(base_path: Path) -> list[StoredVersion]:
     ]
 
 
-_FILE = ".lock"
-
-
-@contextmanager
-def locked(base_path: Path) -> Iterator[None]:
-    """Waits until no other process, or thread, changes the versions in a folder."""
-    with (base_path / _FILE).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def prune(base_path: Path, *, keep: int, in_use: Collection[int] = ()) -> list[int]:
-    """Deletes all but the newest versions, and all withdrawn ones; returns what was deleted.
-
-    Versions that bear a label or are loaded by the model config stay.
+def rollback_target(base_path: Path, to: int | None = None) -> int:
+    """The version that a rollback serves.
 
     Args:
         base_path: the served folder.
-        keep: how many of the newest stay, at least.
-        in_use: versions that stay whatever their age.
-    """
-    if not complete_versions(base_path):
-        return []
-    with locked(base_path):
-        return _prune(base_path, keep=keep, in_use=in_use)
-
-
-def _prune(base_path: Path, *, keep: int, in_use: Collection[int]) -> list[int]:
-    versions = complete_versions(base_path)
-    (model,) = read_models_config(write_models_config(base_path)).model_config_list.config
-    stay = {*in_use, *model.version_labels.values(), *loaded_versions(model, versions)}
-    stay.update(sorted(versions)[-keep:])
-    old = {version: folder for version, folder in versions.items() if version not in stay}
-    withdrawn = {v: folder for v, folder in withdrawn_versions(base_path).items() if v not in in_use}
-    for folder in (*old.values(), *withdrawn.values()):
-        # Renamed first, so that no server sees half a version.
-        shutil.rmtree(folder.rename(base_path / f".deleting-{folder.name}"))
-    return sorted({**old, **withdrawn})
-
-
-def rollback_target(base_path: Path, to: int | None = None) -> int:
-    """The version that a rollback serves: the one before the newest, unless one is named.
+        to: a stored or withdrawn version; None is the version before the newest.
 
     Raises:
         UserError: there is no such version.
@@ -142,58 +115,89 @@ def rollback_target(base_path: Path, to: int | None = None) -> int:
     return to
 
 
-def rollback(base_path: Path, target: int, *, notice: float = 0) -> list[int]:
-    """Makes a version the newest that servers see, by withdrawing the newer ones; returns these.
+def rollback(base_path: Path, target: int, *, grace_seconds: float = 0) -> list[int]:
+    """Withdraw the versions above the target, so that servers serve it as the newest.
 
-    A withdrawn version is brought back. At every moment there is a version to serve.
+    A withdrawn target is restored first, so there is a version to serve at every moment.
 
     Args:
         base_path: the served folder.
-        target: a version of `rollback_target`.
-        notice: seconds between the labels' leaving the newer versions and these versions' going; without,
-            a server that looks at the model config rarely may have a label without a version for as long.
+        target: a version returned by `rollback_target`.
+        grace_seconds: time between moving the labels off the newer versions and withdrawing these versions.
+            A server that polls models.config less often may have a label without a version in between.
+
+    Returns:
+        The withdrawn versions, ascending.
     """
-    with locked(base_path):
+    with _locked(base_path):
         if target in withdrawn_versions(base_path):
-            restore(base_path, target)
+            _restore(base_path, target)
         versions = complete_versions(base_path)
         newer = [version for version in versions if version > target]
-        write_models_config(base_path, leaving=newer)
-        time.sleep(notice)
+        write_models_config(base_path, excluded=newer)
+        time.sleep(grace_seconds)
         for version in reversed(newer):
-            withdraw(versions[version])
+            _withdraw(versions[version])
     return newer
 
 
-WITHDRAWN = ".withdrawn"  # below the served folder; servers pass over names that are no numbers
-_DIGEST = ".sha256"
-
-
-def withdraw(folder: Path) -> None:
-    """Moves a version out of the servers' sight."""
-    kept = folder.parent / WITHDRAWN
-    kept.mkdir(exist_ok=True)
-    (kept / f"{folder.name}{_DIGEST}").write_text(folder_digest(folder), encoding="ascii")
-    folder.rename(kept / folder.name)
-
-
-def restore(base_path: Path, version: int) -> None:
-    """Brings a withdrawn version back."""
-    kept = base_path / WITHDRAWN
-    (kept / str(version)).rename(base_path / str(version))
-    (kept / f"{version}{_DIGEST}").unlink()
+_WITHDRAWN = ".withdrawn"  # below the served folder; servers ignore names that are not numbers
+_DIGEST_SUFFIX = ".sha256"
 
 
 def withdrawn_versions(base_path: Path) -> dict[int, Path]:
-    """The folders of withdrawn versions that were not pruned, by their number, the lowest first."""
-    folders = (folder for folder in (base_path / WITHDRAWN).glob("*") if folder.name.isdecimal())
+    """Folders of the withdrawn versions that were not pruned, by version number, ascending."""
+    folders = (folder for folder in (base_path / _WITHDRAWN).glob("*") if folder.name.isdecimal())
     return {int(folder.name): folder for folder in sorted(folders, key=lambda folder: int(folder.name))}
 
 
 def withdrawn_as(model: Path, base_path: Path) -> str | None:
-    """The version under which a SavedModel was withdrawn, or None; also after it was pruned."""
+    """The version under which a SavedModel was withdrawn, even if it was pruned since; None if it was not."""
     digests = {
-        file.read_text("ascii"): file.name.removesuffix(_DIGEST)
-        for file in (base_path / WITHDRAWN).glob(f"*{_DIGEST}")
+        file.read_text("ascii"): file.name.removesuffix(_DIGEST_SUFFIX)
+        for file in (base_path / _WITHDRAWN).glob(f"*{_DIGEST_SUFFIX}")
     }
     return digests.get(folder_digest(model)) if digests else None
+
+
+def _withdraw(folder: Path) -> None:
+    """Move a version's folder to where servers do not look, beside its digest."""
+    withdrawn = folder.parent / _WITHDRAWN
+    withdrawn.mkdir(exist_ok=True)
+    (withdrawn / f"{folder.name}{_DIGEST_SUFFIX}").write_text(folder_digest(folder), encoding="ascii")
+    folder.rename(withdrawn / folder.name)
+
+
+def _restore(base_path: Path, version: int) -> None:
+    """Move a withdrawn version back, and delete its digest."""
+    withdrawn = base_path / _WITHDRAWN
+    (withdrawn / str(version)).rename(base_path / str(version))
+    (withdrawn / f"{version}{_DIGEST_SUFFIX}").unlink()
+
+
+def prune(base_path: Path, *, keep: int, in_use: Collection[int] = ()) -> list[int]:
+    """Delete old versions and all withdrawn ones.
+
+    Versions that have a label or are loaded by models.config stay. The digests of withdrawn versions stay.
+
+    Args:
+        base_path: the served folder.
+        keep: number of newest versions to keep, at least 1.
+        in_use: versions to keep whatever their age, withdrawn ones included.
+
+    Returns:
+        The deleted versions, ascending.
+    """
+    if not complete_versions(base_path):
+        return []
+    with _locked(base_path):
+        versions = complete_versions(base_path)
+        (model,) = read_models_config(write_models_config(base_path)).model_config_list.config
+        retained = {*in_use, *model.version_labels.values(), *loaded_versions(model, versions)}
+        retained.update(sorted(versions)[-keep:])
+        deleted = {version: folder for version, folder in versions.items() if version not in retained}
+        deleted |= {v: folder for v, folder in withdrawn_versions(base_path).items() if v not in in_use}
+        for folder in deleted.values():
+            # Renamed first, so that no server reads a half-deleted version.
+            shutil.rmtree(folder.rename(base_path / f".deleting-{folder.name}"))
+    return sorted(deleted)

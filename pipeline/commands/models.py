@@ -1,4 +1,4 @@
-"""`knet models`."""
+"""The command `knet models`: list, roll back and prune the versions of the served model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from knet.runs.workspace import Workspace
 
 
-_NOTICE = 3.0  # seconds; TF Serving, as `knet serve` starts it, looks at the labels every two
+_LABEL_GRACE = 3.0  # seconds; TF Serving, as `knet serve` starts it, reads the labels every two
 
 
 @click.group("models")
 def command() -> None:
-    """The served versions of the model: list them, go back to an earlier one, delete old ones."""
+    """List, roll back and prune the versions of the served model."""
 
 
 @command.command("list")
@@ -28,7 +28,7 @@ def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
     """List the versions, newest first."""
     from knet.serving.model_store import list_versions
 
-    workspace, registry = _opened(preset, file, overrides)
+    workspace, registry = _open(preset, file, overrides)
     versions = list_versions(workspace.served)
     if not versions:
         click.echo(f"no version in {workspace.served} yet")
@@ -55,19 +55,19 @@ def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @command.command("rollback")
-@click.option("--to", type=int, metavar="VERSION", help="Else the one before the newest.")
+@click.option("--to", type=int, metavar="VERSION", help="Version to serve. Default: the previous version.")
 @config_options
 def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Serve an earlier version, or one that was rolled back, and make it the model in production.
+    """Serve an earlier or a withdrawn version, and make it the model in production.
 
-    Newer versions are withdrawn: servers let go of them, and no repeated run pushes them again.
+    Newer versions are withdrawn: servers unload them, and a repeated run does not push them again.
     """
     from knet.serving.model_store import rollback, rollback_target
 
-    workspace, registry = _opened(preset, file, overrides)
+    workspace, registry = _open(preset, file, overrides)
     target = rollback_target(workspace.served, to)
     registry.require_pushed(str(target))
-    withdrawn = rollback(workspace.served, target, notice=_NOTICE)
+    withdrawn = rollback(workspace.served, target, grace_seconds=_LABEL_GRACE)
     registry.make_production(str(target))
     click.echo(f"version {target} is served")
     if withdrawn:
@@ -75,23 +75,29 @@ def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[s
 
 
 @command.command("prune")
-@click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Of the newest.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of newest versions to keep.",
+)
 @config_options
 def prune_(keep: int, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Delete all but the newest versions, and those that were rolled back.
+    """Delete old and withdrawn versions.
 
-    What is in production, loaded by the model config or labelled stays.
+    Versions that are in production, loaded by models.config or labelled stay.
     """
     from knet.serving.model_store import prune
 
-    workspace, registry = _opened(preset, file, overrides)
+    workspace, registry = _open(preset, file, overrides)
     production = registry.production()
     in_use = {int(production.version)} if production else set()
     deleted = prune(workspace.served, keep=keep, in_use=in_use)
     click.echo(f"deleted: {', '.join(map(str, deleted)) or 'nothing'}")
 
 
-def _opened(preset: str, file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, RunRegistry]:
+def _open(preset: str, file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, RunRegistry]:
     from knet.runs.registry import RunRegistry
     from knet.runs.workspace import Workspace
 

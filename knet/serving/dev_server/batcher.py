@@ -185,7 +185,7 @@ def _run_together(
 ) -> list[Arrays]:
     """Runs a model on the rows of some tasks, and deals out the rows of its outputs."""
     rows = sum(task.rows for task in tasks)
-    more = parameters.padded(rows) - rows
+    more = parameters.padded_size(rows) - rows
     arrays = {
         alias: _pad(np.concatenate([task.arrays[alias] for task in tasks]), more)
         for alias in signature.inputs

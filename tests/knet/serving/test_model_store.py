@@ -1,4 +1,4 @@
-"""Pushing, rolling back and pruning: at every moment there is a whole version, and it is the right one."""
+"""Tests of the model store: at every moment there is a complete version, and it is the right one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def push(base: Path, model: Model, *names: str) -> list[int]:
     return [int(push_version(model(name), base)) for name in names]
 
 
-def test_versions_rise_even_within_a_second_and_after_a_rollback(base: Path, model: Model) -> None:
+def test_push_version_is_above_all_earlier_ones(base: Path, model: Model) -> None:
     first, second, third = push(base, model, "a", "b", "c")
     assert first >= time.time() - 60 and first < second < third
     rollback(base, first)
@@ -68,9 +68,7 @@ def test_versions_rise_even_within_a_second_and_after_a_rollback(base: Path, mod
     assert (base / str(fourth) / "variables" / "data").read_text() == "d" * 100
 
 
-def test_a_push_that_is_interrupted_leaves_nothing(
-    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_push_interrupted_leaves_nothing(base: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     push(base, model, "a")
     before = sorted(path.name for path in base.iterdir())
 
@@ -85,7 +83,7 @@ def test_a_push_that_is_interrupted_leaves_nothing(
     assert sorted(path.name for path in base.iterdir()) == before
 
 
-def test_pushes_at_the_same_time_get_versions_of_their_own(base: Path, model: Model) -> None:
+def test_push_concurrent_versions_are_distinct(base: Path, model: Model) -> None:
     models = [model(str(number)) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         versions = list(pool.map(lambda folder: push_version(folder, base), models))
@@ -94,7 +92,7 @@ def test_pushes_at_the_same_time_get_versions_of_their_own(base: Path, model: Mo
     assert served == {str(number) for number in range(8)}
 
 
-def test_labels_over_pushes_and_rollbacks(base: Path, model: Model) -> None:
+def test_labels_follow_pushes_and_rollbacks(base: Path, model: Model) -> None:
     (first,) = push(base, model, "a")
     assert labels(base) == {"stable": first, "canary": first}
     (second,) = push(base, model, "b")
@@ -111,14 +109,14 @@ def test_labels_over_pushes_and_rollbacks(base: Path, model: Model) -> None:
     st.dictionaries(st.sampled_from(["stable", "canary", "mine"]), st.integers(1, 9)),
     st.sets(st.integers(1, 9), min_size=1),
 )
-def test_labels_are_on_versions_that_are_there(before: Mapping[str, int], versions: set[int]) -> None:
+def test_next_labels_only_name_existing_versions(before: Mapping[str, int], versions: set[int]) -> None:
     after = next_labels(before, versions)
     assert set(after.values()) <= versions
     assert after["canary"] == max(versions) and after["stable"] <= after["canary"]
     assert next_labels(after, versions) == after
 
 
-def test_what_the_user_wrote_into_the_config_stays(base: Path, model: Model) -> None:
+def test_models_config_preserves_user_edits(base: Path, model: Model) -> None:
     (first,) = push(base, model, "a")
     file = base / "models.config"
     text = file.read_text().replace("num_versions: 2", "num_versions: 3")
@@ -128,17 +126,17 @@ def test_what_the_user_wrote_into_the_config_stays(base: Path, model: Model) -> 
     assert "num_versions: 3" in file.read_text() and labels(base)["mine"] == first
 
 
-def test_a_config_that_cannot_be_read_is_named(base: Path, model: Model) -> None:
+def test_models_config_unreadable_is_refused(base: Path, model: Model) -> None:
     push(base, model, "a")
     (base / "models.config").write_text("model_config_list { config { nme: 'knet' } }")
-    with pytest.raises(UserError, match=r"models\.config is no ModelServerConfig in text form.*nme"):
+    with pytest.raises(UserError, match=r"models\.config is not a ModelServerConfig in text format.*nme"):
         write_models_config(base)
     (base / "models.config").write_text("model_config_list {}")
     with pytest.raises(UserError, match="must have one model"):
         write_models_config(base)
 
 
-def test_rolled_back_versions_are_withdrawn_and_can_come_back(base: Path, model: Model) -> None:
+def test_rollback_withdraws_and_restores_versions(base: Path, model: Model) -> None:
     first, second, third = push(base, model, "a", "b", "c")
     assert rollback(base, first) == [second, third]
     assert newest_version(base) == base / str(first)
@@ -151,7 +149,7 @@ def test_rolled_back_versions_are_withdrawn_and_can_come_back(base: Path, model:
     assert states == {third: "withdrawn", second: "served", first: "served"}
 
 
-def test_a_rollback_to_what_is_not_there(base: Path, model: Model) -> None:
+def test_rollback_target_missing_is_refused(base: Path, model: Model) -> None:
     (first,) = push(base, model, "a")
     with pytest.raises(UserError, match="no version before the newest"):
         rollback_target(base)
@@ -159,7 +157,7 @@ def test_a_rollback_to_what_is_not_there(base: Path, model: Model) -> None:
         rollback_target(base, 5)
 
 
-def test_pruning_spares_what_is_in_use(base: Path, model: Model) -> None:
+def test_prune_keeps_versions_in_use(base: Path, model: Model) -> None:
     versions = push(base, model, *"abcdefg")
     rollback(base, versions[5])
     assert labels(base)["stable"] == versions[5]
@@ -167,10 +165,11 @@ def test_pruning_spares_what_is_in_use(base: Path, model: Model) -> None:
     # The config loads the two newest.
     assert list(complete_versions(base)) == [versions[0], *versions[4:6]]
     assert deleted == [*versions[1:4], versions[6]]
-    assert withdrawn_as(model("g"), base) == str(versions[6])  # remembered though it is gone
+    assert withdrawn_as(model("g"), base) == str(versions[6])  # known by its digest
     assert prune(base, keep=5, in_use={versions[0]}) == []
     assert not [path for path in base.iterdir() if path.name.startswith(".deleting")]
+    assert push(base, model, "h") > versions[-1:]  # also above the pruned one
 
 
-def test_an_empty_folder(base: Path) -> None:
+def test_store_empty_has_no_versions(base: Path) -> None:
     assert prune(base, keep=1) == [] and list_versions(base) == []

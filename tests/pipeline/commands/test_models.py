@@ -1,4 +1,4 @@
-"""`knet models`: what is listed, and that rolled back models and the registry agree."""
+"""Tests of `knet models`: the list, and that the served versions and the registry agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.runners.lifecycle import republish_if_missing
 
 @pytest.fixture
 def knet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr("pipeline.commands.models._NOTICE", 0.0)
+    monkeypatch.setattr("pipeline.commands.models._LABEL_GRACE", 0.0)
 
     def knet(*arguments: str) -> Result:
         command = ["models", *arguments, "--set", f"output={tmp_path}"]
@@ -30,7 +30,7 @@ def knet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
 
 @pytest.fixture
 def versions(tmp_path: Path, make_record: Callable[..., Any]) -> list[str]:
-    """Pushes three models, each with the record of its run."""
+    """Push three models, each with the record of its run."""
     pushed = []
     for number, winner in enumerate(("mobilenet", "vgg16", "mobilenet")):
         model = tmp_path / f"model-{number}"
@@ -49,21 +49,21 @@ def versions(tmp_path: Path, make_record: Callable[..., Any]) -> list[str]:
     return pushed
 
 
-def test_nothing_yet(knet: Callable[..., Result]) -> None:
+def test_models_without_versions_says_so(knet: Callable[..., Result]) -> None:
     assert "no version in" in knet("list").output
     assert "deleted: nothing" in knet("prune").output
 
 
-def test_list(knet: Callable[..., Result], versions: list[str]) -> None:
+def test_models_list_shows_state_labels_and_run(knet: Callable[..., Result], versions: list[str]) -> None:
     lines = [line.split() for line in knet("list").output.splitlines() if line.split()[:1]]
     rows = {line[0]: " ".join(line[1:]) for line in lines if line[0] in versions}
     assert list(rows) == versions[::-1]
     assert rows[versions[2]].startswith("served, production canary mobilenet run-2")
     assert rows[versions[1]].startswith("served stable vgg16 run-1")
-    assert rows[versions[0]].startswith("kept mobilenet run-0")
+    assert rows[versions[0]].startswith("stored mobilenet run-0")
 
 
-def test_a_rollback_changes_what_is_served_and_what_is_in_production(
+def test_models_rollback_changes_served_and_production(
     knet: Callable[..., Result], versions: list[str], tmp_path: Path
 ) -> None:
     output = knet("rollback").output
@@ -72,7 +72,7 @@ def test_a_rollback_changes_what_is_served_and_what_is_in_production(
     production = registry.production()
     assert production is not None and (production.version, production.candidate) == (versions[1], "vgg16")
     assert newest_version(served) == production.folder
-    # A run that is answered from the cache does not undo it.
+    # A run that is repeated from the cache does not undo it.
     assert republish_if_missing(served, version=versions[2], archive=tmp_path / "model-2") is None
     assert republish_if_missing(served, version=versions[1], archive=tmp_path / "model-1") == versions[1]
     knet("rollback", "--to", versions[2])
@@ -81,7 +81,7 @@ def test_a_rollback_changes_what_is_served_and_what_is_in_production(
     assert republish_if_missing(served, version=versions[2], archive=tmp_path / "model-2") == versions[2]
 
 
-def test_a_version_that_the_registry_does_not_know_is_not_served(
+def test_models_rollback_to_unregistered_version_is_refused(
     knet: Callable[..., Result], versions: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "registry" / "pushed" / f"{versions[1]}.json").unlink()
@@ -90,7 +90,7 @@ def test_a_version_that_the_registry_does_not_know_is_not_served(
     assert newest_version(tmp_path / "serving" / "knet") == tmp_path / "serving" / "knet" / versions[2]
 
 
-def test_prune_spares_the_version_in_production(
+def test_models_prune_keeps_production(
     knet: Callable[..., Result], versions: list[str], tmp_path: Path
 ) -> None:
     RunRegistry(tmp_path / "registry").make_production(versions[0])

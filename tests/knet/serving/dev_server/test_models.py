@@ -232,7 +232,7 @@ def test_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path], save
             return False
 
         assert come_true(canary=second, stable=first)
-        rollback(base, first, notice=1)
+        rollback(base, first, grace_seconds=1)
         assert come_true(canary=first, stable=first)
 
 
