@@ -1,4 +1,4 @@
-"""Starts TF Serving itself, from its program or its container image."""
+"""Run TF Serving itself, from its binary or its container image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from google.protobuf import text_format
 from knet.base.errors import UserError
 from knet.serving.models_config import SSLConfig
 
-PROGRAM = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.19.1"
+_BINARY = "tensorflow_model_server"
 _CONTAINER_ENGINES = ("docker", "podman")
-_POLL_SECONDS = 2  # between two looks at the model config
+_POLL_SECONDS = 2  # between two reads of models.config
 
 
 def tf_serving_command(
@@ -32,23 +32,22 @@ def tf_serving_command(
     rest_port: int,
     image: str,
 ) -> list[str]:
-    """The command line that serves by TF Serving's configuration files.
+    """The command line that runs TF Serving with its configuration files.
 
-    Where the program is not on the PATH it is the image's, with the folders of all files at the same places
-    in the container.
+    Uses the binary on the PATH, else the image, with the folders of all files mounted at the same paths.
 
     Args:
-        models_config: in the folder of the versions.
-        batching: batching parameters.
-        monitoring: where the metrics are.
-        ssl_config: key and certificates; none sends in the clear.
-        host: on which a container's ports are open; the program itself listens on every interface.
-        port: of gRPC.
-        rest_port: of REST and metrics.
-        image: that has the program.
+        models_config: models.config in the served folder.
+        batching: batching parameters file.
+        monitoring: monitoring config file.
+        ssl_config: SSL config file; None serves without encryption.
+        host: host address to which a container's ports are published. The binary listens on every interface.
+        port: gRPC port.
+        rest_port: port of REST and metrics.
+        image: container image with the binary.
 
     Raises:
-        UserError: there is neither the program nor a container engine.
+        UserError: neither the binary nor a container engine is on the PATH.
     """
     flags = [
         f"--port={port}",
@@ -62,18 +61,18 @@ def tf_serving_command(
     ]
     if ssl_config:
         flags.append(f"--ssl_config_file={ssl_config}")
-    if program := shutil.which(PROGRAM):
-        return [program, *flags]
+    if binary := shutil.which(_BINARY):
+        return [binary, *flags]
     engine = next(filter(None, map(shutil.which, _CONTAINER_ENGINES)), None)
     if engine is None:
         raise UserError(
-            f"neither {PROGRAM} nor {' nor '.join(_CONTAINER_ENGINES)} is on the PATH: install TF Serving or "
+            f"neither {_BINARY} nor {' nor '.join(_CONTAINER_ENGINES)} is on the PATH: install TF Serving or "
             "a container engine, or use --engine dev"
         )
     files = [models_config, batching, monitoring, *([ssl_config] if ssl_config else [])]
     folders = sorted({str(file.parent) for file in files})
     return [
-        *(engine, "run", "--rm", "--init", f"--entrypoint={PROGRAM}"),
+        *(engine, "run", "--rm", "--init", f"--entrypoint={_BINARY}"),
         *(f"--publish={host}:{number}:{number}" for number in (port, rest_port)),
         *(f"--volume={folder}:{folder}:ro" for folder in folders),
         *(image, *flags),
@@ -81,8 +80,13 @@ def tf_serving_command(
 
 
 @contextmanager
-def written_ssl_config(*, certificate: Path, key: Path, client_authority: Path | None) -> Iterator[Path]:
-    """TF Serving's file with a key and certificates in it, in a folder that only this user sees, for a while.
+def temporary_ssl_config(*, certificate: Path, key: Path, client_ca: Path | None) -> Iterator[Path]:
+    """Write TF Serving's SSL config file to a folder that only this user can read, and delete it at the end.
+
+    Args:
+        certificate: the server's certificate (PEM).
+        key: its private key (PEM).
+        client_ca: CA bundle (PEM) that verifies clients; None asks for no client certificate.
 
     Raises:
         UserError: a file cannot be read.
@@ -91,8 +95,8 @@ def written_ssl_config(*, certificate: Path, key: Path, client_authority: Path |
         config = SSLConfig(
             server_key=key.read_text(encoding="ascii"),
             server_cert=certificate.read_text(encoding="ascii"),
-            custom_ca=client_authority.read_text(encoding="ascii") if client_authority else "",
-            client_verify=client_authority is not None,
+            custom_ca=client_ca.read_text(encoding="ascii") if client_ca else "",
+            client_verify=client_ca is not None,
         )
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the certificates: {error}") from None
@@ -103,7 +107,7 @@ def written_ssl_config(*, certificate: Path, key: Path, client_authority: Path |
 
 
 def run_until_stopped(command: Sequence[str]) -> int:
-    """Runs a program, hands SIGTERM and SIGINT on to it, and returns its exit code."""
+    """Run a command, forward SIGTERM and SIGINT to it, and return its exit code."""
     process = subprocess.Popen(command)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: process.send_signal(received))

@@ -125,3 +125,13 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, highlight=False)
+
+
+def renamed_option(old: str, new: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """A hidden option that refuses an old name with a usage error naming the new one."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{old} was renamed to {new}", ctx)
+
+    return click.option(old, hidden=True, expose_value=False, callback=refuse)

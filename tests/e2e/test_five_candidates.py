@@ -324,7 +324,7 @@ def test_served_training_images_are_no_distance_from_the_training_images(runs: R
     log = RequestLog(tmp_path / "log")
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         for image, prediction in zip(images, client.predict(images), strict=True):
-            log.note(image, prediction)
+            log.record(image, prediction)
     arguments = f"--least {len(images)} --metrics {tmp_path / 'knet.prom'} --page {tmp_path / 'page.html'}"
     finished = runs.knet.run(command=f"monitor {tmp_path / 'log'} {arguments}")
     assert finished.code in (0, 1), finished.stderr  # scores of so few patients may have drifted

@@ -1,4 +1,4 @@
-"""A tiny model with the signature of the real one, and a development server that serves it."""
+"""Fixtures: a tiny model with the signatures of a trained one, and a development server of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = ["benign", "malignant"]
 
 
 class TinyModel(tf.Module):
-    """Calls an image malignant by its mean brightness; keeps a variable as real models do."""
+    """Scores an image by its mean brightness; has a variable, as trained models do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class TinyModel(tf.Module):
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classify examples."""
         feature = {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)}
-        answer = self.serve(tf.io.parse_example(inputs, feature)[schema_names.IMAGE])
-        return {"classes": answer[schema_names.CLASSES], "scores": answer[schema_names.PROBABILITIES]}
+        outputs = self.serve(tf.io.parse_example(inputs, feature)[schema_names.IMAGE])
+        return {"classes": outputs[schema_names.CLASSES], "scores": outputs[schema_names.PROBABILITIES]}
 
     @tf.function(
         input_signature=[
@@ -84,7 +84,7 @@ def save_tiny_model(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the SavedModel of a TinyModel, to be copied."""
+    """The SavedModel of a TinyModel, to be copied."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
     save_tiny_model(folder)
     return folder
@@ -92,7 +92,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Push a model: version 7, and beside it an older, an unfinished and a stray folder."""
+    """A served folder: version 7, beside it an older and an incomplete version and an unrelated folder."""
     base = tmp_path_factory.mktemp("knet")
     save_tiny_model(base / "7")
     (base / "7" / "assets.extra").mkdir()
@@ -106,14 +106,14 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(base_path: Path) -> Iterator[DevServer]:
-    """Run a development server on a free port."""
+    """A running development server on free ports."""
     with DevServer(base_path, port=0, rest_port=0) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def png() -> Callable[[int], bytes]:
-    """Make the bytes of an 8 by 8 grey PNG of one brightness, 0 to 255."""
+    """Encode an 8 by 8 grey PNG of one brightness, 0 to 255."""
 
     def make(brightness: int) -> bytes:
         pixels = tf.fill([8, 8, 3], tf.constant(brightness, tf.uint8))

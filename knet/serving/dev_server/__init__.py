@@ -1,4 +1,4 @@
-"""A development server, not TF Serving: the same gRPC and REST interface, for trials and tests."""
+"""A development server with TF Serving's gRPC and REST interface, for trials and tests."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["DevServer"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the server when it is asked for: with it comes TensorFlow, which an observer does without."""
+    """Import the server on first use: it needs TensorFlow, which an observer does not."""
     if name != "DevServer":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from knet.serving.dev_server.server import DevServer

@@ -1,11 +1,11 @@
-"""Answers requests that wait together, by TF Serving's batching parameters."""
+"""Batches concurrent requests by TF Serving's batching parameters."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,72 +15,51 @@ from grpc import StatusCode
 from numpy.typing import NDArray
 
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.models import Arrays, LoadedVersion, Signature
+from knet.serving.dev_server.loaded_version import Arrays, LoadedVersion, Signature
 from knet.serving.models_config import Batching
-
-_Key = tuple[LoadedVersion, str, tuple[Any, ...]]
-
-
-@dataclass
-class _Task:
-    """A request that waits."""
-
-    arrays: Arrays
-    rows: int
-    outcome: asyncio.Future[Arrays]
-
-
-@dataclass
-class _Queue:
-    """Those that can be answered together."""
-
-    signature: Signature
-    tasks: deque[_Task] = field(default_factory=deque)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def rows(self) -> int:
-        return sum(task.rows for task in self.tasks)
 
 
 class Batcher:
-    """Runs models in threads, with several requests at once where the signature allows.
+    """Runs models in threads, with several requests in a batch where the signature has a batch dimension.
 
-    All methods belong to one event loop.
+    All methods must be called in the same event loop.
     """
 
     def __init__(self, parameters: Batching | None, *, threads: int = 2) -> None:
-        """Makes the threads.
+        """Start the thread pool.
 
         Args:
-            parameters: none runs every request by itself.
-            threads: how many run then.
+            parameters: batching parameters; None runs every request by itself.
+            threads: size of the pool without batching parameters.
         """
         self._parameters = parameters
         threads = parameters.num_batch_threads if parameters else threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batch")
         self._idle = asyncio.Semaphore(threads)
         self._queues: dict[_Key, _Queue] = {}
-        self._running: set[asyncio.Task[None]] = set()  # else nothing would hold on to them
+        self._background: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks by weak references
 
     def close(self) -> None:
-        """Ends the threads when they have done what they do."""
+        """Stop the threads when their current batches have finished."""
         self._threads.shutdown(wait=False)
 
     async def run(self, version: LoadedVersion, signature: Signature, arrays: Arrays) -> Arrays:
-        """Asks a model.
+        """Run a signature of a model.
 
         Args:
-            version: that is asked.
-            signature: of it.
-            arrays: its inputs, which it has checked.
+            version: the model.
+            signature: one of its signatures.
+            arrays: inputs that the signature has checked, by alias.
+
+        Returns:
+            The outputs, by alias.
 
         Raises:
-            Refusal: by the model, or there are too many rows in the request or before it.
+            StatusError: the model failed, or the request or the queue has too many rows.
         """
-        if self._parameters is None or not signature.batches:
+        if self._parameters is None or not signature.has_batch_dimension:
             return await self._in_thread(version.run, signature, arrays)
-        task = _Task(arrays, _rows(arrays), asyncio.get_running_loop().create_future())
+        task = _Task(arrays, _count_rows(arrays), asyncio.get_running_loop().create_future())
         self._enqueue(version, signature, task, self._parameters)
         return await task.outcome
 
@@ -101,23 +80,23 @@ class Batcher:
             )
         if queue is None:
             queue = self._queues[key] = _Queue(signature)
-            self._keep(self._empty(key, queue, parameters))
+            self._spawn(self._drain(key, queue, parameters))
         queue.tasks.append(task)
         queue.arrived.set()
 
-    async def _empty(self, key: _Key, queue: _Queue, parameters: Batching) -> None:
-        """Answers the tasks of a queue; then forgets the queue, and with it the version."""
+    async def _drain(self, key: _Key, queue: _Queue, parameters: Batching) -> None:
+        """Run the tasks of a queue, then drop the queue and its reference to the version."""
         while queue.tasks:
             await self._idle.acquire()
-            await _drain(queue, parameters)
+            await _wait_for_batch(queue, parameters)
             tasks = _pop_batch(queue.tasks, parameters.max_batch_size)
-            self._keep(self._answer(key[0], queue.signature, tasks, parameters))
+            self._spawn(self._run_batch(key[0], queue.signature, tasks, parameters))
         del self._queues[key]
 
-    async def _answer(
+    async def _run_batch(
         self, version: LoadedVersion, signature: Signature, tasks: Sequence[_Task], parameters: Batching
     ) -> None:
-        """Answers some tasks together; one by one where that fails, so that the guilty alone are refused."""
+        """Run tasks as one batch; if it fails, one by one, so that only the faulty requests fail."""
         try:
             outputs = await self._in_thread(_run_together, version, signature, tasks, parameters)
         except Exception as error:
@@ -125,14 +104,14 @@ class Batcher:
                 _resolve(tasks[0].outcome, error=error)
             else:
                 for task in tasks:
-                    await self._answer_alone(version, signature, task, parameters)
+                    await self._run_alone(version, signature, task, parameters)
         else:
-            for task, part in zip(tasks, outputs, strict=True):
-                _resolve(task.outcome, part)
+            for task, rows in zip(tasks, outputs, strict=True):
+                _resolve(task.outcome, rows)
         finally:
             self._idle.release()
 
-    async def _answer_alone(
+    async def _run_alone(
         self, version: LoadedVersion, signature: Signature, task: _Task, parameters: Batching
     ) -> None:
         try:
@@ -145,14 +124,46 @@ class Batcher:
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    def _keep(self, coroutine: Any) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
 
-async def _drain(queue: _Queue, parameters: Batching) -> None:
-    """Waits until a batch is full, or the time is up that its first request waits for others."""
+_Key = tuple[LoadedVersion, str, tuple[Any, ...]]  # version, signature, shapes of a row of each input
+
+
+@dataclass
+class _Task:
+    """A queued request."""
+
+    arrays: Arrays
+    rows: int
+    outcome: asyncio.Future[Arrays]
+
+
+@dataclass
+class _Queue:
+    """Queued requests that can share a batch."""
+
+    signature: Signature
+    tasks: deque[_Task] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def rows(self) -> int:
+        return sum(task.rows for task in self.tasks)
+
+
+def _count_rows(arrays: Arrays) -> int:
+    sizes = {len(array) for array in arrays.values()}
+    if len(sizes) != 1:
+        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
+
+
+async def _wait_for_batch(queue: _Queue, parameters: Batching) -> None:
+    """Wait until a batch is full or its first request has waited for the batch timeout."""
     loop = asyncio.get_running_loop()
     until = loop.time() + parameters.batch_timeout_micros / 1e6
     while queue.rows < parameters.max_batch_size and (left := until - loop.time()) > 0:
@@ -161,37 +172,30 @@ async def _drain(queue: _Queue, parameters: Batching) -> None:
             await asyncio.wait_for(queue.arrived.wait(), left)
 
 
-def _pop_batch(tasks: deque[_Task], most: int) -> list[_Task]:
-    """The first tasks that fit into a batch; those whose client is gone are dropped."""
-    taken: list[_Task] = []
+def _pop_batch(tasks: deque[_Task], max_rows: int) -> list[_Task]:
+    """Pop the first tasks that fit into a batch; tasks whose client disconnected are dropped."""
+    batch: list[_Task] = []
     rows = 0
-    while tasks and rows + tasks[0].rows <= most:
+    while tasks and rows + tasks[0].rows <= max_rows:
         task = tasks.popleft()
         if not task.outcome.done():
-            taken.append(task)
+            batch.append(task)
             rows += task.rows
-    return taken
-
-
-def _rows(arrays: Arrays) -> int:
-    sizes = {len(array) for array in arrays.values()}
-    if len(sizes) != 1:
-        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
-    return sizes.pop()
+    return batch
 
 
 def _run_together(
     version: LoadedVersion, signature: Signature, tasks: Sequence[_Task], parameters: Batching
 ) -> list[Arrays]:
-    """Runs a model on the rows of some tasks, and deals out the rows of its outputs."""
+    """Run a model on the concatenated rows of some tasks; returns the output rows of each task."""
     rows = sum(task.rows for task in tasks)
-    more = parameters.padded_size(rows) - rows
+    padding = parameters.padded_size(rows) - rows
     arrays = {
-        alias: _pad(np.concatenate([task.arrays[alias] for task in tasks]), more)
+        alias: _pad(np.concatenate([task.arrays[alias] for task in tasks]), padding)
         for alias in signature.inputs
     }
     outputs = version.run(signature, arrays)
-    if any(output.ndim == 0 or len(output) != rows + more for output in outputs.values()):
+    if any(output.ndim == 0 or len(output) != rows + padding for output in outputs.values()):
         raise StatusError(
             StatusCode.FAILED_PRECONDITION,
             "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
@@ -204,13 +208,15 @@ def _run_together(
     ]
 
 
-def _pad(array: NDArray[Any], more: int) -> NDArray[Any]:
-    """With copies of the first row at the end."""
-    return np.concatenate([array, np.repeat(array[:1], more, axis=0)]) if more and len(array) else array
+def _pad(array: NDArray[Any], padding: int) -> NDArray[Any]:
+    """Append copies of the first row."""
+    if not padding or not len(array):
+        return array
+    return np.concatenate([array, np.repeat(array[:1], padding, axis=0)])
 
 
 def _resolve(outcome: asyncio.Future[Arrays], value: Any = None, *, error: Exception | None = None) -> None:
-    if outcome.done():  # the client is gone
+    if outcome.done():  # the client disconnected
         return
     if error is None:
         outcome.set_result(value)

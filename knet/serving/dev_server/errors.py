@@ -1,4 +1,4 @@
-"""Why a request is not answered, as gRPC and HTTP say it."""
+"""Status errors of the development server, for gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,27 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
-_CHARACTERS = 1024  # gRPC drops a reply whose status text is too long; TF Serving cuts there too
+
+class StatusError(Exception):
+    """A request that is answered with a status other than OK."""
+
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message[:_MAX_LENGTH])
+        self.code = code
+
+    @classmethod
+    def from_number(cls, number: int, message: str) -> StatusError:
+        """Make an error from a numeric code, which TensorFlow's errors share with gRPC's."""
+        return cls(_CODES.get(number, StatusCode.UNKNOWN), message)
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status code."""
+        return _HTTP.get(self.code, 500)
+
+
+_MAX_LENGTH = 1024  # characters; gRPC drops a reply whose status message is too long; TF Serving's limit
+_CODES = {code.value[0]: code for code in StatusCode}
 
 # TF Serving's own mapping (ToHTTPStatusCode of its http_server.cc).
 _HTTP: Final = {
@@ -27,39 +47,20 @@ _HTTP: Final = {
     StatusCode.UNAVAILABLE: 503,
     StatusCode.UNAUTHENTICATED: 401,
 }
-_BY_NUMBER = {code.value[0]: code for code in StatusCode}
-
-
-class StatusError(Exception):
-    """A request that is answered with a status other than OK."""
-
-    def __init__(self, code: StatusCode, message: str) -> None:
-        super().__init__(message[:_CHARACTERS])
-        self.code = code
-
-    @classmethod
-    def numbered(cls, number: int, message: str) -> StatusError:
-        """One whose code is a number, as in TensorFlow's errors, which bear the same as gRPC's."""
-        return cls(_BY_NUMBER.get(number, StatusCode.UNKNOWN), message)
-
-    @property
-    def http_status(self) -> int:
-        """What HTTP calls it."""
-        return _HTTP.get(self.code, 500)
 
 
 def invalid_argument(message: str) -> StatusError:
-    """A request that no server could answer."""
+    """An INVALID_ARGUMENT error: a request that no server could answer."""
     return StatusError(StatusCode.INVALID_ARGUMENT, message)
 
 
-class MalformedInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses them as gRPC's other servers do."""
+class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):
+    """Answers messages that cannot be parsed with INTERNAL, as gRPC's other servers do."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails
     ) -> Any:
-        """Goes on with the call if its message can be parsed."""
+        """Wrap the handler of a unary call."""
         handler = await continuation(call)
         if handler is None or handler.unary_unary is None or handler.request_deserializer is None:
             return handler

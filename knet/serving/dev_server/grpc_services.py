@@ -1,4 +1,4 @@
-"""The gRPC services: PredictionService and ModelService of tensorflow-serving-api."""
+"""gRPC services of the development server: PredictionService and ModelService."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.metrics import PATIENT
+from knet.serving.dev_server.metrics import PATIENT_HEADER
 from knet.serving.dev_server.models import ServedModels
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.models_config import ModelServerConfig
@@ -58,11 +58,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> Any:
         model = request.model_spec.name
         try:
-            return await self._predictor.measured(
+            return await self._predictor.with_metrics(
                 lambda: answer(request), model=model, api=api, entrypoint="GRPC"
             )
-        except StatusError as refusal:
-            await context.abort(refusal.code, str(refusal))
+        except StatusError as error:
+            await context.abort(error.code, str(error))
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -76,28 +76,32 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> get_model_status_pb2.GetModelStatusResponse:
         try:
             return model_status(self._models, request)
-        except StatusError as refusal:
-            return await context.abort(refusal.code, str(refusal))
+        except StatusError as error:
+            return await context.abort(error.code, str(error))
 
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         try:
             await self._models.reload(ModelServerConfig.FromString(request.config.SerializeToString()))
-        except StatusError as refusal:
-            return await context.abort(refusal.code, str(refusal))
+        except StatusError as error:
+            return await context.abort(error.code, str(error))
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 
 
 def _patient(context: grpc.aio.ServicerContext) -> str | None:
-    value = dict(context.invocation_metadata() or ()).get(PATIENT)
+    value = dict(context.invocation_metadata() or ()).get(PATIENT_HEADER)
     return value if isinstance(value, str) else None
 
 
 def model_status(
     models: ServedModels, request: get_model_status_pb2.GetModelStatusRequest
 ) -> get_model_status_pb2.GetModelStatusResponse:
-    """How the versions of a model fare; raises Refusal."""
+    """Report the state of the versions of a model.
+
+    Raises:
+        StatusError: the request names no model, or an unknown one.
+    """
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     reply = get_model_status_pb2.GetModelStatusResponse()

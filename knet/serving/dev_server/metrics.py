@@ -1,4 +1,4 @@
-"""What Prometheus is told, under TF Serving's own names."""
+"""Metrics of the development server under TF Serving's names, and the observer of its requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MICROSECONDS = tuple(10 * 1.8**power for power in range(33))  # TF Serving's bu
 
 
 class Metrics:
-    """The metrics of one server."""
+    """Prometheus metrics of one server."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -40,25 +40,27 @@ class Metrics:
         )
         self._model_seconds = self._histogram(
             "runtime_latency",
-            "wall time that a request spends in the model in microseconds, waiting for others included",
+            "wall time that a request spends in the model in microseconds, waiting for its batch included",
             ("model_name", "API", "runtime"),
         )
 
-    def answered(self, *, model: str, api: str, entrypoint: str, code: StatusCode, seconds: float) -> None:
-        """Counts a request, refused ones too."""
+    def count_request(
+        self, *, model: str, api: str, entrypoint: str, code: StatusCode, seconds: float
+    ) -> None:
+        """Count a request, failed ones included, and observe its latency in seconds."""
         self._requests.add(model, code.name)
         self._request_seconds.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def ran(self, *, model: str, api: str, seconds: float) -> None:
-        """Notes how long a model took for a request."""
+    def observe_model(self, *, model: str, api: str, seconds: float) -> None:
+        """Observe the seconds that a request spent in the model, waiting for its batch included."""
         self._model_seconds.labels(model, api, "TF1").observe(seconds * 1e6)
 
-    def loaded(self, path: str, status: str) -> None:
-        """Counts an attempt to load a version; the status is OK or what went wrong."""
+    def count_load(self, path: str, status: str) -> None:
+        """Count an attempt to load a version; the status is OK or the type of the error."""
         self._loads.add(path, status)
 
-    def text(self) -> bytes:
-        """All of it, in Prometheus's text format."""
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
@@ -66,7 +68,7 @@ class Metrics:
 
 
 class _Counts(Collector):
-    """A counter without the suffix `_total`, which the client library insists on and TF Serving has not."""
+    """A counter without the suffix `_total`, which TF Serving lacks and the client library enforces."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
         self._name = name
@@ -87,8 +89,8 @@ class _Counts(Collector):
         yield metric
 
 
-# The header, or metadata of gRPC, by which a client may say whose images it sends, percent-encoded.
-PATIENT: Final = "x-patient"
+# HTTP header or gRPC metadata with the patient of the images, percent-encoded; optional.
+PATIENT_HEADER: Final = "x-patient"
 
 Value = float | int | bool | str | list[float] | list[int] | list[bool] | list[str]
 
@@ -97,29 +99,29 @@ Value = float | int | bool | str | list[float] | list[int] | list[bool] | list[s
 class RequestRecord:
     """One answered predict request."""
 
-    time: datetime  # UTC, of the answer
-    seconds: float  # from the request's arrival to its answer
+    time: datetime  # UTC, of the reply
+    seconds: float  # latency
     model: str
     version: int
     signature: str
-    images: Sequence[bytes]  # as sent; not to be kept unless the user asked for that
-    # for each image what the reply says of it, by output: a value, or a short list of them (a row of
-    # `probabilities`); vectors and heat maps are left out
-    answers: Sequence[Mapping[str, Value]]
-    patient: str | None = None  # whose images they are, where the request said so
+    images: Sequence[bytes]  # encoded image files; store them only if the user asked for that
+    # For each image its outputs by alias: a scalar, or a short list such as a row of `probabilities`.
+    # Embeddings and heat maps are left out.
+    outputs: Sequence[Mapping[str, Value]]
+    patient: str | None = None  # of all images, if the request named one
 
     @cached_property
     def image_sha256(self) -> tuple[str, ...]:
-        """The SHA-256 of each image's bytes, in hexadecimal."""
+        """SHA-256 of each image file, in hexadecimal."""
         return tuple(hashlib.sha256(image).hexdigest() for image in self.images)
 
 
 class Observer(Protocol):
-    """Sees every answered predict request whose signature takes images, over gRPC and REST.
+    """Receives every successful predict request whose signature has an image input, over gRPC and REST.
 
-    It is called in a thread of its own, with one record after the other; each answer is sent when it has
-    returned. What it raises is logged, and does not reach the client.
+    It is called in a separate thread, one record at a time; the reply is sent when the call has returned.
+    Exceptions are logged and do not reach the client.
     """
 
     def observe(self, request_record: RequestRecord) -> None:
-        """Takes one record."""
+        """Process one record."""

@@ -1,4 +1,4 @@
-"""Answers requests, whichever way they came in."""
+"""Answers predict, classify and metadata requests, over gRPC and REST alike."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, 
 from knet.base import schema_names
 from knet.serving.dev_server.batcher import Batcher
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.metrics import Metrics, Observer, RequestRecord
-from knet.serving.dev_server.models import (
+from knet.serving.dev_server.loaded_version import (
     Arrays,
     LoadedVersion,
-    ServedModels,
     Signature,
     predict_signature,
     requested_outputs,
 )
+from knet.serving.dev_server.metrics import Metrics, Observer, RequestRecord
+from knet.serving.dev_server.models import ServedModels
 from knet.serving.dev_server.tensors import array_of, proto_of
 
 _LOG = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
-_SHORT = 16  # values of a row that an observer is still given
+_Reply = TypeVar("_Reply")
 
 
 class Predictor:
-    """Models, batches, metrics and observers together; all methods belong to one event loop."""
+    """Runs requests through models, batcher, metrics and observers.
+
+    All methods must be called in the same event loop.
+    """
 
     def __init__(
         self, models: ServedModels, batcher: Batcher, metrics: Metrics, *, observers: Sequence[Observer] = ()
@@ -49,52 +51,57 @@ class Predictor:
         self._observing = ThreadPoolExecutor(1, thread_name_prefix="observe")
 
     def close(self) -> None:
-        """Ends the observers' thread when they have seen what there was."""
+        """Stop the observers' thread when it has processed all records."""
         self._observing.shutdown()
 
-    async def measured(
-        self, answer: Callable[[], Awaitable[_Answer]], *, model: str, api: str, entrypoint: str
-    ) -> _Answer:
-        """Awaits an answer and counts it.
+    async def with_metrics(
+        self, answer: Callable[[], Awaitable[_Reply]], *, model: str, api: str, entrypoint: str
+    ) -> _Reply:
+        """Answer a request and record its latency and status.
 
         Args:
-            answer: gives it.
-            model: that was asked, by the client's word.
+            answer: computes the reply.
+            model: model name in the request; it may be unknown.
             api: such as Predict.
             entrypoint: GRPC or REST.
 
         Raises:
-            Refusal: whatever went wrong.
+            StatusError: the request failed; an unexpected exception is INTERNAL.
         """
         started = time.perf_counter()
         code = StatusCode.CANCELLED
-        # A stranger's names would become as many time series.
+        # Every unknown name that a client sends would become a time series.
         known = model if model in self._models.names else "unknown"
         try:
             result = await answer()
             code = StatusCode.OK
             return result
-        except StatusError as refusal:
-            code = refusal.code
+        except StatusError as error:
+            code = error.code
             raise
         except asyncio.CancelledError:
             raise
         except Exception as error:
             code = StatusCode.INTERNAL
-            _LOG.exception("a request failed in the server")
+            _LOG.exception("request failed with an unexpected error")
             raise StatusError(code, f"{type(error).__name__}: {error}") from error
         finally:
             seconds = time.perf_counter() - started
-            self._metrics.answered(model=known, api=api, entrypoint=entrypoint, code=code, seconds=seconds)
+            self._metrics.count_request(
+                model=known, api=api, entrypoint=entrypoint, code=code, seconds=seconds
+            )
 
     async def predict(
         self, request: predict_pb2.PredictRequest, *, patient: str | None = None
     ) -> predict_pb2.PredictResponse:
-        """Runs one signature; raises Refusal.
+        """Run a signature.
 
         Args:
-            request: as it came.
-            patient: whose images they are, as the header `PATIENT` has it.
+            request: the message of the client.
+            patient: value of `PATIENT_HEADER`, percent-encoded.
+
+        Raises:
+            StatusError: the request is invalid, or the model failed.
         """
         started = time.perf_counter()
         spec = request.model_spec
@@ -114,12 +121,16 @@ class Predictor:
     async def classify(
         self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
-        """Classifies examples; raises Refusal."""
+        """Classify tf.Examples.
+
+        Raises:
+            StatusError: the request is invalid, or the model failed.
+        """
         spec = request.model_spec
         version = self._models.find(spec)
         signature = classification_signature(version, spec.signature_name)
         (alias,) = signature.inputs
-        arrays = {alias: examples_of(request.input)}
+        arrays = {alias: serialized_examples(request.input)}
         outputs = await self._run(version, signature, arrays, spec.name, api="Classify")
         return classification_pb2.ClassificationResponse(
             model_spec=_spec(spec.name, version, signature.name), result=classifications(outputs)
@@ -128,7 +139,11 @@ class Predictor:
     async def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Lists the signatures of a version; raises Refusal."""
+        """List the signatures of a version.
+
+        Raises:
+            StatusError: the request is invalid, or names an unknown version.
+        """
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         if not request.metadata_field:
@@ -150,7 +165,7 @@ class Predictor:
     ) -> Arrays:
         started = time.perf_counter()
         outputs = await self._batcher.run(version, signature, arrays)
-        self._metrics.ran(model=model, api=api, seconds=time.perf_counter() - started)
+        self._metrics.observe_model(model=model, api=api, seconds=time.perf_counter() - started)
         return outputs
 
     async def _observe(
@@ -170,34 +185,37 @@ class Predictor:
             version=version.number,
             signature=signature.name,
             images=tuple(arrays[schema_names.SERVING_INPUT].tolist()),
-            answers=_answers(outputs),
+            outputs=_observed_outputs(outputs),
             patient=unquote(patient) if patient else None,
         )
-        await asyncio.get_running_loop().run_in_executor(self._observing, self._tell, record)
+        await asyncio.get_running_loop().run_in_executor(self._observing, self._notify, record)
 
-    def _tell(self, record: RequestRecord) -> None:
+    def _notify(self, record: RequestRecord) -> None:
         for observer in self._observers:
             try:
                 observer.observe(record)
             except Exception:
-                _LOG.exception("%s failed", type(observer).__name__)
+                _LOG.exception("observer %s failed", type(observer).__name__)
 
 
 def _spec(model: str, version: LoadedVersion, signature: str) -> model_pb2.ModelSpec:
     return model_pb2.ModelSpec(name=model, version={"value": version.number}, signature_name=signature)
 
 
-def _answers(outputs: Arrays) -> list[dict[str, Any]]:
-    """The rows of the outputs that are short enough, by image."""
+_MAX_OBSERVED = 16  # values in a row of an output that observers get
+
+
+def _observed_outputs(outputs: Arrays) -> list[dict[str, Any]]:
+    """The outputs of each image, without those that have long rows."""
     columns = {
-        name: _values(array)
+        name: _plain_values(array)
         for name, array in outputs.items()
-        if array.ndim == 1 or (array.ndim == 2 and array.shape[1] <= _SHORT)
+        if array.ndim == 1 or (array.ndim == 2 and array.shape[1] <= _MAX_OBSERVED)
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _values(array: NDArray[Any]) -> list[Any]:
+def _plain_values(array: NDArray[Any]) -> list[Any]:
     def text(value: Any) -> Any:
         if isinstance(value, list):
             return [text(item) for item in value]
@@ -211,10 +229,10 @@ _CLASSES, _SCORES = tf.saved_model.CLASSIFY_OUTPUT_CLASSES, tf.saved_model.CLASS
 
 
 def classification_signature(version: LoadedVersion, name: str) -> Signature:
-    """The signature that a classification request asks.
+    """The signature that a classification request names, by default `serving_default`.
 
     Raises:
-        Refusal: there is none of that name, or it is none for Classify.
+        StatusError: the version has no such signature, or it is not a classification signature.
     """
     name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
     signature = version.signature(name)
@@ -228,24 +246,27 @@ def classification_signature(version: LoadedVersion, name: str) -> Signature:
         _CLASSES,
         _SCORES,
     }:
-        raise invalid_argument(f"Signature {name} does not take inputs and give classes and scores")
+        raise invalid_argument(
+            f"Signature {name} must have the input inputs and the outputs classes and scores"
+        )
     return signature
 
 
-def examples_of(sent: Any) -> NDArray[Any]:
-    """The serialised examples of an Input.
+def serialized_examples(message: Any) -> NDArray[Any]:
+    """The serialized tf.Examples of an Input message, as an array of bytes.
 
     Raises:
-        Refusal: there are none.
+        StatusError: there are none.
     """
-    match sent.WhichOneof("kind"):
+    match message.WhichOneof("kind"):
         case "example_list":
-            examples = [example.SerializeToString() for example in sent.example_list.examples]
+            examples = [example.SerializeToString() for example in message.example_list.examples]
         case "example_list_with_context":
-            # Two messages one after the other read as their union.
-            context = sent.example_list_with_context.context.SerializeToString()
+            # Concatenated messages parse as their union.
+            context = message.example_list_with_context.context.SerializeToString()
             examples = [
-                context + example.SerializeToString() for example in sent.example_list_with_context.examples
+                context + example.SerializeToString()
+                for example in message.example_list_with_context.examples
             ]
         case _:
             examples = []
@@ -257,10 +278,10 @@ def examples_of(sent: Any) -> NDArray[Any]:
 
 
 def classifications(outputs: Arrays) -> classification_pb2.ClassificationResult:
-    """The classes and scores of each example."""
+    """Classes and scores of each example, as a message."""
     result = classification_pb2.ClassificationResult()
     for names, scores in zip(outputs[_CLASSES].tolist(), outputs[_SCORES].tolist(), strict=True):
-        one = result.classifications.add()
+        classes = result.classifications.add()
         for name, score in zip(names, scores, strict=True):
-            one.classes.add(label=name, score=score)
+            classes.classes.add(label=name, score=score)
     return result

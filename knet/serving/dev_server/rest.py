@@ -1,4 +1,4 @@
-"""TF Serving's REST interface: predict, classify, status, metadata; and its metrics."""
+"""TF Serving's REST interface (predict, classify, status, metadata, metrics) and the web page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from knet.base import schema_names
 from knet.report.report import environment
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.grpc_services import model_status
-from knet.serving.dev_server.metrics import PATIENT, Metrics
+from knet.serving.dev_server.metrics import PATIENT_HEADER, Metrics
 from knet.serving.dev_server.models import ServedModels
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.dev_server.security import token_middleware
@@ -41,7 +41,7 @@ _METHODS = ("predict", "classify", "regress")
 
 
 class Rest:
-    """The handlers, and the application that routes to them."""
+    """Request handlers, and the aiohttp application that routes to them."""
 
     def __init__(
         self,
@@ -53,11 +53,21 @@ class Rest:
         max_bytes: int,
         token: str | None,
     ) -> None:
+        """Build the application.
+
+        Args:
+            predictor: answers the requests.
+            models: the served models.
+            metrics: metrics to expose.
+            metrics_path: URL path of the metrics; None does not expose them.
+            max_bytes: largest request body.
+            token: bearer token to require; None requires none.
+        """
         self._predictor = predictor
         self._models = models
         self._metrics = metrics
         checks = [token_middleware(token, metrics_path=metrics_path)] if token else []
-        self.application = web.Application(client_max_size=max_bytes, middlewares=[*checks, _refusals])
+        self.application = web.Application(client_max_size=max_bytes, middlewares=[*checks, _json_errors])
         router = self.application.router
         for version in _VERSIONS:
             router.add_get(f"{_MODEL}{version}", self._status)
@@ -74,10 +84,10 @@ class Rest:
 
         async def answer() -> dict[str, Any]:
             by_row = await asyncio.to_thread(read_predict_request, body, predict, self._inputs_of(predict))
-            reply = await self._predictor.predict(predict, patient=request.headers.get(PATIENT))
+            reply = await self._predictor.predict(predict, patient=request.headers.get(PATIENT_HEADER))
             return predict_reply(reply, by_row=by_row)
 
-        return await self._measured(answer, request, api="Predict")
+        return await self._answer(answer, request, api="Predict")
 
     async def _classify(self, request: web.Request) -> web.Response:
         classify = classification_pb2.ClassificationRequest(model_spec=_spec(request))
@@ -87,7 +97,7 @@ class Rest:
             await asyncio.to_thread(read_classification_request, body, classify)
             return classification_reply(await self._predictor.classify(classify))
 
-        return await self._measured(answer, request, api="Classify")
+        return await self._answer(answer, request, api="Classify")
 
     async def _regress(self, request: web.Request) -> web.Response:
         raise StatusError(StatusCode.UNIMPLEMENTED, "the development server has no Regress")
@@ -98,7 +108,7 @@ class Rest:
         )
         tree = json_format.MessageToDict(status, preserving_proto_field_name=True)
         for version in tree["model_version_status"]:
-            # The values that protobuf's JSON leaves out, and TF Serving's has.
+            # Default values, which protobuf's JSON omits and TF Serving's has.
             version["status"] = {"error_code": "OK", "error_message": "", **version.get("status", {})}
         return _json(tree)
 
@@ -117,13 +127,13 @@ class Rest:
         return _json({"model_spec": spec, "metadata": {"signature_def": definitions}})
 
     async def _metrics_text(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), content_type="text/plain")
+        return web.Response(body=self._metrics.render(), content_type="text/plain")
 
-    async def _measured(
+    async def _answer(
         self, answer: Callable[[], Awaitable[dict[str, Any]]], request: web.Request, *, api: str
     ) -> web.Response:
         model = request.match_info["model"]
-        return _json(await self._predictor.measured(answer, model=model, api=api, entrypoint="REST"))
+        return _json(await self._predictor.with_metrics(answer, model=model, api=api, entrypoint="REST"))
 
     def _inputs_of(self, request: predict_pb2.PredictRequest) -> Callable[[str], Inputs]:
         def inputs_of(name: str) -> Inputs:
@@ -151,14 +161,14 @@ def _json(tree: Any, *, status: int = 200) -> web.Response:
 
 
 @web.middleware
-async def _refusals(
+async def _json_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Says what went wrong in TF Serving's form."""
+    """Convert errors to TF Serving's JSON form."""
     try:
         return await handler(request)
-    except StatusError as refusal:
-        return _json({"error": str(refusal)}, status=refusal.http_status)
+    except StatusError as error:
+        return _json({"error": str(error)}, status=error.http_status)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -176,7 +186,7 @@ _CARD = Path("assets.extra") / "knet.json"
 
 
 def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
-    """`/` gives the page, `/card` what the newest version says of itself (JSON)."""
+    """Routes of the web page, `/`, and of the newest version's model card in JSON, `/card`."""
     page = render_page(model=schema_names.MODEL_NAME)
 
     async def index(request: web.Request) -> web.Response:
@@ -194,12 +204,11 @@ def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
 
 
 def render_page(*, model: str) -> str:
-    """The page's HTML, with styles and program in it.
+    """Render the web page, with its styles and script inline.
 
-    It asks the server by TF Serving's REST API, and for `card`, the JSON file in the newest version's
-    `assets.extra`, which it can do without.
+    The page calls TF Serving's REST API and `card`, which is optional.
 
     Args:
-        model: the served name.
+        model: name of the served model.
     """
     return environment("knet.serving.dev_server").get_template("index.html").render(model=model)

@@ -1,4 +1,4 @@
-"""Who may ask: certificates and a token."""
+"""TLS and bearer-token authentication of the development server."""
 
 from __future__ import annotations
 
@@ -14,43 +14,49 @@ from aiohttp import web
 
 from knet.base.errors import UserError
 
-_FREE_PREFIX = "/grpc.health.v1.Health/"  # probes bring no token
-
 
 @dataclass(frozen=True)
 class Tls:
-    """The server's certificate; files in PEM."""
+    """TLS files of the server (PEM)."""
 
     certificate: Path
     key: Path
-    client_authority: Path | None = None  # clients must show a certificate that it signed
+    client_ca: Path | None = None  # CA bundle; requires client certificates signed by it
 
-    def of_grpc(self) -> grpc.ServerCredentials:
-        """For gRPC; raises UserError where a file cannot be read."""
-        authority = _read(self.client_authority) if self.client_authority else None
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """Credentials for gRPC.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        client_ca = _read(self.client_ca) if self.client_ca else None
         return grpc.ssl_server_credentials(
             [(_read(self.key), _read(self.certificate))],
-            root_certificates=authority,
-            require_client_auth=authority is not None,
+            root_certificates=client_ca,
+            require_client_auth=client_ca is not None,
         )
 
-    def of_http(self) -> ssl.SSLContext:
-        """For REST; raises UserError where a file is no certificate or key."""
+    def ssl_context(self) -> ssl.SSLContext:
+        """SSL context for REST.
+
+        Raises:
+            UserError: a file is not a certificate or key.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             context.load_cert_chain(self.certificate, self.key)
-            if self.client_authority:
-                context.load_verify_locations(self.client_authority)
+            if self.client_ca:
+                context.load_verify_locations(self.client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
         except OSError as error:  # ssl.SSLError is one
             raise UserError(
-                f"{self.certificate} and {self.key} are no certificate and key in PEM: {error}"
+                f"{self.certificate} and {self.key} are not a certificate and its key in PEM: {error}"
             ) from None
         return context
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Turns away calls without the token; health checks need none."""
+    """Rejects gRPC calls without the token; health checks need none."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -58,9 +64,9 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails
     ) -> Any:
-        """Goes on with the call, or refuses it."""
+        """Continue the call if it has the token, else abort it with UNAUTHENTICATED."""
         sent = dict(call.invocation_metadata).get("authorization")
-        if call.method.startswith(_FREE_PREFIX) or _matches(sent, self._token):
+        if call.method.startswith("/grpc.health.v1.Health/") or _matches(sent, self._token):
             return await continuation(call)
 
         async def refuse(request: Any, context: grpc.aio.ServicerContext) -> None:
@@ -72,14 +78,20 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
 
 def token_middleware(token: str, *, metrics_path: str | None) -> Any:
-    """Turns away HTTP requests without the token; the page, its files and the metrics need none."""
+    """Middleware that rejects HTTP requests without the token; the page and the metrics need none.
+
+    Args:
+        token: the bearer token.
+        metrics_path: URL path of the metrics; None if they are not exposed.
+    """
 
     @web.middleware
     async def check(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        free = request.path in ("/", metrics_path) or request.path.startswith("/page/")
-        if not free and not _matches(request.headers.get("Authorization"), token):
+        if request.path not in ("/", metrics_path) and not _matches(
+            request.headers.get("Authorization"), token
+        ):
             return web.json_response(
                 {"error": "send the header Authorization: Bearer <token>"},
                 status=401,

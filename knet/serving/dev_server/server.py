@@ -1,4 +1,4 @@
-"""The development server: its life from loading models to the last answer."""
+"""The development server: loads models, listens, follows new versions and stops gracefully."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tensorflow_serving.apis import model_pb2, model_service_pb2_grpc, predictio
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.serving.dev_server.batcher import Batcher
-from knet.serving.dev_server.errors import MalformedInterceptor, StatusError
+from knet.serving.dev_server.errors import MalformedMessageInterceptor, StatusError
 from knet.serving.dev_server.grpc_services import ModelService, PredictionService
 from knet.serving.dev_server.metrics import Metrics, Observer
 from knet.serving.dev_server.models import ServedModels
@@ -44,32 +44,33 @@ _Result = TypeVar("_Result")
 class Options:
     """Options of a DevServer."""
 
-    # TF Serving's model config, which is read again when it changes; none serves the newest version alone
+    # TF Serving's model config, read again when it changes; None serves the newest version only
     models_config: Path | None = None
-    batching: Batching | None = None  # none answers each request by itself
-    metrics_path: str | None = METRICS_PATH  # of the REST interface; none has no metrics
-    poll_seconds: float = 1.0  # between two looks at the versions and the model config
+    batching: Batching | None = None  # None runs each request by itself
+    metrics_path: str | None = METRICS_PATH  # on the REST port; None exposes no metrics
+    poll_seconds: float = 1.0  # between two reads of the versions and the model config
     max_message_bytes: int = 64 * 1024 * 1024
-    max_requests: int = 1000  # at once, over gRPC; more are refused as RESOURCE_EXHAUSTED
-    tls: Tls | None = None  # none sends in the clear
-    token: str | None = None  # that every request must bring
-    grace_seconds: float = 5.0  # that running requests get when the server stops
+    max_requests: int = 1000  # concurrent gRPC requests; more fail with RESOURCE_EXHAUSTED
+    tls: Tls | None = None  # None serves without encryption
+    token: str | None = None  # bearer token that every request must have; None requires none
+    grace_seconds: float = 5.0  # for running requests when the server stops
     observers: Sequence[Observer] = ()
 
 
 class DevServer:
-    """A development server, not TF Serving: the versions below a folder, over the same interface.
+    """A development server, not TF Serving: serves the versions in a folder over the same interface.
 
-    Answers gRPC's PredictionService, ModelService and health checks, and TF Serving's REST interface with
-    its metrics; refuses what TF Serving refuses; loads newer versions as they come. `base_path` holds
-    `<version>/saved_model.pb`; port 0 takes a free one. Making the server loads the models and takes the
-    ports; `start`, or entering it as a context manager, begins to answer. `address` is "host:port" with the
-    port taken, `rest_address` likewise where there is a REST port, `version` the newest version loaded.
+    - Interfaces: gRPC PredictionService, ModelService and health checks; TF Serving's REST API and metrics.
+    - Invalid requests get TF Serving's status codes and messages.
+    - New versions are loaded as they appear.
+    - The server runs in a background thread, and its models in others.
 
-    It runs in a thread of its own, and its models in others.
+    Creating the server loads the models and binds the ports. `start`, or entering it as a context manager,
+    starts to answer requests.
 
-    Raises UserError when `base_path` is missing or holds no version that can be loaded, when a file of the
-    options is not what it should be, or when a port is taken.
+    Attributes:
+        address: "host:port" of gRPC.
+        rest_address: "host:port" of REST; None without a REST port.
     """
 
     def __init__(
@@ -82,6 +83,20 @@ class DevServer:
         rest_port: int | None = None,
         options: Options = Options(),
     ) -> None:
+        """Load the models and bind the ports.
+
+        Args:
+            base_path: folder that holds `<version>/saved_model.pb`.
+            model: name of the served model, unless the options have a models_config.
+            host: address to listen on.
+            port: gRPC port; 0 picks a free one.
+            rest_port: port of REST, metrics and the web page; 0 picks a free one, None serves gRPC only.
+            options: further options.
+
+        Raises:
+            UserError: `base_path` is missing or has no version that can be loaded, a file of the options is
+                invalid, or a port is in use.
+        """
         _require_version(base_path)
         self._options = options
         self._host = host
@@ -90,7 +105,7 @@ class DevServer:
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_pass_over_wakeups)
+        self._loop.set_exception_handler(_ignore_wakeups)
         self._thread = threading.Thread(target=self._loop.run_forever, name="dev-server", daemon=True)
         self._thread.start()
         try:
@@ -101,7 +116,7 @@ class DevServer:
 
     @property
     def version(self) -> int:
-        """The newest version of the model that is loaded."""
+        """The newest loaded version of the model."""
         return self._models.find(model_pb2.ModelSpec(name=self._model)).number
 
     def __enter__(self) -> DevServer:
@@ -112,13 +127,13 @@ class DevServer:
         self.stop()
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         self._wait_for(self._start())
 
     def stop(self) -> None:
-        """Take no more requests, let running ones end within the grace, and free the ports.
+        """Reject new requests, let running ones end within the grace period, and free the ports.
 
-        It cannot start again.
+        The server cannot be started again.
         """
         with self._stopping:
             if not self._stopped.is_set():
@@ -133,23 +148,23 @@ class DevServer:
     async def _open(self, base_path: Path, *, port: int, rest_port: int | None) -> None:
         options = self._options
         config = _models_config(base_path, self._model, options.models_config)
-        self._models = ServedModels(config, loads=self._metrics.loaded)
+        self._models = ServedModels(config, on_load=self._metrics.count_load)
         await self._models.update()
         if not self._models.ready:
             raise UserError(f"no version in {base_path} can be loaded: {'; '.join(self._models.errors)}")
         self._batcher = Batcher(options.batching)
         self._predictor = Predictor(self._models, self._batcher, self._metrics, observers=options.observers)
-        tls = options.tls.of_http() if options.tls else None  # looks at the files more closely than gRPC does
+        tls = options.tls.ssl_context() if options.tls else None  # validates the files, which gRPC does not
         self._grpc = self._grpc_server()
         address = f"{self._host}:{port}"
         try:
             if options.tls:
-                taken = self._grpc.add_secure_port(address, options.tls.of_grpc())
+                bound = self._grpc.add_secure_port(address, options.tls.server_credentials())
             else:
-                taken = self._grpc.add_insecure_port(address)
+                bound = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise _taken(address) from error
-        self.address = f"{self._host}:{taken}"
+            raise _port_in_use(address) from error
+        self.address = f"{self._host}:{bound}"
         self.rest_address: str | None = None
         if rest_port is not None:
             await self._open_rest(rest_port, tls)
@@ -158,10 +173,10 @@ class DevServer:
         options = self._options
         tokens = [TokenInterceptor(options.token)] if options.token else []
         server = grpc.aio.server(
-            interceptors=[*tokens, MalformedInterceptor()],
+            interceptors=[*tokens, MalformedMessageInterceptor()],
             maximum_concurrent_rpcs=options.max_requests,
             options=[
-                ("grpc.so_reuseport", 0),  # else two servers would share the port and split the requests
+                ("grpc.so_reuseport", 0),  # two servers must not share the port
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
             ],
@@ -178,7 +193,7 @@ class DevServer:
         try:
             listening = socket.create_server((self._host, port))
         except OSError as error:
-            raise _taken(f"{self._host}:{port}") from error
+            raise _port_in_use(f"{self._host}:{port}") from error
         self.rest_address = f"{self._host}:{listening.getsockname()[1]}"
         options = self._options
         rest = Rest(
@@ -215,23 +230,23 @@ class DevServer:
         self._predictor.close()
 
     async def _watch(self) -> None:
-        """Looks at the folders, and at the model config, until it is cancelled."""
-        read = self._read_config()
+        """Follow the folders and the model config until cancelled."""
+        current = self._read_config()
         while True:
             await asyncio.sleep(self._options.poll_seconds)
             try:
                 latest = self._read_config()
-                if latest != read:
-                    # Labels leave a version before it goes, and come to a new one when it is loaded.
+                if latest != current:
+                    # Fails if a label moves to a version that is not loaded yet: then again after the update.
                     with contextlib.suppress(StatusError):
                         await self._models.reload(latest)
-                        read = latest
+                        current = latest
                 await self._models.update()
-                if latest != read:
+                if latest != current:
                     await self._models.reload(latest)
-                    read = latest
+                    current = latest
             except (StatusError, UserError, OSError) as error:
-                _LOG.error("what is served stays as it is: %s", error)
+                _LOG.error("served versions unchanged: %s", error)
 
     def _read_config(self) -> Any:
         file = self._options.models_config
@@ -246,8 +261,8 @@ class DevServer:
         self._loop.close()
 
 
-def _pass_over_wakeups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Passes over what gRPC raises, harmlessly, in event loops that it wakes without need."""
+def _ignore_wakeups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Ignore the harmless BlockingIOError that gRPC raises in event loops that it wakes without need."""
     if not isinstance(context.get("exception"), BlockingIOError):
         loop.default_exception_handler(context)
 
@@ -269,16 +284,16 @@ def _require_version(base_path: Path) -> None:
         raise UserError(f"{base_path} holds no model yet: run the pipeline until it pushes one there")
 
 
-def _taken(address: str) -> UserError:
+def _port_in_use(address: str) -> UserError:
     return UserError(
-        f"cannot listen on {address}: the port is taken, or the host is not this machine's; give another"
+        f"cannot listen on {address}: the port is in use, or the host is not this machine's; give another"
     )
 
 
 def serve_until_stopped(server: DevServer) -> None:
-    """Starts a server, and stops it with its grace when SIGTERM or SIGINT comes; in the main thread alone."""
-    told = threading.Event()
+    """Run a server until SIGTERM or SIGINT, then stop it gracefully; call it in the main thread only."""
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stopped.set())
     with server:
-        told.wait()
+        stopped.wait()

@@ -1,4 +1,4 @@
-"""Arrays from TensorProtos that strangers sent, and TensorProtos from arrays."""
+"""Converts tensors of clients, TensorProtos and JSON, to NumPy arrays and back."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from knet.serving.dev_server.errors import invalid_argument
 
-# A few values may stand for a large tensor, whose last one repeats; up to here.
-_REPEATED = 2**20  # elements
-_DIMENSIONS = 32  # the most that every release of NumPy has
+_MAX_REPEATED = 2**20  # elements of a tensor whose last value is sent once and repeated
+_MAX_DIMENSIONS = 32  # that every release of NumPy supports
 
-# The field of a TensorProto that holds the values of a type.
+# TensorProto field of the values, by type.
 _FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
@@ -38,31 +37,37 @@ _FIELDS = {
 
 
 def array_of(name: str, proto: tensor_pb2.TensorProto) -> NDArray[Any]:
-    """The array of an input.
+    """Convert the TensorProto of an input.
+
+    Args:
+        name: alias of the input, for the error.
+        proto: the tensor that a client sent.
 
     Raises:
-        Refusal: the type is none of the above, or there are not as many values as the shape says.
+        StatusError: the type is not supported, or the number of values does not match the shape.
     """
     field = _FIELDS.get(proto.dtype)
     sizes = [dim.size for dim in proto.tensor_shape.dim]
-    strange = proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or len(sizes) > _DIMENSIONS
-    if field is None or strange:
+    invalid_shape = (
+        proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or len(sizes) > _MAX_DIMENSIONS
+    )
+    if field is None or invalid_shape:
         raise invalid_argument(f"tensor parsing error: {name}")
-    wanted = math.prod(sizes)
+    size = math.prod(sizes)
     dtype = tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype
     if proto.tensor_content and field != "string_val":
-        values = np.frombuffer(proto.tensor_content, dtype) if _whole(proto, dtype) else np.empty(0, dtype)
+        values = _from_content(proto.tensor_content, np.dtype(dtype))
     else:
-        values = filled(name, getattr(proto, field), dtype)
-        if values.size and values.size < wanted <= _REPEATED:
-            values = np.pad(values, (0, wanted - values.size), "edge")
-    if values.size != wanted:
+        values = checked_array(name, getattr(proto, field), dtype)
+        if values.size and values.size < size <= _MAX_REPEATED:
+            values = np.pad(values, (0, size - values.size), "edge")
+    if values.size != size:
         raise invalid_argument(f"tensor parsing error: {name}")
     return values.reshape(sizes)
 
 
 def proto_of(array: NDArray[Any]) -> tensor_pb2.TensorProto:
-    """The TensorProto of an output, with the values in the field of their type, as TF Serving sends them."""
+    """Convert an output, with the values in the field of their type, as TF Serving does."""
     dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
     proto = tensor_pb2.TensorProto(dtype=dtype)
     for size in array.shape:
@@ -75,49 +80,52 @@ def proto_of(array: NDArray[Any]) -> tensor_pb2.TensorProto:
     return proto
 
 
-def _whole(proto: tensor_pb2.TensorProto, dtype: Any) -> bool:
-    return len(proto.tensor_content) % np.dtype(dtype).itemsize == 0
+def _from_content(content: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values in `tensor_content`; none if it ends within a value."""
+    return np.empty(0, dtype) if len(content) % dtype.itemsize else np.frombuffer(content, dtype)
 
 
-def filled(name: str, values: Sequence[Any], dtype: Any) -> NDArray[Any]:
-    """An array of values that were sent for an input; small integers come as larger ones.
+def checked_array(name: str, values: Sequence[Any], dtype: Any) -> NDArray[Any]:
+    """Convert values to an array of a type; small integer types are sent as larger ones.
+
+    Args:
+        name: alias of the input, for the error.
+        values: numbers, strings or bytes.
+        dtype: NumPy type of the input.
 
     Raises:
-        Refusal: the type cannot hold one of them.
+        StatusError: a value is out of the type's range.
     """
     array = np.empty(len(values), dtype)
     if array.dtype.kind in "iu" and len(values):
         limits = np.iinfo(array.dtype)
         if min(values) < limits.min or max(values) > limits.max:
             raise invalid_argument(f"tensor parsing error: {name} has a value beyond {array.dtype.name}")
-    with np.errstate(over="ignore"):  # a double that no float holds is infinite
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite
         array[:] = values
     return array
 
 
-Inputs = Mapping[str, Any]  # TensorInfos by alias
-_BYTES_SUFFIX = "_bytes"  # outputs so named are bytes, others text
-_FRACTIONS = {tf.float32, tf.float64}
-_NUMBERS = {*_FRACTIONS, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64}
+Inputs = Mapping[str, Any]  # TensorInfo by alias
 
 
 def read_predict_request(
     body: bytes, request: predict_pb2.PredictRequest, inputs_of: Callable[[str], Inputs]
 ) -> bool:
-    """Puts the signature's name and the inputs of a JSON body into a request.
+    """Parse a JSON body into a request's signature name and inputs.
 
     Args:
-        body: with `instances` or `inputs`.
-        request: whose model_spec is set but for the signature.
-        inputs_of: gives the inputs of a signature, by its name.
+        body: JSON with `instances` (rows) or `inputs` (columns).
+        request: message to fill; its model_spec has all fields but the signature.
+        inputs_of: returns the inputs of a signature by its name.
 
     Returns:
-        Whether the inputs came in rows (`instances`); the reply must then go out so.
+        Whether the inputs are rows; the reply must then have rows too.
 
     Raises:
-        Refusal: the body is no such JSON.
+        StatusError: the body is not such JSON.
     """
-    tree = _read(body, request)
+    tree = _parse(body, request)
     inputs = inputs_of(request.model_spec.signature_name)
     if ("instances" in tree) == ("inputs" in tree):
         if "inputs" in tree:
@@ -126,7 +134,7 @@ def read_predict_request(
             )
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     by_row = "instances" in tree
-    values = _columns_of(tree["instances"], inputs) if by_row else _named(tree["inputs"], inputs)
+    values = _columns(tree["instances"], inputs) if by_row else _by_alias(tree["inputs"], inputs)
     for name, info in inputs.items():
         if name not in values:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
@@ -135,8 +143,12 @@ def read_predict_request(
 
 
 def read_classification_request(body: bytes, request: classification_pb2.ClassificationRequest) -> None:
-    """Puts the signature's name and the examples of a JSON body into a request; raises Refusal."""
-    tree = _read(body, request)
+    """Parse a JSON body into a request's signature name and examples.
+
+    Raises:
+        StatusError: the body is not such JSON.
+    """
+    tree = _parse(body, request)
     examples = tree.get("examples")
     if not isinstance(examples, list) or not examples:
         raise invalid_argument(
@@ -151,12 +163,16 @@ def read_classification_request(body: bytes, request: classification_pb2.Classif
 
 
 def predict_reply(response: predict_pb2.PredictResponse, *, by_row: bool) -> dict[str, Any]:
-    """What a reply is in JSON; a single output goes without its name.
+    """Convert a reply to JSON; a single output has no name.
+
+    Args:
+        response: the reply.
+        by_row: whether to return rows (`predictions`) or columns (`outputs`).
 
     Raises:
-        Refusal: rows are wanted of outputs that have not as many each.
+        StatusError: rows are requested of outputs that differ in their number of rows.
     """
-    columns = {name: _plain(name, array_of(name, proto)) for name, proto in response.outputs.items()}
+    columns = {name: _json_values(name, array_of(name, proto)) for name, proto in response.outputs.items()}
     if not by_row:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
     for name, proto in response.outputs.items():
@@ -174,16 +190,16 @@ def predict_reply(response: predict_pb2.PredictResponse, *, by_row: bool) -> dic
 
 
 def classification_reply(response: classification_pb2.ClassificationResponse) -> dict[str, Any]:
-    """What a reply is in JSON: for each example, pairs of class and score."""
+    """Convert a reply to JSON: for each example, pairs of class and score."""
     return {
         "results": [
-            [[one.label, _shortest(np.float32(one.score)).item()] for one in classes.classes]
+            [[item.label, _shortest(np.float32(item.score)).item()] for item in classes.classes]
             for classes in response.result.classifications
         ]
     }
 
 
-def _read(body: bytes, request: Any) -> dict[str, Any]:
+def _parse(body: bytes, request: Any) -> dict[str, Any]:
     try:
         tree = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -197,20 +213,20 @@ def _read(body: bytes, request: Any) -> dict[str, Any]:
     return tree
 
 
-def _columns_of(instances: Any, inputs: Inputs) -> dict[str, list[Any]]:
+def _columns(instances: Any, inputs: Inputs) -> dict[str, list[Any]]:
     if not isinstance(instances, list) or not instances:
         raise invalid_argument("Excepting 'instances' to be an list/array with values")
-    if not _is_named(instances[0]):
+    if not _is_object(instances[0]):
         if len(inputs) > 1:
             raise invalid_argument(
                 "instances is a plain list, but expecting list of objects as multiple input tensors required "
                 "as per tensorinfo_map"
             )
-        if any(map(_is_named, instances)):
+        if any(map(_is_object, instances)):
             raise invalid_argument("Expecting value/list but got object in 'instances'")
         return {next(iter(inputs)): instances}
     for number, row in enumerate(instances):
-        if not _is_named(row):
+        if not _is_object(row):
             raise invalid_argument(f"Expecting object but got list at item {number} of input list")
         if set(row) != set(inputs):
             raise invalid_argument(
@@ -220,8 +236,8 @@ def _columns_of(instances: Any, inputs: Inputs) -> dict[str, list[Any]]:
     return {name: [row[name] for row in instances] for name in inputs}
 
 
-def _named(values: Any, inputs: Inputs) -> dict[str, Any]:
-    if _is_named(values):
+def _by_alias(values: Any, inputs: Inputs) -> dict[str, Any]:
+    if _is_object(values):
         return dict(values)
     if len(inputs) > 1:
         raise invalid_argument(
@@ -231,8 +247,8 @@ def _named(values: Any, inputs: Inputs) -> dict[str, Any]:
     return {next(iter(inputs)): values}
 
 
-def _is_named(value: Any) -> bool:
-    """Whether a value is an object, and not bytes."""
+def _is_object(value: Any) -> bool:
+    """Whether a value is a JSON object, but not base64 bytes."""
     return isinstance(value, dict) and set(value) != {"b64"}
 
 
@@ -244,7 +260,7 @@ def _array(name: str, value: Any, dtype: tf.DType) -> NDArray[Any]:
         first = first[0] if first else None
     flat: list[Any] = []
     _flatten(value, shape, dtype, flat)
-    return filled(name, flat, dtype.as_numpy_dtype).reshape(shape)
+    return checked_array(name, flat, dtype.as_numpy_dtype).reshape(shape)
 
 
 def _flatten(value: Any, shape: list[int], dtype: tf.DType, flat: list[Any]) -> None:
@@ -257,21 +273,25 @@ def _flatten(value: Any, shape: list[int], dtype: tf.DType, flat: list[Any]) -> 
         _flatten(item, shape[1:], dtype, flat)
 
 
+_FLOATS = {tf.float32, tf.float64}
+_NUMBERS = {*_FLOATS, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64}
+
+
 def _scalar(value: Any, dtype: tf.DType) -> Any:
     if dtype == tf.string:
         if isinstance(value, str):
             return value.encode()
         if isinstance(value, dict):
-            return _bytes_of(value)
+            return _decode_base64(value)
     elif dtype == tf.bool:
         if isinstance(value, bool):
             return value
-    elif type(value) in (int, float) and dtype in (_FRACTIONS if type(value) is float else _NUMBERS):
+    elif type(value) in (int, float) and dtype in (_FLOATS if type(value) is float else _NUMBERS):
         return value
     raise invalid_argument(f"JSON Value: {json.dumps(value)[:80]} is not of expected type: {dtype.name}")
 
 
-def _bytes_of(value: Mapping[str, Any]) -> bytes:
+def _decode_base64(value: Mapping[str, Any]) -> bytes:
     encoded = value.get("b64")
     if len(value) != 1 or not isinstance(encoded, str):
         raise invalid_argument("JSON Value: not formatted correctly for base64 data")
@@ -304,8 +324,11 @@ def _extend(name: str, target: Any, values: list[Any]) -> None:
         raise invalid_argument(f"Feature: {name} has a number that is out of range") from None
 
 
-def _plain(name: str, array: NDArray[Any]) -> Any:
-    """Nested lists of what JSON knows."""
+_BYTES_SUFFIX = "_bytes"  # string outputs with this suffix are bytes, others text
+
+
+def _json_values(name: str, array: NDArray[Any]) -> Any:
+    """Convert an array to nested lists of JSON values."""
     if array.dtype == object:
         encode = _b64 if name.endswith(_BYTES_SUFFIX) else _text
         flat = np.empty(array.size, object)
@@ -315,7 +338,7 @@ def _plain(name: str, array: NDArray[Any]) -> Any:
 
 
 def _shortest(array: Any) -> Any:
-    """float32 as the doubles that print alike: 0.2, not 0.20000000298023224."""
+    """Convert float32 to the doubles with the same shortest text: 0.2, not 0.20000000298023224."""
     return np.asarray(array).astype(str).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The log of what a served model was asked: scalars only, a line of JSON an image."""
+"""Request log of a served model: scalars only, one line of JSON for each image."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from knet.serving.dev_server.metrics import RequestRecord
 
 
 class RequestLog:
-    """Notes each answer of a served model; threads may share one.
+    """Logs the predictions of a served model; thread-safe.
 
-    A line has the time (UTC), the model's version, the SHA-256 of the image file, what the model answered,
-    and of the image what ingestion measured of the training images, or `unusable`, why it would have refused
-    it. Neither images nor names are in it: a patient is there by a keyed hash, and only with a key.
+    A line has the time (UTC), the model version, the SHA-256 of the image file, the prediction, and the image
+    scalars that ingestion measures of training images. An image that ingestion would reject has the reason in
+    `unusable` instead. Images and names are not logged: a patient is a keyed hash, and only with a key.
     """
 
-    def __init__(self, folder: Path, *, key: bytes | None = None, keep_images: Path | None = None) -> None:
-        """Opens a log.
+    def __init__(self, folder: Path, *, key: bytes | None = None, image_folder: Path | None = None) -> None:
+        """Open a log.
 
         Args:
-            folder: of its files, one a day; it is made where it is missing.
-            key: for the names of patients; without one they are left out.
-            keep_images: where the images are to be kept; None keeps none.
+            folder: folder of the daily files; created if it is missing.
+            key: key that hashes patient names; None leaves patients out.
+            image_folder: folder to store the images in; None stores none.
 
         Raises:
             UserError: the folder cannot be written to.
         """
-        self._lines = DailyLines(folder)
+        self._file = DailyFile(folder)
         self._key = key
-        self._keep_images = keep_images
+        self._image_folder = image_folder
 
-    def note(self, image: bytes, prediction: Prediction, *, patient: str | None = None) -> None:
-        """Notes one answer.
+    def record(self, image: bytes, prediction: Prediction, *, patient: str | None = None) -> None:
+        """Log one prediction.
 
         Args:
-            image: the file that the model was asked about.
-            prediction: what it answered.
-            patient: whose image it is, where that is known.
+            image: the encoded image file.
+            prediction: the model's prediction for it.
+            patient: name or accession of the patient, if known.
 
         Raises:
-            OSError: it could not be written.
+            OSError: the line could not be written.
         """
         now = datetime.now(timezone.utc)
         sha256 = hashlib.sha256(image).hexdigest()
@@ -63,7 +63,7 @@ class RequestLog:
             "time": now.isoformat(timespec="milliseconds"),
             "version": prediction.model_version,
             "image_sha256": sha256,
-            "patient": pseudonym(patient, key=self._key) if patient and self._key else None,
+            "patient": pseudonymize(patient, key=self._key) if patient and self._key else None,
             schema_names.PREDICTED_LABEL: prediction.label,
             schema_names.SCORE: prediction.score,
             schema_names.DISTANCE: prediction.distance,
@@ -72,118 +72,118 @@ class RequestLog:
             "unusable": measured.unusable,
             **measured.values,
         }
-        if self._keep_images:
-            keep_image(self._keep_images, image, sha256=sha256)
-        self._lines.append(json.dumps(line) + "\n", time=now)
+        if self._image_folder:
+            store_image(self._image_folder, image, sha256=sha256)
+        self._file.append(json.dumps(line) + "\n", time=now)
 
     def close(self) -> None:
-        """Closes the file of the day."""
-        self._lines.close()
+        """Close the file of the day."""
+        self._file.close()
 
 
 SUFFIX: Final = ".jsonl"
 
 
-class DailyLines:
-    """A folder with a file for each day, `2026-01-31.jsonl`; only its owner can read them.
+class DailyFile:
+    """Appends to a file per day, `2026-01-31.jsonl`, that only its owner can read.
 
-    Several threads and processes may append: what is given at once is written by one call of the operating
-    system, so no line is torn apart by another, and what was written is there when the process is killed. The
-    one line that was just being written then, or when the disk was full, may be cut off. It is ended when the
-    file is next opened, so that it spoils no other.
+    - Threads and processes may share a folder: an append is a single write call, so lines do not interleave.
+    - Lines survive when the process is killed.
+    - A write that is interrupted, or fails because the disk is full, can leave a truncated line. It is
+      terminated when the file is next opened, so that the next line is complete.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder where it is missing.
+        """Create the folder if it is missing.
 
         Raises:
-            UserError: it cannot be made or written to.
+            UserError: the folder cannot be created or written to.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make the folder {folder}: {error.strerror}; choose another") from None
+            raise UserError(f"cannot create the folder {folder}: {error.strerror}; choose another") from None
         if not os.access(folder, os.W_OK | os.X_OK):
             raise UserError(f"cannot write into {folder}: permission denied; choose another folder")
         self._folder = folder
         self._lock = Lock()
         self._day = ""
-        self._file = -1
-        self._torn = False
+        self._descriptor = -1
+        self._truncated = False
 
     def append(self, text: str, *, time: datetime) -> None:
-        """Appends whole lines to the file of a day.
+        """Append complete lines to the file of a day.
 
         Args:
-            text: that ends with the end of a line.
-            time: UTC.
+            text: one or more lines, each ending with a newline.
+            time: time in UTC, whose date selects the file.
 
         Raises:
-            OSError: they could not be written, or not whole.
+            OSError: the text could not be written completely.
         """
         with self._lock:
             self._open(time.strftime("%Y-%m-%d"))
-            data = (b"\n" if self._torn else b"") + text.encode()
-            written = os.write(self._file, data)
-            self._torn = written < len(data)
-            if self._torn:
+            data = (b"\n" if self._truncated else b"") + text.encode()
+            written = os.write(self._descriptor, data)
+            self._truncated = written < len(data)
+            if self._truncated:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
 
     def close(self) -> None:
-        """Closes the file; appending opens it again."""
+        """Close the file; appending opens it again."""
         with self._lock:
             self._close()
 
     def _open(self, day: str) -> None:
-        if day == self._day and os.fstat(self._file).st_nlink:  # none: somebody removed the file
+        if day == self._day and os.fstat(self._descriptor).st_nlink:  # no link: the file was deleted
             return
         self._close()
         path = self._folder / f"{day}{SUFFIX}"
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._day = day
-        size = os.fstat(self._file).st_size
-        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        size = os.fstat(self._descriptor).st_size
+        self._truncated = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _close(self) -> None:
         if self._day:
-            os.close(self._file)
+            os.close(self._descriptor)
         self._day = ""
 
 
 class LogObserver:
-    """An observer of the development server; what only explains or describes images is not noted."""
+    """Observer of the development server that logs predictions of `serving_default`."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log
 
     def observe(self, request_record: RequestRecord) -> None:
-        """Notes each image of a request."""
+        """Log each image of a request."""
         if request_record.signature != schema_names.SERVING_SIGNATURE:
             return
-        for image, answer in zip(request_record.images, request_record.answers, strict=True):
-            prediction = _prediction(answer, version=request_record.version)
-            self._log.note(image, prediction, patient=request_record.patient)
+        for image, outputs in zip(request_record.images, request_record.outputs, strict=True):
+            prediction = _prediction(outputs, version=request_record.version)
+            self._log.record(image, prediction, patient=request_record.patient)
 
 
-def _prediction(answer: Any, *, version: int) -> Prediction:
+def _prediction(outputs: Any, *, version: int) -> Prediction:
     return Prediction(
-        label=answer[schema_names.PREDICTED_LABEL],
-        score=answer[schema_names.SCORE],
+        label=outputs[schema_names.PREDICTED_LABEL],
+        score=outputs[schema_names.SCORE],
         probabilities=dict(
-            zip(answer[schema_names.CLASSES], answer[schema_names.PROBABILITIES], strict=True)
+            zip(outputs[schema_names.CLASSES], outputs[schema_names.PROBABILITIES], strict=True)
         ),
         model_version=version,
-        in_distribution=answer[schema_names.IN_DISTRIBUTION],
-        reasons=tuple(filter(None, answer[schema_names.REASONS])),
-        distance=answer[schema_names.DISTANCE],
+        in_distribution=outputs[schema_names.IN_DISTRIBUTION],
+        reasons=tuple(filter(None, outputs[schema_names.REASONS])),
+        distance=outputs[schema_names.DISTANCE],
     )
 
 
 _PNG = b"\x89PNG"
 
 
-def keep_image(folder: Path, content: bytes, *, sha256: str) -> Path:
-    """Write an image once, atomically, under its hash; only the owner can read it."""
+def store_image(folder: Path, content: bytes, *, sha256: str) -> Path:
+    """Write an image atomically under its hash, unless it exists; only its owner can read it."""
     path = folder / f"{sha256}{'.png' if content.startswith(_PNG) else '.jpg'}"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -192,38 +192,44 @@ def keep_image(folder: Path, content: bytes, *, sha256: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The features of an ingested example that a served image has too; or the reason why it has none."""
+class ImageMeasurement:
+    """Scalars of a served image, comparable with those of ingested examples."""
 
     values: dict[str, float] = field(default_factory=dict)  # by feature: width, height and IMAGE_SCALARS
-    unusable: str | None = None
+    unusable: str | None = None  # why ingestion would reject the image; there are no values then
 
 
-def measure_image(content: bytes) -> Measured:
-    """Decodes and measures an image file with ingestion's own functions.
+def measure_image(content: bytes) -> ImageMeasurement:
+    """Decode and measure an image file with ingestion's functions.
 
-    A model may answer for images that ingestion would have refused, such as grey ones: nothing in the
-    training data compares with these.
+    A model accepts images that ingestion would reject, such as grey ones: the training data has no comparable
+    images.
     """
     try:
         pixels = examine(content).pixels
     except UnusableError as error:
-        return Measured(unusable=str(error))
+        return ImageMeasurement(unusable=str(error))
     height, width, _ = pixels.shape
-    return Measured({schema_names.WIDTH: width, schema_names.HEIGHT: height, **image_scalars(pixels)})
+    return ImageMeasurement({schema_names.WIDTH: width, schema_names.HEIGHT: height, **image_scalars(pixels)})
 
 
 KEY_VARIABLE: Final = "KNET_LOG_KEY"
-_LEAST = 16  # bytes: accessions are few, so a short key could be found by trying all of them
+_MIN_KEY_LENGTH = 16  # bytes; there are few accessions, so a short key can be found by brute force
 
 
-def pseudonym(patient: str, *, key: bytes) -> str:
-    """HMAC-SHA-256 of a patient's name or accession, in hexadecimal: the same patient, the same text."""
+def pseudonymize(patient: str, *, key: bytes) -> str:
+    """HMAC-SHA-256 of a patient's name or accession, in hexadecimal."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()
 
 
 def read_key(file: Path | None = None) -> bytes | None:
-    """The key in a file, else in the environment variable KNET_LOG_KEY; None where neither is given.
+    """Read the key that hashes patient names.
+
+    Args:
+        file: file with the key; None reads the environment variable KNET_LOG_KEY.
+
+    Returns:
+        The key, or None if there is neither a file nor the variable.
 
     Raises:
         UserError: the file cannot be read, or the key is shorter than 16 bytes.
@@ -239,9 +245,9 @@ def read_key(file: Path | None = None) -> bytes | None:
 
 def _checked(key: bytes, *, where: str) -> bytes:
     key = key.strip()
-    if len(key) < _LEAST:
+    if len(key) < _MIN_KEY_LENGTH:
         raise UserError(
-            f"{where}: the key of the request log must have {_LEAST} bytes or more; "
+            f"{where}: the key of the request log must have {_MIN_KEY_LENGTH} bytes or more; "
             "make one with: openssl rand -hex 32"
         )
     return key

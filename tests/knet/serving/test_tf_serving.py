@@ -1,4 +1,4 @@
-"""The command line that starts TF Serving, with a program of that name on the PATH that writes it down."""
+"""Tests of TF Serving's command line, with a fake binary on the PATH that records its arguments."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from knet.base.errors import UserError
 from knet.serving.models_config import ModelServerConfig, SSLConfig, read_batching
 from knet.serving.tf_serving import tf_serving_command
 
-_NOTES = """#!{python}
+_FAKE_BINARY = """#!{python}
 import json, os, signal, sys, time
 files = {{}}
 for flag in sys.argv[1:]:
     name, _, value = flag.partition("=")
     if name.endswith("_file") and os.path.exists(value):
         files[name] = open(value).read()
-json.dump({{"arguments": sys.argv[1:], "files": files}}, open({notes!r} + ".part", "w"))
-os.rename({notes!r} + ".part", {notes!r})
+json.dump({{"arguments": sys.argv[1:], "files": files}}, open({record!r} + ".part", "w"))
+os.rename({record!r} + ".part", {record!r})
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 time.sleep(30)
 """
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Puts a program alone on the PATH that notes its arguments and what the files that they name hold."""
+def fake_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put a fake binary alone on the PATH; it records its arguments and the files they name."""
 
     def put(name: str) -> Path:
-        folder, notes = tmp_path / "bin", tmp_path / "notes.json"
+        folder, record = tmp_path / "bin", tmp_path / "record.json"
         folder.mkdir()
-        (folder / name).write_text(_NOTES.format(python=sys.executable, notes=str(notes)))
+        (folder / name).write_text(_FAKE_BINARY.format(python=sys.executable, record=str(record)))
         (folder / name).chmod(0o755)
         monkeypatch.setenv("PATH", str(folder))
-        return notes
+        return record
 
     return put
 
@@ -55,44 +55,44 @@ def served(tmp_path: Path) -> Path:
     return version.parent
 
 
-def run_and_stop(notes: Path, *arguments: str) -> tuple[dict[str, Any], int]:
-    """What the program noted, and the exit code of `knet serve` after SIGTERM."""
+def run_and_stop(record: Path, *arguments: str) -> tuple[dict[str, Any], int]:
+    """Run `knet serve` until SIGTERM; return the fake binary's record and the exit code."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from pipeline.commands.main import main; main()", "serve", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     for _ in range(400):
-        if notes.exists():
+        if record.exists():
             break
         time.sleep(0.05)
-    noted = json.loads(notes.read_text("utf-8"))
+    recorded = json.loads(record.read_text("utf-8"))
     process.send_signal(signal.SIGTERM)
-    return noted, process.wait(20)
+    return recorded, process.wait(20)
 
 
-def test_the_program_gets_the_files_that_the_development_server_reads(
-    tmp_path: Path, program: Callable[[str], Path]
+def test_serve_tf_serving_passes_the_configuration_files(
+    tmp_path: Path, fake_binary: Callable[[str], Path]
 ) -> None:
-    notes = program("tensorflow_model_server")
+    record = fake_binary("tensorflow_model_server")
     base = served(tmp_path)
     (tmp_path / "cert.pem").write_text("a certificate\n")
     (tmp_path / "key.pem").write_text("a key\n")
-    noted, code = run_and_stop(
-        *(notes, str(base), "--engine=tf-serving", "--port=1", "--rest-port=2"),
+    recorded, code = run_and_stop(
+        *(record, str(base), "--engine=tf-serving", "--port=1", "--rest-port=2"),
         *(f"--tls-cert={tmp_path / 'cert.pem'}", f"--tls-key={tmp_path / 'key.pem'}"),
     )
-    assert code == 7  # SIGTERM was handed on, and the program's exit code handed back
-    flags = dict(flag.split("=", 1) for flag in noted["arguments"])
+    assert code == 7  # SIGTERM was forwarded, and the binary's exit code returned
+    flags = dict(flag.split("=", 1) for flag in recorded["arguments"])
     assert (flags["--port"], flags["--rest_api_port"], flags["--enable_batching"]) == ("1", "2", "true")
     assert int(flags["--model_config_file_poll_wait_seconds"]) > 0
     assert flags["--allow_version_labels_for_unavailable_models"] == "true"
-    config = text_format.Parse(noted["files"]["--model_config_file"], ModelServerConfig())
+    config = text_format.Parse(recorded["files"]["--model_config_file"], ModelServerConfig())
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path) == ("knet", str(base))
     assert dict(model.version_labels) == {"stable": 7, "canary": 7}
     assert read_batching(Path(flags["--batching_parameters_file"])).max_batch_size == 32
-    assert "prometheus_config" in noted["files"]["--monitoring_config_file"]
-    ssl = text_format.Parse(noted["files"]["--ssl_config_file"], SSLConfig())
+    assert "prometheus_config" in recorded["files"]["--monitoring_config_file"]
+    ssl = text_format.Parse(recorded["files"]["--ssl_config_file"], SSLConfig())
     assert (ssl.server_key, ssl.server_cert, ssl.client_verify) == ("a key\n", "a certificate\n", False)
     assert not Path(flags["--ssl_config_file"]).exists()
 
@@ -109,8 +109,10 @@ def command(tmp_path: Path) -> list[str]:
     )
 
 
-def test_without_the_program_its_image_is_used(tmp_path: Path, program: Callable[[str], Path]) -> None:
-    program("podman")
+def test_tf_serving_command_without_binary_uses_image(
+    tmp_path: Path, fake_binary: Callable[[str], Path]
+) -> None:
+    fake_binary("podman")
     engine, *arguments = command(tmp_path)
     assert Path(engine).name == "podman" and arguments[0] == "run"
     image = arguments.index("tensorflow/serving:1.0")
@@ -121,7 +123,9 @@ def test_without_the_program_its_image_is_used(tmp_path: Path, program: Callable
     assert f"--model_config_file={tmp_path / 'knet' / 'models.config'}" in arguments[image:]
 
 
-def test_without_either_the_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf_serving_command_without_binary_or_engine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         UserError, match="neither tensorflow_model_server nor docker nor podman is on the PATH"

@@ -1,4 +1,4 @@
-"""`knet serve` as a process: it answers, and ends in peace."""
+"""Tests of `knet serve` as a process and of its options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.commands.main import cli
 _KNET = [sys.executable, "-c", "from pipeline.commands.main import main; main()"]
 
 
-def test_it_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
+def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
     models = tmp_path / "knet"
     shutil.copytree(base_path / "7", models / "7")
     process = subprocess.Popen(
@@ -55,7 +55,7 @@ def test_it_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
         ([".", "--config=nowhere"], r"cannot read .*nowhere/batching_parameters\.txt"),
     ],
 )
-def test_wrong_options_are_named(
+def test_serve_wrong_options_are_refused(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -65,9 +65,9 @@ def test_wrong_options_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tf_serving_knows_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_tf_serving_with_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KNET_TOKEN", "swordfish")
-    with pytest.raises(UserError, match="TF Serving knows no tokens"):
+    with pytest.raises(UserError, match="TF Serving has no tokens"):
         CliRunner().invoke(
             cli, ["serve", str(tmp_path), "--engine=tf-serving", "--require-token"], catch_exceptions=False
         )

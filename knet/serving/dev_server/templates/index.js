@@ -1,19 +1,19 @@
 "use strict";
-const FACTOR = 3;        // of the odds: within it of the threshold's an image is referred
-const AT_ONCE = 2;       // requests
-const HEAT = [0, 200, 80], STRONGEST = 0.65;  // as in the report
+const REFERRAL_FACTOR = 3;   // images whose odds are within this factor of the threshold's are referred
+const MAX_CONCURRENT = 2;    // requests
+const HEAT_COLOR = [0, 200, 80], MAX_OPACITY = 0.65;  // as in the report
 const BREAKHIS = /^SOB_[BM]_(?:A|F|PT|TA|DC|LC|MC|PC)-(\d{2}-\d+)[A-Z]*-\d+-\d+\.\w+$/;
-const SIGNATURES = [[0x89, 0x50, 0x4e, 0x47], [0xff, 0xd8, 0xff]];  // of PNG and JPEG files
+const FILE_SIGNATURES = [[0x89, 0x50, 0x4e, 0x47], [0xff, 0xd8, 0xff]];  // of PNG and JPEG files
 
 const at = id => document.getElementById(id);
 const model = document.body.dataset.model;
-let served = null;       // { version, info }: what the newest version says of itself, null where it says nothing
-let images = [];         // { file, patient, card, answer, heat }
+let served = null;       // { version, info }: the newest version and its model card, null if it has none
+let images = [];         // { file, patient, card, prediction, heat }
 let waiting = [], running = 0;
 
-// --- the server -------------------------------------------------------------------------------------------
+// --- requests ---------------------------------------------------------------------------------------------
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   const token = at("token").value ? { Authorization: `Bearer ${at("token").value}` } : {};
   let reply;
   try {
@@ -23,7 +23,7 @@ async function ask(path, options = {}) {
   }
   const text = await reply.text();
   let tree = null;
-  try { tree = JSON.parse(text); } catch { /* the status says enough */ }
+  try { tree = JSON.parse(text); } catch { /* the status code is enough */ }
   if (reply.status === 401) at("token-form").hidden = false;
   if (!reply.ok || !tree) throw new Error(tree?.error?.split("\n")[0] || `${reply.status} ${reply.statusText}`);
   return tree;
@@ -33,7 +33,7 @@ async function predict(image, signature) {
   const body = JSON.stringify({ signature_name: signature, instances: [{ b64: await base64(image.file) }] });
   const patient = patientOf(image);
   const headers = patient ? { "X-Patient": encodeURIComponent(patient) } : {};
-  const tree = await ask(`v1/models/${model}:predict`, { method: "POST", headers, body });
+  const tree = await request(`v1/models/${model}:predict`, { method: "POST", headers, body });
   return tree.predictions[0];
 }
 
@@ -50,12 +50,13 @@ function base64(file) {
 
 async function findModel() {
   try {
-    const statuses = (await ask(`v1/models/${model}`)).model_version_status;
+    const statuses = (await request(`v1/models/${model}`)).model_version_status;
     const versions = statuses.filter(status => status.state === "AVAILABLE").map(status => Number(status.version));
     if (!versions.length) throw new Error(`no version of ${model} is available`);
-    const info = await ask("card").catch(() => null);
-    served = { version: Math.max(...versions), info: info?.calibration ? info : null };  // else of another pipeline
+    const info = await request("card").catch(() => null);
+    served = { version: Math.max(...versions), info: info?.calibration ? info : null };  // a card of another pipeline has none
     at("trouble").hidden = true;
+    at("served").dataset.version = served.version;
     at("served").textContent = `Version ${served.version}`
       + (served.info ? `, ${served.info.candidate}, ${served.info.classes.join(" or ")}` : "");
     at("synthetic").hidden = !served.info?.synthetic_data;
@@ -67,48 +68,57 @@ async function findModel() {
   }
 }
 
-// --- what an answer means ---------------------------------------------------------------------------------
+// --- interpretation of predictions ------------------------------------------------------------------------
 
-// The one by which the label was decided; undefined where neither the answer nor the card says it.
-const thresholdOf = answer => answer.threshold ?? served?.info?.calibration?.threshold;
+// The threshold behind the label; undefined if neither the prediction nor the model card has it.
+const thresholdOf = prediction => prediction.threshold ?? served?.info?.calibration?.threshold;
 
 function band(threshold) {
-  const p = threshold, q = 1 - threshold;  // whose quotient are the odds
-  return { low: p / (p + FACTOR * q), high: FACTOR * p / (FACTOR * p + q) };
+  const p = threshold, q = 1 - threshold;  // odds: p / q
+  return { low: p / (p + REFERRAL_FACTOR * q), high: REFERRAL_FACTOR * p / (REFERRAL_FACTOR * p + q) };
 }
 
-function near(probability, threshold) {
+function nearThreshold(probability, threshold) {
   if (threshold === undefined) return false;
   const { low, high } = band(threshold);
   return probability > low && probability < high;
 }
 
-function referral(answer) {
-  const reasons = answer.reasons.filter(Boolean);
-  if (!answer.in_distribution) return `Refer to a pathologist: the model does not vouch for this image (${reasons.join(", ")})`;
-  if (near(answer.score, thresholdOf(answer))) return "Refer to a pathologist: close to the threshold";
-  return "";
+// { kind, text } of the reason to refer an image; null if there is none.
+function referral(prediction) {
+  const reasons = prediction.reasons.filter(Boolean);
+  if (!prediction.in_distribution)
+    return { kind: "flagged", text: `Refer to a pathologist: prediction flagged as unreliable (${reasons.join(", ")})` };
+  if (nearThreshold(prediction.score, thresholdOf(prediction))) 
+    return { kind: "near-threshold", text: "Refer to a pathologist: close to the threshold" };
+  return null;
 }
 
 function patients() {
   const groups = new Map();
-  for (const image of images.filter(image => image.answer)) {
+  for (const image of images.filter(image => image.prediction)) {
     const name = patientOf(image) || "not named";
-    groups.set(name, [...groups.get(name) ?? [], image.answer]);
+    groups.set(name, [...groups.get(name) ?? [], image.prediction]);
   }
-  return [...groups].sort().map(([name, answers]) => {
-    const threshold = thresholdOf(answers[0]);
-    const mean = answers.reduce((sum, answer) => sum + answer.score, 0) / answers.length;
-    const doubted = answers.filter(answer => !answer.in_distribution).length;
-    const why = [];
-    if (near(mean, threshold)) why.push("mean close to the threshold");
-    if (2 * doubted >= answers.length) why.push(`${doubted} of ${answers.length} not vouched for`);
+  return [...groups].sort().map(([name, predictions]) => {
+    const threshold = thresholdOf(predictions[0]);
+    const mean = predictions.reduce((sum, prediction) => sum + prediction.score, 0) / predictions.length;
+    const flagged = predictions.filter(prediction => !prediction.in_distribution).length;
+    const kinds = [], reasons = [];
+    if (nearThreshold(mean, threshold)) {
+      kinds.push("near-threshold");
+      reasons.push("mean close to the threshold");
+    }
+    if (2 * flagged >= predictions.length) {
+      kinds.push("flagged");
+      reasons.push(`${flagged} of ${predictions.length} predictions flagged as unreliable`);
+    }
     return {
       name, mean,
-      count: answers.length,
-      called: threshold === undefined ? "the model has no threshold" : answers[0].classes[mean >= threshold ? 1 : 0],
-      refer: answers.filter(referral).length,
-      why: why.length ? `Refer: ${why.join("; ")}` : "",
+      count: predictions.length,
+      label: threshold === undefined ? null : predictions[0].classes[mean >= threshold ? 1 : 0],
+      referred: predictions.filter(referral).length,
+      referral: reasons.length ? { kind: kinds.join(" "), text: `Refer: ${reasons.join("; ")}` } : null,
     };
   });
 }
@@ -117,10 +127,10 @@ function patients() {
 
 function add(files) {
   for (const file of files) {
-    const card = at("answer").content.cloneNode(true).querySelector("li");
-    const image = { file, card, patient: BREAKHIS.exec(file.name)?.[1] ?? null, answer: null, heat: null };
+    const card = at("prediction").content.cloneNode(true).querySelector("li");
+    const image = { file, card, patient: BREAKHIS.exec(file.name)?.[1] ?? null, prediction: null, heat: null };
     card.querySelector(".name").textContent = file.name;
-    card.querySelector(".called").textContent = "waiting …";
+    card.querySelector(".label").textContent = "waiting …";
     card.querySelector(".probability").hidden = true;
     card.querySelector(".picture").hidden = true;
     card.querySelector("button").addEventListener("click", () => toggleHeat(image));
@@ -128,51 +138,52 @@ function add(files) {
     images.push(image);
     waiting.push(image);
   }
-  at("answers").hidden = !images.length;
+  at("predictions").hidden = !images.length;
   show();
-  findModel().then(work);
+  findModel().then(classifyWaiting);
 }
 
-function work() {
-  while (running < AT_ONCE && waiting.length) {
+function classifyWaiting() {
+  while (running < MAX_CONCURRENT && waiting.length) {
     const image = waiting.shift();
     running += 1;
-    answer(image).finally(() => { running -= 1; show(); work(); });
+    classify(image).finally(() => { running -= 1; show(); classifyWaiting(); });
   }
 }
 
-async function answer(image) {
+async function classify(image) {
   const { card, file } = image, picture = card.querySelector("img");
   try {
     const start = new Uint8Array(await file.slice(0, 4).arrayBuffer());
-    if (!SIGNATURES.some(signature => signature.every((byte, place) => start[place] === byte)))
-      throw new Error("this is no PNG or JPEG file");
+    if (!FILE_SIGNATURES.some(signature => signature.every((byte, place) => start[place] === byte)))
+      throw new Error("not a PNG or JPEG file");
     picture.src = URL.createObjectURL(file);
     picture.onload = () => {
       card.querySelector(".picture").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
       card.querySelector(".picture").hidden = false;
     };
-    image.answer = await predict(image, "serving_default");
-    showAnswer(image);
+    image.prediction = await predict(image, "serving_default");
+    showPrediction(image);
     if (at("heat-maps").checked) await showHeat(image);
   } catch (error) {
     image.failed = true;
-    card.querySelector(".called").textContent = "No answer";
+    card.querySelector(".label").textContent = "No prediction";
     const line = card.querySelector(".referral");
     line.textContent = error.message;
     line.className = "referral error";
+    line.dataset.referral = "failed";
   }
 }
 
-function showAnswer({ card, answer, file }) {
-  const positive = answer.classes[1], percent = value => `${100 * value}%`, threshold = thresholdOf(answer);
-  card.querySelector("img").alt = `${file.name}, called ${answer.label}`;
-  card.querySelector(".called").textContent = answer.label;
+function showPrediction({ card, prediction, file }) {
+  const positive = prediction.classes[1], percent = value => `${100 * value}%`, threshold = thresholdOf(prediction);
+  card.querySelector("img").alt = `${file.name}, classified as ${prediction.label}`;
+  card.querySelector(".label").textContent = prediction.label;
   const bar = card.querySelector(".probability");
   bar.hidden = false;
-  bar.setAttribute("aria-label", `probability of ${positive} ${answer.score.toFixed(3)}`
+  bar.setAttribute("aria-label", `probability of ${positive} ${prediction.score.toFixed(3)}`
     + (threshold === undefined ? "" : `, threshold ${threshold.toFixed(3)}`));
-  bar.querySelector(".fill").style.width = percent(answer.score);
+  bar.querySelector(".fill").style.width = percent(prediction.score);
   for (const name of [".band", ".threshold"]) bar.querySelector(name).hidden = threshold === undefined;
   if (threshold !== undefined) {
     const { low, high } = band(threshold);
@@ -182,28 +193,29 @@ function showAnswer({ card, answer, file }) {
   }
   const probabilities = document.createElement("span");
   probabilities.className = "soft probabilities";
-  probabilities.textContent = answer.classes.map((name, place) => `${name} ${answer.probabilities[place].toFixed(3)}`).join(" · ");
-  card.querySelector(".called").after(probabilities);
-  const why = referral(answer), line = card.querySelector(".referral");
-  line.textContent = why || (threshold === undefined ? "Not referred" : "Not referred: clear of the threshold");
-  line.className = `referral ${why ? "refer" : "clear"}`;
+  probabilities.textContent = prediction.classes.map((name, place) => `${name} ${prediction.probabilities[place].toFixed(3)}`).join(" · ");
+  card.querySelector(".label").after(probabilities);
+  const refer = referral(prediction), line = card.querySelector(".referral");
+  line.textContent = refer?.text ?? (threshold === undefined ? "Not referred" : "Not referred: clear of the threshold");
+  line.className = `referral ${refer ? "refer" : "clear"}`;
+  line.dataset.referral = refer?.kind ?? "none";
   card.querySelector("button").hidden = false;
 }
 
 async function showHeat(image) {
   const canvas = image.card.querySelector("canvas"), button = image.card.querySelector("button");
-  if (image.asking) return;
-  image.asking = true;  // a disabled button would lose the focus
+  if (image.loading) return;
+  image.loading = true;  // a disabled button would lose the focus
   try {
     image.heat ??= (await predict(image, "explain")).heat_map;
     draw(canvas, image.heat);
     canvas.hidden = false;
     button.setAttribute("aria-pressed", "true");
-    button.textContent = `Heat map: green spoke for ${image.answer.label}`;
+    button.textContent = `Heat map: green supports ${image.prediction.label}`;
   } catch (error) {
     button.textContent = `No heat map: ${error.message}`;
   }
-  image.asking = false;
+  image.loading = false;
 }
 
 function hideHeat({ card }) {
@@ -222,21 +234,22 @@ function draw(canvas, heat) {
   [canvas.width, canvas.height] = [heat[0].length, heat.length];
   const pixels = new ImageData(canvas.width, canvas.height);
   heat.flat().forEach((value, place) => {
-    pixels.data.set([...HEAT, Math.round(255 * STRONGEST * Math.min(Math.max(value, 0), 1))], 4 * place);
+    pixels.data.set([...HEAT_COLOR, Math.round(255 * MAX_OPACITY * Math.min(Math.max(value, 0), 1))], 4 * place);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
 function show() {
-  const done = images.filter(image => image.answer || image.failed).length;
+  const done = images.filter(image => image.prediction || image.failed).length;
   const failed = images.filter(image => image.failed).length;
-  const refused = failed ? `, ${failed} without an answer` : "";
-  at("progress").textContent = images.length ? `${done} of ${images.length} images done${refused}` : "";
+  const without = failed ? `, ${failed} without a prediction` : "";
+  at("progress").textContent = images.length ? `${done} of ${images.length} images done${without}` : "";
+  [at("progress").dataset.done, at("progress").dataset.failed] = [done, failed];
   at("bar").hidden = done === images.length;
   at("bar").max = Math.max(images.length, 1);
   at("bar").value = done;
   at("clear").disabled = !images.length;
-  const positive = images.find(image => image.answer)?.answer.classes[1];
+  const positive = images.find(image => image.prediction)?.prediction.classes[1];
   for (const place of document.querySelectorAll(".positive")) place.textContent = positive ?? "the second class";
   showPatients();
 }
@@ -246,9 +259,10 @@ function showPatients() {
   at("patients").hidden = !rows.length;
   at("patient-rows").replaceChildren(...rows.map(patient => {
     const row = document.createElement("tr");
-    const cells = [["th", patient.name], ["td", patient.called, "text"], ["td", patient.mean.toFixed(3)],
-      ["td", `${patient.refer} of ${patient.count}`],
-      ["td", patient.why || "Not referred", `text referral ${patient.why ? "refer" : "clear"}`]];
+    row.dataset.referral = patient.referral?.kind ?? "none";
+    const cells = [["th", patient.name], ["td", patient.label ?? "the model has no threshold", "text"],
+      ["td", patient.mean.toFixed(3)], ["td", `${patient.referred} of ${patient.count}`],
+      ["td", patient.referral?.text ?? "Not referred", `text referral ${patient.referral ? "refer" : "clear"}`]];
     for (const [tag, text, style] of cells) {
       const cell = document.createElement(tag);
       cell.textContent = text;
@@ -268,30 +282,30 @@ function clear() {
   images = [];
   waiting = [];
   at("files").value = "";
-  at("answers").hidden = true;
+  at("predictions").hidden = true;
   show();
   at("files").focus();
 }
 
 function cardRows() {
   const info = served?.info;
-  if (!info) return [["Model", "It says nothing about itself: it has no assets.extra/knet.json."]];
+  if (!info) return [["Model", "No model card: the model has no assets.extra/knet.json."]];
   const share = value => `${(100 * value).toFixed(1)} %`, figure = value => value.toFixed(3);
   const { calibration, image_limits: limits, rejected } = info;
   return [
     ["Model", `${info.candidate} with a CNN and an LSTM branch, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters, `
       + `images of ${info.image_size} × ${info.image_size} px, classes ${info.classes.join(" and ")}.`],
-    ["Intended use", "Research into classifying microscope images, and comparing networks for it. Its users are engineers and researchers."],
-    ["Trained on", info.synthetic_data ? "Synthetic images that a program drew: the model knows nothing about tissue."
+    ["Intended use", "Research into classifying microscope images, and comparing networks for it. Intended users: engineers and researchers."],
+    ["Trained on", info.synthetic_data ? "Synthetic images: the model has never seen tissue."
       : `${info.train_images.toLocaleString("en")} images, from ${info.weights} weights, ${info.epochs} epochs; calibrated on ${info.validation_images.toLocaleString("en")} images of other patients.`],
-    ["Decision", `From a probability of ${figure(calibration.threshold)} on an image is called ${info.classes[1]}. Temperature ${figure(calibration.temperature)}. `
+    ["Decision", `An image is classified as ${info.classes[1]} if its probability is at least ${figure(calibration.threshold)}. Temperature ${figure(calibration.temperature)}. `
       + `On the validation images, on which both were fitted: calibration error ${figure(calibration.after.calibration_error)}, Brier score ${figure(calibration.after.brier)}.`],
-    ["Doubt", `It does not vouch for images with less than ${share(limits.least_tissue)} tissue, a Laplacian variance outside ${limits.least_laplacian.toFixed(0)} to ${limits.largest_laplacian.toFixed(0)}, `
+    ["Out of distribution", `Predictions are flagged as unreliable for images with less than ${share(limits.least_tissue)} tissue, a Laplacian variance outside ${limits.least_laplacian.toFixed(0)} to ${limits.largest_laplacian.toFixed(0)}, `
       + `or farther than ${limits.largest_distance.toFixed(1)} from the training images: ${share(rejected.validation)} of the validation images.`],
-    ["Limits", "It sees one field of view, never a whole slide or a history. Other scanners, stains, organs and tissues than it was trained on are unknown to it. "
-      + "The probability of a class depends on how common it is. The report of the run has its figures on test patients, with intervals."],
-    ["Came from", `data ${info.fingerprint || "unknown"}; split ${info.split_sha256 || "unknown"}; commit ${info.commit ?? "unknown"}; seed ${info.seed}. knet lineage ${served.version} has the rest.`],
-    ["Licence", "The software is under Apache-2.0. The training images have terms of their own."],
+    ["Limits", "Input is one field of view, not a whole slide or a patient history. Not validated for scanners, stains, organs and tissues outside the training data. "
+      + "Probabilities depend on the prevalence of the classes. The run report has the metrics on test patients, with confidence intervals."],
+    ["Provenance", `data ${info.fingerprint || "unknown"}; split ${info.split_sha256 || "unknown"}; commit ${info.commit ?? "unknown"}; seed ${info.seed}. Details: knet lineage ${served.version}.`],
+    ["Licence", "The software is under Apache-2.0. The training images have separate terms."],
   ];
 }
 
@@ -304,13 +318,13 @@ function showCard() {
   at("card").showModal();
 }
 
-// --- what the user does -----------------------------------------------------------------------------------
+// --- events -----------------------------------------------------------------------------------------------
 
 at("files").addEventListener("change", event => add(event.target.files));
 at("clear").addEventListener("click", clear);
 at("patient").addEventListener("input", showPatients);
 at("heat-maps").addEventListener("change", event => {
-  for (const image of images.filter(image => image.answer)) (event.target.checked ? showHeat : hideHeat)(image);
+  for (const image of images.filter(image => image.prediction)) (event.target.checked ? showHeat : hideHeat)(image);
 });
 at("card-button").addEventListener("click", async () => { await findModel(); showCard(); });
 at("card-close").addEventListener("click", () => at("card").close());

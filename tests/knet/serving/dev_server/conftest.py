@@ -1,4 +1,4 @@
-"""The page of a stand-in, images to ask it about, and a browser."""
+"""Fixtures: a fake server with the web page, images for it, and a browser."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import Browser
+from fake_rest_server import THRESHOLD, FakeRest, served
 from PIL import Image
-from stand_in import THRESHOLD, Rest, served
 
 from knet.runs.record import RunRecord
 
 
 @pytest.fixture(scope="session")
 def info(make_record: Callable[..., RunRecord]) -> dict[str, Any]:
-    """What a model says about itself."""
+    """The model card of a model."""
     tree = asdict(make_record().candidates["mobilenet"].info)
     tree["calibration"]["threshold"] = THRESHOLD
     return tree
 
 
 @pytest.fixture
-def rest(info: dict[str, Any]) -> Rest:
-    """A stand-in that serves a model."""
-    return Rest(info)
+def rest(info: dict[str, Any]) -> FakeRest:
+    """A fake server of a model with a model card."""
+    return FakeRest(info)
 
 
 @pytest.fixture
-def url(rest: Rest) -> Iterator[str]:
-    """Where it answers."""
+def url(rest: FakeRest) -> Iterator[str]:
+    """URL of the fake server."""
     with served(rest) as address:
         yield address
 
@@ -46,7 +46,7 @@ def chromium(debian_program: Callable[..., Path]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Seven files: of two accessions, of nobody, one doubted, and one that is no image."""
+    """Seven files: four of two accessions, two of no patient (one is flagged), one that is no image."""
     folder = tmp_path_factory.mktemp("images")
     reds = {
         "SOB_M_DC-14-2523-200-001.png": 240, "SOB_M_DC-14-2523-200-002.png": 225,

@@ -1,6 +1,6 @@
-"""What TF Serving's documentation and sources say of it, held against the development server over the wire.
+"""Conformance of the development server to TF Serving's documentation and sources.
 
-Each row is a request and what must come of it: the gRPC code, and a part of the text that TF Serving sends
+Each row is a request and its expected reply: the gRPC code, and a part of the message that TF Serving sends
 (its predict_util.cc, server_core.cc, get_model_status_impl.cc, classifier.cc), and over REST its HTTP status.
 """
 
@@ -244,7 +244,7 @@ def http(server: DevServer) -> Callable[..., tuple[int, Any]]:
 
 
 @pytest.mark.parametrize(("name", "text", "code", "message"), REFUSED.values(), ids=REFUSED)
-def test_refused(
+def test_invalid_request_is_refused_over_grpc(
     call: Callable[[str, Any], Any], name: str, text: str, code: grpc.StatusCode, message: str
 ) -> None:
     request = text_format.Parse(text, _REQUESTS[name]())
@@ -258,7 +258,7 @@ def test_refused(
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "message"), REFUSED_OVER_REST.values(), ids=REFUSED_OVER_REST
 )
-def test_refused_over_rest(
+def test_invalid_request_is_refused_over_rest(
     http: Callable[..., tuple[int, Any]], method: str, path: str, body: Any, status: int, message: str
 ) -> None:
     got, tree = http(method, path, body)
@@ -267,13 +267,15 @@ def test_refused_over_rest(
 
 
 @pytest.mark.parametrize("context", [False, True])
-def test_classify(call: Callable[[str, Any], Any], png: Callable[[int], bytes], context: bool) -> None:
+def test_classify_over_grpc(
+    call: Callable[[str, Any], Any], png: Callable[[int], bytes], context: bool
+) -> None:
     example = tf.train.Example()
     example.features.feature["image/encoded"].bytes_list.value.append(png(51))
     request = classification_pb2.ClassificationRequest(
         model_spec={"name": "knet", "signature_name": "classify"}
     )
-    if context:  # what all examples share
+    if context:  # common to all examples
         request.input.example_list_with_context.context.CopyFrom(example)
         request.input.example_list_with_context.examples.add()
     else:
@@ -284,7 +286,7 @@ def test_classify(call: Callable[[str, Any], Any], png: Callable[[int], bytes], 
     assert [(c.label, pytest.approx(c.score)) for c in one.classes] == [("benign", 0.8), ("malignant", 0.2)]
 
 
-def test_replies_carry_the_values_in_the_field_of_their_type(
+def test_predict_reply_uses_the_field_of_the_type(
     call: Callable[[str, Any], Any], png: Callable[[int], bytes]
 ) -> None:
     request = predict_pb2.PredictRequest(model_spec={"name": "knet"})

@@ -28,8 +28,8 @@ from knet.serving.dev_server.server import DevServer, Options
 from knet.serving.models_config import Batching
 
 _MESSAGES = int(os.environ.get("KNET_FUZZ", "10000"))
-_AT_ONCE = 100
-# What a client may be told; INTERNAL would be a fault of the server, but for messages that cannot be parsed.
+_CONCURRENT = 100
+# INTERNAL would be a fault of the server, except for messages that cannot be parsed.
 _EXPECTED = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -41,7 +41,7 @@ _PREFIX = "/tensorflow.serving.PredictionService/"
 
 @pytest.fixture(scope="module")
 def batching(base_path: Path) -> Iterator[DevServer]:
-    """A server that batches."""
+    """A server with batching parameters."""
     options = Options(batching=Batching(max_batch_size=32, max_enqueued_batches=64), max_message_bytes=2**20)
     with DevServer(base_path, port=0, rest_port=0, options=options) as server:
         yield server
@@ -73,7 +73,7 @@ def valid_messages(image: bytes) -> dict[str, list[bytes]]:
 
 
 def mutate(message: bytes, dice: random.Random) -> bytes:
-    """Changes, cuts, doubles or puts in a few bytes."""
+    """Change, delete, duplicate or insert a few bytes."""
     content = bytearray(message)
     for _ in range(dice.randint(1, 4)):
         at = dice.randrange(len(content) + 1)
@@ -98,7 +98,7 @@ def is_healthy(server: DevServer, png: Callable[[int], bytes]) -> bool:
     return check.status == health_pb2.HealthCheckResponse.SERVING and prediction.label == "benign"
 
 
-def test_malformed_messages(
+def test_server_survives_malformed_messages(
     batching: DevServer, png: Callable[[int], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     dice = random.Random(0)
@@ -108,7 +108,7 @@ def test_malformed_messages(
         calls: dict[str, Any] = {path: channel.unary_unary(path) for path, _ in sources}
         sent = 0
         while sent < _MESSAGES:
-            chosen = [dice.choice(sources) for _ in range(min(_AT_ONCE, _MESSAGES - sent))]
+            chosen = [dice.choice(sources) for _ in range(min(_CONCURRENT, _MESSAGES - sent))]
             running = [
                 (calls[path].future(mutate(message, dice), timeout=60), message) for path, message in chosen
             ]
@@ -119,7 +119,7 @@ def test_malformed_messages(
                     assert "deserializing" in details, (call.code(), details)
             sent += len(running)
     assert sum(codes.values()) == _MESSAGES
-    assert codes[grpc.StatusCode.INVALID_ARGUMENT] > _MESSAGES / 20  # many were understood, and refused
+    assert codes[grpc.StatusCode.INVALID_ARGUMENT] > _MESSAGES / 20  # many were parsed, and refused
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert is_healthy(batching, png)
 
@@ -129,7 +129,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_bomb(side: int) -> bytes:
-    """A whole PNG of one bit a pixel, all black, which packs a thousandfold."""
+    """A complete PNG of one bit a pixel, all black, which compresses a thousandfold."""
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes((side + 7) // 8 + 1) * side, 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
@@ -154,7 +154,7 @@ def hostile_images(good: bytes, jpeg: bytes) -> dict[str, bytes]:
 
 
 class Decoder(tf.Module):
-    """Decodes as the exported models do."""
+    """Decodes images like the exported models."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -162,7 +162,7 @@ class Decoder(tf.Module):
         return {"mean": tf.reduce_mean(tf.cast(pixels, tf.float32), axis=(1, 2, 3))}
 
 
-def test_hostile_images_are_refused_alone(tmp_path: Path, png: Callable[[int], bytes]) -> None:
+def test_server_refuses_only_hostile_images_of_a_batch(tmp_path: Path, png: Callable[[int], bytes]) -> None:
     decoder = Decoder()
     tf.saved_model.save(decoder, str(tmp_path / "1"), signatures={"serving_default": decoder.serve})
     good = png(51)
@@ -184,10 +184,10 @@ def test_hostile_images_are_refused_alone(tmp_path: Path, png: Callable[[int], b
             return call.future(request, timeout=60)
 
         hostile = {name: future(image) for name, image in hostile_images(good, jpeg).items()}
-        innocent = [future(good) for _ in range(4)]
+        valid = [future(good) for _ in range(4)]
         assert {name: f.code() for name, f in hostile.items()} == dict.fromkeys(
             hostile, grpc.StatusCode.INVALID_ARGUMENT
         )
         for side in ("30,000", "20,000"):
             assert "at most 64000000 pixels" in hostile[f"PNG of {side} pixels a side"].details()
-        assert {f.code() for f in innocent} == {grpc.StatusCode.OK}
+        assert {f.code() for f in valid} == {grpc.StatusCode.OK}

@@ -1,4 +1,4 @@
-"""Prometheus finds TF Serving's metrics under their names, and they count."""
+"""Tests of the metrics under TF Serving's names, and of observers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from knet.serving.dev_server.server import DevServer, Options
 
 @pytest.fixture(scope="module")
 def fresh(base_path: Path) -> Iterator[DevServer]:
-    """A server that nobody asked yet."""
+    """A server without requests."""
     with DevServer(base_path, port=0, rest_port=0) as server:
         yield server
 
@@ -39,7 +39,7 @@ def samples(server: DevServer) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def test_requests_are_counted_by_model_and_status(fresh: DevServer) -> None:
+def test_metrics_count_requests_by_model_and_status(fresh: DevServer) -> None:
     with grpc.insecure_channel(fresh.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
@@ -50,7 +50,7 @@ def test_requests_are_counted_by_model_and_status(fresh: DevServer) -> None:
 
         ask("knet", [1.0, 2.0])
         ask("knet", [1.0, 2.0])
-        for model, values in (("knet", [1.0]), ("a stranger's", [1.0]), ("another stranger's", [1.0])):
+        for model, values in (("knet", [1.0]), ("unknown-1", [1.0]), ("unknown-2", [1.0])):
             with pytest.raises(grpc.RpcError):
                 ask(model, values)
     found = samples(fresh)
@@ -65,13 +65,13 @@ def test_requests_are_counted_by_model_and_status(fresh: DevServer) -> None:
     assert [(Path(path).name, status) for path, status in loads] == [("7", "OK")]
 
 
-def test_requests_over_rest_are_counted_too(fresh: DevServer) -> None:
+def test_metrics_count_rest_requests(fresh: DevServer) -> None:
     url = f"http://{fresh.rest_address}/v1/models/knet:predict"
     urllib.request.urlopen(url, b'{"signature_name": "double", "inputs": [1, 2]}').read()
     assert samples(fresh)[":tensorflow:serving:request_latency_count", ("Predict", "REST", "knet")] == 1
 
 
-class Keeps:
+class RecordingObserver:
     def __init__(self) -> None:
         self.records: list[RequestRecord] = []
 
@@ -79,33 +79,33 @@ class Keeps:
         self.records.append(request_record)
 
 
-class Fails:
+class FailingObserver:
     def observe(self, request_record: RequestRecord) -> None:
         raise OSError("disk full")
 
 
-def test_what_an_observer_is_told(base_path: Path, png: Callable[[int], bytes]) -> None:
-    keeps = Keeps()
+def test_observer_receives_requests_with_images(base_path: Path, png: Callable[[int], bytes]) -> None:
+    observer = RecordingObserver()
     with (
-        DevServer(base_path, port=0, options=Options(observers=[Fails(), keeps])) as server,
+        DevServer(base_path, port=0, options=Options(observers=[FailingObserver(), observer])) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest(model_spec={"name": "knet"}, output_filter=["label"])
         request.inputs["image"].CopyFrom(tf.make_tensor_proto([png(51), png(255)]))
         assert set(stub.Predict(request).outputs) == {"label"}
-        (record,) = keeps.records
+        (record,) = observer.records
         with pytest.raises(grpc.RpcError):
             request.inputs["image"].string_val[0] = b"no image"
             stub.Predict(request)
         other = predict_pb2.PredictRequest(model_spec={"name": "knet", "signature_name": "double"})
         other.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))
         stub.Predict(other)
-    assert keeps.records == [record]  # neither refused requests nor those without images
+    assert observer.records == [record]  # neither failed requests nor those without images
     assert (record.model, record.version, record.signature) == ("knet", 7, "serving_default")
     assert record.image_sha256 == tuple(hashlib.sha256(png(level)).hexdigest() for level in (51, 255))
     assert record.time.utcoffset() is not None and 0 < record.seconds < 60
-    dark, bright = record.answers
+    dark, bright = record.outputs
     assert dark == {
         "probabilities": pytest.approx([0.8, 0.2]),
         "classes": ["benign", "malignant"],
@@ -118,6 +118,6 @@ def test_what_an_observer_is_told(base_path: Path, png: Callable[[int], bytes]) 
     assert (bright["label"], bright["in_distribution"]) == ("malignant", True)
 
 
-def test_the_protocol_is_imported_without_tensorflow() -> None:
+def test_observer_import_needs_no_tensorflow() -> None:
     program = "import sys, knet.serving.dev_server.metrics; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

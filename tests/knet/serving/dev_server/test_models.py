@@ -1,4 +1,4 @@
-"""Versions come and go with their folders, and no request is lost over it."""
+"""Tests of loading and unloading versions, without losing a request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def config_of(base_path: Path, policy: str = "latest { num_versions: 1 }", label
 
 @pytest.fixture
 def put(tmp_path: Path, saved_model: Path) -> Callable[[int], None]:
-    """Puts a version into the folder `tmp_path`."""
+    """Put a version into the folder `tmp_path`."""
 
     def put(version: int) -> None:
         shutil.copytree(saved_model, tmp_path / f".{version}")
@@ -65,27 +65,27 @@ def states(models: ServedModels) -> dict[int, str]:
         ("specific { versions: [1, 9] }", [1]),
     ],
 )
-def test_the_policy_says_what_is_loaded(
+def test_update_loads_the_versions_of_the_policy(
     tmp_path: Path, put: Callable[[int], None], policy: str, loaded: list[int]
 ) -> None:
     for version in (1, 2, 3):
         put(version)
 
-    async def work() -> None:
+    async def scenario() -> None:
         models = ServedModels(config_of(tmp_path, policy))
         await models.update()
         assert states(models) == dict.fromkeys(loaded, "AVAILABLE")
         assert models.find(KNET).number == max(loaded)
 
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
-def test_a_version_that_is_let_go_is_freed_after_its_last_request(
+def test_update_frees_an_unloaded_version_after_its_last_request(
     tmp_path: Path, put: Callable[[int], None]
 ) -> None:
     put(1)
 
-    async def work() -> None:
+    async def scenario() -> None:
         models = ServedModels(config_of(tmp_path))
         await models.update()
         old = models.find(KNET)
@@ -103,17 +103,15 @@ def test_a_version_that_is_let_go_is_freed_after_its_last_request(
         assert freed() is None
         assert states(models) == {1: "END", 2: "AVAILABLE"}
 
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
-def test_a_version_that_cannot_be_loaded_leaves_the_one_before_and_is_tried_again_when_it_changed(
-    tmp_path: Path, put: Callable[[int], None]
-) -> None:
+def test_update_damaged_version_keeps_the_previous_one(tmp_path: Path, put: Callable[[int], None]) -> None:
     put(1)
     attempts: list[tuple[str, str]] = []
 
-    async def work() -> None:
-        models = ServedModels(config_of(tmp_path), loads=lambda *attempt: attempts.append(attempt))
+    async def scenario() -> None:
+        models = ServedModels(config_of(tmp_path), on_load=lambda *attempt: attempts.append(attempt))
         await models.update()
         (tmp_path / "2").mkdir()
         (tmp_path / "2" / "saved_model.pb").write_bytes(b"damaged")
@@ -128,12 +126,10 @@ def test_a_version_that_cannot_be_loaded_leaves_the_one_before_and_is_tried_agai
         await models.update()
         assert models.find(KNET).number == 2 and not models.errors
 
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
-def test_a_reload_changes_policy_and_labels_but_moves_no_label_to_a_version_that_does_not_answer(
-    tmp_path: Path, put: Callable[[int], None]
-) -> None:
+def test_reload_label_on_unavailable_version_is_refused(tmp_path: Path, put: Callable[[int], None]) -> None:
     for version in (1, 2):
         put(version)
     label = 'version_labels {{ key: "stable" value: {} }}'
@@ -141,7 +137,7 @@ def test_a_reload_changes_policy_and_labels_but_moves_no_label_to_a_version_that
     def labelled() -> int:
         return models.find(model_pb2.ModelSpec(name="knet", version_label="stable")).number
 
-    async def work() -> None:
+    async def scenario() -> None:
         await models.update()
         assert labelled() == 2
         with pytest.raises(
@@ -156,12 +152,12 @@ def test_a_reload_changes_policy_and_labels_but_moves_no_label_to_a_version_that
             await models.reload(config_of(tmp_path, "specific { versions: 9 }"))
 
     models = ServedModels(config_of(tmp_path, labels=label.format(2)))
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
 @pytest.fixture
 def served(tmp_path: Path, saved_model: Path) -> Iterator[tuple[DevServer, Path]]:
-    """A server that looks at the model config of a folder often, and the folder, with one version."""
+    """A server that polls the model config of a folder often, and the folder, with one version."""
     base = tmp_path / "knet"
     push_version(saved_model, base)
     options = Options(models_config=base / "models.config", poll_seconds=0.05)
@@ -169,7 +165,7 @@ def served(tmp_path: Path, saved_model: Path) -> Iterator[tuple[DevServer, Path]
         yield server, base
 
 
-def test_no_request_is_lost_over_pushes_and_a_rollback(
+def test_server_loses_no_request_over_pushes_and_rollback(
     served: tuple[DevServer, Path], saved_model: Path
 ) -> None:
     server, base = served
@@ -210,7 +206,7 @@ def test_no_request_is_lost_over_pushes_and_a_rollback(
     assert set.union(*answered) == set(pushed)
 
 
-def test_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path], saved_model: Path) -> None:
+def test_server_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path], saved_model: Path) -> None:
     server, base = served
     first = server.version
     second = int(push_version(saved_model, base))
@@ -236,7 +232,9 @@ def test_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path], save
         assert come_true(canary=first, stable=first)
 
 
-def test_a_config_can_be_sent(served: tuple[DevServer, Path], saved_model: Path, tmp_path: Path) -> None:
+def test_server_reloads_a_config_from_a_request(
+    served: tuple[DevServer, Path], saved_model: Path, tmp_path: Path
+) -> None:
     server, base = served
     other = tmp_path / "other"
     push_version(saved_model, other)
@@ -263,7 +261,7 @@ def _statuses(stub: Any, name: str) -> Any:
     return stub.GetModelStatus(request).model_version_status
 
 
-def test_the_config_that_is_written_can_be_served(tmp_path: Path, put: Callable[[int], None]) -> None:
+def test_served_models_accept_a_written_config(tmp_path: Path, put: Callable[[int], None]) -> None:
     put(5)
     put(6)
     options = Options(models_config=write_models_config(tmp_path))

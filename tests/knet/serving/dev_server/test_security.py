@@ -1,4 +1,4 @@
-"""Certificates and tokens keep strangers out, over gRPC and REST."""
+"""Tests of TLS and token authentication, over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATUS = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "knet"})
 
 @dataclass(frozen=True)
 class Pair:
-    """A key with its certificate, which signed itself."""
+    """A key and its self-signed certificate."""
 
     certificate: Path
     key: Path
@@ -67,17 +67,20 @@ def status(channel: grpc.Channel, **metadata: str) -> Any:
     return stub.GetModelStatus(STATUS, timeout=5, metadata=list(metadata.items()))
 
 
-def test_tls(base_path: Path, tmp_path: Path) -> None:
+def test_tls_requires_a_client_certificate(base_path: Path, tmp_path: Path) -> None:
     mine, theirs = make_pair(tmp_path / "server"), make_pair(tmp_path / "client")
-    tls = Tls(mine.certificate, mine.key, client_authority=theirs.certificate)
+    tls = Tls(mine.certificate, mine.key, client_ca=theirs.certificate)
     with DevServer(base_path, host="localhost", port=0, rest_port=0, options=Options(tls=tls)) as server:
-        known = grpc.ssl_channel_credentials(
+        trusted = grpc.ssl_channel_credentials(
             mine.certificate.read_bytes(), theirs.key.read_bytes(), theirs.certificate.read_bytes()
         )
-        with grpc.secure_channel(server.address, known) as channel:
+        with grpc.secure_channel(server.address, trusted) as channel:
             assert status(channel).model_version_status[0].version == 7
-        stranger = grpc.ssl_channel_credentials(mine.certificate.read_bytes())
-        for channel in (grpc.secure_channel(server.address, stranger), grpc.insecure_channel(server.address)):
+        untrusted = grpc.ssl_channel_credentials(mine.certificate.read_bytes())
+        for channel in (
+            grpc.secure_channel(server.address, untrusted),
+            grpc.insecure_channel(server.address),
+        ):
             with channel, pytest.raises(grpc.RpcError) as caught:
                 status(channel)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -89,14 +92,14 @@ def test_tls(base_path: Path, tmp_path: Path) -> None:
         assert urllib.request.urlopen(url, context=context).status == 200
 
 
-def test_files_that_are_no_certificates(base_path: Path, tmp_path: Path) -> None:
+def test_tls_files_that_are_not_certificates_are_refused(base_path: Path, tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "server")
     pair.key.write_text("no key")
-    with pytest.raises(UserError, match=r"cert\.pem and .*key\.pem are no certificate and key in PEM"):
+    with pytest.raises(UserError, match=r"cert\.pem and .*key\.pem are not a certificate and its key in PEM"):
         DevServer(base_path, port=0, options=Options(tls=Tls(pair.certificate, pair.key)))
 
 
-def test_a_token_is_asked_of_all_but_health_checks(base_path: Path) -> None:
+def test_token_is_required_except_for_health_checks(base_path: Path) -> None:
     options = Options(token="swordfish")
     with (
         DevServer(base_path, port=0, rest_port=0, options=options) as server,

@@ -1,4 +1,4 @@
-"""The development server, asked with the official stubs and with TFX's own client."""
+"""Tests of the development server with the official stubs and TFX's client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.serving.dev_server.models import LoadedVersion
+from knet.serving.dev_server.loaded_version import LoadedVersion
 from knet.serving.dev_server.server import DevServer, Options
 
 Png = Callable[[int], bytes]
@@ -54,17 +54,17 @@ def request_for(images: list[bytes], **spec: Any) -> predict_pb2.PredictRequest:
     )
 
 
-def refusal(call: Callable[[Any], Any], request: Any) -> tuple[grpc.StatusCode, str | None]:
+def status_of(call: Callable[[Any], Any], request: Any) -> tuple[grpc.StatusCode, str | None]:
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
     return caught.value.code(), caught.value.details()
 
 
-def test_serves_the_newest_complete_version(server: DevServer) -> None:
+def test_server_serves_the_newest_complete_version(server: DevServer) -> None:
     assert server.version == 7
 
 
-def test_predict(stub: Any, png: Png) -> None:
+def test_predict_returns_all_outputs(stub: Any, png: Png) -> None:
     reply = stub.Predict(request_for([png(0), png(255), png(51)]))
     assert reply.model_spec == model_pb2.ModelSpec(
         name=schema_names.MODEL_NAME, version={"value": 7}, signature_name=schema_names.SERVING_SIGNATURE
@@ -77,7 +77,7 @@ def test_predict(stub: Any, png: Png) -> None:
     assert outputs[schema_names.SCORE] == pytest.approx([0, 1, 0.2])
 
 
-def test_named_version_and_signature(stub: Any) -> None:
+def test_predict_named_version_and_signature(stub: Any) -> None:
     request = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(
             name=schema_names.MODEL_NAME, version={"value": 7}, signature_name="double"
@@ -89,12 +89,12 @@ def test_named_version_and_signature(stub: Any) -> None:
     assert reply.model_spec.signature_name == "double"
 
 
-def test_output_filter(stub: Any, png: Png) -> None:
+def test_predict_output_filter(stub: Any, png: Png) -> None:
     request = request_for([png(0)])
     request.output_filter.append(schema_names.SCORE)
     assert set(stub.Predict(request).outputs) == {schema_names.SCORE}
     request.output_filter.append("nothing")
-    assert refusal(stub.Predict, request) == (
+    assert status_of(stub.Predict, request) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "output tensor alias not found in signature: nothing "
         "Outputs expected to be in the set "
@@ -109,21 +109,21 @@ def test_output_filter(stub: Any, png: Png) -> None:
         ({"version": {"value": 6}}, "Servable not found for request: Specific(knet, 6)"),
     ],
 )
-def test_unknown_model_or_version(
+def test_predict_unknown_model_or_version_is_refused(
     stub: Any, status_stub: Any, png: Png, spec: dict[str, Any], details: str
 ) -> None:
     request = request_for([png(0)], **spec)
-    assert refusal(stub.Predict, request) == (grpc.StatusCode.NOT_FOUND, details)
+    assert status_of(stub.Predict, request) == (grpc.StatusCode.NOT_FOUND, details)
     metadata = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=request.model_spec, metadata_field=["signature_def"]
     )
-    assert refusal(stub.GetModelMetadata, metadata)[0] == grpc.StatusCode.NOT_FOUND
+    assert status_of(stub.GetModelMetadata, metadata)[0] == grpc.StatusCode.NOT_FOUND
     status = get_model_status_pb2.GetModelStatusRequest(model_spec=request.model_spec)
-    assert refusal(status_stub.GetModelStatus, status)[0] == grpc.StatusCode.NOT_FOUND
+    assert status_of(status_stub.GetModelStatus, status)[0] == grpc.StatusCode.NOT_FOUND
 
 
-def test_unknown_signature(stub: Any, png: Png) -> None:
-    assert refusal(stub.Predict, request_for([png(0)], signature_name="nothing")) == (
+def test_predict_unknown_signature_is_refused(stub: Any, png: Png) -> None:
+    assert status_of(stub.Predict, request_for([png(0)], signature_name="nothing")) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         'Serving signature key "nothing" not found.',
     )
@@ -141,24 +141,24 @@ def test_unknown_signature(stub: Any, png: Png) -> None:
     ],
     ids=["missing", "unknown", "type", "shape", "undecodable", "empty"],
 )
-def test_refused_inputs(stub: Any, inputs: dict[str, Any], details: str) -> None:
+def test_predict_invalid_inputs_are_refused(stub: Any, inputs: dict[str, Any], details: str) -> None:
     request = request_for([])
     request.inputs.clear()
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    code, text = refusal(stub.Predict, request)
+    code, text = status_of(stub.Predict, request)
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert text is not None and details in text
     assert "stack traces" not in text
 
 
-def test_malformed_tensor(stub: Any) -> None:
+def test_predict_malformed_tensor_is_refused(stub: Any) -> None:
     request = request_for([])
     request.inputs[schema_names.SERVING_INPUT].tensor_shape.dim[0].size = -5
-    assert refusal(stub.Predict, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    assert status_of(stub.Predict, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_metadata(stub: Any) -> None:
+def test_metadata_lists_the_signatures(stub: Any) -> None:
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=model_pb2.ModelSpec(name=schema_names.MODEL_NAME), metadata_field=["signature_def"]
     )
@@ -178,10 +178,10 @@ def test_metadata(stub: Any) -> None:
         schema_names.DISTANCE,
     }
     request.metadata_field[0] = "nothing"
-    assert refusal(stub.GetModelMetadata, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    assert status_of(stub.GetModelMetadata, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_status(status_stub: Any) -> None:
+def test_status_is_available(status_stub: Any) -> None:
     reply = status_stub.GetModelStatus(
         get_model_status_pb2.GetModelStatusRequest(
             model_spec=model_pb2.ModelSpec(name=schema_names.MODEL_NAME)
@@ -191,7 +191,7 @@ def test_status(status_stub: Any) -> None:
     assert (status.version, status.state) == (7, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
 
 
-def test_concurrent_requests(stub: Any, png: Png) -> None:
+def test_predict_concurrent_requests(stub: Any, png: Png) -> None:
     levels = list(range(0, 250, 5))
 
     def score(level: int) -> float:
@@ -202,7 +202,7 @@ def test_concurrent_requests(stub: Any, png: Png) -> None:
 
 
 def test_tfx_infra_validator_client(server: DevServer, png: Png) -> None:
-    # Imported here: it takes some twenty seconds.
+    # Imported here, because TFX takes seconds to import.
     from tfx.components.infra_validator import error_types, types
     from tfx.components.infra_validator.model_server_clients import tensorflow_serving_client
 
@@ -212,27 +212,27 @@ def test_tfx_infra_validator_client(server: DevServer, png: Png) -> None:
     client.SendRequests([request_for([png(0)]), request_for([png(255)])])
     with pytest.raises(error_types.ValidationFailed):
         client.SendRequests([request_for([b"not an image"])])
-    stranger = tensorflow_serving_client.TensorFlowServingClient(server.address, "other")
-    assert stranger._GetServingStatus() == types.ModelServingStatus.NOT_READY
+    other = tensorflow_serving_client.TensorFlowServingClient(server.address, "other")
+    assert other._GetServingStatus() == types.ModelServingStatus.NOT_READY
 
 
-def test_health(channel: grpc.Channel) -> None:
+def test_health_check_of_each_service(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
         request = health_pb2.HealthCheckRequest(service=service)
         assert stub.Check(request).status == health_pb2.HealthCheckResponse.SERVING
     unknown = health_pb2.HealthCheckRequest(service="other")
-    assert refusal(stub.Check, unknown)[0] == grpc.StatusCode.NOT_FOUND
+    assert status_of(stub.Check, unknown)[0] == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_message_above_the_limit_is_refused(base_path: Path, png: Png) -> None:
+def test_server_refuses_messages_above_the_limit(base_path: Path, png: Png) -> None:
     options = Options(max_message_bytes=10_000)
     with (
         DevServer(base_path, port=0, rest_port=0, options=options) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        code, _ = refusal(stub.Predict, request_for([bytes(20_000)]))
+        code, _ = status_of(stub.Predict, request_for([bytes(20_000)]))
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"http://{server.rest_address}/v1/models/knet:predict", bytes(20_000))
@@ -240,10 +240,10 @@ def test_a_message_above_the_limit_is_refused(base_path: Path, png: Png) -> None
         assert stub.Predict(request_for([png(0)])).outputs
 
 
-def test_more_requests_at_once_than_the_limit_are_refused(
+def test_server_refuses_requests_above_the_concurrency_limit(
     base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running, go_on = slow_models(monkeypatch)
+    running, may_run = slow_models(monkeypatch)
     with (
         DevServer(base_path, port=0, options=Options(max_requests=1)) as server,
         grpc.insecure_channel(server.address) as channel,
@@ -251,29 +251,27 @@ def test_more_requests_at_once_than_the_limit_are_refused(
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         first = stub.Predict.future(request_for([png(0)]))
         assert running.wait(10)
-        assert refusal(stub.Predict, request_for([png(0)]))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
-        go_on.set()
+        assert status_of(stub.Predict, request_for([png(0)]))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        may_run.set()
         assert first.result().outputs
 
 
 def slow_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
-    """Make models wait: gives what says that one runs, and what lets it go on."""
-    running, go_on = Event(), Event()
+    """Make models wait: returns an event that is set when one runs, and an event that lets it run."""
+    running, may_run = Event(), Event()
     run = LoadedVersion.run
 
     def wait_and_run(*arguments: Any) -> Any:
         running.set()
-        assert go_on.wait(10)
+        assert may_run.wait(10)
         return run(*arguments)
 
     monkeypatch.setattr(LoadedVersion, "run", wait_and_run)
-    return running, go_on
+    return running, may_run
 
 
-def test_a_running_request_is_answered_when_the_server_stops(
-    base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running, go_on = slow_models(monkeypatch)
+def test_stop_waits_for_running_requests(base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, may_run = slow_models(monkeypatch)
     server = DevServer(base_path, port=0)
     server.start()
     with grpc.insecure_channel(server.address) as channel:
@@ -284,35 +282,35 @@ def test_a_running_request_is_answered_when_the_server_stops(
         stopping.start()
         stopping.join(0.2)
         with grpc.insecure_channel(server.address) as late:
-            code, _ = refusal(
+            code, _ = status_of(
                 prediction_service_pb2_grpc.PredictionServiceStub(late).Predict, request_for([png(0)])
             )
         assert code == grpc.StatusCode.UNAVAILABLE
-        go_on.set()
+        may_run.set()
         assert first.result().outputs
         stopping.join(10)
         assert not stopping.is_alive()
 
 
-def test_a_damaged_version_is_named(tmp_path: Path) -> None:
+def test_server_damaged_version_is_named(tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "saved_model.pb").write_bytes(b"damaged")
     with pytest.raises(UserError, match=f"no version in {tmp_path} can be loaded: version 3 of knet"):
         DevServer(tmp_path, port=0)
 
 
-def test_port_taken(server: DevServer, base_path: Path) -> None:
+def test_server_port_in_use_is_refused(server: DevServer, base_path: Path) -> None:
     port = int(server.address.rpartition(":")[2])
     with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}"):
         DevServer(base_path, port=port)
 
 
-def test_missing_folder(tmp_path: Path) -> None:
+def test_server_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere is not a folder"):
         DevServer(tmp_path / "nowhere", port=0)
 
 
-def test_no_complete_version(tmp_path: Path) -> None:
+def test_server_without_complete_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     with pytest.raises(UserError, match=f"{tmp_path} holds no model"):
         DevServer(tmp_path, port=0)

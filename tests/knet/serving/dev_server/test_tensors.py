@@ -1,4 +1,4 @@
-"""What is sent is what the model gets; what cannot be is refused."""
+"""Tests of converting TensorProtos to arrays and back."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ ARRAYS = st_numpy.arrays(_TYPES, st_numpy.array_shapes(min_dims=0, max_dims=3, m
 
 
 @given(ARRAYS)
-def test_there_and_back(array: NDArray[Any]) -> None:
+def test_array_of_round_trip(array: NDArray[Any]) -> None:
     for proto in (proto_of(array), tf.make_tensor_proto(array)):
-        back = array_of("x", proto)
-        assert back.dtype == array.dtype
-        np.testing.assert_array_equal(back, array)
+        converted = array_of("x", proto)
+        assert converted.dtype == array.dtype
+        np.testing.assert_array_equal(converted, array)
     np.testing.assert_array_equal(tf.make_ndarray(proto_of(array)), array)
 
 
 @given(st.lists(st.binary(max_size=8), max_size=5))
-def test_bytes_there_and_back(values: list[bytes]) -> None:
+def test_array_of_bytes_round_trip(values: list[bytes]) -> None:
     array = array_of("x", tf.make_tensor_proto(values, tf.string, [len(values)]))
     assert array.tolist() == values  # those that end with zeros too
     assert list(proto_of(array).string_val) == values
 
 
-def test_the_last_value_stands_for_those_that_are_left_out() -> None:
+def test_array_of_repeats_the_last_value() -> None:
     proto = tensor_pb2.TensorProto(dtype="DT_FLOAT", float_val=[1, 2], tensor_shape={"dim": [{"size": 4}]})
     assert array_of("x", proto).tolist() == [1, 2, 2, 2]
 
@@ -59,6 +59,6 @@ def test_the_last_value_stands_for_those_that_are_left_out() -> None:
         {},
     ],
 )
-def test_refused(proto: dict[str, Any]) -> None:
+def test_array_of_invalid_tensor_is_refused(proto: dict[str, Any]) -> None:
     with pytest.raises(StatusError, match="tensor parsing error: x"):
         array_of("x", tensor_pb2.TensorProto(**proto))

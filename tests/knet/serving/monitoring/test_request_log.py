@@ -1,4 +1,4 @@
-"""What is noted of a request, and what is not."""
+"""Tests of the request log: its lines, files, pseudonyms and stored images."""
 
 from __future__ import annotations
 
@@ -30,33 +30,31 @@ from knet.base.errors import UserError
 from knet.base.protos import Example
 from knet.client.results import Prediction
 from knet.data.source import ImageFile
-from knet.serving.dev_server.metrics import PATIENT
+from knet.serving.dev_server.metrics import PATIENT_HEADER
 from knet.serving.dev_server.server import DevServer, Options
 from knet.serving.monitoring.read_log import read_log
 from knet.serving.monitoring.request_log import (
     KEY_VARIABLE,
-    DailyLines,
+    DailyFile,
     LogObserver,
     RequestLog,
-    keep_image,
     measure_image,
-    pseudonym,
+    pseudonymize,
     read_key,
+    store_image,
 )
 
 KEY = b"0123456789abcdef"
-ANSWER = Prediction("malignant", 0.75, {"benign": 0.25, "malignant": 0.75}, 7, False, ("blurred",), 4.5)
+PREDICTION = Prediction("malignant", 0.75, {"benign": 0.25, "malignant": 0.75}, 7, False, ("blurred",), 4.5)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in sorted(folder.iterdir()) for line in file.open(encoding="utf-8")]
 
 
-def test_a_line_has_the_scalars_and_the_hash_of_the_image(
-    tmp_path: Path, picture: Callable[..., bytes]
-) -> None:
+def test_record_writes_scalars_and_image_hash(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     image = picture(colour=(200, 100, 150))
-    RequestLog(tmp_path).note(image, ANSWER)
+    RequestLog(tmp_path).record(image, PREDICTION)
     (line,) = lines(tmp_path)
     assert datetime.now(timezone.utc) - datetime.fromisoformat(line["time"]) < timedelta(minutes=1)
     assert line["image_sha256"] == hashlib.sha256(image).hexdigest()
@@ -68,32 +66,28 @@ def test_a_line_has_the_scalars_and_the_hash_of_the_image(
     assert {name: line[name] for name in expected} == expected
 
 
-def test_a_patient_is_noted_by_a_keyed_hash_and_only_with_a_key(
-    tmp_path: Path, picture: Callable[..., bytes]
-) -> None:
-    RequestLog(tmp_path / "with", key=KEY).note(picture(), ANSWER, patient="14-22549")
-    RequestLog(tmp_path / "without").note(picture(), ANSWER, patient="14-22549")
-    assert lines(tmp_path / "with")[0]["patient"] == pseudonym("14-22549", key=KEY)
+def test_record_hashes_the_patient_with_a_key_only(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+    RequestLog(tmp_path / "with", key=KEY).record(picture(), PREDICTION, patient="14-22549")
+    RequestLog(tmp_path / "without").record(picture(), PREDICTION, patient="14-22549")
+    assert lines(tmp_path / "with")[0]["patient"] == pseudonymize("14-22549", key=KEY)
     assert lines(tmp_path / "without")[0]["patient"] is None
     texts = [file.read_text("utf-8") for file in tmp_path.rglob("*.jsonl")]
     assert not any("22549" in text for text in texts)
 
 
-def test_images_are_stored_where_that_is_asked_for_alone(
-    tmp_path: Path, picture: Callable[..., bytes]
-) -> None:
+def test_record_stores_images_with_a_folder_only(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     image = picture()
-    RequestLog(tmp_path / "log").note(image, ANSWER)
+    RequestLog(tmp_path / "log").record(image, PREDICTION)
     assert not any(image in file.read_bytes() for file in (tmp_path / "log").iterdir())
-    RequestLog(tmp_path / "log", keep_images=tmp_path / "kept").note(image, ANSWER)
-    (kept,) = (tmp_path / "kept").iterdir()
-    assert (kept.stem, kept.read_bytes()) == (lines(tmp_path / "log")[0]["image_sha256"], image)
+    RequestLog(tmp_path / "log", image_folder=tmp_path / "images").record(image, PREDICTION)
+    (stored,) = (tmp_path / "images").iterdir()
+    assert (stored.stem, stored.read_bytes()) == (lines(tmp_path / "log")[0]["image_sha256"], image)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_record_round_trip(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     log = RequestLog(tmp_path, key=KEY)
-    log.note(picture(), ANSWER, patient="14-1")
-    log.note(picture("L"), ANSWER)  # which was not measured
+    log.record(picture(), PREDICTION, patient="14-1")
+    log.record(picture("L"), PREDICTION)  # not measured
     log.close()
     read = read_log([tmp_path])
     assert read.broken == ()
@@ -109,20 +103,20 @@ WRITER = """
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from knet.serving.monitoring.request_log import DailyLines
-lines = DailyLines(Path(sys.argv[1]))
+from knet.serving.monitoring.request_log import DailyFile
+log = DailyFile(Path(sys.argv[1]))
 number = 0
 while True:
-    lines.append(f"{number}:{'x' * 3000}:{number}\\n", time=datetime(2024, 1, 31, tzinfo=timezone.utc))
+    log.append(f"{number}:{'x' * 3000}:{number}\\n", time=datetime(2024, 1, 31, tzinfo=timezone.utc))
     number += 1
 """
 
 
-def test_a_day_has_a_file_that_its_owner_alone_can_read(tmp_path: Path) -> None:
-    lines = DailyLines(tmp_path / "log")
+def test_daily_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    log = DailyFile(tmp_path / "log")
     for time in (DAY, DAY, NEXT_DAY):
-        lines.append("line\n", time=time)
-    lines.close()
+        log.append("line\n", time=time)
+    log.close()
     files = sorted((tmp_path / "log").iterdir())
     assert [(file.name, file.read_text("utf-8")) for file in files] == [
         ("2024-01-31.jsonl", "line\nline\n"),
@@ -131,8 +125,8 @@ def test_a_day_has_a_file_that_its_owner_alone_can_read(tmp_path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_threads_and_other_logs_in_the_same_folder_tear_no_line(tmp_path: Path) -> None:
-    logs = [DailyLines(tmp_path), DailyLines(tmp_path)]
+def test_daily_file_concurrent_appends_keep_lines_intact(tmp_path: Path) -> None:
+    logs = [DailyFile(tmp_path), DailyFile(tmp_path)]
 
     def write(number: int) -> None:
         logs[number % 2].append(f"{number}:{'x' * 5000}:{number}\n", time=DAY)
@@ -145,14 +139,14 @@ def test_threads_and_other_logs_in_the_same_folder_tear_no_line(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("run", range(3))
-def test_a_killed_writer_leaves_whole_lines_but_for_the_last(tmp_path: Path, run: int) -> None:
+def test_daily_file_killed_writer_truncates_at_most_one_line(tmp_path: Path, run: int) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path])
     file = tmp_path / "2024-01-31.jsonl"
     while not file.is_file() or file.stat().st_size < 300_000:
         assert writer.poll() is None
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    DailyLines(tmp_path).append("next\n", time=DAY)
+    DailyFile(tmp_path).append("next\n", time=DAY)
     *lines, last, after = file.read_text("utf-8").splitlines()
     whole = [f"{number}:{'x' * 3000}:{number}" for number in range(len(lines) + 1)]
     assert lines == whole[:-1]
@@ -160,45 +154,43 @@ def test_a_killed_writer_leaves_whole_lines_but_for_the_last(tmp_path: Path, run
     assert after == "next"
 
 
-def test_half_a_line_that_was_left_spoils_no_other(tmp_path: Path) -> None:
+def test_daily_file_terminates_a_truncated_line(tmp_path: Path) -> None:
     file = tmp_path / "2024-01-31.jsonl"
     file.write_text("whole\nhal", encoding="utf-8")
-    DailyLines(tmp_path).append("new\n", time=DAY)
+    DailyFile(tmp_path).append("new\n", time=DAY)
     assert file.read_text("utf-8") == "whole\nhal\nnew\n"
 
 
-def test_a_full_disk_is_an_error_and_the_next_line_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines = DailyLines(tmp_path)
-    whole_write = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: whole_write(file, data[:3]))
+def test_daily_file_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = DailyFile(tmp_path)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
     with pytest.raises(OSError, match="No space left"):
-        lines.append("first\n", time=DAY)
+        log.append("first\n", time=DAY)
     monkeypatch.undo()
-    lines.append("second\n", time=DAY)
+    log.append("second\n", time=DAY)
     assert (tmp_path / "2024-01-31.jsonl").read_text("utf-8") == "fir\nsecond\n"
 
 
-def test_a_file_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
-    lines = DailyLines(tmp_path)
-    lines.append("first\n", time=DAY)
+def test_daily_file_removed_file_is_created_again(tmp_path: Path) -> None:
+    log = DailyFile(tmp_path)
+    log.append("first\n", time=DAY)
     (tmp_path / "2024-01-31.jsonl").unlink()
-    lines.append("second\n", time=DAY)
+    log.append("second\n", time=DAY)
     assert (tmp_path / "2024-01-31.jsonl").read_text("utf-8") == "second\n"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_daily_file_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(
-        UserError, match=r"cannot make the folder .*file/log: Not a directory; choose another"
+        UserError, match=r"cannot create the folder .*file/log: Not a directory; choose another"
     ):
-        DailyLines(tmp_path / "file" / "log")
+        DailyFile(tmp_path / "file" / "log")
 
 
 @pytest.fixture(scope="module")
 def logged(base_path: Path, tmp_path_factory: pytest.TempPathFactory, png: Callable[[int], bytes]) -> Any:
-    """What was noted of two images over gRPC and one over REST."""
+    """The log of two images over gRPC and one over REST."""
     folder = tmp_path_factory.mktemp("log")
     options = Options(observers=[LogObserver(RequestLog(folder, key=KEY))])
     with DevServer(base_path, port=0, rest_port=0, options=options) as server:
@@ -209,16 +201,16 @@ def logged(base_path: Path, tmp_path_factory: pytest.TempPathFactory, png: Calla
                     inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto([png(51), png(204)])},
                     output_filter=[schema_names.SCORE],
                 ),
-                metadata=[(PATIENT, "14-9%20%C3%A9")],
+                metadata=[(PATIENT_HEADER, "14-9%20%C3%A9")],
                 timeout=30,
             )
         body = json.dumps({"instances": [{"b64": b64encode(png(255)).decode()}]}).encode()
         url = f"http://{server.rest_address}/v1/models/{schema_names.MODEL_NAME}:predict"
-        urllib.request.urlopen(urllib.request.Request(url, body, {PATIENT: "14-2"})).close()
+        urllib.request.urlopen(urllib.request.Request(url, body, {PATIENT_HEADER: "14-2"})).close()
     return read_log([folder]).frame
 
 
-def test_every_image_is_noted_with_all_that_the_model_said(logged: Any) -> None:
+def test_log_observer_logs_the_outputs_of_each_image(logged: Any) -> None:
     assert logged[schema_names.SCORE].tolist() == pytest.approx([0.2, 0.8, 1.0])
     assert logged[schema_names.PREDICTED_LABEL].tolist() == ["benign", "malignant", "malignant"]
     assert logged[schema_names.DISTANCE].tolist() == pytest.approx([0.8, 0.2, 0.0])
@@ -227,22 +219,22 @@ def test_every_image_is_noted_with_all_that_the_model_said(logged: Any) -> None:
     assert logged["version"].tolist() == [7, 7, 7]
 
 
-def test_patients_come_by_header_and_metadata(logged: Any) -> None:
-    of_grpc, of_rest = (pseudonym(patient, key=KEY) for patient in ("14-9 é", "14-2"))
+def test_log_observer_reads_patients_from_header_and_metadata(logged: Any) -> None:
+    of_grpc, of_rest = (pseudonymize(patient, key=KEY) for patient in ("14-9 é", "14-2"))
     assert logged["patient"].tolist() == [of_grpc, of_grpc, of_rest]
 
 
-def test_an_image_is_kept_once_under_its_hash(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_store_image_writes_once_under_the_hash(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     png, jpeg = picture(), picture(kind="JPEG")
     for content, name in ((png, "a"), (png, "a"), (jpeg, "b")):
-        keep_image(tmp_path / "kept", content, sha256=name)
-    files = {file.name: file for file in (tmp_path / "kept").iterdir()}
+        store_image(tmp_path / "images", content, sha256=name)
+    files = {file.name: file for file in (tmp_path / "images").iterdir()}
     assert {name: file.read_bytes() for name, file in files.items()} == {"a.png": png, "b.jpg": jpeg}
     assert files["a.png"].stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_the_values_are_those_of_the_ingested_example(kind: str) -> None:
+def test_measure_image_equals_the_ingested_example(kind: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
@@ -261,25 +253,23 @@ def test_the_values_are_those_of_the_ingested_example(kind: str) -> None:
         assert np.float32(value) == (stored.float_list.value or stored.int64_list.value)[0]
 
 
-def test_what_ingestion_refuses_is_not_measured(picture: Callable[..., bytes]) -> None:
+def test_measure_image_rejected_by_ingestion_has_no_values(picture: Callable[..., bytes]) -> None:
     assert measure_image(picture("L")).unusable == "not 8-bit RGB but grey"
     assert measure_image(b"no image").values == {}
 
 
-def test_it_is_an_hmac_of_the_name() -> None:
+def test_pseudonymize_is_an_hmac_of_the_name() -> None:
     # echo -n 14-22549 | openssl dgst -sha256 -hmac 0123456789abcdef
     expected = "fa93df886277592ebbcee6f833f4e2175b07f4652817ef0a4b5d9cf2d9611364"
-    assert pseudonym("14-22549", key=KEY) == expected
+    assert pseudonymize("14-22549", key=KEY) == expected
 
 
-def test_another_key_or_patient_is_another_name() -> None:
-    names = {pseudonym(patient, key=key) for patient in ("14-1", "14-2") for key in (KEY, KEY[::-1])}
+def test_pseudonymize_depends_on_key_and_patient() -> None:
+    names = {pseudonymize(patient, key=key) for patient in ("14-1", "14-2") for key in (KEY, KEY[::-1])}
     assert len(names) == 4
 
 
-def test_the_key_is_in_a_file_or_else_in_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_key_from_file_or_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     assert read_key() is None
     monkeypatch.setenv(KEY_VARIABLE, "of the environment")
@@ -289,9 +279,7 @@ def test_the_key_is_in_a_file_or_else_in_the_environment(
 
 
 @pytest.mark.parametrize("key", ["", "short", " " * 20])
-def test_a_key_that_could_be_guessed_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
+def test_read_key_short_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     (tmp_path / "key").write_text(key, encoding="utf-8")
     with pytest.raises(UserError, match=r"key: the key of the request log must have 16 bytes"):
         read_key(tmp_path / "key")
@@ -300,6 +288,6 @@ def test_a_key_that_could_be_guessed_is_refused(
         read_key()
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_key_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read the key of the request log, .*none: No such file"):
         read_key(tmp_path / "none")

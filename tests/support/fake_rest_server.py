@@ -1,4 +1,4 @@
-"""A stand-in for the REST API and the page of the development server, without a model."""
+"""A fake of the development server's REST API and page, without a model."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ THRESHOLD = 0.6
 
 
 @dataclass
-class Rest:
-    """Answers as TF Serving does; the score of an image is its mean red value, and black ones are doubted."""
+class FakeRest:
+    """Replies in TF Serving's form; an image's score is its mean red value, and black images are flagged."""
 
-    info: dict[str, Any] | None
-    token: str = ""
-    threshold: float | None = None  # that answers have; older models' have none
-    asked: list[dict[str, Any]] = field(default_factory=list)  # the bodies of predict requests
-    patients: set[str | None] = field(default_factory=set)  # that they were said to be of
+    info: dict[str, Any] | None  # model card; None: the model has none
+    token: str = ""  # required bearer token; empty: none
+    threshold: float | None = None  # output of the model; older models have none
+    requests: list[dict[str, Any]] = field(default_factory=list)  # bodies of predict requests
+    patients: set[str | None] = field(default_factory=set)  # patient headers of predict requests
 
     def get(self, path: str) -> tuple[int, str, str]:
-        """Status, content type and text."""
+        """Answer a GET request: status, content type and body."""
         if path == "/":
             return 200, "text/html; charset=utf-8", render_page(model="knet")
         if path == "/v1/models/knet":
@@ -43,10 +43,10 @@ class Rest:
         return 404, "application/json", json.dumps({"error": "Malformed request"})
 
     def post(self, path: str, body: bytes) -> tuple[int, str, str]:
-        """Likewise."""
+        """Answer a predict request: status, content type and body."""
         assert path == "/v1/models/knet:predict"
         request = json.loads(body)
-        self.asked.append(request)
+        self.requests.append(request)
         (instance,) = request["instances"]
         try:
             pixels = np.asarray(Image.open(BytesIO(base64.b64decode(instance["b64"]))).convert("RGB"))
@@ -56,20 +56,20 @@ class Rest:
         label = "malignant" if score >= THRESHOLD else "benign"
         if request["signature_name"] == "explain":
             heat = np.add.outer(np.linspace(0, 1, 4), np.linspace(0, 1, 6)) / 2
-            answer = {"heat_map": heat.tolist(), "label": label, "score": score}
+            outputs = {"heat_map": heat.tolist(), "label": label, "score": score}
         else:
-            answer = {
+            outputs = {
                 **({} if self.threshold is None else {"threshold": self.threshold}),
                 "probabilities": [1 - score, score], "classes": ["benign", "malignant"], "label": label,
                 "score": score, "distance": 3.0, "in_distribution": score > 0,
                 "reasons": ["little tissue" if score == 0 else "", "", "", ""],
             }  # fmt: skip
-        return 200, "application/json", json.dumps({"predictions": [answer]})
+        return 200, "application/json", json.dumps({"predictions": [outputs]})
 
 
 @contextmanager
-def served(rest: Rest) -> Iterator[str]:
-    """Serves a stand-in; gives its address."""
+def served(rest: FakeRest) -> Iterator[str]:
+    """Serve a fake on a free port; yields its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -81,7 +81,7 @@ def served(rest: Rest) -> Iterator[str]:
 
         def reply(self, status: int, kind: str, text: str) -> None:
             if self.path != "/" and rest.token and self.headers["Authorization"] != f"Bearer {rest.token}":
-                status, text = 401, json.dumps({"error": "a token is needed"})
+                status, text = 401, json.dumps({"error": "a token is required"})
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.end_headers()
