@@ -1,4 +1,4 @@
-"""Runs the paper's comparison through the graph: every model, trained for several numbers of epochs."""
+"""The paper's comparison: every model, trained by the pipeline for several numbers of epochs."""
 
 from __future__ import annotations
 
@@ -26,26 +26,25 @@ from pipeline.experiments.results_page import host_description, published_config
 from pipeline.preflight import check_weights, fetch_weights, prepare_data, schema_file
 from pipeline.runners.local import run_down_to
 
-_AT_ONCE = 32
+_BATCH_SIZE = 32  # of inference
 _METRICS = ("accuracy", "balanced_accuracy", "patient_recognition_rate", "roc_auc")
 
 
 def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict[str, Any]:
-    """Trains what was not trained before, down to the Trainers, and judges every model on test patients.
+    """Run the pipeline down to the Trainers for every schedule, and evaluate the models on test patients.
 
-    Nothing is gated or pushed. The nodes above the Trainers run once, and a training that ended is answered
-    from the cache.
+    No model is gated or pushed. Nodes above the Trainers run once, and completed trainings are cached.
 
     Args:
-        scale: one of `SCALES`.
-        overrides: of its preset.
+        scale: key of `SCALES`.
+        overrides: `key=value` overrides of its preset.
         console: shows every step.
 
-    Raises:
-        UserError: data or weights are not usable, or a training failed in a way that the user can mend.
-
     Returns:
-        All figures, as JSON can hold them.
+        The results as JSON.
+
+    Raises:
+        UserError: data or weights are not usable, or a training failed with a user error.
     """
     preset, *fixed = SCALES[scale].preset, *SCALES[scale].overrides
     config = load_config(preset, [*fixed, *overrides])
@@ -57,8 +56,8 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
     runs = {}
     for schedule in schedules:
         console.print(f"training: {schedule.title}")
-        tried = load_config(preset, [*fixed, *overrides, *schedule.overrides])
-        runs[schedule.name] = _run(tried, data, schedule, patients, console=console)
+        scheduled = load_config(preset, [*fixed, *overrides, *schedule.overrides])
+        runs[schedule.name] = _run(scheduled, data, patients, console=console)
     return {
         "scale": scale,
         "synthetic": data.synthetic,
@@ -70,15 +69,13 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
         "schedules": [asdict(schedule) for schedule in schedules],
         "runs": runs,
         "config": published_config(config),
-        "machine": host_description(),
+        "host": host_description(),
         "commit": git_commit(),
     }
 
 
-def _run(
-    config: Config, data: Data, schedule: Schedule, patients: Mapping[str, str], *, console: Console
-) -> dict[str, Any]:
-    """By candidate, how its training went and what it came to."""
+def _run(config: Config, data: Data, patients: Mapping[str, str], *, console: Console) -> dict[str, Any]:
+    """Return the training history and test metrics of each candidate, by name."""
     trainers = {name: f"Trainer-{name}" for name in config.candidates}
     executions = run_down_to(
         list(trainers.values()),
@@ -91,10 +88,10 @@ def _run(
     test = TransformedSplit(
         [str(examples / f"Split-{schema_names.SPLITS[-1]}" / "*")], size=config.image.size
     )
-    return {name: _judge(executions[node], test, patients) for name, node in trainers.items()}
+    return {name: _evaluate(executions[node], test, patients) for name, node in trainers.items()}
 
 
-def _judge(trainer: Execution, test: TransformedSplit, patients: Mapping[str, str]) -> dict[str, Any]:
+def _evaluate(trainer: Execution, test: TransformedSplit, patients: Mapping[str, str]) -> dict[str, Any]:
     logs: Path = trainer.outputs["model_run"].uri
     history = json.loads((logs / "history.json").read_text(encoding="utf-8"))
     model = keras.saving.load_model(logs / "model.keras", compile=False)
@@ -102,8 +99,8 @@ def _judge(trainer: Execution, test: TransformedSplit, patients: Mapping[str, st
     sample = PatientSample(
         images=paths,
         patients=[patients[path] for path in paths],
-        labels=[label for _, labels in test.batches(batch_size=_AT_ONCE) for label in labels.numpy()],
-        scores=model.predict(test.batches(batch_size=_AT_ONCE), verbose=0)[:, 1],
+        labels=[label for _, labels in test.batches(batch_size=_BATCH_SIZE) for label in labels.numpy()],
+        scores=model.predict(test.batches(batch_size=_BATCH_SIZE), verbose=0)[:, 1],
     )
     estimates = estimate_metrics(sample)
     return {
@@ -120,41 +117,54 @@ def _judge(trainer: Execution, test: TransformedSplit, patients: Mapping[str, st
 
 @dataclass(frozen=True)
 class Schedule:
-    """One way to train every candidate, as overrides of the experiment's configuration."""
+    """Training of every candidate, as overrides of the experiment's configuration.
+
+    Attributes:
+        name: identifier in results.
+        title: text for tables and figures.
+        overrides: `key=value` each.
+        deep: whether it varies the number of trainable blocks, not of epochs.
+    """
 
     name: str
     title: str
     overrides: tuple[str, ...]
-    deep: bool = False  # whether it is about how many blocks learn, and not about how long
+    deep: bool = False
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiment is."""
+    """Size of the experiment.
+
+    Attributes:
+        preset: of the configuration.
+        overrides: `key=value` overrides of the preset.
+        epochs: numbers of epochs; the last is the maximum with early stopping.
+    """
 
     preset: str
     overrides: tuple[str, ...]
-    epochs: tuple[int, ...]  # the last is the most that early stopping allows
+    epochs: tuple[int, ...]
 
     def schedules(self) -> tuple[Schedule, ...]:
-        """All trainings, the paper's first."""
-        fixed = tuple(_fixed(epochs) for epochs in self.epochs)
-        most = f"training.epochs={self.epochs[-1]}"
+        """Return all schedules, the paper's first."""
+        fixed = tuple(_fixed_epochs(epochs) for epochs in self.epochs)
+        maximum = f"training.epochs={self.epochs[-1]}"
         depths = tuple(
-            Schedule(name, title, (most, *overrides), deep=True) for name, title, overrides in _DEPTHS
+            Schedule(name, title, (maximum, *overrides), deep=True) for name, title, overrides in _DEPTHS
         )
-        return (*fixed, Schedule(EARLY_STOPPING, "early stopping", (most,)), *depths)
+        return (*fixed, Schedule(EARLY_STOPPING, "early stopping", (maximum,)), *depths)
 
 
 EARLY_STOPPING = "early-stopping"
 _DEPTHS = (
-    ("head", "the head alone", ("training.fine_tune=blocks", "training.blocks=0")),
+    ("head", "head only", ("training.fine_tune=blocks", "training.blocks=0")),
     ("two-blocks", "head and two blocks", ("training.fine_tune=blocks", "training.blocks=2")),
     ("all", "all blocks from the first epoch", ("training.fine_tune=all",)),
 )
 SCALES = {
     "full": Scale("paper", (), (75, 100, 150, 200)),
-    # Shows that everything works, and nothing else.
+    # Checks that the experiment runs; its figures say nothing about the models.
     "smoke": Scale(
         "demo",
         (
@@ -168,7 +178,7 @@ SCALES = {
 }
 
 
-def _fixed(epochs: int) -> Schedule:
-    # As patient as it is long: it never stops before.
+def _fixed_epochs(epochs: int) -> Schedule:
+    # With a patience of all epochs, early stopping never stops, but restores the best epoch.
     overrides = (f"training.epochs={epochs}", f"training.early_stopping_patience={epochs}")
     return Schedule(f"{epochs}-epochs", f"{epochs} epochs", overrides)

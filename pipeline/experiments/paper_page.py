@@ -1,4 +1,4 @@
-"""The page of the paper's comparison: its figures drawn anew, with the paper's numbers beside ours."""
+"""HTML page of the paper's comparison: figures and tables with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pipeline.experiments.paper import EARLY_STOPPING
 
 
 def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
-    """Writes `paper.html`, which opens without a network, and `paper.json`; returns the page's path.
+    """Write `paper.html`, a page without external files, and `paper.json`; return the page's path.
 
     Args:
-        folder: where.
-        results: as `run_paper` returns them.
+        folder: folder to write to.
+        results: as returned by `run_paper`.
     """
     runs, titles = results["runs"], {one["name"]: one["title"] for one in results["schedules"]}
     lengths = [one["name"] for one in results["schedules"] if not one["deep"]]
@@ -66,7 +66,7 @@ def _svg(figure: Figure) -> Markup:
     stream = io.StringIO()
     figure.savefig(stream, format="svg")
     text = stream.getvalue()
-    return Markup(text[text.index("<svg") :])  # without the XML prologue, which HTML has no place for
+    return Markup(text[text.index("<svg") :])  # HTML has no XML prologue
 
 
 def _interval(estimate: Sequence[float]) -> str:
@@ -74,37 +74,34 @@ def _interval(estimate: Sequence[float]) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-ACCURACY: Final = {
-    "mobilenet": 0.74,
-    "resnet101": 0.90,
-    "resnet152": 0.92,
-}  # of images; VGG16's is in a figure
+# Numbers of the paper by model. The accuracy of VGG16 is in a figure only.
+ACCURACY: Final = {"mobilenet": 0.74, "resnet101": 0.90, "resnet152": 0.92}
 STOPPED_AFTER: Final = {"mobilenet": 43, "vgg16": 43, "resnet101": 103, "resnet152": 74}  # epochs
 YEAR: Final = {"mobilenet": 2017, "vgg16": 2014, "resnet50": 2015, "resnet101": 2015, "resnet152": 2015}
 
 
-_WIDTH = 0.8  # of the bars of one model together
+_WIDTH = 0.8  # of the group of bars of one model
 
 
 def draw_accuracies(
     accuracies: Mapping[str, Mapping[str, Sequence[float]]], *, paper: Mapping[str, float], majority: float
 ) -> Figure:
-    """A group of bars a model, one for each training, with intervals; what the paper reports is a mark.
+    """Draw a group of bars for each model, a bar for each schedule, with intervals and the paper's numbers.
 
     Args:
-        accuracies: by the training's title and the model, value, low and high, 0 to 1.
-        paper: what it reports for a model.
-        majority: the accuracy of calling every image the class that most are of.
+        accuracies: value, low and high (0 to 1) by title of the schedule and model.
+        paper: accuracy of the paper by model, drawn as a line.
+        majority: accuracy of predicting the majority class, drawn as a line.
     """
     models = list(next(iter(accuracies.values())))
     figure = Figure(figsize=(2.5 + 1.6 * len(models), 4.2), layout="constrained")
     axes = figure.subplots()
     width = _WIDTH / len(accuracies)
-    for place, (title, of_models) in enumerate(accuracies.items()):
-        values, lows, highs = zip(*(of_models[model] for model in models), strict=True)
+    for index, (title, by_model) in enumerate(accuracies.items()):
+        values, lows, highs = zip(*(by_model[model] for model in models), strict=True)
         below = [value - low for value, low in zip(values, lows, strict=True)]
         above = [high - value for value, high in zip(values, highs, strict=True)]
-        left = [number - _WIDTH / 2 + (place + 0.5) * width for number in range(len(models))]
+        left = [number - _WIDTH / 2 + (index + 0.5) * width for number in range(len(models))]
         axes.bar(left, values, width, label=title, yerr=(below, above), ecolor="0.3", capsize=2)
     for number, model in enumerate(models):
         if model in paper:
@@ -122,11 +119,11 @@ _ROWS = {"accuracy": "accuracy", "loss": "loss"}
 
 
 def draw_curves(title: str, histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy and loss by epoch on train and validation images, a column for each training.
+    """Draw accuracy and loss by epoch on train and validation images, a column for each schedule.
 
     Args:
         title: of the figure.
-        histories: by the column's title, the rows of a `history.json`.
+        histories: rows of a `history.json` by title of the column.
     """
     figure = Figure(figsize=(1.2 + 2.6 * len(histories), 4.8), layout="constrained")
     figure.suptitle(title)

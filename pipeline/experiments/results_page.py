@@ -1,4 +1,4 @@
-"""The page of a cross-validation, in Markdown, with its figures as JSON beside it."""
+"""Results of the cross-validation: metrics with intervals, as a Markdown page and a JSON file."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pipeline.experiments.cross_validation import (
 
 
 def write_results_page(file: Path, results: dict[str, Any]) -> None:
-    """Writes the page, and `results` beside it under the same name with `.json`.
+    """Write the page, and the results beside it under the same name with `.json`.
 
     Args:
-        file: a name that ends in `.md`.
-        results: as `run_results` collects them.
+        file: path that ends in `.md`.
+        results: as returned by `run_results`.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters |= {"interval": _interval, "verdict": _verdict, "choice": _choice, "spread": _spread}
@@ -44,7 +44,9 @@ def write_results_page(file: Path, results: dict[str, Any]) -> None:
     page = template.render(
         **results,
         metrics=METRICS,
-        missed_patients=sorted({patient for arm in results["arms"].values() for patient in arm["missed"]}),
+        misclassified=sorted(
+            {p for variant in results["variants"].values() for p in variant["misclassified"]}
+        ),
         json_name=figures.name,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,7 @@ def _interval(estimate: Sequence[float], *, sign: bool = False) -> str:
 
 def _verdict(difference: Sequence[float]) -> str:
     _, low, high = difference
-    return "better" if low > 0 else "worse" if high < 0 else "not told apart"
+    return "better" if low > 0 else "worse" if high < 0 else "no difference found"
 
 
 def _choice(fold: dict[str, float]) -> str:
@@ -71,84 +73,87 @@ def _spread(folds: Sequence[dict[str, float]]) -> str:
     return f"{mean:.3f} ± {deviation:.3f}"
 
 
-_THRESHOLD = 0.5
+_THRESHOLD = 0.5  # of the probability of the second class
+# Titles of the metrics of the first table, by name.
 METRICS = {
-    "accuracy": "image rate",
+    "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "patient_recognition_rate": "patient recognition rate",
-    "patient_decision_accuracy": "patients decided rightly",
+    "patient_decision_accuracy": "patient accuracy",
     "roc_auc": "ROC-AUC",
 }
 
 
-def summarise(
-    folds: Sequence[FoldTestSet], *, patients: Mapping[str, str], arms: Sequence[str], against: str
+def summarize(
+    folds: Sequence[FoldTestSet], *, patients: Mapping[str, str], variants: Sequence[str], baseline: str
 ) -> dict[str, Any]:
-    """Metrics of each arm over all folds, with intervals, as JSON can hold them.
+    """Return metrics of each variant over all folds, with intervals, as JSON.
 
-    Every image is tested once, by the model of its fold. Intervals are of a bootstrap over patients; a
-    difference is taken within each resample.
+    Every image is tested once, by the model of its fold. Intervals are those of a bootstrap over patients;
+    differences are paired in each resample.
 
     Args:
-        folds: all of them.
-        patients: of each image, by path.
-        arms: their names.
-        against: the arm that the others are compared with.
+        folds: test sets of all folds.
+        patients: patient of each image, by path.
+        variants: names of the variants.
+        baseline: name of the variant that the others are compared with.
     """
-    samples = {arm: _sample(folds, patients, arm) for arm in arms}
-    counts = Counter(samples[against].labels.tolist())
+    samples = {variant: _sample(folds, patients, variant) for variant in variants}
+    counts = Counter(samples[baseline].labels.tolist())
     return {
         "images": sum(counts.values()),
-        "patients": len(samples[against].patients),
+        "patients": len(samples[baseline].patients),
         "majority_share": max(counts.values()) / sum(counts.values()),
-        "against": against,
-        "arms": {
-            arm: {
+        "baseline": baseline,
+        "variants": {
+            variant: {
                 "metrics": {
                     name: _estimate(estimate)
                     for name, estimate in estimate_metrics(sample).items()
                     if name in METRICS
                 },
                 "difference": {
-                    name: _estimate(estimate_difference(sample, samples[against], metric=name))
+                    name: _estimate(estimate_difference(sample, samples[baseline], metric=name))
                     for name in ("balanced_accuracy", "roc_auc")
                 },
-                "missed": _missed(folds, patients, arm),
-                "folds": [_fold(fold, patients, arm) for fold in folds],
-                "seconds": round(sum(fold.outcomes[arm].seconds for fold in folds), 1),
+                "misclassified": _misclassified_patients(folds, patients, variant),
+                "folds": [_fold(fold, patients, variant) for fold in folds],
+                "seconds": round(sum(fold.results[variant].seconds for fold in folds), 1),
             }
-            for arm, sample in samples.items()
+            for variant, sample in samples.items()
         },
     }
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation over folds."""
+    """Return mean and standard deviation over folds."""
     return mean(values), stdev(values)
 
 
-def _sample(folds: Sequence[FoldTestSet], patients: Mapping[str, str], arm: str) -> PatientSample:
+def _sample(folds: Sequence[FoldTestSet], patients: Mapping[str, str], variant: str) -> PatientSample:
     paths = [path for fold in folds for path in fold.paths]
     return PatientSample(
         images=paths,
         patients=[patients[path] for path in paths],
         labels=[label for fold in folds for label in fold.labels],
-        scores=[score for fold in folds for score in fold.outcomes[arm].scores],
+        scores=[score for fold in folds for score in fold.results[variant].scores],
     )
 
 
-def _fold(fold: FoldTestSet, patients: Mapping[str, str], arm: str) -> dict[str, Any]:
-    """What was chosen on a fold's validation patients, and what it came to on its test patients."""
-    metrics = _sample([fold], patients, arm).metrics()
-    return {**fold.outcomes[arm].chosen, **{name: metrics[name] for name in METRICS}}
+def _fold(fold: FoldTestSet, patients: Mapping[str, str], variant: str) -> dict[str, Any]:
+    """Return the hyperparameters that validation patients chose, and the metrics on test patients."""
+    metrics = _sample([fold], patients, variant).metrics()
+    return {**fold.results[variant].chosen, **{name: metrics[name] for name in METRICS}}
 
 
-def _missed(folds: Sequence[FoldTestSet], patients: Mapping[str, str], arm: str) -> dict[str, list[int]]:
-    """The patients of whom most images are decided wrongly: how many of how many."""
+def _misclassified_patients(
+    folds: Sequence[FoldTestSet], patients: Mapping[str, str], variant: str
+) -> dict[str, list[int]]:
+    """Return the wrong and all images of patients of whom most images are misclassified."""
     wrong: Counter[str] = Counter()
     images: Counter[str] = Counter()
     for fold in folds:
-        for path, label, score in zip(fold.paths, fold.labels, fold.outcomes[arm].scores, strict=True):
+        for path, label, score in zip(fold.paths, fold.labels, fold.results[variant].scores, strict=True):
             images[patients[path]] += 1
             wrong[patients[path]] += (score > _THRESHOLD) != label
     return {
@@ -161,7 +166,7 @@ def _estimate(estimate: Estimate) -> list[float]:
 
 
 def host_description() -> str:
-    """Cores and processor, such as `2 cores of AMD EPYC`; a container may have fewer than the machine."""
+    """Return usable cores and processor, such as `2 cores of AMD EPYC`."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -170,39 +175,39 @@ def host_description() -> str:
 
 
 def published_config(config: Config) -> dict[str, Any]:
-    """All that decides the figures, as JSON can hold it, without places of files and servers."""
-    places = {"source", "root", "schema_file"}
-    elsewhere = dict.fromkeys(("output", "metadata", "kubeflow", "beam"), True)
-    tree = config.model_dump(mode="json", exclude={**elsewhere, "data": places})
+    """Return the settings that results depend on, as JSON, without locations of files and servers."""
+    locations = {"source", "root", "schema_file"}
+    infrastructure = dict.fromkeys(("output", "metadata", "kubeflow", "beam"), True)
+    tree = config.model_dump(mode="json", exclude={**infrastructure, "data": locations})
     for candidate in tree["candidates"].values():
         candidate["weights"] = Path(candidate["weights"]).name
     return tree
 
 
 def run_results(config: Config, overrides: Sequence[str], *, console: Console) -> dict[str, Any]:
-    """Trains whatever was not trained before, and returns all figures as JSON can hold them.
+    """Cross-validate `VARIANTS` and return the results as JSON.
 
     Args:
         config: `results.yaml` with the overrides.
-        overrides: of it.
+        overrides: `key=value` overrides of `results.yaml`.
         console: shows every step.
 
     Raises:
         UserError: data or weights are not usable.
     """
     data, folds = cross_validate(VARIANTS, overrides, console=console)
-    titles = {arm.name: arm.title for arm in VARIANTS}
+    titles = {variant.name: variant.title for variant in VARIANTS}
     labels = [label for fold in folds for label in fold.labels]
     weights = config.candidates["mobilenet"].weights_file
     return {
-        **summarise(
+        **summarize(
             folds,
             patients=patient_by_image(config, data),
-            arms=list(titles),
-            against=PROBE.name,
+            variants=list(titles),
+            baseline=PROBE.name,
         ),
         "titles": titles,
-        "learning_rates": {arm.name: arm.learning_rates for arm in VARIANTS if arm.learning_rates},
+        "learning_rates": {v.name: v.learning_rates for v in VARIANTS if v.learning_rates},
         "majority": config.data.classes[2 * sum(labels) > len(labels)],
         "folds": len(folds),
         "resamples": RESAMPLES,
@@ -211,6 +216,6 @@ def run_results(config: Config, overrides: Sequence[str], *, console: Console) -
         "fingerprint": data.fingerprint,
         "weights": f"{weights.name} (SHA-256 {file_digest(weights)[:16]})" if weights else "imagenet",
         "config": published_config(config),
-        "machine": host_description(),
+        "host": host_description(),
         "commit": git_commit(),
     }

@@ -1,4 +1,4 @@
-"""Every arm is trained on every fold, test images choose nothing, and what is there is not trained again."""
+"""Cross-validation trains every variant once on every fold, and chooses on validation images only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.experiments.cross_validation import (
     FoldResult,
     FoldSplits,
     FoldTestSet,
-    Labelled,
+    LabeledEmbeddings,
     Variant,
     cross_validate,
     linear_probe,
@@ -28,14 +28,14 @@ from pipeline.experiments.cross_validation import (
 )
 
 COUNT = 12
-ARMS = (Variant("head", "the head", learning_rates=(1e-9, 0.05)), PROBE)
+TWO_VARIANTS = (Variant("head", "the head", learning_rates=(1e-9, 0.05)), PROBE)
 
 
 @pytest.fixture
 def run(
     write_transformed: Callable[..., str], body_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[FoldTestSet]]:
-    """Cross-validates on two folds of images in which malignant is darker; the graph is left out."""
+    """Return a function that cross-validates on two folds of images in which malignant is darker."""
     labels = [index % 2 for index in range(3 * COUNT)]
     rng = np.random.default_rng(0)
     pixels = np.stack([rng.integers(0, 256 - 128 * label, (32, 32, 3), dtype="uint8") for label in labels])
@@ -45,7 +45,7 @@ def run(
         truth = [1 - label if flip else label for label in labels[chosen]]
         return TransformedSplit([write_transformed(pixels[chosen], truth)], size=32, **copies)
 
-    def cross(arms: Sequence[Variant], *, flip: bool = False) -> list[FoldTestSet]:
+    def cross(variants: Sequence[Variant], *, flip: bool = False) -> list[FoldTestSet]:
         def splits(config: Config, *, console: Console) -> tuple[Any, FoldSplits]:
             parts = [0, 1, 2] if config.data.split.fold == 0 else [2, 0, 1]
             train, validation, test = parts
@@ -61,65 +61,67 @@ def run(
             "head={lstm_units: 4, dense_units: 8}",
             f"output={tmp_path / 'runs'}",
         )
-        return cross_validate(arms, settings, console=Console(file=io.StringIO()))[1]
+        return cross_validate(variants, settings, console=Console(file=io.StringIO()))[1]
 
     return cross
 
 
-def test_every_arm_tells_of_every_test_image(run: Callable[..., list[FoldTestSet]], tmp_path: Path) -> None:
-    folds = run(ARMS)
-    assert [set(fold.outcomes) for fold in folds] == [{"head", "probe"}] * 2
+def test_cross_validate_trains_once_and_ignores_test_labels(
+    run: Callable[..., list[FoldTestSet]], tmp_path: Path
+) -> None:
+    folds = run(TWO_VARIANTS)
+    assert [set(fold.results) for fold in folds] == [{"head", "probe"}] * 2
     for fold in folds:
         assert len(fold.paths) == len(fold.labels) == COUNT
-        for outcome in fold.outcomes.values():
-            assert len(outcome.scores) == COUNT
-            assert all(0 <= score <= 1 for score in outcome.scores)
-        head = fold.outcomes["head"]
+        for result in fold.results.values():
+            assert len(result.scores) == COUNT
+            assert all(0 <= score <= 1 for score in result.scores)
+        head = fold.results["head"]
         best = min(head.trials, key=lambda trial: trial["val_loss"])
         assert head.chosen["learning_rate"] == best["learning_rate"]
         assert 1 <= head.chosen["best_epoch"] <= 2
 
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "outcomes").iterdir()}
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "fold_results").iterdir()}
     assert len(files) == 4
-    assert run(ARMS) == folds
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "outcomes").iterdir()} == files
+    assert run(TWO_VARIANTS) == folds
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "fold_results").iterdir()} == files
 
-    # With all test labels the other way round the same is chosen, and said.
+    # Flipped test labels change neither the choice nor the scores.
     flipped = run([PROBE], flip=True)
-    assert len(list((tmp_path / "runs" / "outcomes").iterdir())) == 6
+    assert len(list((tmp_path / "runs" / "fold_results").iterdir())) == 6
     for fold, other in zip(folds, flipped, strict=True):
         assert [1 - label for label in other.labels] == list(fold.labels)
-        assert other.outcomes["probe"].chosen == fold.outcomes["probe"].chosen
-        assert other.outcomes["probe"].scores == fold.outcomes["probe"].scores
+        assert other.results["probe"].chosen == fold.results["probe"].chosen
+        assert other.results["probe"].scores == fold.results["probe"].scores
 
 
-def drawn(count: int, *, seed: int, apart: float) -> Labelled:
+def drawn(count: int, *, seed: int, apart: float) -> LabeledEmbeddings:
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     return rng.normal(apart * labels[:, None], 1, (count, 8)), labels
 
 
-def test_classes_that_lie_apart_are_told_apart() -> None:
-    vectors, labels = drawn(40, seed=2, apart=3)
-    outcome = linear_probe(
-        train=drawn(60, seed=0, apart=3), validation=drawn(20, seed=1, apart=3), test=vectors
+def test_linear_probe_separates_distant_classes() -> None:
+    embeddings, labels = drawn(40, seed=2, apart=3)
+    result = linear_probe(
+        train=drawn(60, seed=0, apart=3), validation=drawn(20, seed=1, apart=3), test=embeddings
     )
-    assert ((np.array(outcome.scores) > 0.5) == labels).all()
+    assert ((np.array(result.scores) > 0.5) == labels).all()
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.5, 3.0])
-def test_the_lowest_loss_on_validation_chooses(apart: float) -> None:
+def test_linear_probe_chooses_the_lowest_validation_loss(apart: float) -> None:
     train, validation = drawn(60, seed=0, apart=apart), drawn(20, seed=1, apart=apart)
-    outcome = linear_probe(train=train, validation=validation, test=validation[0], c_grid=(1e-4, 1e-2, 1e2))
-    assert [trial["C"] for trial in outcome.trials] == [1e-4, 1e-2, 1e2]
-    best = min(outcome.trials, key=lambda trial: trial["val_loss"])
-    assert outcome.chosen == {"C": best["C"]}
-    scores = np.array(outcome.scores)
+    result = linear_probe(train=train, validation=validation, test=validation[0], c_grid=(1e-4, 1e-2, 1e2))
+    assert [trial["C"] for trial in result.trials] == [1e-4, 1e-2, 1e2]
+    best = min(result.trials, key=lambda trial: trial["val_loss"])
+    assert result.chosen == {"C": best["C"]}
+    scores = np.array(result.scores)
     right = np.where(validation[1] == 1, scores, 1 - scores)
     assert best["val_loss"] == pytest.approx(-np.log(right).mean())
 
 
-def test_noise_is_held_back_and_a_clear_difference_is_not() -> None:
+def test_linear_probe_regularizes_noise_more() -> None:
     chosen = {
         apart: linear_probe(
             train=drawn(60, seed=0, apart=apart),
@@ -131,23 +133,23 @@ def test_noise_is_held_back_and_a_clear_difference_is_not() -> None:
     assert chosen[0.0] < chosen[3.0]
 
 
-def test_the_test_images_do_not_matter_to_one_another() -> None:
+def test_linear_probe_scores_test_images_independently() -> None:
     train, validation = drawn(60, seed=0, apart=1), drawn(20, seed=1, apart=1)
-    vectors, _ = drawn(10, seed=2, apart=1)
-    whole = linear_probe(train=train, validation=validation, test=vectors).scores
-    alone = linear_probe(train=train, validation=validation, test=vectors[3:4]).scores
+    embeddings, _ = drawn(10, seed=2, apart=1)
+    whole = linear_probe(train=train, validation=validation, test=embeddings).scores
+    alone = linear_probe(train=train, validation=validation, test=embeddings[3:4]).scores
     assert alone == pytest.approx(whole[3:4])
 
 
-def test_an_outcome_is_read_back_as_it_was(tmp_path: Path) -> None:
-    outcome = FoldResult(
+def test_read_fold_result_inverts_write(tmp_path: Path) -> None:
+    result = FoldResult(
         chosen={"learning_rate": 0.1, "best_epoch": 3},
         trials=({"learning_rate": 0.1, "val_loss": 0.7}, {"learning_rate": 1.0, "val_loss": float("inf")}),
         scores=(0.1, 0.30000000000000004),
         seconds=1.5,
         device="1 x CPU",
     )
-    file = tmp_path / "outcomes" / "one.json"
-    outcome.write(file)
-    assert read_fold_result(file) == outcome
+    file = tmp_path / "fold_results" / "one.json"
+    result.write(file)
+    assert read_fold_result(file) == result
     assert [path.name for path in file.parent.iterdir()] == [file.name]

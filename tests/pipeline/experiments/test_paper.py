@@ -1,4 +1,4 @@
-"""Every schedule is a run of the graph, and every model is judged on the test patients."""
+"""The paper's comparison runs every schedule and evaluates every model on test patients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def execution(output: str, uri: Path) -> Execution:
 def graph(
     write_transformed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[Config, str]]:
-    """Stands for the graph: it leaves an untrained model and eight test images; and lists what was run on."""
+    """Replace the pipeline by an untrained model and eight test images; return the list of its runs."""
     candidate = candidate_from_config(
         load_config("demo", ["tuning=null", "image.size=32", *SMALL]), "mobilenet", synthetic_data=True
     )
@@ -58,16 +58,14 @@ def graph(
 
     monkeypatch.setattr(paper, "run_down_to", run_down_to)
     monkeypatch.setattr(Scale, "schedules", lambda self: (SCHEDULES[0], SCHEDULES[-1]))
-    # Whose names the transformed images do not have.
+    # The transformed images do not have the names of the sample data.
     monkeypatch.setattr(
         paper, "patient_by_image", lambda *_: {f"images/{n}.png": f"patient {n // 2}" for n in range(8)}
     )
     return ran
 
 
-def test_every_schedule_is_run_on_the_same_data_and_judged(
-    graph: list[tuple[Config, str]], tmp_path: Path
-) -> None:
+def test_run_paper_evaluates_every_schedule(graph: list[tuple[Config, str]], tmp_path: Path) -> None:
     results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=io.StringIO()))
     assert list(results["runs"]) == ["2-epochs", "all"]
     (first, split), (last, same_split) = graph
@@ -84,7 +82,7 @@ def test_every_schedule_is_run_on_the_same_data_and_judged(
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_every_schedule_is_a_configuration(name: str) -> None:
+def test_schedules_are_configurations(name: str) -> None:
     scale = SCALES[name]
     configs = {
         schedule.name: load_config(scale.preset, [*scale.overrides, *schedule.overrides])
@@ -101,6 +99,6 @@ def test_every_schedule_is_a_configuration(name: str) -> None:
     assert len({config.tuning is None for config in configs.values()}) == 1
 
 
-def test_the_paper_s_numbers_of_epochs() -> None:
+def test_full_scale_has_the_epochs_of_the_paper() -> None:
     assert SCALES["full"].epochs == (75, 100, 150, 200)
     assert SCALES["full"].preset == "paper"

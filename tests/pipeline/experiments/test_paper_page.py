@@ -1,4 +1,4 @@
-"""The page draws what the trainings came to, with the paper's numbers beside it."""
+"""The page of the paper's comparison, and its figures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def results(**changes: Any) -> dict[str, Any]:
         "schedules": [asdict(schedule) for schedule in schedules],
         "runs": {schedule.name: {"vgg16": run, "resnet152": run} for schedule in schedules},
         "config": load_config("demo").model_dump(mode="json"),
-        "machine": "2 cores of a machine",
+        "host": "2 cores of a machine",
         "commit": None,
         **changes,
     }
@@ -53,36 +53,36 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_paper_page(tmp_path_factory.mktemp("paper"), results()).read_text(encoding="utf-8")
 
 
-def test_figures_are_in_the_page_itself(page: str) -> None:
+def test_page_embeds_its_figures(page: str) -> None:
     assert page.count("<svg") == 3  # accuracies, and curves of two models
     assert page.count("<!DOCTYPE") + page.count("<!doctype") == 1
     assert "src=" not in page and "<script" not in page
 
 
-def test_the_paper_s_numbers_stand_beside_ours(page: str) -> None:
+def test_page_compares_with_the_numbers_of_the_paper(page: str) -> None:
     ours = "<td>0.625 [0.500, 0.750]</td>" * 5
     assert f"<tr><td>vgg16</td>{ours}\n<td>no number</td></tr>" in page
     assert f"<tr><td>resnet152</td>{ours}\n<td>0.92</td></tr>" in page
     assert "<tr><td>resnet152</td><td>3</td>\n<td>74</td><td>2</td>" in page
 
 
-def test_networks_have_parameters_and_flops(page: str) -> None:
+def test_page_lists_parameters_and_flops(page: str) -> None:
     assert "<td>1,234,000</td><td>1,234,567</td>\n<td>0.200</td><td>2.000</td>" in page
 
 
-def test_a_small_scale_and_synthetic_images_are_called_so(page: str, tmp_path: Path) -> None:
+def test_page_warns_of_small_scale_and_synthetic_data(page: str, tmp_path: Path) -> None:
     assert "Scale smoke" in page and "Synthetic data" in page and "adenosis &lt;none&gt;" in page
     whole = write_paper_page(tmp_path, results(scale="full", synthetic=False)).read_text(encoding="utf-8")
     assert "Scale smoke" not in whole and "Synthetic data" not in whole
 
 
-def test_the_figures_stand_beside_it(tmp_path: Path) -> None:
+def test_page_has_results_as_json_beside_it(tmp_path: Path) -> None:
     tree = results()
     page = write_paper_page(tmp_path, tree)
     assert json.loads(page.with_suffix(".json").read_text("utf-8")) == json.loads(json.dumps(tree))
 
 
-def test_each_model_has_a_bar_for_each_training() -> None:
+def test_draw_accuracies_has_a_bar_for_each_schedule() -> None:
     accuracies = {
         "1 epoch": {"vgg16": [0.5, 0.25, 0.625], "resnet152": [0.75, 0.5, 0.875]},
         "2 epochs": {"vgg16": [0.625, 0.5, 0.75], "resnet152": [0.875, 0.75, 1.0]},
@@ -106,7 +106,7 @@ CURVE_ROWS = [
 ]
 
 
-def test_each_training_has_a_column_of_accuracy_and_loss() -> None:
+def test_draw_curves_has_a_column_for_each_schedule() -> None:
     figure: Any = draw_curves("mobilenet", {"1 epoch": CURVE_ROWS[:1], "2 epochs": CURVE_ROWS})
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["1 epoch", "2 epochs", "", ""]
