@@ -1,4 +1,4 @@
-"""The manifests as kustomize renders them."""
+"""Fixtures of the manifest tests: manifests rendered by kustomize."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = (*OVERLAYS, "tuner", "flink")  # what is applied, each
 
 @pytest.fixture(scope="session")
 def rendered(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By folder below k8s, the file of everything that `kubectl apply -k` would send."""
+    """Render each folder below k8s to a file with the objects that `kubectl apply -k` would send."""
     files = {}
     for folder in FOLDERS:
         files[folder] = tmp_path_factory.mktemp("rendered") / f"{folder.replace('/', '-')}.yaml"
@@ -28,5 +28,5 @@ def rendered(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def objects(rendered: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
-    """By folder, the objects."""
+    """Return the rendered objects by folder."""
     return {folder: list(yaml.safe_load_all(file.read_text("utf-8"))) for folder, file in rendered.items()}

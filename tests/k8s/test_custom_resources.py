@@ -1,4 +1,4 @@
-"""Objects of operators, whose schemas Kubernetes does not have, have fields that the operators know."""
+"""Custom resources have the fields of their operators, whose schemas Kubernetes does not have."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _only(objects: Objects, folder: str, kind: str, name: str = "") -> dict[str,
     return found[0]
 
 
-def test_the_flink_cluster_has_no_field_that_the_operator_does_not_know(objects: Objects) -> None:
+def test_flink_cluster_has_known_fields_only(objects: Objects) -> None:
     deployment = _only(objects, "flink", "FlinkDeployment")
     assert deployment["apiVersion"] == "flink.apache.org/v1beta1"
     assert set(deployment) == {"apiVersion", "kind", "metadata", "spec"}
@@ -46,7 +46,7 @@ def test_the_flink_cluster_has_no_field_that_the_operator_does_not_know(objects:
         assert set(section) <= set(fields.split()), path
 
 
-def test_the_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None:
+def test_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None:
     spec = _only(objects, "flink", "FlinkDeployment")["spec"]
     assert "job" not in spec  # then it would run that one job and end
     assert (spec["mode"], spec["flinkVersion"]) == ("standalone", "v1_19")
@@ -60,7 +60,7 @@ def test_the_flink_cluster_is_a_session_of_one_version(objects: Objects) -> None
     assert "--flink-master=knet-flink-rest:8081" in job_server["args"]  # which the operator names after it
 
 
-def test_the_operator_knows_the_containers_by_their_names(objects: Objects) -> None:
+def test_flink_containers_have_required_names(objects: Objects) -> None:
     spec = _only(objects, "flink", "FlinkDeployment")["spec"]
     common = [container["name"] for container in spec["podTemplate"]["spec"]["containers"]]
     workers = spec["taskManager"]["podTemplate"]["spec"]
@@ -72,7 +72,7 @@ def test_the_operator_knows_the_containers_by_their_names(objects: Objects) -> N
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production"])
-def test_prometheus_finds_one_service_and_calls_it_as_the_alerts_do(folder: str, objects: Objects) -> None:
+def test_service_monitor_selects_one_service_and_job(folder: str, objects: Objects) -> None:
     monitor = _only(objects, folder, "ServiceMonitor")
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(monitor["spec"]) <= MONITOR
@@ -89,7 +89,7 @@ def test_prometheus_finds_one_service_and_calls_it_as_the_alerts_do(folder: str,
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
 
 
-def test_the_alerts_are_those_of_the_repository(objects: Objects) -> None:
+def test_alerts_match_those_of_the_library(objects: Objects) -> None:
     rule = _only(objects, "overlays/dev", "PrometheusRule")
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(rule["spec"]) == {"groups"}

@@ -1,4 +1,4 @@
-"""The experiments that the overlays schedule are valid, and name what is there."""
+"""Configurations of the overlays are valid and refer to existing resources."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def config(folder: str) -> Config:
     return load_config(FILES[folder])
 
 
-def test_the_base_has_a_valid_one_too() -> None:
+def test_base_configuration_is_valid() -> None:
     assert load_config(K8S / "base" / "schedule" / "knet.yaml").kubeflow.cron
 
 
-def test_the_config_map_has_the_file(folder: str, objects: Objects) -> None:
+def test_config_map_has_the_configuration(folder: str, objects: Objects) -> None:
     (held,) = (
         thing["data"]
         for thing in objects[folder]
@@ -44,19 +44,19 @@ def test_the_config_map_has_the_file(folder: str, objects: Objects) -> None:
     assert held["knet.yaml"] == FILES[folder].read_text("utf-8")
 
 
-def test_every_claim_is_one_of_the_cluster(folder: str, config: Config, objects: Objects) -> None:
+def test_volume_claims_exist(folder: str, config: Config, objects: Objects) -> None:
     claims = {
         thing["metadata"]["name"] for thing in objects[folder] if thing["kind"] == "PersistentVolumeClaim"
     }
     assert {volume.claim for volume in config.kubeflow.volumes} <= claims
 
 
-def test_what_must_outlive_a_container_is_on_a_volume(config: Config) -> None:
+def test_no_path_is_ephemeral(config: Config) -> None:
     assert not config.kubeflow.ephemeral_paths
     assert any(config.kubeflow.data_source.startswith(v.mount_path) for v in config.kubeflow.volumes)
 
 
-def test_the_pushed_models_are_where_the_sync_looks(folder: str, config: Config, objects: Objects) -> None:
+def test_push_folder_is_the_source_of_model_sync(folder: str, config: Config, objects: Objects) -> None:
     (deployment,) = (
         thing
         for thing in objects[folder]
@@ -76,7 +76,7 @@ def test_the_pushed_models_are_where_the_sync_looks(folder: str, config: Config,
     assert source.relative_to(pushed["mountPath"]) == inside
 
 
-def test_trainers_have_gpus_where_there_are_any(folder: str, config: Config) -> None:
+def test_trainers_have_gpus_in_gpu_overlays(folder: str, config: Config) -> None:
     for name in config.candidates:
         resources = config.kubeflow.resources_of(f"Trainer-{name}")
         if folder == "overlays/dev":
@@ -86,7 +86,7 @@ def test_trainers_have_gpus_where_there_are_any(folder: str, config: Config) -> 
             assert any(item.key == "nvidia.com/gpu" for item in resources.tolerations)
 
 
-def test_production_sends_beam_to_the_job_server(objects: Objects) -> None:
+def test_production_runs_beam_on_the_job_server(objects: Objects) -> None:
     args = load_config(FILES["overlays/production"]).beam.args
     (service,) = (
         thing
@@ -105,11 +105,11 @@ def test_production_sends_beam_to_the_job_server(objects: Objects) -> None:
     assert f"--parallelism={flink['spec']['taskManager']['replicas'] * slots}" in args
 
 
-def test_what_pods_outside_the_pipeline_read_is_exchanged_with_them(folder: str, config: Config) -> None:
+def test_shared_dir_is_set_for_remote_workers(folder: str, config: Config) -> None:
     assert bool(config.kubeflow.shared_dir) == (config.kubeflow.tuner_pods or config.beam.remote), folder
 
 
-def test_the_schedule_job_reads_the_experiment(folder: str, objects: Objects) -> None:
+def test_schedule_job_reads_the_configuration(folder: str, objects: Objects) -> None:
     (job,) = (
         t
         for t in objects[folder]

@@ -1,4 +1,4 @@
-"""Pushed versions reach TF Serving whole, and go when they are withdrawn: the script itself is run."""
+"""`model-sync.sh` copies pushed versions atomically, and removes withdrawn ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path)
 
 
-def test_versions_are_copied_and_nothing_else(folders: Folders) -> None:
+def test_model_sync_copies_versions_only(folders: Folders) -> None:
     folders.push("17")
     folders.push("18")
     folders.push(".pushing-x")
@@ -57,7 +57,7 @@ def test_versions_are_copied_and_nothing_else(folders: Folders) -> None:
     assert (folders.target.parent / ".synced").exists()
 
 
-def test_a_withdrawn_version_goes_and_a_version_in_place_is_not_touched(folders: Folders) -> None:
+def test_model_sync_removes_withdrawn_versions_only(folders: Folders) -> None:
     folders.push("17")
     folders.push("18")
     folders.sync()
@@ -68,13 +68,13 @@ def test_a_withdrawn_version_goes_and_a_version_in_place_is_not_touched(folders:
     assert (folders.target / "17" / "saved_model.pb").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_before_the_first_push_the_server_is_kept_waiting(folders: Folders) -> None:
+def test_model_sync_before_the_first_push(folders: Folders) -> None:
     done = folders.sync()
     assert done.returncode == 0 and "no version" in done.stdout
     assert not (folders.target.parent / ".synced").exists()
 
 
-def test_an_empty_or_missing_source_takes_no_version_away(folders: Folders) -> None:
+def test_model_sync_keeps_versions_without_source(folders: Folders) -> None:
     folders.push("17")
     folders.sync()
     (folders.source / "17").rename(folders.source.parent / "elsewhere")
@@ -85,7 +85,7 @@ def test_an_empty_or_missing_source_takes_no_version_away(folders: Folders) -> N
     assert folders.served == {"17"}
 
 
-def test_what_is_read_wrongly_is_not_served(folders: Folders, tmp_path: Path) -> None:
+def test_model_sync_discards_a_corrupt_copy(folders: Folders, tmp_path: Path) -> None:
     folders.push("17")
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -99,7 +99,7 @@ def test_what_is_read_wrongly_is_not_served(folders: Folders, tmp_path: Path) ->
     assert folders.served == {"17"}
 
 
-def test_what_a_killed_round_left_is_not_served(folders: Folders) -> None:
+def test_model_sync_discards_the_copy_of_a_killed_round(folders: Folders) -> None:
     folders.push("17")
     left = folders.target.parent / ".incoming" / "17"
     left.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_what_a_killed_round_left_is_not_served(folders: Folders) -> None:
     assert not left.exists()
 
 
-def test_labels_come_with_the_versions_and_mean_the_copies(folders: Folders) -> None:
+def test_model_sync_copies_labels(folders: Folders) -> None:
     folders.push("17")
     folders.sync()
     config = folders.target.parent / "models.config"
@@ -123,7 +123,7 @@ def test_labels_come_with_the_versions_and_mean_the_copies(folders: Folders) -> 
     ]
 
 
-def test_what_is_pushed_and_rolled_back_here_is_so_there(folders: Folders, tmp_path: Path) -> None:
+def test_model_sync_follows_push_and_rollback(folders: Folders, tmp_path: Path) -> None:
     model = tmp_path / "model"
     (model / "variables").mkdir(parents=True)
     (model / "saved_model.pb").write_text("graph")
@@ -138,7 +138,7 @@ def test_what_is_pushed_and_rolled_back_here_is_so_there(folders: Folders, tmp_p
     assert config.count(f"value: {first}") == 2 and second not in config  # of the labels
 
 
-def test_a_round_that_fails_does_not_end_the_others(folders: Folders) -> None:
+def test_model_sync_continues_after_a_failed_round(folders: Folders) -> None:
     process = subprocess.Popen(
         ["sh", SCRIPT, folders.source / "missing", folders.target, folders.config, "0.1"],
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Every overlay is what Kubernetes takes, and as locked down as its policies ask for."""
+"""Every overlay fits Kubernetes' schemas and follows security policies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOV = ROOT / "k8s" / "checkov.yaml"
 OLDEST = 30  # of Kubernetes 1
-# Kubernetes' own schemas do not know them; test_custom_resources.py has checks of their fields.
+# Not in Kubernetes' schemas; test_custom_resources.py checks their fields.
 CUSTOM = {"FlinkDeployment", "PrometheusRule", "ServiceMonitor"}
 Objects = dict[str, list[dict[str, Any]]]
 
 
-def test_every_object_fits_the_schemas_of_kubernetes_from_1_30_to_the_newest(
+def test_objects_fit_the_schemas_of_kubernetes(
     tool: Callable[[str], Path], rendered: dict[str, Path], objects: Objects
 ) -> None:
     validate = tool("kubernetes-validate")
@@ -33,14 +33,14 @@ def test_every_object_fits_the_schemas_of_kubernetes_from_1_30_to_the_newest(
         done = subprocess.run(
             [validate, "-k", f"1.{minor}", "--strict", *rendered.values()], capture_output=True, text=True
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said
-        assert len(re.findall(r"^INFO .* passed for resource", said, re.MULTILINE)) == standard
-        unknown = re.findall(r"Couldn't find schema for kind (\w+)", said)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        assert len(re.findall(r"^INFO .* passed for resource", output, re.MULTILINE)) == standard
+        unknown = re.findall(r"Couldn't find schema for kind (\w+)", output)
         assert sorted(unknown) == sorted(kind for kind in kinds if kind in CUSTOM)
 
 
-def test_a_field_that_kubernetes_does_not_know_is_found(
+def test_unknown_field_fails_validation(
     tool: Callable[[str], Path], tmp_path: Path, objects: Objects
 ) -> None:
     deployment = _named(objects["overlays/dev"], "Deployment", "knet-serving")
@@ -53,13 +53,11 @@ def test_a_field_that_kubernetes_does_not_know_is_found(
     assert done.returncode != 0 and "replica" in done.stdout + done.stderr
 
 
-def test_checkov_finds_nothing_but_what_is_excepted(
-    tool: Callable[[str], Path], rendered: dict[str, Path]
-) -> None:
+def test_checkov_passes_with_exceptions(tool: Callable[[str], Path], rendered: dict[str, Path]) -> None:
     files = [word for file in rendered.values() for word in ("-f", str(file))]
     done = subprocess.run(
         [tool("checkov"), "--config-file", CHECKOV, *files],
-        env={**os.environ, "BC_SKIP_MAPPING": "TRUE"},  # asks nobody
+        env={**os.environ, "BC_SKIP_MAPPING": "TRUE"},  # no network
         capture_output=True,
         text=True,
     )
@@ -67,13 +65,13 @@ def test_checkov_finds_nothing_but_what_is_excepted(
     assert re.search(r"Passed checks: [1-9]\d\d", done.stdout), done.stdout + done.stderr
 
 
-def test_every_exception_has_a_reason() -> None:
+def test_checkov_exceptions_have_reasons() -> None:
     lines = CHECKOV.read_text("utf-8").splitlines()
     exceptions = [line for line in lines if re.match(r"\s*- CKV", line)]
     assert exceptions and all(re.search(r" # \S+ \S+ \S+", line) for line in exceptions)
 
 
-def test_every_pod_runs_as_a_user_without_rights(objects: Objects) -> None:
+def test_pods_run_unprivileged(objects: Objects) -> None:
     for name, pod in _pods(objects):
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["securityContext"]["runAsNonRoot"] is True, name
@@ -88,7 +86,7 @@ def test_every_pod_runs_as_a_user_without_rights(objects: Objects) -> None:
                 assert {"cpu", "memory"} <= set(container["resources"]["limits"]), (name, container["name"])
 
 
-def test_every_image_has_a_version(objects: Objects) -> None:
+def test_images_have_versions(objects: Objects) -> None:
     images = {
         container["image"]
         for _, pod in _pods(objects)
@@ -98,7 +96,7 @@ def test_every_image_has_a_version(objects: Objects) -> None:
     assert images and all(re.search(r":\d+\.\d+[\w.-]*$", image) for image in images), images
 
 
-def test_what_a_pod_mounts_and_names_is_there(objects: Objects) -> None:
+def test_pods_refer_to_existing_objects(objects: Objects) -> None:
     for folder in ("overlays/dev", "overlays/gpu", "overlays/production"):
         things = objects[folder]
         for name, pod in _pods({folder: things}):
@@ -111,14 +109,14 @@ def test_what_a_pod_mounts_and_names_is_there(objects: Objects) -> None:
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production", "tuner"])
-def test_every_pod_of_ours_is_cut_off_but_for_what_is_allowed(folder: str, objects: Objects) -> None:
+def test_pods_have_ingress_and_egress_policies(folder: str, objects: Objects) -> None:
     policies = [thing["spec"] for thing in objects[folder] if thing["kind"] == "NetworkPolicy"]
     for name, labels in _labels(objects[folder]):
         chosen = [
             policy for policy in policies if policy["podSelector"]["matchLabels"].items() <= labels.items()
         ]
         assert {kind for policy in chosen for kind in policy["policyTypes"]} == {"Ingress", "Egress"}, name
-    # Not the whole namespace, which is Kubeflow's.
+    # No policy selects the whole namespace, which is Kubeflow's.
     assert all(policy["podSelector"]["matchLabels"] for policy in policies)
 
 
@@ -128,7 +126,7 @@ def _named(things: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]
 
 
 def _templates(things: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pod templates, with the name of what makes pods of them."""
+    """Yield the pod templates, with kind and name of their objects."""
     for thing in things:
         name = f"{thing['kind']} {thing['metadata']['name']}"
         spec = thing.get("spec", {})
@@ -137,7 +135,7 @@ def _templates(things: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, An
         elif thing["kind"] == "CronJob":
             yield name, spec["jobTemplate"]["spec"]["template"]
         elif thing["kind"] == "FlinkDeployment":
-            # The operator puts the templates together by position.
+            # The operator merges the templates by position.
             common, own = spec["podTemplate"], spec["taskManager"]["podTemplate"]["spec"]
             both = {
                 **common["spec"],

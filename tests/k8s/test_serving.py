@@ -1,4 +1,4 @@
-"""TF Serving is started with the files of serving/config, and its manifests agree with each other."""
+"""Manifests of TF Serving agree with each other and with the files of knet/serving/config."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _pod(objects: Objects, folder: str) -> dict[str, Any]:
     return pod
 
 
-def test_the_config_is_that_of_the_repository(folder: str, objects: Objects) -> None:
+def test_config_map_has_the_files_of_the_library(folder: str, objects: Objects) -> None:
     volumes = {volume["name"]: volume for volume in _pod(objects, folder)["volumes"]}
     held = _object(objects, folder, "ConfigMap", volumes["config"]["configMap"]["name"])["data"]
     for file in ("models.config", "batching_parameters.txt", "monitoring.config"):
         assert held[file] == (CONFIG / file).read_text("utf-8")
 
 
-def test_server_sync_and_config_mean_the_same_places(folder: str, objects: Objects) -> None:
+def test_server_model_sync_and_config_use_the_same_paths(folder: str, objects: Objects) -> None:
     (server,) = _pod(objects, folder)["containers"]
     (sync,) = _pod(objects, folder)["initContainers"]
     _, script, source, target, config, _ = sync["command"]
@@ -49,7 +49,7 @@ def test_server_sync_and_config_mean_the_same_places(folder: str, objects: Objec
     assert seen[str(Path(target).parent)] == mounts[str(Path(target).parent)]["name"]
 
 
-def test_probes_look_at_both_ports(folder: str, objects: Objects) -> None:
+def test_probes_use_both_ports(folder: str, objects: Objects) -> None:
     (server,) = _pod(objects, folder)["containers"]
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
     assert {f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}"} <= set(server["args"])
@@ -61,7 +61,7 @@ def test_probes_look_at_both_ports(folder: str, objects: Objects) -> None:
     assert model and model[1] == "knet"
 
 
-def test_services_budget_and_autoscaler_mean_these_pods(folder: str, objects: Objects) -> None:
+def test_services_budget_and_autoscaler_select_the_pods(folder: str, objects: Objects) -> None:
     deployment = _object(objects, folder, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     budget = _object(objects, folder, "PodDisruptionBudget")["spec"]
@@ -76,14 +76,14 @@ def test_services_budget_and_autoscaler_mean_these_pods(folder: str, objects: Ob
     assert metric["containerResource"]["container"] == _pod(objects, folder)["containers"][0]["name"]
 
 
-def test_a_new_version_of_the_config_restarts_the_pods(folder: str, objects: Objects) -> None:
+def test_config_map_names_have_a_digest(folder: str, objects: Objects) -> None:
     names = [
         volume["configMap"]["name"] for volume in _pod(objects, folder)["volumes"] if "configMap" in volume
     ]
     assert all(re.search(r"-[a-z0-9]{10}$", name) for name in names)
 
 
-def test_only_the_gpu_overlay_asks_for_gpus(folder: str, objects: Objects) -> None:
+def test_only_the_gpu_overlay_requests_gpus(folder: str, objects: Objects) -> None:
     (server,) = _pod(objects, folder)["containers"]
     wanted = folder == "overlays/gpu"
     assert ("nvidia.com/gpu" in server["resources"]["limits"]) == wanted

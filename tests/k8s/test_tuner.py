@@ -1,4 +1,4 @@
-"""The manifests of a search start what the code can run, and agree with each other and the configuration."""
+"""Manifests of a search agree with each other, the code and the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = {"KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
 
 @pytest.fixture(scope="module")
 def search(objects: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """By kind, and for Jobs by name."""
+    """Return the objects by kind, Jobs by name."""
     return {
         thing["metadata"]["name"].removeprefix("knet-tuner-")
         if thing["kind"] == "Job"
@@ -35,7 +35,7 @@ def environment(job: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in container(job)["env"]}
 
 
-def test_chief_and_workers_run_a_module_of_ours_on_the_checkpoints(search: dict[str, Any]) -> None:
+def test_chief_and_workers_run_the_worker_module(search: dict[str, Any]) -> None:
     for name in ("chief", "workers"):
         python, flag, module, folder = container(search[name])["command"]
         assert (python, flag) == ("python", "-m")
@@ -44,7 +44,7 @@ def test_chief_and_workers_run_a_module_of_ours_on_the_checkpoints(search: dict[
         assert set(environment(search[name])) >= NAMES
 
 
-def test_workers_find_the_chief_by_its_service(search: dict[str, Any]) -> None:
+def test_workers_address_the_service_of_the_chief(search: dict[str, Any]) -> None:
     service, chief, workers = search["Service"], environment(search["chief"]), environment(search["workers"])
     assert workers["KERASTUNER_ORACLE_IP"] == service["metadata"]["name"]
     (port,) = service["spec"]["ports"]
@@ -56,7 +56,7 @@ def test_workers_find_the_chief_by_its_service(search: dict[str, Any]) -> None:
     assert "chief" in chief["KERASTUNER_TUNER_ID"]
 
 
-def test_the_pods_are_those_of_the_gpu_overlay(search: dict[str, Any]) -> None:
+def test_pods_fit_the_gpu_overlay(search: dict[str, Any]) -> None:
     kubeflow = load_config(GPU / "knet.yaml").kubeflow
     assert kubeflow.tuner_pods
     mounts = {mount["mountPath"] for mount in container(search["workers"])["volumeMounts"]}

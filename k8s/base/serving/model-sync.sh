@@ -1,13 +1,13 @@
-# Copies pushed versions to where TF Serving looks, each whole or not at all, and removes those that are gone.
+# Copies pushed versions atomically to the folder of TF Serving, and removes deleted ones.
 #   model-sync.sh SOURCE TARGET CONFIG            one round
-#   model-sync.sh SOURCE TARGET CONFIG SECONDS    a round every so many seconds
-# The model config beside the versions, which has their labels, is copied too; CONFIG stands in where there is none.
-# Where SOURCE cannot be read, or has no version, nothing is changed.
+#   model-sync.sh SOURCE TARGET CONFIG SECONDS    a round every SECONDS seconds
+# The models.config in SOURCE, which has the labels of versions, is copied too; CONFIG is its default.
+# If SOURCE cannot be read, or has no version, nothing is changed.
 set -eu
 source=$1
 target=$2
-place=$(dirname "$target")
-incoming=$place/.incoming # on the same file system, so that mv is a rename
+parent=$(dirname "$target")
+incoming=$parent/.incoming # on the same file system, so mv is atomic
 
 if [ $# -gt 3 ]; then
     while true; do
@@ -29,7 +29,7 @@ fi
 for version in $versions; do
     if [ -d "$target/$version" ]; then continue; fi
     cp -R "$source/$version" "$incoming/"
-    diff -r "$source/$version" "$incoming/$version" # differs while it is still written
+    diff -r "$source/$version" "$incoming/$version" # fails while the version is being written
     sync
     mv "$incoming/$version" "$target/$version"
     echo "new version: $version"
@@ -37,12 +37,12 @@ done
 config=$source/models.config
 if [ ! -e "$config" ]; then config=$3; fi
 sed "s|base_path:.*|base_path: \"$target\"|" "$config" >"$incoming/models.config"
-mv "$incoming/models.config" "$place/models.config"
+mv "$incoming/models.config" "$parent/models.config"
 for folder in "$target"/*; do
     version=$(basename "$folder")
     if [ -d "$source/$version" ]; then continue; fi
-    mv "$folder" "$incoming/$version" # at once, so that no server sees half of it
+    mv "$folder" "$incoming/$version" # atomic, so the server sees no incomplete version
     rm -rf "${incoming:?}/$version"
     echo "removed version: $version"
 done
-touch "$place/.synced"
+touch "$parent/.synced"
