@@ -24,13 +24,13 @@ import keras
 import keras_tuner
 from train import write_split, write_weights
 
+from knet.data.grouping import held_out_masks
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import prepare_devices
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
 from knet.tuning.folds import FoldEvaluation
 from knet.tuning.oracles import make_oracle
-from knet.tuning.patient_folds import grouped_folds
 from knet.tuning.plan import SearchPlan
 from knet.tuning.search import TrialTuner
 from knet.tuning.trials import trials_table
@@ -110,7 +110,7 @@ def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     train = TransformedSplit(files, size=size, copies=training.augmentation)
     plain = TransformedSplit(files, size=size)
     labels, patients = plain.labels_and_patients()
-    (held,) = grouped_folds(patients, labels.tolist(), folds=1, seed=candidate.seed)
+    (held,) = held_out_masks(patients, labels.tolist(), folds=1, seed=candidate.seed)
     learner = TrainingSetup(
         candidate,
         devices=devices,

@@ -12,6 +12,7 @@ from knet.base.errors import UserError
 from knet.base.storage import object_uri
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import fingerprint
+from knet.data.grouping import check_tuning_folds
 from knet.data.image_checks import check_quarantine_rate
 from knet.data.sample_data import MARKER, is_synthetic, write_sample_data
 from knet.data.schema_edits import read_schema
@@ -19,7 +20,6 @@ from knet.data.split import make_split
 from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
-from knet.tuning.patient_folds import check_patients
 from pipeline.config.config import Config
 
 
@@ -152,7 +152,7 @@ def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -
     training = [image for image in catalog.images if split_of[image.patient] == "train"]
     positive = {image.patient for image in training if image.label == config.data.classes[1]}
     negative = {image.patient for image in training} - positive
-    check_patients([len(negative), len(positive)], folds=config.tuning.folds)
+    check_tuning_folds([len(negative), len(positive)], folds=config.tuning.folds)
 
 
 def _is_synthetic(catalog: Catalog) -> bool:

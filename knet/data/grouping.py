@@ -1,4 +1,4 @@
-"""Divides patients by shares, class by class."""
+"""Grouped splits: patients into train, validation and test, and into folds, class by class."""
 
 from __future__ import annotations
 
@@ -6,105 +6,29 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.data.source import ImageFile
 
+PatientsByClass = Mapping[str, Sequence[str]]  # patients of each class, in random order
+_SINGLE_FOLD_PARTS = 5  # a single fold holds out one part of so many
 
-def grouped_split(
-    order: Mapping[str, Sequence[str]], *, test_share: float, validation_share: float
-) -> dict[str, str]:
-    """The split of each patient: in each class `test_share` for test, `validation_share` of the others.
 
-    Counted in patients and rounded to whole ones, at least one each. From 0.10 and 0.20 come 72, 18 and 10 %
-    for train, validation and test, to within one patient in any class of four or more.
+def patients_by_class(
+    images: Iterable[ImageFile], *, classes: Sequence[str], seed: int
+) -> dict[str, list[str]]:
+    """List the patients of each class in an order that depends on them and the seed alone.
 
     Args:
-        order: the patients of each class (`patient_order`).
-        test_share: of all patients.
-        validation_share: of those that are not for test.
+        images: Images of the data set, in any order.
+        classes: Class names.
+        seed: Seed of the order.
 
     Raises:
-        UserError: a class has too few patients for three splits.
-    """
-    assignment: dict[str, str] = {}
-    for label, patients in order.items():
-        if len(patients) < len(schema_names.SPLITS):
-            raise UserError(
-                f"too few patients: {label} has {len(patients)} ({', '.join(sorted(patients))}), but train, "
-                "validation and test need one each at least; add images of other patients"
-            )
-        test, others = hold_out(patients, test_share, leave=2)
-        assignment |= divide_class(test, others, validation_share=validation_share)
-    return assignment
-
-
-def grouped_folds(
-    order: Mapping[str, Sequence[str]], *, folds: int, fold: int, validation_share: float
-) -> dict[str, str]:
-    """The split of each patient where one fold is for test; over all folds each patient is for test once.
-
-    Patients are dealt to the folds in turn, so that the sizes of folds differ by one patient at most, in each
-    class and in all.
-
-    Args:
-        order: the patients of each class (`patient_order`).
-        folds: how many there are.
-        fold: the one for test, from 0.
-        validation_share: of the patients of other folds, class by class and at least one.
-
-    Raises:
-        UserError: a class has too few patients for a fold each, or for train and validation beside a fold.
-    """
-    for label, patients in order.items():
-        beside = len(patients) - -(-len(patients) // folds)  # the largest fold
-        if len(patients) < folds or beside < 2:
-            raise UserError(
-                f"too few patients for data.split.folds={folds}: {label} has {len(patients)} "
-                f"({', '.join(sorted(patients))}); have fewer folds, or add images of other patients"
-            )
-    of_fold = {patient: index % folds for index, patient in enumerate(chain(*order.values()))}
-    assignment: dict[str, str] = {}
-    for patients in order.values():
-        test = [patient for patient in patients if of_fold[patient] == fold]
-        others = [patient for patient in patients if of_fold[patient] != fold]
-        assignment |= divide_class(test, others, validation_share=validation_share)
-    return assignment
-
-
-def hold_out(patients: Sequence[str], share: float, *, leave: int) -> tuple[Sequence[str], Sequence[str]]:
-    """The first `share` of the patients, in whole patients and at least one, and the others.
-
-    Args:
-        patients: of one class, in random order; more than `leave`.
-        share: between 0 and 1.
-        leave: how many must be among the others at least.
-    """
-    count = min(max(1, round(share * len(patients))), len(patients) - leave)
-    return patients[:count], patients[count:]
-
-
-def divide_class(test: Sequence[str], others: Sequence[str], *, validation_share: float) -> dict[str, str]:
-    """The split of each patient.
-
-    Args:
-        test: the patients for test.
-        others: those for validation and train, in random order; two or more.
-        validation_share: of the others, in whole patients and at least one.
-    """
-    validation, train = hold_out(others, validation_share, leave=1)
-    return {
-        **dict.fromkeys(test, "test"),
-        **dict.fromkeys(validation, "validation"),
-        **dict.fromkeys(train, "train"),
-    }
-
-
-def patient_order(images: Iterable[ImageFile], *, classes: Sequence[str], seed: int) -> dict[str, list[str]]:
-    """The patients of each class in an order that depends on them and the seed, not on the order of images.
-
-    Raises:
-        UserError: a class has no image, or a patient is in two classes.
+        UserError: A class has no image, or a patient has images of two classes.
     """
     labels: dict[str, str] = {}
     for image in images:
@@ -113,11 +37,177 @@ def patient_order(images: Iterable[ImageFile], *, classes: Sequence[str], seed: 
                 f"patient {image.patient} has both {labels[image.patient]} and {image.label} images; "
                 f"check {image.path}"
             )
-    order = {}
+    shuffled = {}
     for label in classes:
-        patients = sorted(patient for patient, of in labels.items() if of == label)
+        patients = sorted(patient for patient, patient_label in labels.items() if patient_label == label)
         if not patients:
             raise UserError(f"no {label} images: both classes, {' and '.join(classes)}, are needed")
         random.Random(f"{seed}/{label}").shuffle(patients)
-        order[label] = patients
-    return order
+        shuffled[label] = patients
+    return shuffled
+
+
+def split_by_share(
+    patients: PatientsByClass, *, test_share: float, validation_share: float
+) -> dict[str, str]:
+    """Assign each patient to a split by shares of each class.
+
+    Shares are rounded to whole patients, at least one. With 0.10 and 0.20 that is 72, 18 and 10 % for train,
+    validation and test, to within one patient in any class of four or more.
+
+    Args:
+        patients: Patients of each class (`patients_by_class`).
+        test_share: Fraction of all patients, 0 to 1.
+        validation_share: Fraction of the patients that are not for test, 0 to 1.
+
+    Returns:
+        Split by patient.
+
+    Raises:
+        UserError: A class has fewer than three patients.
+    """
+    assignment: dict[str, str] = {}
+    for label, members in patients.items():
+        if len(members) < len(schema_names.SPLITS):
+            raise UserError(
+                f"too few patients: {label} has {len(members)} ({', '.join(sorted(members))}), but train, "
+                "validation and test need one each at least; add images of other patients"
+            )
+        test, rest = hold_out(members, test_share, min_rest=2)
+        assignment |= split_class(test, rest, validation_share=validation_share)
+    return assignment
+
+
+def split_by_fold(
+    patients: PatientsByClass, *, folds: int, fold: int, validation_share: float
+) -> dict[str, str]:
+    """Assign each patient to a split, with one fold for test.
+
+    Over all folds each patient is for test once.
+
+    Args:
+        patients: Patients of each class (`patients_by_class`).
+        folds: Number of folds.
+        fold: Index of the fold for test, from 0.
+        validation_share: Fraction of the patients of the other folds, class by class and at least one.
+
+    Returns:
+        Split by patient.
+
+    Raises:
+        UserError: A class has fewer patients than folds, or fewer than two beside a fold.
+    """
+    for label, members in patients.items():
+        largest_fold = -(-len(members) // folds)
+        if len(members) < folds or len(members) - largest_fold < 2:
+            raise UserError(
+                f"too few patients for data.split.folds={folds}: {label} has {len(members)} "
+                f"({', '.join(sorted(members))}); have fewer folds, or add images of other patients"
+            )
+    fold_of = grouped_folds(patients.values(), folds=folds)
+    assignment: dict[str, str] = {}
+    for members in patients.values():
+        test = [patient for patient in members if fold_of[patient] == fold]
+        rest = [patient for patient in members if fold_of[patient] != fold]
+        assignment |= split_class(test, rest, validation_share=validation_share)
+    return assignment
+
+
+def grouped_folds(classes: Iterable[Iterable[str]], *, folds: int) -> dict[str, int]:
+    """Assign each patient to a fold, in turn.
+
+    The sizes of folds differ by one patient at most, in each class and in all.
+
+    Args:
+        classes: Patients of each class, in random order; none is in two classes.
+        folds: Number of folds.
+
+    Returns:
+        Index of the fold, from 0, by patient.
+    """
+    return {patient: position % folds for position, patient in enumerate(chain(*classes))}
+
+
+def held_out_masks(
+    patients: Sequence[str], labels: Sequence[int], *, folds: int, seed: int
+) -> list[NDArray[np.bool_]]:
+    """Mark the training images that each fold of a search holds out; both classes are in every fold.
+
+    Several folds hold every image out once; a single one holds out a fifth of the patients. A patient with
+    images of both classes counts as positive.
+
+    Args:
+        patients: Patient of each image.
+        labels: Label of each image, 0 or 1.
+        folds: Number of folds.
+        seed: Seed of the order in which patients are assigned to folds.
+
+    Returns:
+        A mask [images] for each fold, true where it holds the image out.
+
+    Raises:
+        UserError: A class has too few patients (`check_tuning_folds`).
+    """
+    image_patients = np.asarray(patients)
+    positive = set(image_patients[np.asarray(labels) > 0].tolist())
+    classes = [sorted(set(image_patients.tolist()) - positive), sorted(positive)]
+    check_tuning_folds([len(members) for members in classes], folds=folds)
+    parts = folds if folds > 1 else min(_SINGLE_FOLD_PARTS, *map(len, classes))
+    rng = np.random.default_rng(seed)
+    fold_of = grouped_folds([rng.permutation(members).tolist() for members in classes], folds=parts)
+    image_folds = np.array([fold_of[patient] for patient in image_patients.tolist()])
+    return [image_folds == fold for fold in range(folds)]
+
+
+def check_tuning_folds(patient_counts: Sequence[int], *, folds: int) -> None:
+    """Check that each class has enough training patients for the folds of a search.
+
+    Args:
+        patient_counts: Training patients of each class.
+        folds: Number of folds (`tuning.folds`).
+
+    Raises:
+        UserError: A class has fewer patients than folds, or fewer than two.
+    """
+    fewest, needed = min(patient_counts), max(folds, 2)
+    if fewest >= needed:
+        return
+    remedy = f"set tuning.folds={fewest if fewest > 2 else 1}" if fewest >= 2 else "set tuning=null"
+    raise UserError(
+        f"tuning.folds: {folds} needs {needed} training patients of each class, and one class has {fewest}; "
+        f"{remedy}, or give more of them to training"
+    )
+
+
+def hold_out(patients: Sequence[str], share: float, *, min_rest: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Divide patients into the first `share` of them and the rest.
+
+    Args:
+        patients: Patients of one class, in random order; more than `min_rest`.
+        share: Fraction to hold out, 0 to 1, rounded to whole patients and at least one.
+        min_rest: Minimum number of patients in the rest.
+
+    Returns:
+        Held-out patients and the rest.
+    """
+    count = min(max(1, round(share * len(patients))), len(patients) - min_rest)
+    return patients[:count], patients[count:]
+
+
+def split_class(test: Sequence[str], rest: Sequence[str], *, validation_share: float) -> dict[str, str]:
+    """Assign the patients of one class to splits.
+
+    Args:
+        test: Patients for test.
+        rest: Patients for validation and train, in random order; two or more.
+        validation_share: Fraction of `rest`, in whole patients and at least one.
+
+    Returns:
+        Split by patient.
+    """
+    validation, train = hold_out(rest, validation_share, min_rest=1)
+    return {
+        **dict.fromkeys(test, "test"),
+        **dict.fromkeys(validation, "validation"),
+        **dict.fromkeys(train, "train"),
+    }

@@ -1,17 +1,17 @@
-"""Makes a split by patient of an official fold, which goes by image."""
+"""Official BreaKHis folds (`dsfold1.txt`): read one, and make a split by patient of it."""
 
 from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from knet.base.errors import UserError
 from knet.base.text import list_problems
 from knet.data.breakhis import parse_name
-from knet.data.grouping import divide_class
+from knet.data.grouping import PatientsByClass, split_class
 from knet.data.source import ImageFile
 
 _LISTED = 5  # names in one note
@@ -19,51 +19,53 @@ _LISTED = 5  # names in one note
 
 def official_split(
     images: Collection[ImageFile],
-    order: Mapping[str, Sequence[str]],
+    patients: PatientsByClass,
     rows: Collection[FoldRow],
     *,
     file: Path,
     validation_share: float,
 ) -> tuple[dict[str, str], list[str]]:
-    """The split of each patient by an official fold, and what to know about it.
+    """Assign each patient to a split by an official fold.
 
-    Official folds go by slide, and put slides of one patient in both train and test: that patient is leaked.
-    Here a patient is never split: all images of a leaked one are for test. So whatever the fold tests is
-    tested, nothing leaks, and there is less to train on than in the fold. Folds know no validation: it is
-    taken from train.
+    Official folds split slides, and leak patients with slides in both train and test. Here all images of such
+    a patient are for test: everything that the fold tests is tested, nothing leaks, and the training set is
+    smaller than the fold's. Validation patients, which folds lack, are taken from train.
 
     Args:
-        images: of the data.
-        order: the patients of each class (`patient_order`).
-        rows: of the fold.
-        file: where the fold stands.
-        validation_share: of the patients for train, class by class and at least one.
+        images: Images of the data set.
+        patients: Patients of each class (`patients_by_class`).
+        rows: Rows of the fold.
+        file: Path of the fold, for messages.
+        validation_share: Fraction of the training patients for validation, class by class and at least one.
+
+    Returns:
+        Split by patient, and notes on leaked patients and on images that only one side has.
 
     Raises:
-        UserError: a patient of the data is not in the fold, or a class has no patient for test, or fewer than
+        UserError: A patient of the data is not in the fold, or a class has no patient for test, or fewer than
             two for train and validation.
     """
-    stated: dict[str, set[str]] = defaultdict(set)
+    fold_splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        stated[row.patient].add(row.split)
-    patients = [patient for of_class in order.values() for patient in of_class]
-    unknown = sorted(patient for patient in patients if patient not in stated)
+        fold_splits[row.patient].add(row.split)
+    all_patients = [patient for members in patients.values() for patient in members]
+    unknown = sorted(patient for patient in all_patients if patient not in fold_splits)
     if unknown:
         raise UserError(
             f"{file} has no image of {len(unknown)} patients of the data: {', '.join(unknown)}; take their "
-            "images out of the data, or take data.split.file out to have a split made"
+            "images out of the data, or remove data.split.file to have a split made"
         )
     assignment: dict[str, str] = {}
-    for label, of_class in order.items():
-        test = [patient for patient in of_class if "test" in stated[patient]]
-        others = [patient for patient in of_class if "test" not in stated[patient]]
-        if not test or len(others) < 2:
+    for label, members in patients.items():
+        test = [patient for patient in members if "test" in fold_splits[patient]]
+        rest = [patient for patient in members if "test" not in fold_splits[patient]]
+        if not test or len(rest) < 2:
             raise UserError(
-                f"{file} leaves {len(test)} {label} patients for test and {len(others)} for train and "
+                f"{file} leaves {len(test)} {label} patients for test and {len(rest)} for train and "
                 "validation, where those that it puts in both are for test; one and two are needed at least"
             )
-        assignment |= divide_class(test, others, validation_share=validation_share)
-    leaked = sorted(patient for patient in patients if len(stated[patient]) > 1)
+        assignment |= split_class(test, rest, validation_share=validation_share)
+    leaked = sorted(patient for patient in all_patients if len(fold_splits[patient]) > 1)
     return assignment, [*_leak_note(leaked, file), *_difference_notes(images, rows, file)]
 
 
@@ -82,7 +84,7 @@ def _difference_notes(images: Collection[ImageFile], rows: Collection[FoldRow], 
     further = sorted(names - {row.name for row in rows})
     notes = []
     if absent:
-        notes.append(f"{len(absent)} images of {file.name} are not in the data, or left out: {_some(absent)}")
+        notes.append(f"{len(absent)} images of {file.name} are not in the data, or excluded: {_some(absent)}")
     if further:
         notes.append(
             f"{len(further)} images are not in {file.name} and go with their patients: {_some(further)}"
@@ -99,23 +101,28 @@ _SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class FoldRow:
-    """What a fold says of one image."""
+    """Row of a fold: one image and its split."""
 
-    line: int  # in the file, from 1
-    name: str  # of the image file
+    line: int  # number in the file, from 1
+    name: str  # file name of the image
     patient: str
     split: str  # train or test
 
 
 def read_official_fold(text: str, file: Path) -> tuple[int, list[FoldRow]]:
-    """The number of a fold, and its rows.
+    """Parse an official fold.
 
-    The form is that of `dsfold1.txt`, `filename|magnification|fold|train-or-test` without a header, or a CSV
-    table of the same four columns, whose header names the first `filename` and the last `split`.
+    Args:
+        text: Content of the file: lines `filename|magnification|fold|train-or-test` without a header, as in
+            `dsfold1.txt`, or CSV with a header and the same four columns, the first named `filename` and the
+            last `split`.
+        file: Path of the file, for messages.
+
+    Returns:
+        Number of the fold, and its rows.
 
     Raises:
-        UserError: lines are of another form, contradict themselves or each other, or there are none; the text
-            names `file` and their numbers.
+        UserError: Lines are malformed, contradictory or missing; the message lists their numbers.
     """
     rows: dict[str, FoldRow] = {}
     numbers: set[int] = set()
@@ -124,7 +131,7 @@ def read_official_fold(text: str, file: Path) -> tuple[int, list[FoldRow]]:
         try:
             row, number = _row(line, fields)
             if row.name in rows:
-                raise ValueError(f"{row.name} stands in line {rows[row.name].line} too")
+                raise ValueError(f"{row.name} is in line {rows[row.name].line} too")
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
@@ -139,7 +146,7 @@ def read_official_fold(text: str, file: Path) -> tuple[int, list[FoldRow]]:
 
 
 def _fields(text: str, file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The four fields of each line that has any."""
+    """Yield number and fields of each line that is not blank."""
     lines = text.splitlines()
     if "|" in text.strip().partition("\n")[0]:
         table: Iterable[list[str]] = (line.split("|") for line in lines)
@@ -152,7 +159,7 @@ def _fields(text: str, file: Path) -> Iterator[tuple[int, list[str]]]:
             raise UserError(f"{file}, line {reader.line_num}: neither a fold nor CSV ({error})") from None
         if len(header) != 4 or (header[0], header[3]) != ("filename", "split"):
             raise UserError(
-                f"{file} is neither a split file of ours nor an official fold: expected JSON, lines "
+                f"{file} is neither a frozen split nor an official fold: expected JSON, lines "
                 "filename|magnification|fold|train-or-test, or a table with the columns filename, "
                 "magnification, number, split"
             )

@@ -1,4 +1,4 @@
-"""Makes the split that the configuration asks for."""
+"""Splits of patients into train, validation and test: make, freeze and check them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.base.text import printable
-from knet.data.grouping import grouped_folds, grouped_split, patient_order
+from knet.base.text import counted, printable
+from knet.data.grouping import PatientsByClass, patients_by_class, split_by_fold, split_by_share
 from knet.data.official_folds import official_split, read_official_fold
 from knet.data.source import ImageFile
 
-_Made = dict[str, str | int | float]
+_Settings = dict[str, str | int | float]
 
 
 def make_split(
@@ -33,44 +33,45 @@ def make_split(
     fold: int | None = None,
     file: str | Path | None = None,
 ) -> Split:
-    """Divides patients: by a file where there is one, else by folds where they are set, else by shares.
+    """Split patients by `file` if given, else by `folds` and `fold` if given, else by shares.
 
     The same patients, settings and seed always give the same split.
 
     Args:
-        images: of the data.
-        classes: names of the classes.
-        slices: columns whose values should be in every split; where they are not, the split has a note.
-        seed: of the order in which patients are taken.
-        test_share: of all patients, class by class.
-        validation_share: of the patients that are not for test, likewise.
-        folds: of a cross-validation.
-        fold: the one of them for test, from 0.
-        file: a split that was made before, or an official fold; its content tells which.
+        images: Images of the data set.
+        classes: Class names.
+        slices: Columns whose values should be in every split; the split has a note on each that is not.
+        seed: Seed of the order in which patients are assigned.
+        test_share: Fraction of all patients for test, class by class.
+        validation_share: Fraction of the patients not for test, class by class.
+        folds: Number of folds of a cross-validation.
+        fold: Index, from 0, of the fold for test.
+        file: A frozen split of an earlier run, or an official fold; recognised by its content.
 
     Raises:
-        UserError: the patients cannot be divided so, or the file does not fit; the text says what to do.
+        UserError: A class has too few patients, or the file is unreadable or of other data; the message
+            states the remedy.
     """
-    order = patient_order(images, classes=classes, seed=seed)
-    shares: _Made = {"validation_share": validation_share}
+    patients = patients_by_class(images, classes=classes, seed=seed)
+    shares: _Settings = {"validation_share": validation_share}
     if file is not None:
-        split = _by_file(images, order, Path(file), validation_share, seed)
+        split = _split_by_file(images, patients, Path(file), validation_share, seed)
     elif folds is not None and fold is not None:
-        assignment = grouped_folds(order, folds=folds, fold=fold, validation_share=validation_share)
-        made: _Made = {"by": "folds", "folds": folds, "fold": fold, **shares}
+        assignment = split_by_fold(patients, folds=folds, fold=fold, validation_share=validation_share)
+        made: _Settings = {"by": "folds", "folds": folds, "fold": fold, **shares}
         split = Split(seed=seed, made=made, assignment=assignment)
     else:
-        assignment = grouped_split(order, test_share=test_share, validation_share=validation_share)
+        assignment = split_by_share(patients, test_share=test_share, validation_share=validation_share)
         split = Split(
             seed=seed, made={"by": "shares", "test_share": test_share, **shares}, assignment=assignment
         )
-    found = slice_notes(images, split.assignment, slices=slices)
-    return split.model_copy(update={"notes": tuple(dict.fromkeys((*split.notes, *found)))})
+    notes = (*split.notes, *slice_notes(images, split.assignment, slices=slices))
+    return split.model_copy(update={"notes": tuple(dict.fromkeys(notes))})
 
 
-def _by_file(
+def _split_by_file(
     images: Collection[ImageFile],
-    order: Mapping[str, Sequence[str]],
+    patients: PatientsByClass,
     file: Path,
     validation_share: float,
     seed: int,
@@ -83,14 +84,14 @@ def _by_file(
             f"data.split.file: cannot read {file}: {error}; name a split file or a fold"
         ) from None
     if not text.strip():
-        raise UserError(f"data.split.file: {file} is empty")
+        raise UserError(f"data.split.file: {file} is empty; name a split file or a fold")
     if text.lstrip().startswith("{"):
         split = read_split(text, file)
-        notes = check_frozen_split(split, order, file=file)
+        notes = check_frozen_split(split, patients, file=file)
         return split.model_copy(update={"notes": (*split.notes, *notes)})
     number, rows = read_official_fold(text, file)
-    assignment, notes = official_split(images, order, rows, file=file, validation_share=validation_share)
-    made: _Made = {
+    assignment, notes = official_split(images, patients, rows, file=file, validation_share=validation_share)
+    made: _Settings = {
         "by": "official fold",
         "fold": number,
         "file_sha256": hashlib.sha256(content).hexdigest(),
@@ -100,39 +101,42 @@ def _by_file(
 
 
 class Split(BaseModel):
-    """The split of each patient, how it was made, and what to know about it."""
+    """Split of each patient, the settings that it was made with, and notes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1  # of this format
+    version: Literal[1] = 1  # of the file format
     seed: int
-    made: dict[str, str | int | float]  # how, with the settings that bear on it
-    assignment: dict[str, Literal["train", "validation", "test"]]  # by patient
+    made: dict[str, str | int | float]  # method and its settings
+    assignment: dict[str, Literal["train", "validation", "test"]]  # split by patient
     notes: tuple[str, ...] = ()  # such as a slice that is not in every split
 
     @property
     def sha256(self) -> str:
-        """Of the content in canonical JSON: sorted keys, no spaces, ASCII; in hexadecimal."""
+        """SHA-256, in hexadecimal, of the content as canonical JSON: sorted keys, no spaces, ASCII."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
     def frozen(self) -> dict[str, Any]:
-        """The content of a split file: the fields and their hash, for any JSON writer."""
+        """Return the content of a split file: the fields and their hash."""
         return {**self.model_dump(mode="json"), "sha256": self.sha256}
 
 
 def read_split(text: str, file: Path) -> Split:
-    """Reads the content of a split file, a JSON object, back.
+    """Parse the content of a split file.
+
+    Args:
+        text: A JSON object, as `Split.frozen` returns it.
+        file: Path of the file, for messages.
 
     Raises:
-        UserError: the content is not a whole split file, or was changed since it was written; the text names
-            `file` and the remedy.
+        UserError: The content is no split file of this version, or was edited; the message states the remedy.
     """
     try:
         fields = json.loads(text)
         stated = fields.pop("sha256", None)
         split = Split.model_validate(fields)
-    except (ValueError, RecursionError) as error:  # the latter of brackets in brackets
+    except (ValueError, RecursionError) as error:  # the latter at deeply nested brackets
         reason = str(error)
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
@@ -146,37 +150,40 @@ def read_split(text: str, file: Path) -> Split:
 
 
 _REMEDY = (
-    "give the file as a run wrote it, or take data.split.file out and have a new split made by "
+    "give the file as a run wrote it, or remove data.split.file and have a new split made by "
     "data.split.test_share or data.split.folds"
 )
 
 
-def check_frozen_split(split: Split, order: Mapping[str, Sequence[str]], *, file: Path) -> list[str]:
-    """Checks that a split covers the data, and returns what to know about it.
+def check_frozen_split(split: Split, patients: PatientsByClass, *, file: Path) -> list[str]:
+    """Check that a split covers the data.
 
     Args:
-        split: as it was read from `file`.
-        order: the patients of each class in the data (`patient_order`).
-        file: where the split stands.
+        split: The split read from `file`.
+        patients: Patients of each class in the data (`patients_by_class`).
+        file: Path of the split, for messages.
+
+    Returns:
+        A note on the patients of the split that are not in the data; empty if all are.
 
     Raises:
-        UserError: a patient of the data is not in the split, or a split has no patient of some class.
+        UserError: A patient of the data is not in the split, or a split lacks patients of a class.
     """
-    patients = {patient for of_class in order.values() for patient in of_class}
-    unknown = sorted(patients - split.assignment.keys())
+    all_patients = {patient for members in patients.values() for patient in members}
+    unknown = sorted(all_patients - split.assignment.keys())
     if unknown:
         raise UserError(
             f"{file} does not know {len(unknown)} patients of the data: {', '.join(unknown)}; take their "
-            "images out of the data, or take data.split.file out to have a new split made"
+            "images out of the data, or remove data.split.file to have a new split made"
         )
-    for label, of_class in order.items():
+    for label, members in patients.items():
         for name in schema_names.SPLITS:
-            if name not in {split.assignment[patient] for patient in of_class}:
+            if name not in {split.assignment[patient] for patient in members}:
                 raise UserError(
                     f"by {file} no {label} patient of the data is for {name}; give the data that it was made "
-                    "for, or take data.split.file out to have a new split made"
+                    "for, or remove data.split.file to have a new split made"
                 )
-    absent = sorted(split.assignment.keys() - patients)
+    absent = sorted(split.assignment.keys() - all_patients)
     return (
         [f"{len(absent)} patients of {file.name} are not in the data: {', '.join(absent)}"] if absent else []
     )
@@ -185,12 +192,15 @@ def check_frozen_split(split: Split, order: Mapping[str, Sequence[str]], *, file
 def slice_notes(
     images: Iterable[ImageFile], assignment: Mapping[str, str], *, slices: Sequence[str]
 ) -> list[str]:
-    """One line a value of a column that is missing in a split, as one of fewer than three patients must be.
+    """List the values of slice columns that a split lacks; a value of fewer than three patients must be one.
 
     Args:
-        images: of the data.
-        assignment: the split of each patient.
-        slices: names of columns.
+        images: Images of the data set.
+        assignment: Split by patient.
+        slices: Names of the slice columns.
+
+    Returns:
+        A line for each value.
     """
     patients: dict[tuple[str, str], set[str]] = defaultdict(set)
     for image in images:
@@ -199,11 +209,12 @@ def slice_notes(
                 patients[column, value].add(image.patient)
     notes = []
     for column, value in sorted(patients, key=lambda key: (slices.index(key[0]), key[1])):
-        of_value = patients[column, value]
-        present = {assignment[patient] for patient in of_value}
+        members = patients[column, value]
+        present = {assignment[patient] for patient in members}
         missing = [split for split in schema_names.SPLITS if split not in present]
         if missing:
-            count = f"{len(of_value)} patient{'s' if len(of_value) > 1 else ''}"
-            few = ", too few for three splits" if len(of_value) < len(schema_names.SPLITS) else ""
-            notes.append(f"{column} {value}: {count}{few}; none in {' and '.join(missing)}")
+            few = ", too few for three splits" if len(members) < len(schema_names.SPLITS) else ""
+            notes.append(
+                f"{column} {value}: {counted(len(members), 'patient')}{few}; none in {' and '.join(missing)}"
+            )
     return notes

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from knet.data.grouping import held_out_masks
 from knet.models.callbacks import FiniteLoss, TrainingProgress
 from knet.models.optimizer import StaircaseDecay
 from knet.training.candidate import Candidate, apply_hyperparameters
@@ -18,7 +19,6 @@ from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, prepare_devices, start_from_seed
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
-from knet.tuning.patient_folds import grouped_folds
 from knet.tuning.plan import SearchPlan, TrialError, score
 
 
@@ -153,7 +153,7 @@ class FoldEvaluation:
             files, size=size, copies=training.augmentation, changes=training.random_augmentation
         )
         self._labels, patients = self._plain.labels_and_patients()
-        self._held_out = grouped_folds(
+        self._held_out = held_out_masks(
             patients, self._labels.tolist(), folds=tuning.folds, seed=candidate.seed
         )
         self._trainer: FoldTrainer | None = None

@@ -1,17 +1,25 @@
-"""Shares of patients, class by class."""
+"""Grouped splits and folds: every patient whole, every class in every part."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.data.grouping import divide_class, grouped_folds, grouped_split, hold_out, patient_order
+from knet.data.grouping import (
+    held_out_masks,
+    hold_out,
+    patients_by_class,
+    split_by_fold,
+    split_by_share,
+    split_class,
+)
 from knet.data.source import ImageFile
 
 shares = st.floats(0.01, 0.99)
@@ -26,20 +34,20 @@ orders = st.builds(order_of, st.integers(3, 60), st.integers(3, 60))
 
 
 @given(orders, shares, shares)
-def test_every_patient_has_one_split_and_every_split_both_classes(
+def test_split_by_share_gives_every_split_both_classes(
     order: dict[str, list[str]], test_share: float, validation_share: float
 ) -> None:
-    assignment = grouped_split(order, test_share=test_share, validation_share=validation_share)
+    assignment = split_by_share(order, test_share=test_share, validation_share=validation_share)
     assert assignment.keys() == {*order["benign"], *order["malignant"]}
     for patients in order.values():
         assert {assignment[patient] for patient in patients} == set(schema_names.SPLITS)
 
 
 @given(orders, shares, shares)
-def test_each_class_has_the_asked_shares_to_within_one_patient(
+def test_split_by_share_is_within_one_patient_of_the_shares(
     order: dict[str, list[str]], test_share: float, validation_share: float
 ) -> None:
-    assignment = grouped_split(order, test_share=test_share, validation_share=validation_share)
+    assignment = split_by_share(order, test_share=test_share, validation_share=validation_share)
     for patients in order.values():
         counts = Counter(assignment[patient] for patient in patients)
         rest = (1 - test_share) * len(patients)
@@ -50,20 +58,20 @@ def test_each_class_has_the_asked_shares_to_within_one_patient(
 
 
 @pytest.mark.parametrize("patients", range(4, 200))
-def test_the_paper_s_shares_are_72_18_and_10_percent_to_within_one_patient(patients: int) -> None:
+def test_split_by_share_of_the_paper_is_72_18_and_10_percent(patients: int) -> None:
     order = order_of(patients, patients)
-    assignment = grouped_split(order, test_share=0.1, validation_share=0.2)
+    assignment = split_by_share(order, test_share=0.1, validation_share=0.2)
     for label in order:
         counts = Counter(assignment[patient] for patient in order[label])
         for split, share in {"train": 0.72, "validation": 0.18, "test": 0.10}.items():
             assert abs(counts[split] - share * patients) <= 1
 
 
-def test_too_few_patients_are_named() -> None:
+def test_split_by_share_with_too_few_patients_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"too few patients: malignant has 2 \(malignant-0, malignant-1\), .* add"
     ):
-        grouped_split(order_of(3, 2), test_share=0.1, validation_share=0.2)
+        split_by_share(order_of(3, 2), test_share=0.1, validation_share=0.2)
 
 
 @st.composite
@@ -74,12 +82,12 @@ def orders_and_folds(draw: st.DrawFn) -> tuple[dict[str, list[str]], int]:
 
 
 @given(orders_and_folds(), st.floats(0.01, 0.99))
-def test_folds_are_a_partition_of_even_sizes(
+def test_split_by_fold_partitions_patients_evenly(
     drawn: tuple[dict[str, list[str]], int], validation_share: float
 ) -> None:
     order, folds = drawn
     assignments = [
-        grouped_folds(order, folds=folds, fold=fold, validation_share=validation_share)
+        split_by_fold(order, folds=folds, fold=fold, validation_share=validation_share)
         for fold in range(folds)
     ]
     patients = [patient for of_class in order.values() for patient in of_class]
@@ -95,15 +103,15 @@ def test_folds_are_a_partition_of_even_sizes(
 
 
 @pytest.mark.parametrize(("benign", "folds"), [(4, 5), (3, 2), (2, 2)])
-def test_too_few_patients_are_named_grouped_folds(benign: int, folds: int) -> None:
+def test_split_by_fold_with_too_few_patients_is_refused(benign: int, folds: int) -> None:
     with pytest.raises(
         UserError, match=rf"too few patients for data\.split\.folds={folds}: benign has {benign} \(benign-0, "
     ):
-        grouped_folds(order_of(benign, 20), folds=folds, fold=0, validation_share=0.2)
+        split_by_fold(order_of(benign, 20), folds=folds, fold=0, validation_share=0.2)
 
 
 @pytest.mark.parametrize(
-    ("patients", "share", "leave", "held_out"),
+    ("patients", "share", "min_rest", "held_out"),
     [
         (16, 0.1, 2, 2),
         (14, 0.2, 1, 3),
@@ -111,21 +119,23 @@ def test_too_few_patients_are_named_grouped_folds(benign: int, folds: int) -> No
         (3, 0.99, 2, 1),  # of which two are left
     ],
 )
-def test_the_first_are_held_out(patients: int, share: float, leave: int, held_out: int) -> None:
+def test_hold_out_returns_the_first_patients(
+    patients: int, share: float, min_rest: int, held_out: int
+) -> None:
     names = [str(number) for number in range(patients)]
-    assert hold_out(names, share, leave=leave) == (names[:held_out], names[held_out:])
+    assert hold_out(names, share, min_rest=min_rest) == (names[:held_out], names[held_out:])
 
 
 @given(st.integers(2, 100), st.floats(0.01, 0.99))
-def test_the_share_is_kept_to_half_a_patient_where_it_can_be(patients: int, share: float) -> None:
-    held_out, others = hold_out([str(number) for number in range(patients)], share, leave=1)
+def test_hold_out_is_within_half_a_patient_of_the_share(patients: int, share: float) -> None:
+    held_out, others = hold_out([str(number) for number in range(patients)], share, min_rest=1)
     assert len(held_out) + len(others) == patients and held_out and others
     assert abs(len(held_out) - share * patients) <= 0.5 or len(held_out) in (1, patients - 1)
 
 
-def test_the_first_of_the_others_are_for_validation() -> None:
+def test_split_class_validates_on_the_first_of_the_rest() -> None:
     expected = {"a": "test", "b": "test", "c": "validation", "d": "train", "e": "train"}
-    assert divide_class(["a", "b"], ["c", "d", "e"], validation_share=0.3) == expected
+    assert split_class(["a", "b"], ["c", "d", "e"], validation_share=0.3) == expected
 
 
 CLASSES = ("benign", "malignant")
@@ -146,34 +156,93 @@ images_of_both = st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(1
 
 
 @given(images_of_both, st.integers(0, 2**31 - 1), st.randoms(use_true_random=False))
-def test_every_patient_stands_once_and_the_order_of_images_does_not_matter(
+def test_patients_by_class_ignores_the_order_of_images(
     images: list[ImageFile], seed: int, shuffler: random.Random
 ) -> None:
-    order = patient_order(images, classes=CLASSES, seed=seed)
+    order = patients_by_class(images, classes=CLASSES, seed=seed)
     for label in CLASSES:
         assert sorted(order[label]) == sorted({image.patient for image in images if image.label == label})
     shuffler.shuffle(images)
-    assert patient_order(images, classes=CLASSES, seed=seed) == order
+    assert patients_by_class(images, classes=CLASSES, seed=seed) == order
 
 
-def test_the_seed_decides() -> None:
+def test_patients_by_class_depends_on_the_seed() -> None:
     images = [image(label, f"{label}-{number}") for label in CLASSES for number in range(20)]
-    orders = [patient_order(images, classes=CLASSES, seed=seed) for seed in range(3)]
+    orders = [patients_by_class(images, classes=CLASSES, seed=seed) for seed in range(3)]
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
-def test_classes_may_have_any_names() -> None:
+def test_patients_by_class_accepts_any_class_names() -> None:
     images = [image("yes", "1"), image("no", "2")]
-    assert patient_order(images, classes=("no", "yes"), seed=0) == {"no": ["2"], "yes": ["1"]}
+    assert patients_by_class(images, classes=("no", "yes"), seed=0) == {"no": ["2"], "yes": ["1"]}
 
 
 @pytest.mark.parametrize("images", [[], [image("malignant", "14-1")]])
-def test_a_class_without_images_is_named(images: list[ImageFile]) -> None:
+def test_patients_by_class_without_images_of_a_class_is_refused(images: list[ImageFile]) -> None:
     with pytest.raises(UserError, match="no benign images: both classes, benign and malignant, are needed"):
-        patient_order(images, classes=CLASSES, seed=0)
+        patients_by_class(images, classes=CLASSES, seed=0)
 
 
-def test_a_patient_in_both_classes_is_named_with_a_file() -> None:
+def test_patients_by_class_with_a_patient_in_both_is_refused() -> None:
     images = [image("benign", "13-1"), image("malignant", "13-1")]
     with pytest.raises(UserError, match=r"13-1 has both benign and malignant .* check malignant/13-1A\.png"):
-        patient_order(images, classes=CLASSES, seed=0)
+        patients_by_class(images, classes=CLASSES, seed=0)
+
+
+@st.composite
+def images_and_folds(draw: st.DrawFn) -> tuple[list[str], list[int], int]:
+    """Patients and labels of images in any order, and a number of folds that they allow."""
+    folds = draw(st.integers(1, 5))
+    by_class = [draw(st.integers(max(folds, 2), 9)) for _ in range(2)]
+    rows = [
+        (f"{label}-{patient}", label)
+        for label, count in enumerate(by_class)
+        for patient in range(count)
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    rows = draw(st.permutations(rows))
+    return [patient for patient, _ in rows], [label for _, label in rows], folds
+
+
+@given(images_and_folds(), st.integers(0, 99))
+def test_held_out_masks_never_divide_a_patient(images: tuple[list[str], list[int], int], seed: int) -> None:
+    patients, labels, folds = images
+    held_out = held_out_masks(patients, labels, folds=folds, seed=seed)
+    assert len(held_out) == folds
+    for held in held_out:
+        out = {patient for patient, here in zip(patients, held, strict=True) if here}
+        trained = {patient for patient, here in zip(patients, held, strict=True) if not here}
+        assert not out & trained and out | trained == set(patients)
+        for part in (held, ~held):
+            assert set(np.array(labels)[part].tolist()) == {0, 1}
+    if folds > 1:
+        assert np.sum(held_out, axis=0).tolist() == [1] * len(patients)
+    again = held_out_masks(patients, labels, folds=folds, seed=seed)
+    assert all(np.array_equal(one, other) for one, other in zip(held_out, again, strict=True))
+
+
+def test_held_out_masks_of_a_single_fold_hold_out_a_fifth() -> None:
+    patients = [f"{number:02}" for number in range(40)]
+    (held,) = held_out_masks(patients, [number % 2 for number in range(40)], folds=1, seed=0)
+    assert held.sum() == 8
+
+
+def test_held_out_masks_keep_a_patient_of_both_classes_whole() -> None:
+    patients = ["a", "a", "b", "b", "c", "d", "e"]
+    held_out = held_out_masks(patients, [0, 1, 1, 1, 0, 0, 1], folds=2, seed=0)
+    assert all(held[0] == held[1] for held in held_out)
+
+
+@pytest.mark.parametrize(
+    ("folds", "benign", "message"),
+    [
+        (4, 3, r"4 needs 4 training patients of each class, and one class has 3; set tuning.folds=3"),
+        (3, 2, r"one class has 2; set tuning.folds=1"),
+        (1, 1, r"1 needs 2 training patients of each class, and one class has 1; set tuning=null"),
+        (1, 0, r"one class has 0; set tuning=null"),
+    ],
+)
+def test_held_out_masks_with_too_few_patients_are_refused(folds: int, benign: int, message: str) -> None:
+    labels = [0] * benign + [1] * 9
+    with pytest.raises(UserError, match=message):
+        held_out_masks([str(n) for n in range(len(labels))], labels, folds=folds, seed=0)

@@ -58,7 +58,7 @@ splits_of_images = st.lists(st.sampled_from(("train", "test")), min_size=1, max_
 @given(
     st.dictionaries(st.from_regex(r"[bm][3-9][0-9]", fullmatch=True), splits_of_images), st.floats(0.01, 0.99)
 )
-def test_what_the_fold_tests_is_tested_and_nobody_is_lost(
+def test_official_split_tests_what_the_fold_tests(
     further: dict[str, list[str]], validation_share: float
 ) -> None:
     rows = rows_of({**FOLD, **further})
@@ -69,22 +69,22 @@ def test_what_the_fold_tests_is_tested_and_nobody_is_lost(
     assert tested == {patient for patient, name in assignment.items() if name == "test"}
 
 
-def test_images_of_the_fold_that_are_not_in_the_data_are_noted_with_their_lines() -> None:
+def test_official_split_notes_absent_images_with_lines() -> None:
     rows = rows_of({**FOLD, "b1": ["train"] * 9})
     _, notes = split(rows, images_of([*rows[:2], *rows[9:]]))
     assert notes[1] == (
-        "7 images of dsfold1.txt are not in the data, or left out: b1-2.png in line 3, b1-3.png in line 4, "
+        "7 images of dsfold1.txt are not in the data, or excluded: b1-2.png in line 3, b1-3.png in line 4, "
         "b1-4.png in line 5, b1-5.png in line 6, b1-6.png in line 7, ..."
     )
 
 
-def test_images_that_are_not_in_the_fold_are_noted() -> None:
+def test_official_split_notes_images_outside_the_fold() -> None:
     rows = rows_of(FOLD)
     _, notes = split(rows, [*images_of(rows), ImageFile("somewhere/new.png", "any", "b1")])
     assert notes[1] == "1 images are not in dsfold1.txt and go with their patients: new.png"
 
 
-def test_patients_that_are_not_in_the_fold_are_refused() -> None:
+def test_official_split_with_unknown_patients_is_refused() -> None:
     rows = rows_of(FOLD)
     images = [*images_of(rows), ImageFile("new.png", "any", "b9")]
     with pytest.raises(
@@ -100,7 +100,7 @@ def test_patients_that_are_not_in_the_fold_are_refused() -> None:
         ({"m1": ["test"]}, "2 malignant patients for test and 1 for train and validation"),
     ],
 )
-def test_a_class_that_cannot_be_everywhere_is_refused(change: dict[str, list[str]], left: str) -> None:
+def test_official_split_without_a_class_is_refused(change: dict[str, list[str]], left: str) -> None:
     rows = rows_of({**FOLD, **change})
     with pytest.raises(UserError, match=rf"folds/dsfold1\.txt leaves {left}"):
         split(rows, images_of(rows))
@@ -116,17 +116,17 @@ ROWS = [
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_lines_as_they_are_published(end: str) -> None:
+def test_read_official_fold_of_published_lines(end: str) -> None:
     assert read_official_fold(f"{LINE}{end}{OTHER}{end}", FOLD_FILE) == (3, ROWS)
 
 
-def test_blank_lines_count_but_say_nothing() -> None:
+def test_read_official_fold_counts_blank_lines() -> None:
     number, rows = read_official_fold(f"\n{LINE}\n\n{OTHER}\n\n", FOLD_FILE)
     assert (number, [row.line for row in rows]) == (3, [2, 4])
 
 
 @pytest.mark.parametrize("magnification", ["maginfication", "magnification"])
-def test_a_table(magnification: str) -> None:
+def test_read_official_fold_of_a_table(magnification: str) -> None:
     header = f"filename,{magnification},number,split"
     text = "\n".join([header, LINE.replace("|", ","), OTHER.replace("|", ",")])
     number, rows = read_official_fold(text, FOLD_FILE)
@@ -136,7 +136,7 @@ def test_a_table(magnification: str) -> None:
     )
 
 
-def test_the_table_of_all_images(shared_data: Path) -> None:
+def test_read_official_fold_of_all_images(shared_data: Path) -> None:
     file = shared_data / "breakhis_manifest" / "dsfold1_table.csv"
     number, rows = read_official_fold(file.read_text("utf-8"), file)
     assert (number, len(rows)) == (1, 7909)
@@ -152,16 +152,16 @@ def test_the_table_of_all_images(shared_data: Path) -> None:
         ("SOB_B_A-14-1-40-001.png|100|3|test", "magnification 100, but SOB_B_A-14-1-40-001.png"),
         ("SOB_B_A-14-1-40-001.png|40|three|test", "'three' instead of the fold's number"),
         ("SOB_B_A-14-1-40-001.png|40|3|validation", "'validation' instead of train or test"),
-        (LINE, "SOB_M_DC-14-13412-100-001.png stands in line 1 too"),
+        (LINE, "SOB_M_DC-14-13412-100-001.png is in line 1 too"),
     ],
 )
-def test_a_malformed_line_is_told_with_its_number(line: str, problem: str) -> None:
+def test_read_official_fold_names_a_malformed_line(line: str, problem: str) -> None:
     with pytest.raises(UserError) as caught:
         read_official_fold(f"{LINE}\n{OTHER}\n{line}\n", FOLD_FILE)
     assert str(caught.value).startswith(f"dsfold3.txt is not an official fold:\n  line 3: {problem}")
 
 
-def test_of_many_malformed_lines_ten_are_listed() -> None:
+def test_read_official_fold_lists_ten_malformed_lines() -> None:
     with pytest.raises(UserError) as caught:
         read_official_fold("\n".join(["x|y"] * 25), FOLD_FILE)
     assert len(str(caught.value).splitlines()) == 12
@@ -169,23 +169,23 @@ def test_of_many_malformed_lines_ten_are_listed() -> None:
 
 
 @pytest.mark.parametrize("text", ["filename,split\n", "[1, 2]", "path,label,group\n"])
-def test_a_table_of_something_else_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"dsfold3\.txt is neither a split file of ours nor an official fold"):
+def test_read_official_fold_of_another_table_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"dsfold3\.txt is neither a frozen split nor an official fold"):
         read_official_fold(text, FOLD_FILE)
 
 
 @pytest.mark.parametrize("field", ["x" * 200_000, "\0"], ids=["long", "nul"])
-def test_what_is_no_csv_is_told_with_its_line(field: str) -> None:
+def test_read_official_fold_names_the_line_that_is_no_csv(field: str) -> None:
     with pytest.raises(UserError, match=r"^dsfold3\.txt") as caught:
         read_official_fold(f"filename,magnification,number,split\n{field},40,3,test\n", FOLD_FILE)
     assert "line 2: " in str(caught.value)
 
 
-def test_a_header_alone_is_refused() -> None:
+def test_read_official_fold_of_a_header_alone_is_refused() -> None:
     with pytest.raises(UserError, match=r"dsfold3\.txt holds no images"):
         read_official_fold("filename,maginfication,number,split\n", FOLD_FILE)
 
 
-def test_two_folds_in_a_file_are_refused() -> None:
+def test_read_official_fold_of_two_folds_is_refused() -> None:
     with pytest.raises(UserError, match=r"dsfold3\.txt holds folds 3, 4; give a file of one fold"):
         read_official_fold(f"{LINE}\n{OTHER.replace('|3|', '|4|')}", FOLD_FILE)

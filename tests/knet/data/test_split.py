@@ -70,7 +70,7 @@ def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Cou
 
 
 @given(catalogs(), ways, seeds)
-def test_no_patient_is_in_two_splits_and_every_split_has_both_classes(
+def test_make_split_never_divides_a_patient_or_misses_a_class(
     images: Images, way: dict[str, Any], seed: int
 ) -> None:
     assignment = make(images, seed=seed, **way).assignment
@@ -85,7 +85,7 @@ def test_no_patient_is_in_two_splits_and_every_split_has_both_classes(
 
 
 @given(catalogs(), ways, seeds, st.randoms(use_true_random=False))
-def test_the_order_of_images_does_not_matter(
+def test_make_split_ignores_the_order_of_images(
     images: Images, way: dict[str, Any], seed: int, shuffler: random.Random
 ) -> None:
     shuffled = list(images)
@@ -96,7 +96,7 @@ def test_the_order_of_images_does_not_matter(
 
 
 @given(catalogs(), ways, seeds)
-def test_further_images_of_the_same_patients_do_not_matter(
+def test_make_split_ignores_further_images_of_a_patient(
     images: Images, way: dict[str, Any], seed: int
 ) -> None:
     first = list({image.patient: image for image in images}.values())
@@ -105,7 +105,7 @@ def test_further_images_of_the_same_patients_do_not_matter(
 
 
 @given(catalogs(), ways, seeds, seeds)
-def test_a_frozen_split_is_the_same_under_any_seed(
+def test_frozen_split_is_the_same_under_any_seed(
     tmp_path_factory: pytest.TempPathFactory, images: Images, way: dict[str, Any], seed: int, other: int
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "frozen"
@@ -116,19 +116,19 @@ def test_a_frozen_split_is_the_same_under_any_seed(
     assert again.sha256 == split.sha256
 
 
-def test_the_seed_chooses_who_is_where() -> None:
+def test_make_split_depends_on_the_seed() -> None:
     splits = [make(images_of_patients(20, 20), seed=seed).assignment for seed in range(3)]
     assert splits[0] != splits[1] != splits[2] != splits[0]
 
 
-def test_a_split_is_the_same_in_every_version() -> None:
+def test_make_split_is_the_same_in_every_version() -> None:
     """A changed assignment would move test patients into training unseen."""
     shares = {"test_share": 0.25, "validation_share": 0.25}
     splits = make(images_of_patients(4, 5), seed=7, **shares).assignment
     assert sorted(patient for patient, split in splits.items() if split == "test") == ["13-0", "14-4"]
 
 
-def test_how_it_was_made_is_told() -> None:
+def test_split_states_its_settings() -> None:
     images = images_of_patients(5, 5)
     assert make(images, seed=4).made == {"by": "shares", "test_share": 0.1, "validation_share": 0.2}
     assert make(images, folds=5, fold=3).made == {
@@ -147,10 +147,12 @@ def test_how_it_was_made_is_told() -> None:
         (b"\xff\xfe\x00", "cannot read .*split: "),
         (b" \n", "split is empty"),
         (b"{}", "split is not a split file of this version"),
-        (b"a,b\n", "split is neither a split file of ours nor an official fold"),
+        (b"a,b\n", "split is neither a frozen split nor an official fold"),
     ],
 )
-def test_a_file_of_no_use_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+def test_make_split_with_an_unusable_file_is_refused(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
     file = tmp_path / "split"
     if content is not None:
         file.write_bytes(content)
@@ -199,7 +201,7 @@ _contents = st.one_of(
 
 
 @given(content=_contents)
-def test_whatever_a_file_holds_it_is_used_or_refused_by_name(
+def test_make_split_with_any_content_of_a_file_names_it(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any-split"
@@ -229,7 +231,7 @@ def official(all_images: Images, manifest: Path) -> Split:
     return make(all_images, file=manifest / "dsfold1_table.csv")
 
 
-def test_the_paper_s_shares_of_all_70_patients(all_images: Images) -> None:
+def test_make_split_of_breakhis_by_the_shares_of_the_paper(all_images: Images) -> None:
     assignment = make(all_images).assignment
     assert len(assignment) == 70
     assert counts_by_class(all_images, assignment) == {
@@ -239,19 +241,21 @@ def test_the_paper_s_shares_of_all_70_patients(all_images: Images) -> None:
 
 
 @given(seed=seeds, way=ways)
-def test_no_slide_of_breakhis_is_in_two_splits(all_images: Images, seed: int, way: dict[str, Any]) -> None:
+def test_make_split_of_breakhis_never_divides_a_slide(
+    all_images: Images, seed: int, way: dict[str, Any]
+) -> None:
     assignment = make(all_images, seed=seed, **way).assignment
     pairs = {(image.column("slide"), assignment[image.patient]) for image in all_images}
     assert len(pairs) == 81
 
 
-def test_adenosis_of_two_patients_is_told(all_images: Images) -> None:
+def test_make_split_of_breakhis_notes_adenosis(all_images: Images) -> None:
     for seed in range(5):
         (note,) = [note for note in make(all_images, seed=seed).notes if note.startswith("subtype adenosis")]
         assert note.startswith("subtype adenosis: 2 patients, too few for three splits; none in ")
 
 
-def test_five_folds_of_breakhis(all_images: Images) -> None:
+def test_make_split_of_breakhis_by_five_folds(all_images: Images) -> None:
     tests = []
     for fold in range(5):
         counts = counts_by_class(all_images, make(all_images, folds=5, fold=fold).assignment)
@@ -260,14 +264,14 @@ def test_five_folds_of_breakhis(all_images: Images) -> None:
     assert Counter(benign for benign, _ in tests) == {3: 4, 4: 1}
 
 
-def test_the_official_fold_names_the_eight_patients_that_it_leaks(official: Split) -> None:
+def test_official_fold_names_its_eight_leaked_patients(official: Split) -> None:
     assert official.notes[0].startswith(
         "dsfold1_table.csv leaks 8 patients, with images in both train and test: 14-13412, 14-15570, "
         "14-16184, 14-18842, 14-19979, 14-21998, 14-22549, 14-29960; here all "
     )
 
 
-def test_what_the_official_fold_tests_is_tested(official: Split, all_images: Images, manifest: Path) -> None:
+def test_official_fold_tests_every_test_image(official: Split, all_images: Images, manifest: Path) -> None:
     with (manifest / "dsfold1_table.csv").open(encoding="utf-8") as file:
         tested = {row["filename"] for row in csv.DictReader(file) if row["split"] == "test"}
     of_image = {image.path.rpartition("/")[2]: official.assignment[image.patient] for image in all_images}
@@ -278,14 +282,12 @@ def test_what_the_official_fold_tests_is_tested(official: Split, all_images: Ima
     }
 
 
-def test_an_official_fold_can_be_frozen(official: Split, all_images: Images, tmp_path: Path) -> None:
+def test_official_fold_can_be_frozen(official: Split, all_images: Images, tmp_path: Path) -> None:
     (tmp_path / "frozen.json").write_text(json.dumps(official.frozen(), indent=1), encoding="utf-8")
     assert make(all_images, file=tmp_path / "frozen.json") == official
 
 
-def test_the_second_copy_of_slide_14_13412_is_missed_in_the_fold_but_its_patient_is_for_test(
-    all_images: Images, manifest: Path
-) -> None:
+def test_official_fold_notes_the_excluded_copy_of_slide_14_13412(all_images: Images, manifest: Path) -> None:
     images = [
         image
         for image in all_images
@@ -294,7 +296,7 @@ def test_the_second_copy_of_slide_14_13412_is_missed_in_the_fold_but_its_patient
     split = make(images, file=manifest / "dsfold1_table.csv")
     assert split.assignment["14-13412"] == "test"
     assert split.notes[1].startswith(
-        "123 images of dsfold1_table.csv are not in the data, or left out: SOB_M_LC-14-13412-100-001.png"
+        "123 images of dsfold1_table.csv are not in the data, or excluded: SOB_M_LC-14-13412-100-001.png"
     )
 
 
@@ -316,14 +318,12 @@ splits = st.builds(
 
 
 @given(splits, st.sampled_from((None, 2)), st.booleans())
-def test_what_is_frozen_is_read_back_however_it_is_laid_out(
-    split: Split, indent: int | None, sort_keys: bool
-) -> None:
+def test_read_split_accepts_any_json_layout(split: Split, indent: int | None, sort_keys: bool) -> None:
     text = json.dumps(split.frozen(), indent=indent, sort_keys=sort_keys)
     assert read_split(text, FILE) == split
 
 
-def test_the_hash_is_of_canonical_json() -> None:
+def test_split_sha256_is_of_canonical_json() -> None:
     content = (
         b'{"assignment":{"14-1":"train","14-2":"test","14-3":"validation"},"made":{"by":"shares","test_share":0.1},'
         b'"notes":["gr\\u00f6\\u00dfe 1: 2 patients"],"seed":3,"version":1}'
@@ -346,7 +346,7 @@ def test_the_hash_is_of_canonical_json() -> None:
         {"sha256": "0" * 64},
     ],
 )
-def test_a_change_by_hand_is_noticed_and_the_remedy_told(change: dict[str, Any]) -> None:
+def test_read_split_of_an_edited_file_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(
         UserError, match=r"split\.json was changed after it was written: .*; give the file as a"
     ):
@@ -373,12 +373,12 @@ def without(field: str) -> str:
         ('{"seed": ' + "1" * 10_000 + "}", "integer string conversion"),
     ],
 )
-def test_another_content_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_read_split_of_other_content_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UserError, match=rf"split\.json is not a split file of this version \(.*{problem}"):
         read_split(text, FILE)
 
 
-def test_a_missing_hash_is_no_excuse() -> None:
+def test_read_split_without_hash_is_refused() -> None:
     with pytest.raises(UserError, match="its hash does not fit"):
         read_split(without("sha256"), FILE)
 
@@ -392,17 +392,17 @@ FROZEN_SPLIT = Split(
 )
 
 
-def test_the_same_patients_need_no_word() -> None:
+def test_check_frozen_split_of_the_same_patients_has_no_notes() -> None:
     assert check_frozen_split(FROZEN_SPLIT, ORDER, file=FROZEN_FILE) == []
 
 
-def test_unknown_patients_are_named_with_the_remedy() -> None:
+def test_check_frozen_split_with_unknown_patients_is_refused() -> None:
     order = {**ORDER, "benign": ["9", "1", "2", "3", "8"]}
     with pytest.raises(UserError, match=r"mine/split\.json does not know 2 patients of the data: 8, 9; take"):
         check_frozen_split(FROZEN_SPLIT, order, file=FROZEN_FILE)
 
 
-def test_absent_patients_are_noted() -> None:
+def test_check_frozen_split_notes_absent_patients() -> None:
     split = FROZEN_SPLIT.model_copy(
         update={"assignment": {**FROZEN_SPLIT.assignment, "8": "train", "7": "test"}}
     )
@@ -411,7 +411,7 @@ def test_absent_patients_are_noted() -> None:
     ]
 
 
-def test_a_class_that_is_missing_in_a_split_is_refused() -> None:
+def test_check_frozen_split_without_a_class_is_refused() -> None:
     with pytest.raises(UserError, match=r"by mine/split\.json no malignant patient of the data is for test"):
         check_frozen_split(FROZEN_SPLIT, {**ORDER, "malignant": ["4", "5"]}, file=FROZEN_FILE)
 
@@ -428,11 +428,11 @@ def notes(*values: tuple[str, str]) -> list[str]:
     return slice_notes(images, ASSIGNMENT, slices=("magnification", "subtype"))
 
 
-def test_a_slice_that_is_everywhere_has_no_note() -> None:
+def test_slice_notes_of_a_value_in_every_split_are_empty() -> None:
     assert notes(("1", "adenosis"), ("2", "adenosis"), ("3", "adenosis")) == []
 
 
-def test_a_slice_of_too_few_patients_is_told_with_what_misses_it() -> None:
+def test_slice_notes_of_too_few_patients_name_the_splits() -> None:
     assert notes(("1", "adenosis"), ("1", "adenosis"), ("3", "adenosis")) == [
         "subtype adenosis: 2 patients, too few for three splits; none in validation"
     ]
@@ -441,11 +441,11 @@ def test_a_slice_of_too_few_patients_is_told_with_what_misses_it() -> None:
     ]
 
 
-def test_a_slice_that_chance_left_out_is_told() -> None:
+def test_slice_notes_of_enough_patients_omit_too_few() -> None:
     assert notes(("1", "adenosis"), ("4", "adenosis"), ("3", "adenosis")) == [
         "subtype adenosis: 3 patients; none in validation"
     ]
 
 
-def test_columns_that_are_no_slices_and_slices_that_are_no_columns_do_not_matter() -> None:
+def test_slice_notes_ignore_other_columns() -> None:
     assert notes(("1", "a"), ("2", "a"), ("3", "a"), ("4", "a")) == []

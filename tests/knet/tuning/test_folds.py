@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from knet.data.grouping import held_out_masks
 from knet.training.candidate import apply_hyperparameters
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import prepare_devices, start_from_seed
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
 from knet.tuning.folds import FoldEvaluation
-from knet.tuning.patient_folds import grouped_folds
 from knet.tuning.plan import SearchPlan, TrialError, score
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.load import load_config
@@ -70,7 +70,7 @@ def by_hand(plan: SearchPlan, values: dict[str, Any], epochs: int) -> list[float
     train = TransformedSplit(files, size=SIZE, copies=candidate.training.augmentation)
     labels, patients = plain.labels_and_patients()
     losses = []
-    for held in grouped_folds(patients, labels.tolist(), folds=2, seed=0):
+    for held in held_out_masks(patients, labels.tolist(), folds=2, seed=0):
         start_from_seed(0)
         learner = TrainingSetup(
             candidate,
