@@ -47,8 +47,8 @@ def ingest_plain(source: Path, out: Path) -> None:
     """Reads, decodes, judges, hashes and writes every image, one after the other."""
     import tensorflow as tf
 
-    from components.breakhis_example_gen.records import make_example
     from knet.data.catalog import read_catalog
+    from knet.data.ingest import make_example
 
     catalog = read_catalog(source)
     files = catalog.source.parts(image.path for image in catalog.images)

@@ -21,7 +21,7 @@ from knet.base.text import counted
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.folders import Folder
 from knet.data.image_checks import FORMATS, UnusableError, check_header, check_png_end
-from knet.data.leaks import find_copies
+from knet.data.leaks import find_duplicate_files
 from knet.data.source import ImageFile
 from knet.data.split import make_split
 from pipeline.config.config import Config
@@ -135,10 +135,11 @@ def _numbers_apart(text: str) -> list[str | int]:
 
 
 def _notes(catalog: Catalog) -> Iterable[str]:
-    if catalog.left_out:
-        yield f"{len(catalog.left_out)} images left out: second copies of a slide filed under two subtypes"
-    if catalog.passed_over:
-        yield f"{len(catalog.passed_over)} other files passed over"
+    if catalog.excluded_duplicates:
+        count = len(catalog.excluded_duplicates)
+        yield f"{count} images excluded: second copies of a slide filed under two subtypes"
+    if catalog.ignored_files:
+        yield f"{len(catalog.ignored_files)} other files ignored"
 
 
 def _check_files(catalog: Catalog) -> tuple[list[str], tuple[str, ...]]:
@@ -149,7 +150,7 @@ def _check_files(catalog: Catalog) -> tuple[list[str], tuple[str, ...]]:
         return problems, ("what the files hold: those in an archive are not opened here, but by a run",)
     folder = catalog.source.folder
     bad = check_headers(folder, [image.path for image in catalog.images])
-    copies = find_copies(folder, [image for image in catalog.images if image.path not in bad])
+    copies = find_duplicate_files(folder, [image for image in catalog.images if image.path not in bad])
     not_checked = [
         "pixels: damage between the first and last bytes is found by a run, and so are equal pixels"
     ]

@@ -94,8 +94,8 @@ def prepare_data(
     check_quarantine_rate(
         catalog.quarantined,
         images=len(catalog.images),
-        max_share=config.data.max_invalid_fraction,
-        where=catalog.location,
+        max_invalid_fraction=config.data.max_invalid_fraction,
+        location=catalog.location,
     )
     config = config.with_slices(catalog.slices)
     check_slices(config, catalog)
@@ -116,7 +116,7 @@ def prepare_data(
         images={name: images[name] for name in schema_names.SPLITS},
         columns=catalog.columns,
         slices=config.data.slices or (),
-        left_out=len(catalog.left_out),
+        excluded_duplicates=len(catalog.excluded_duplicates),
         split_notes=split.notes,
         split_sha256=split.sha256,
     )
@@ -157,7 +157,7 @@ def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -
 
 def _is_synthetic(catalog: Catalog) -> bool:
     """Whether the images are drawn; an archive of them holds the marker among its files."""
-    names = {name.rpartition("/")[2] for name in catalog.passed_over}
+    names = {name.rpartition("/")[2] for name in catalog.ignored_files}
     return MARKER in names or is_synthetic(catalog.source.location)
 
 

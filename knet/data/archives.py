@@ -1,4 +1,4 @@
-"""What zip and tar archives have in common."""
+"""Archives as sources: zip, tar and gzipped tar."""
 
 from __future__ import annotations
 
@@ -20,49 +20,20 @@ from knet.data.image_checks import UnusableError, check_size
 from knet.data.source import RandomAccessSource, Reader, Source
 
 
-def member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix: str) -> dict[str, int]:
-    """Bytes by name, sorted; of the members whose names start with a prefix, named without it.
-
-    Raises:
-        UserError: a name leads out of the archive, or stands there twice.
-    """
-    sizes: dict[str, int] = {}
-    for raw, size in members:
-        name = member_name(raw)
-        if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
-            raise UserError(f"{location} holds {printable(raw)}, a name that leads out of it; make it anew")
-        if name in sizes:
-            raise UserError(f"{location} holds {printable(raw)} twice; make it anew")
-        sizes[name] = size
-    return {
-        name.removeprefix(prefix): size for name, size in sorted(sizes.items()) if name.startswith(prefix)
-    }
-
-
-def member_name(raw: str) -> str:
-    """A member's name without the `./` that some tools put before it."""
-    return posixpath.normpath(raw)
-
-
-def damaged(location: Path, error: Exception) -> UserError:
-    """What to say of an archive that cannot be listed."""
-    return UserError(f"{location} cannot be read as an archive ({error}); fetch or make it anew")
-
-
 @dataclass(frozen=True)
 class TarArchive(RandomAccessSource):
-    """The members of a tar archive; each reader opens it once."""
+    """An uncompressed tar archive."""
 
     location: Path
     prefix: str = ""
 
     def files(self) -> dict[str, int]:
         """See Source."""
-        members = list_members(self.location, mode="r:")
-        return member_sizes(self.location, members, prefix=self.prefix)
+        members = _list_members(self.location, mode="r:")
+        return _member_sizes(self.location, members, prefix=self.prefix)
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The archive."""
+        """See Source."""
         return {self.location.name: self.location}
 
     def below(self, prefix: str) -> TarArchive:
@@ -78,7 +49,7 @@ class _TarReader(Reader):
     def __init__(self, source: TarArchive) -> None:
         self._prefix = source.prefix
         self._archive = tarfile.open(source.location, "r:")  # noqa: SIM115 (closed with the reader)
-        self._members = {member_name(m.name): m for m in self._archive if not m.isdir()}
+        self._members = {_member_name(m.name): m for m in self._archive if not m.isdir()}
 
     def read(self, name: str) -> bytes:
         member = self._members[self._prefix + name]
@@ -96,37 +67,20 @@ class _TarReader(Reader):
         self._archive.close()
 
 
-def list_members(location: Path, *, mode: str) -> list[tuple[str, int]]:
-    """Name and bytes of every member but folders.
-
-    Args:
-        location: of the archive.
-        mode: `r:` for an uncompressed archive, `r|gz` for a compressed one, read once from begin to end.
-
-    Raises:
-        UserError: the archive is damaged.
-    """
-    try:
-        with tarfile.open(location, mode) as archive:  # type: ignore[call-overload]
-            return [(member.name, member.size) for member in archive if not member.isdir()]
-    except Exception as error:  # a damaged archive may raise anything
-        raise damaged(location, error) from None
-
-
 @dataclass(frozen=True)
 class TarGzArchive(Source):
-    """The members of a `.tar.gz`."""
+    """A gzipped tar archive; it is unpacked to be read in any order."""
 
     location: Path
     prefix: str = ""
 
     def files(self) -> dict[str, int]:
-        """See Source; unpacks the archive once, to nowhere."""
-        members = list_members(self.location, mode="r|gz")
-        return member_sizes(self.location, members, prefix=self.prefix)
+        """See Source; decompresses the whole archive."""
+        members = _list_members(self.location, mode="r|gz")
+        return _member_sizes(self.location, members, prefix=self.prefix)
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The archive."""
+        """See Source."""
         return {self.location.name: self.location}
 
     def below(self, prefix: str) -> TarGzArchive:
@@ -135,7 +89,7 @@ class TarGzArchive(Source):
 
     @contextmanager
     def random_access(self, folder: Path) -> Iterator[TarArchive]:
-        """An uncompressed copy, made by one sequential reader and removed again."""
+        """See Source; yields an uncompressed copy, which is removed afterwards."""
         _check_space(self.location, folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as temporary:
             copy = Path(temporary) / "data.tar"
@@ -143,16 +97,16 @@ class TarGzArchive(Source):
                 with gzip.open(self.location) as packed, copy.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 2**20)
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                raise damaged(self.location, error) from None
+                raise _damaged(self.location, error) from None
             except OSError as error:
                 raise UserError(f"cannot unpack {self.location} into {folder}: {error.strerror}") from None
             yield TarArchive(copy, self.prefix)
 
 
 def _check_space(archive: Path, folder: Path) -> None:
-    """Refuses to begin where the copy and the examples, which hold the same images, cannot both be written.
+    """Check that the disk has room for the copy and for the examples.
 
-    Images hardly pack, so that each takes about as much as the archive.
+    Both hold the same images, which hardly compress, so each takes about as much as the archive.
     """
     needed, free = 2 * archive.stat().st_size, shutil.disk_usage(folder).free
     if free < needed:
@@ -168,7 +122,7 @@ def _gib(size: int) -> str:
 
 @dataclass(frozen=True)
 class ZipArchive(RandomAccessSource):
-    """The members of a zip archive; each reader opens it once."""
+    """A zip archive."""
 
     location: Path
     prefix: str = ""
@@ -179,11 +133,11 @@ class ZipArchive(RandomAccessSource):
             with zipfile.ZipFile(self.location) as archive:
                 members = [(i.filename, i.file_size) for i in archive.infolist() if not i.is_dir()]
         except Exception as error:  # a damaged archive may raise anything
-            raise damaged(self.location, error) from None
-        return member_sizes(self.location, members, prefix=self.prefix)
+            raise _damaged(self.location, error) from None
+        return _member_sizes(self.location, members, prefix=self.prefix)
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The archive."""
+        """See Source."""
         return {self.location.name: self.location}
 
     def below(self, prefix: str) -> ZipArchive:
@@ -199,7 +153,7 @@ class _ZipReader(Reader):
     def __init__(self, source: ZipArchive) -> None:
         self._prefix = source.prefix
         self._archive = zipfile.ZipFile(source.location)
-        self._members = {member_name(i.filename): i for i in self._archive.infolist() if not i.is_dir()}
+        self._members = {_member_name(i.filename): i for i in self._archive.infolist() if not i.is_dir()}
 
     def read(self, name: str) -> bytes:
         member = self._members[self._prefix + name]
@@ -211,3 +165,56 @@ class _ZipReader(Reader):
 
     def close(self) -> None:
         self._archive.close()
+
+
+def _list_members(location: Path, *, mode: str) -> list[tuple[str, int]]:
+    """List name and bytes of every member except folders.
+
+    Args:
+        location: Path of the archive.
+        mode: `r:` for an uncompressed archive, `r|gz` for a compressed one, which is read once.
+
+    Raises:
+        UserError: The archive is damaged.
+    """
+    try:
+        with tarfile.open(location, mode) as archive:  # type: ignore[call-overload]
+            return [(member.name, member.size) for member in archive if not member.isdir()]
+    except Exception as error:  # a damaged archive may raise anything
+        raise _damaged(location, error) from None
+
+
+def _member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix: str) -> dict[str, int]:
+    """Return bytes by name, sorted, of the members whose names start with a prefix, named without it.
+
+    Args:
+        location: Path of the archive, for messages.
+        members: Name and bytes of each member.
+        prefix: Prefix of the names.
+
+    Raises:
+        UserError: A name leads out of the archive, or occurs twice.
+    """
+    sizes: dict[str, int] = {}
+    for raw, size in members:
+        name = _member_name(raw)
+        if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
+            raise UserError(
+                f"{location} holds {printable(raw)}, a name that leads out of it; create it again"
+            )
+        if name in sizes:
+            raise UserError(f"{location} holds {printable(raw)} twice; create it again")
+        sizes[name] = size
+    return {
+        name.removeprefix(prefix): size for name, size in sorted(sizes.items()) if name.startswith(prefix)
+    }
+
+
+def _member_name(raw: str) -> str:
+    """Normalize a member's name; some tools write `./` before it."""
+    return posixpath.normpath(raw)
+
+
+def _damaged(location: Path, error: Exception) -> UserError:
+    """Make the error for an archive that cannot be read."""
+    return UserError(f"{location} cannot be read as an archive ({error}); download or create it again")

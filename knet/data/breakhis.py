@@ -1,4 +1,4 @@
-"""The file names and folders of BreaKHis: what a path says of its image."""
+"""BreaKHis names: parse the paths of its images into class, patient, slide, subtype and magnification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from knet.data.source import ImageFile
 
-CLASSES: Final = ("benign", "malignant")  # the top folders
+CLASSES: Final = ("benign", "malignant")  # names of the top folders
 SUBTYPES: Final = {
     "A": "adenosis",
     "F": "fibroadenoma",
@@ -19,7 +19,7 @@ SUBTYPES: Final = {
     "PC": "papillary_carcinoma",
 }
 COLUMNS: Final = ("slide", "subtype", "magnification", "year", "sequence")
-SLICES: Final = ("magnification", "subtype")  # by which results are compared in the literature
+SLICES: Final = ("magnification", "subtype")  # as the literature compares results
 GRAMMAR: Final = "SOB_<B|M>_<subtype>-<year>-<accession><letters>-<40|100|200|400>-<three digits>.png"
 
 _CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}
@@ -30,13 +30,15 @@ _NAME = re.compile(
 )
 
 
-def parse(path: str) -> ImageFile:
-    """What a path below the folder `breast` says.
+def parse_path(path: str) -> ImageFile:
+    """Parse the path of an image.
 
-    Such as `benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png`.
+    Args:
+        path: Path relative to the folder `breast`, such as
+            `benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png`.
 
     Raises:
-        ValueError: the name does not follow the grammar, or contradicts its folder; the text says how.
+        ValueError: The name does not follow the grammar, or contradicts its folder; the message says how.
     """
     image = parse_name(path.rpartition("/")[2])
     if path != image.path:
@@ -45,12 +47,15 @@ def parse(path: str) -> ImageFile:
 
 
 def parse_name(name: str) -> ImageFile:
-    """What a file name says, with the path where it belongs.
+    """Parse the file name of an image; the result has the path where it belongs.
 
-    The patient is the accession with its year, 14-22549: it may span several slides.
+    The patient is the accession with its year, such as 14-22549, which may have several slides.
+
+    Args:
+        name: File name, such as `SOB_B_A-14-22549AB-40-001.png`.
 
     Raises:
-        ValueError: the name does not follow the grammar; the text says so.
+        ValueError: The name does not follow the grammar; the message says so.
     """
     match = _NAME.fullmatch(name)
     if not match:

@@ -1,4 +1,4 @@
-"""Lists the images of a data set by their names alone, before any of them is opened."""
+"""Catalog of a data set: its images by their names alone, before any of them is opened."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from knet.data.image_checks import Quarantined
 from knet.data.manifest import read_manifest
 from knet.data.source import ImageFile, Source
 
-# What file managers and archivers leave behind; hidden files and folders are passed over too.
-_IGNORED_FILES = {"Thumbs.db", "desktop.ini"}
-_IGNORED_FOLDERS = {"__MACOSX"}
+# Left by file managers and archivers; hidden files and folders are skipped too.
+_SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}
+_SYSTEM_FOLDERS = {"__MACOSX"}
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _ABOVE_CLASSES = re.compile(rf"((?:[^/]+/)*?)(?:{'|'.join(breakhis.CLASSES)})/")
 
@@ -29,27 +29,27 @@ _ABOVE_CLASSES = re.compile(rf"((?:[^/]+/)*?)(?:{'|'.join(breakhis.CLASSES)})/")
 class Catalog:
     """The files of a data set, each in one of four lists."""
 
-    source: Source  # its names are the paths
+    source: Source  # the paths below are relative to it
     images: tuple[ImageFile, ...]  # sorted by path
-    quarantined: tuple[Quarantined, ...] = ()  # no images by their names, or in a wrong place
-    left_out: tuple[ImageFile, ...] = ()  # second copies of a slide that stands under two subtypes
-    passed_over: tuple[str, ...] = ()  # beside the folders of the classes, such as a README
+    quarantined: tuple[Quarantined, ...] = ()  # misnamed or misplaced files
+    excluded_duplicates: tuple[ImageFile, ...] = ()  # second copies of a slide filed under two subtypes
+    ignored_files: tuple[str, ...] = ()  # files that are no images, such as a README
     manifest: Path | None = None
-    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path, of all of these but what is passed over outside
+    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path; without ignored files above the class folders
 
     @property
     def location(self) -> Path:
-        """The manifest, archive or folder: the one of the classes, unless an image lies beside it."""
+        """The manifest, the archive, or the folder: of the classes, or one above if that holds images too."""
         return self.manifest or self.source.location
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns that every image has."""
+        """Names of the columns, which all images share."""
         return tuple(name for name, _ in self.images[0].columns)
 
     @property
     def slices(self) -> tuple[str, ...]:
-        """Those of them by which models are judged, where the configuration names none."""
+        """Columns that metrics are sliced by, where the configuration names none."""
         return self.columns if self.manifest else breakhis.SLICES
 
 
@@ -60,17 +60,17 @@ def read_catalog(
     classes: Sequence[str] = breakhis.CLASSES,
     keep_duplicate_slides: bool = False,
 ) -> Catalog:
-    """Lists a data set; no image is opened.
+    """List a data set without opening any image.
 
     Args:
-        location: BreaKHis, as a folder or an archive: `BreaKHis_v1`, what holds it, or one of the folders
-            down to `breast`; all files in it are looked at. Or a CSV manifest of other images.
-        root: the folder or archive that a manifest's paths are in; none means the manifest's own folder.
-        classes: the labels that there may be.
-        keep_duplicate_slides: keep the second copy of a slide filed under two subtypes (14-13412).
+        location: BreaKHis as a folder or an archive (`BreaKHis_v1`, a folder above it, or one of the folders
+            down to `breast`), or a CSV manifest of other images.
+        root: Folder or archive that the paths of a manifest are relative to. Default: the manifest's folder.
+        classes: Accepted class names.
+        keep_duplicate_slides: Whether to keep both copies of the slide filed under two subtypes (14-13412).
 
     Raises:
-        UserError: the data are missing or laid out otherwise, hold no image, or a manifest is wrong.
+        UserError: The data are missing, laid out differently or without an image, or the manifest is invalid.
     """
     if location.suffix.lower() == ".csv":
         if object_uri(location):
@@ -88,28 +88,28 @@ def read_catalog(
             sizes=tuple((image.path, size) for image, size in sizes.items()),
         )
     if root:
-        raise UserError(f"data.root is for a manifest, but {location} is none")
+        raise UserError(f"data.root is for a manifest, but {location} is none; remove data.root")
     if set(classes) != set(breakhis.CLASSES):
         raise UserError(
             f"data.classes are {' and '.join(classes)}, but the classes of BreaKHis are "
-            f"{' and '.join(breakhis.CLASSES)}"
+            f"{' and '.join(breakhis.CLASSES)}; remove data.classes"
         )
     return _read_breakhis(open_source(location), keep_duplicate_slides=keep_duplicate_slides)
 
 
 def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
-    source, sizes = _below_breast(source)
-    images, quarantined, passed_over = [], [], []
+    source, sizes = _class_folders(source)
+    images, quarantined, ignored = [], [], []
     for name in sizes:
         if name.partition("/")[0] in breakhis.CLASSES:
             try:
-                images.append(breakhis.parse(name))
+                images.append(breakhis.parse_path(name))
             except ValueError as error:
                 quarantined.append(Quarantined(printable(name), str(error)))
         elif PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES:
             quarantined.append(Quarantined(printable(name), "outside the folders benign and malignant"))
         else:
-            passed_over.append(name)
+            ignored.append(name)
     if not images:
         problems = [f"{file.path}: {file.reason}" for file in quarantined]
         raise UserError(
@@ -118,25 +118,26 @@ def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
         )
     if isinstance(source, Folder) and not any(file.path.startswith("/") for file in quarantined):
         source = Folder(source.folder)  # one spelling, from wherever above it was named
-    ignored = {name for name in passed_over if name.startswith("/")}
-    kept, left_out = (images, []) if keep_duplicate_slides else _without_duplicate_slides(images)
+    included, excluded = (images, []) if keep_duplicate_slides else _exclude_duplicate_slides(images)
     return Catalog(
         source=source,
-        images=tuple(kept),
+        images=tuple(included),
         quarantined=tuple(quarantined),
-        left_out=tuple(left_out),
-        passed_over=tuple(map(printable, passed_over)),
-        # What a folder above holds beside the data, such as the output of a run, makes them no others.
-        sizes=tuple((name, sizes[name]) for name in sizes if name not in ignored),
+        excluded_duplicates=tuple(excluded),
+        ignored_files=tuple(map(printable, ignored)),
+        # Other files in a folder above, such as the output of a run, do not change the fingerprint.
+        sizes=tuple(
+            (name, size) for name, size in sizes.items() if not (name.startswith("/") and name in ignored)
+        ),
     )
 
 
-def _below_breast(source: Source) -> tuple[Source, dict[str, int]]:
-    """The part of a source that holds the folders of the classes, and bytes by name of all its files.
+def _class_folders(source: Source) -> tuple[Source, dict[str, int]]:
+    """Find the folder of the class folders, and return it with the bytes of all files by name.
 
-    What the source holds beside that part is named with a slash before it.
+    Names are relative to that folder; those of files outside it start with a slash.
     """
-    files = {name: size for name, size in source.files().items() if not _is_left_behind(name)}
+    files = {name: size for name, size in source.files().items() if not _is_system_file(name)}
     roots = sorted({match[1] for match in map(_ABOVE_CLASSES.match, files) if match})
     if not roots:
         raise UserError(
@@ -145,46 +146,50 @@ def _below_breast(source: Source) -> tuple[Source, dict[str, int]]:
         )
     if len(roots) > 1:
         places = " and ".join(printable(root) or "./" for root in roots)
-        raise UserError(f"{source.location} holds BreaKHis more than once, in {places}")
+        raise UserError(f"{source.location} holds BreaKHis more than once, in {places}; name one of them")
     (root,) = roots
     named = {name.removeprefix(root) if name.startswith(root) else f"/{name}": files[name] for name in files}
     return source.below(root), dict(sorted(named.items()))
 
 
-def _is_left_behind(name: str) -> bool:
+def _is_system_file(name: str) -> bool:
     *folders, file = name.split("/")
     return (
-        file in _IGNORED_FILES
+        file in _SYSTEM_FILES
         or any(part.startswith(".") for part in (*folders, file))
-        or not _IGNORED_FOLDERS.isdisjoint(folders)
+        or not _SYSTEM_FOLDERS.isdisjoint(folders)
     )
 
 
-def _without_duplicate_slides(
+def _exclude_duplicate_slides(
     images: Sequence[ImageFile],
 ) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Keeps, of a slide that is filed under several subtypes of a class, the images of the first by name.
+    """Divide images into those to include and the second copies of slides filed under several subtypes.
 
-    By slide, not by image: two of the copies of 14-13412 have other sequence numbers than their originals.
+    The copy under the first subtype by name is included. Slides are compared, not images: two of the copies
+    of 14-13412 have other sequence numbers than their originals.
     """
-    first: dict[tuple[str, str], str] = {}
-    kept: list[ImageFile] = []
-    left_out: list[ImageFile] = []
-    for image in images:  # sorted, so that the first subtype by name comes first
+    first_subtype: dict[tuple[str, str], str] = {}
+    included: list[ImageFile] = []
+    excluded: list[ImageFile] = []
+    for image in images:  # sorted by path
         subtype = image.column("subtype")
-        kept_under = first.setdefault((image.label, image.column("slide")), subtype)
-        (kept if subtype == kept_under else left_out).append(image)
-    return kept, left_out
+        first = first_subtype.setdefault((image.label, image.column("slide")), subtype)
+        (included if subtype == first else excluded).append(image)
+    return included, excluded
 
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 def open_source(path: Path) -> Source:
-    """The folder or archive at a path, or the folder at a URI of an object store; nothing is read yet.
+    """Make the source for a folder or archive on disk, or a folder in an object store; reads nothing yet.
+
+    Args:
+        path: Path, or a URI of an object store (`knet.base.storage.object_uri`).
 
     Raises:
-        UserError: there is none, or it is of another kind.
+        UserError: Nothing is at the path, or another kind of file.
     """
     if object_uri(path):
         if path.name.lower().endswith(_ARCHIVES):

@@ -1,4 +1,4 @@
-"""One digest of a whole data set, which changes with its content alone."""
+"""Fingerprint of a data set: a digest that changes if and only if its content does."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from knet.base.files import atomic_write
 from knet.base.storage import checksum, object_uri
 from knet.data.catalog import Catalog
 
-_SETTLED = 2.0  # seconds: a file changed so shortly before may change again without a later time
+_SETTLED = 2.0  # seconds; a file modified later than that may change again under the same time stamp
 
-_Known = dict[str, list[int | str]]  # size, time of change in ns and SHA-256, by path
+_Entries = dict[str, list[int | str]]  # bytes, modification time in ns and SHA-256, by path
 
 
 def fingerprint(catalog: Catalog, *, cache: Path, progress: Callable[[str], object] = str) -> str:
-    """The SHA-256, in hexadecimal, of all names, sizes and contents, of the manifest too.
+    """Compute the SHA-256 of all names, sizes and contents, the manifest included.
 
-    Of objects in a store, which are not fetched for that, its checksums stand for the contents.
+    Objects in a store are not downloaded: the store's checksums stand for their contents.
 
     Args:
-        catalog: of the data set.
-        cache: a file that remembers the digests of files whose size and time of change are the same.
-        progress: is told how far it is.
+        catalog: Catalog of the data set.
+        cache: File of known digests; files of the same size and modification time are not read again.
+        progress: Receives a line about every hundredth file.
+
+    Returns:
+        64 hexadecimal digits.
     """
     parts = catalog.source.parts(name for name, _ in catalog.sizes)
     if catalog.manifest:
-        parts["/manifest"] = catalog.manifest  # no name of a part starts so
-    known = _read(cache)
-    now: _Known = {}
+        parts["/manifest"] = catalog.manifest  # no other name of a part is that
+    known = _read_cache(cache)
+    entries: _Entries = {}
     digest = hashlib.sha256()
     for name, size in catalog.sizes:
         digest.update(_line(name, str(size)))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda path: _digest(path, known), parts.values())
         for done, (name, path, entry) in enumerate(zip(parts, parts.values(), results, strict=True)):
-            now[str(path)] = entry
+            entries[str(path)] = entry
             digest.update(_line(name, str(entry[2])))
             if done % 100 == 0:
                 progress(f"fingerprint: {done} of {len(parts)} files")
-    _write(cache, now)
+    _write_cache(cache, entries)
     return digest.hexdigest()
 
 
@@ -53,12 +56,12 @@ def _line(name: str, text: str) -> bytes:
     return f"{name}\0{text}\n".encode("utf-8", "surrogateescape")  # names on disk need not be UTF-8
 
 
-def _digest(path: Path, known: _Known) -> list[int | str]:
+def _digest(path: Path, known: _Entries) -> list[int | str]:
     uri = object_uri(path)
     if uri:
         return [0, 0, checksum(uri)]
     try:
-        if not path.is_file():  # a pipe would keep us waiting
+        if not path.is_file():  # reading a pipe would block
             return [0, 0, ""]
         status = path.stat()
         before = [status.st_size, status.st_mtime_ns]
@@ -66,18 +69,18 @@ def _digest(path: Path, known: _Known) -> list[int | str]:
         if entry and entry[:2] == before:
             return entry
         return [*before, file_digest(path)]
-    except OSError:  # it is quarantined when it is to be read
+    except OSError:  # quarantined when it is ingested
         return [0, 0, ""]
 
 
-def _read(cache: Path) -> _Known:
+def _read_cache(cache: Path) -> _Entries:
     try:
         return dict(json.loads(cache.read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # not there, or not whole: then everything is read
+    except (OSError, ValueError):  # missing or damaged: read every file again
         return {}
 
 
-def _write(cache: Path, entries: _Known) -> None:
+def _write_cache(cache: Path, entries: _Entries) -> None:
     settled = time.time_ns() - int(_SETTLED * 1e9)
-    kept = {path: entry for path, entry in entries.items() if 0 < int(entry[1]) < settled}
-    atomic_write(cache, json.dumps(kept))
+    stored = {path: entry for path, entry in entries.items() if 0 < int(entry[1]) < settled}
+    atomic_write(cache, json.dumps(stored))

@@ -1,4 +1,4 @@
-"""A folder as a source."""
+"""Folders as sources: on disk and in an object store."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from knet.data.source import RandomAccessSource, Reader
 
 @dataclass(frozen=True)
 class Folder(RandomAccessSource):
-    """The files of a folder, links within it included."""
+    """A folder on disk; links are followed if they stay within it."""
 
-    location: Path  # resolved
+    location: Path  # absolute, without links
     prefix: str = ""
 
     @property
     def folder(self) -> Path:
-        """The one that names are relative to."""
+        """Folder that names are relative to."""
         return self.location / self.prefix
 
     def files(self) -> dict[str, int]:
-        """See Source; what is hidden is not listed, and links are followed."""
+        """See Source; hidden files are not listed."""
         return dict(sorted(_walk(self.folder, "", self.location, frozenset())))
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The files themselves; a name with a slash before it is below the location."""
+        """See Source; a name that starts with a slash is relative to the location."""
         return {
             name: self.location / name[1:] if name.startswith("/") else self.folder / name for name in names
         }
 
     def below(self, prefix: str) -> Folder:
-        """The folder of that name."""
+        """See Source."""
         return replace(self, prefix=self.prefix + prefix)
 
     def open(self) -> Reader:
-        """Nothing needs to be opened."""
+        """See RandomAccessSource."""
         return _FolderReader(self.folder)
 
     def find(self, names: Iterable[str]) -> dict[str, int]:
-        """See Source; the folder is not listed for that."""
+        """See Source; does not list the folder."""
         found = {}
         for name in names:
             path = self.folder / name
@@ -70,19 +70,19 @@ class _FolderReader(Reader):
             raise UnusableError(f"cannot be read ({error.strerror})") from None
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """See Reader; nothing was opened."""
 
 
-def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Iterator[tuple[str, int]]:
-    """Name and size of each file; `above` are the real paths of the folders that lead here."""
+def _walk(folder: Path, prefix: str, root: Path, parents: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Yield name and bytes of each file; `parents` are the real paths of the folders above."""
     real = os.path.realpath(folder)
-    if real in above:
+    if real in parents:
         raise UserError(f"{folder} is a link to a folder that holds it; remove the link")
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
         raise UserError(
-            f"cannot read the folder {error.filename}: {error.strerror}; mend its permissions"
+            f"cannot read the folder {error.filename}: {error.strerror}; correct its permissions"
         ) from None
     for entry in entries:
         if entry.name.startswith("."):
@@ -92,7 +92,7 @@ def _walk(folder: Path, prefix: str, root: Path, above: frozenset[str]) -> Itera
         if not entry.is_dir():
             yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
         else:
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, above | {real})
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, parents | {real})
 
 
 def _check_inside(path: Path, root: Path) -> None:
@@ -100,7 +100,7 @@ def _check_inside(path: Path, root: Path) -> None:
         real = os.path.realpath(path, strict=True)
     except FileNotFoundError:
         real = os.path.realpath(path)
-    except OSError:  # a ring of links
+    except OSError:  # a loop of links
         real = ""
     inside = Path(real).is_relative_to(root)
     if not inside:
@@ -111,14 +111,14 @@ def _check_inside(path: Path, root: Path) -> None:
 
 @dataclass(frozen=True)
 class ObjectFolder(RandomAccessSource):
-    """The objects below a URI, read by Beam's access to files."""
+    """A folder in an object store, read through Beam."""
 
-    location: Path  # the URI, as `object_uri` knows it
+    location: Path  # URI in the form that `object_uri` reads
     prefix: str = ""
 
     @property
     def store(self) -> ObjectStore:
-        """The part of the object store that names are relative to, but for the prefix."""
+        """Object store at the location; names are relative to it after the prefix."""
         uri = object_uri(self.location)
         assert uri is not None
         return ObjectStore(uri)
@@ -129,7 +129,7 @@ class ObjectFolder(RandomAccessSource):
         return {name.removeprefix(self.prefix): size for name, size in sizes.items()}
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The objects themselves; a name with a slash before it is below the location."""
+        """See Source; a name that starts with a slash is relative to the location."""
         return {
             name: self.location / (name[1:] if name.startswith("/") else f"{self.prefix}{name}")
             for name in names
@@ -140,7 +140,7 @@ class ObjectFolder(RandomAccessSource):
         return replace(self, prefix=self.prefix + prefix)
 
     def open(self) -> Reader:
-        """Nothing needs to be opened."""
+        """See RandomAccessSource."""
         return _ObjectReader(self.store, self.prefix)
 
 
@@ -152,12 +152,12 @@ class _ObjectReader(Reader):
     def read(self, name: str) -> bytes:
         try:
             content = self.store.read(self.prefix + name, at_most=MAX_BYTES + 1)
-        except Exception as error:  # each server and library has kinds of its own
+        except Exception as error:  # each server and library raises other types
             raise UnusableError(f"cannot be read ({error})") from None
         if content is None:
-            raise UnusableError("not there any more")
+            raise UnusableError("no longer there")
         check_size(len(content))
         return content
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """See Reader; nothing was opened."""

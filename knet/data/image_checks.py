@@ -1,4 +1,4 @@
-"""Judges an image file by decoding it once."""
+"""Validation of image files: decode once, quarantine what is unusable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.text import list_problems
 
-MIN_SIDE: Final = 32  # pixels, the smallest that the models take
+MIN_SIDE: Final = 32  # pixels, the smallest input of the models
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-_STORED_AS_THEY_ARE = ("PNG", "JPEG")  # what a served model can decode
+_STORED_FORMATS = ("PNG", "JPEG")  # stored unchanged: a served model can decode them
 PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
 _BITS_PER_SAMPLE = 258  # the tag of TIFF
 _MODES = {
@@ -39,18 +39,22 @@ _MODES = {
 
 
 @dataclass(frozen=True)
-class GoodImage:
-    """An image that can be ingested."""
+class ValidImage:
+    """A decoded image that can be ingested."""
 
     pixels: NDArray[np.uint8]  # RGB [height, width, 3]
-    encoded: bytes  # PNG or JPEG; the file itself where it was one of these
+    encoded: bytes  # PNG or JPEG: the file itself if it is one of these, else a lossless PNG
 
 
-def examine(content: bytes) -> GoodImage:
-    """Decodes an image file; TIFF, BMP and WebP are encoded anew as PNG, without loss.
+def validate_image(content: bytes) -> ValidImage:
+    """Decode and validate an image file.
+
+    Args:
+        content: Bytes of a PNG, JPEG, TIFF, BMP or WebP file.
 
     Raises:
-        UnusableError: it is no whole 8-bit RGB image of a sensible size; the text says why.
+        UnusableError: The file is not a complete, upright 8-bit RGB image of an accepted size; the message is
+            the reason.
     """
     if not content:
         raise UnusableError("zero bytes")
@@ -74,18 +78,18 @@ def examine(content: bytes) -> GoodImage:
         raise UnusableError(f"truncated or damaged ({error})") from None
     if kind == "JPEG":
         check_jpeg(content)
-    return GoodImage(pixels, content if kind in _STORED_AS_THEY_ARE else _as_png(pixels))
+    return ValidImage(pixels, content if kind in _STORED_FORMATS else _as_png(pixels))
 
 
 def check_header(image: Any, content: bytes) -> None:
-    """Judges what stands before the pixels, so that nothing absurd is decoded.
+    """Check format, size and depth before the pixels are decoded.
 
     Args:
-        image: as Pillow opened it.
-        content: the file, or its first 25 bytes at least.
+        image: Image as Pillow opened it, not yet loaded.
+        content: Bytes of the file, at least the first 25.
 
     Raises:
-        UnusableError: it is no 8-bit RGB image of a sensible size; the text says why.
+        UnusableError: It is not an 8-bit RGB image of an accepted size; the message is the reason.
     """
     width, height = image.size
     if width * height > schema_names.MAX_PIXELS:
@@ -104,22 +108,22 @@ def check_header(image: Any, content: bytes) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise UnusableError(f"{frames} images in one file")
-    if image.format != "PNG":  # which may say it behind the pixels
+    if image.format != "PNG":  # a PNG may state its orientation after the pixels
         _check_upright(image)
 
 
 def _check_upright(image: Any) -> None:
-    """Refuses what viewers turn or mirror when they show it: TensorFlow, and so a served model, does not.
+    """Check that the EXIF orientation is upright: viewers apply it, TensorFlow (a served model) does not.
 
     Args:
-        image: as Pillow opened it; a TIFF before it is loaded, which turns it.
+        image: Image as Pillow opened it; a TIFF before it is loaded, since loading rotates it.
 
     Raises:
-        UnusableError: its EXIF orientation is another than upright.
+        UnusableError: The orientation is rotated or mirrored.
     """
     orientation = image.getexif().get(ExifTags.Base.Orientation)
     if orientation in range(2, 9):
-        raise UnusableError(f"EXIF orientation {orientation}, which models do not see; save it upright")
+        raise UnusableError(f"EXIF orientation {orientation}, which models ignore; save it upright")
 
 
 def _bits(image: Any, content: bytes) -> tuple[int, ...]:
@@ -131,17 +135,21 @@ def _bits(image: Any, content: bytes) -> tuple[int, ...]:
 
 
 def _check_png(content: bytes) -> None:
-    """Checks that all chunks are there and their checksums right, which loading does not."""
+    """Check that all chunks are present and their checksums right, which loading does not."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.verify()
     check_png_end(content)
 
 
 def check_png_end(content: bytes) -> None:
-    """Refuses a PNG, or the last bytes of one, that does not end as it must."""
+    """Check that a PNG, or the last bytes of one, ends with its last chunk.
+
+    Raises:
+        UnusableError: The chunk is missing, or bytes follow it.
+    """
     if not content.endswith(PNG_END):
-        what = "there are bytes behind its end" if PNG_END in content else "its end is missing"
-        raise UnusableError(f"truncated or damaged ({what})")
+        problem = "there are bytes behind its end" if PNG_END in content else "its end is missing"
+        raise UnusableError(f"truncated or damaged ({problem})")
 
 
 def _as_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -154,23 +162,23 @@ _END: Final = 0xD9
 _SCAN: Final = 0xDA
 _WITHOUT_LENGTH: Final = (0x01, *range(0xD0, 0xD9))
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.S)
-# Amid the pixels of a scan, 0xFF stands before 0x00 and before restart markers; before any other, they end.
+# Within the pixels of a scan, 0xFF comes before 0x00 and restart markers only; any other byte ends the scan.
 _SCAN_ENDS: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
 
 
 def check_jpeg(content: bytes) -> None:
-    """Follows the markers of a JPEG file to the last one, as TensorFlow does.
+    """Follow the markers of a JPEG file to the last one, as TensorFlow does.
 
-    Both decode with libjpeg-turbo, and pad pixels that are missing before a stray marker. But Pillow is done
-    when it has every row, and TensorFlow reads on to the end. Bytes behind that disturb neither.
+    Pillow and TensorFlow both decode with libjpeg-turbo and pad missing pixels, but Pillow stops at the last
+    row, where TensorFlow reads to the end marker. Neither minds bytes after that.
 
     Args:
-        content: a file that Pillow decodes.
+        content: Bytes of a file that Pillow can decode.
 
     Raises:
-        UnusableError: a segment is damaged or cut off, or the last marker is missing.
+        UnusableError: A segment is damaged or truncated, or the end marker is missing.
     """
-    position = 2  # behind the first marker
+    position = 2  # after the first marker
     while marker := _MARKER.match(content, position):
         kind = marker[1][0]
         if kind == _END:
@@ -185,49 +193,56 @@ def check_jpeg(content: bytes) -> None:
     raise UnusableError("truncated or damaged (a served model could not decode it)")
 
 
-MAX_BYTES: Final = 256 * 2**20  # of a file; images within the limit of pixels are smaller
+MAX_BYTES: Final = 256 * 2**20  # of a file; larger than any image within the limit of pixels
 
 
 class UnusableError(Exception):
-    """A file is no image that can be used; the text is the reason."""
+    """A file that is not a usable image; the message is the reason."""
 
 
 @dataclass(frozen=True, order=True)
 class Quarantined:
-    """A file that is not ingested."""
+    """A file that is not ingested, and the reason."""
 
     path: str
     reason: str
 
 
 def check_size(size: int) -> None:
-    """Raises UnusableError for a file that is too large to be looked at."""
+    """Check the size of a file before it is read.
+
+    Args:
+        size: Bytes of the file.
+
+    Raises:
+        UnusableError: The file is larger than `MAX_BYTES`.
+    """
     if size > MAX_BYTES:
         raise UnusableError(f"too large: {size} bytes, at most {MAX_BYTES}")
 
 
 def check_quarantine_rate(
-    quarantined: Sequence[Quarantined], *, images: int, max_share: float, where: object
+    quarantined: Sequence[Quarantined], *, images: int, max_invalid_fraction: float, location: object
 ) -> None:
-    """Logs the quarantined files, and fails when they are too large a share.
+    """Log the quarantined files, and check that they are few enough.
 
     Args:
-        quarantined: the files that cannot be used.
-        images: how many can.
-        max_share: of the unusable among all, up to which they are only reported.
-        where: the data, as the user knows them.
+        quarantined: The unusable files.
+        images: Number of usable files.
+        max_invalid_fraction: Highest accepted fraction of unusable files (`data.max_invalid_fraction`).
+        location: Path of the data, for the message.
 
     Raises:
-        UserError: lists the first files with their reasons.
+        UserError: The fraction is higher; the message lists the first files with their reasons.
     """
     for file in quarantined:
         logging.getLogger(__name__).warning("quarantined %s: %s", file.path, file.reason)
     total = len(quarantined) + images
-    if not quarantined or len(quarantined) / total <= max_share:
+    if not quarantined or len(quarantined) / total <= max_invalid_fraction:
         return
     problems = [f"{file.path}: {file.reason}" for file in quarantined]
     raise UserError(
-        list_problems(f"{len(quarantined)} of {total} files in {where} cannot be used", problems)
-        + "\nthe log has all of them; mend or remove them, or allow a larger share than "
-        f"data.max_invalid_fraction={max_share:g}"
+        list_problems(f"{len(quarantined)} of {total} files in {location} cannot be used", problems)
+        + "\nthe log has all of them; fix or remove them, or allow more than "
+        f"data.max_invalid_fraction={max_invalid_fraction:g}"
     )

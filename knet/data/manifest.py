@@ -1,4 +1,4 @@
-"""Reads a CSV manifest: the images of any other data set than BreaKHis."""
+"""CSV manifests: the images of data sets other than BreaKHis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from knet.base.errors import UserError
 from knet.base.text import counted, list_problems
 from knet.data.source import ImageFile, Source
 
-REQUIRED: Final = ("path", "label", "group")  # the other columns are texts to slice evaluation by
+REQUIRED: Final = ("path", "label", "group")  # any further column is a text to slice metrics by
 
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _RESERVED = (
@@ -28,26 +28,29 @@ _RESERVED = (
     schema_names.SCORE,
     schema_names.THRESHOLD,
 )
-_Row = tuple[int, dict[str, str]]  # the line it ends on, and its texts by column
+_Row = tuple[int, dict[str, str]]  # number of its last line, and texts by column
 
 
 def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict[ImageFile, int]:
-    """The images that a manifest names, with their bytes, sorted by path.
+    """Read a manifest.
 
     Args:
         file: CSV in UTF-8 with a header: path, label, group and any further columns.
-        source: where its paths are.
-        classes: the labels that there may be.
+        source: Source that the paths are relative to.
+        classes: Accepted labels.
+
+    Returns:
+        Bytes of each image, sorted by path.
 
     Raises:
-        UserError: the header lacks a column, or rows are wrong; the text names the lines.
+        UserError: A column is missing, rows are invalid or files are missing; the message lists the lines.
     """
     rows, problems = _read_rows(file)
     lines: dict[str, int] = {}
-    groups: dict[str, str] = {}  # the first spelling of each, by that without case
+    groups: dict[str, str] = {}  # first spelling of each group, by its case-folded name
     for line, row in rows:
-        first = groups.setdefault(row["group"].casefold(), row["group"])
-        problems += [f"line {line}: {problem}" for problem in _problems(row, lines, first, classes)]
+        spelling = groups.setdefault(row["group"].casefold(), row["group"])
+        problems += [f"line {line}: {problem}" for problem in _problems(row, lines, spelling, classes)]
         lines.setdefault(row["path"], line)
     if problems:
         raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
@@ -58,14 +61,14 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     if missing:
         raise UserError(
             list_problems(f"{source.location} lacks {counted(len(missing), 'file')} of {file}", missing)
-            + "\ncorrect the paths, or say with data.root where they are"
+            + "\ncorrect the paths, or set data.root to the folder that they are relative to"
         )
     images = [(_image(row), sizes[row["path"]]) for _, row in rows]
     return dict(sorted(images))
 
 
 def _read_rows(file: Path) -> tuple[list[_Row], list[str]]:
-    """The rows, and what is wrong with their form."""
+    """Read the rows, and list those with a wrong number of values."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
         table = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -81,7 +84,7 @@ def _read_rows(file: Path) -> tuple[list[_Row], list[str]]:
     except OSError as error:
         raise UserError(f"cannot read the manifest {file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"the manifest {file} is not a text file in UTF-8") from None
+        raise UserError(f"the manifest {file} is not a text file in UTF-8; save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {table.line_num}: not CSV ({error})") from None
     return rows, problems
@@ -103,7 +106,17 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
             )
 
 
-def _problems(row: dict[str, str], seen: dict[str, int], first: str, classes: Sequence[str]) -> Iterator[str]:
+def _problems(
+    row: dict[str, str], lines: dict[str, int], spelling: str, classes: Sequence[str]
+) -> Iterator[str]:
+    """Yield the problems of a row.
+
+    Args:
+        row: Texts by column.
+        lines: Line numbers of the paths of earlier rows.
+        spelling: First spelling of the group in the manifest.
+        classes: Accepted labels.
+    """
     path, group = row["path"], row["group"]
     for name, text in row.items():
         if not text.strip():
@@ -111,19 +124,19 @@ def _problems(row: dict[str, str], seen: dict[str, int], first: str, classes: Se
         elif not text.isprintable():
             yield f"{name} holds a character that cannot be printed"
         elif text != text.strip():
-            yield f"{name} {text!r} begins or ends with white space; take it away"
-        # Two texts that look alike would be two groups. A path is as the disk spells it.
+            yield f"{name} {text!r} begins or ends with white space; remove it"
+        # Texts that look the same would be two groups. A path is spelled as on disk.
         elif name != "path" and not unicodedata.is_normalized("NFC", text):
-            yield f"{name} {text!r} is not in Unicode's normal form NFC; write it anew"
+            yield f"{name} {text!r} is not in Unicode's normal form NFC; normalize it"
     if path.startswith("/") or ".." in path.replace("\\", "/").split("/"):
         yield f"{path} leads out of the folder; paths are relative to it"
     elif posixpath.normpath(path) != path:
         yield f"write {path} as {posixpath.normpath(path)}"
-    if path in seen:
-        yield f"{path} stands on line {seen[path]} too"
-    if group != first:
-        # It could be one patient, who must not be in two splits.
-        yield f"group {group!r} and an earlier {first!r} differ by case alone; spell one group one way"
+    if path in lines:
+        yield f"{path} is on line {lines[path]} too"
+    if group != spelling:
+        # They could be one patient, who must not be in two splits.
+        yield f"group {group!r} and an earlier {spelling!r} differ by case alone; use one spelling"
     if row["label"] not in classes:
         yield f"label {row['label']!r} is not one of data.classes, {' and '.join(classes)}"
 

@@ -1,4 +1,4 @@
-"""What every source offers: files by name."""
+"""Sources of image files: the interface of folders, archives and object stores."""
 
 from __future__ import annotations
 
@@ -11,50 +11,54 @@ from types import TracebackType
 
 
 class Source(ABC):
-    """Files by name, with forward slashes; it opens nothing before it is asked to, and can be pickled."""
+    """Files by name, with forward slashes. Picklable; opens nothing until asked to."""
 
-    location: Path  # of the folder or archive, absolute
+    location: Path  # absolute path of the folder or archive
 
     @abstractmethod
     def files(self) -> dict[str, int]:
-        """Bytes of every file by name, sorted by name.
+        """List all files: bytes by name, sorted by name.
 
         Raises:
-            UserError: the source cannot be listed, or holds a name or link that leads out of it.
+            UserError: The source cannot be listed, or holds a name or link that leads out of it.
         """
 
     def find(self, names: Iterable[str]) -> dict[str, int]:
-        """Bytes of those of the names that are files of the source.
+        """Look up files: bytes by name, of the names that exist.
 
         Raises:
-            UserError: as `files`.
+            UserError: As for `files`.
         """
         files = self.files()
         return {name: files[name] for name in names if name in files}
 
     @abstractmethod
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """The files on disk in which the contents of these names stand, by what to call them."""
+        """Return the files that hold these contents, by name: the files themselves, or the archive."""
 
     @abstractmethod
     def below(self, prefix: str) -> Source:
-        """The files whose names start with a prefix, named without it."""
+        """Return the source of the files whose names start with a prefix, named without it."""
 
     @abstractmethod
     def random_access(self, folder: Path) -> AbstractContextManager[RandomAccessSource]:
-        """The same files, readable in any order; what must be unpacked for that lies in `folder`."""
+        """Make the files readable in any order.
+
+        Args:
+            folder: Folder for temporary files, if the source must be unpacked.
+        """
 
 
 class RandomAccessSource(Source):
-    """A source whose files can be read in any order, by several processes at a time."""
+    """A source whose files can be read in any order, by several processes at once."""
 
     @abstractmethod
     def open(self) -> Reader:
-        """Opens it, for one process."""
+        """Open the source, for one process."""
 
     @contextmanager
     def random_access(self, folder: Path) -> Iterator[RandomAccessSource]:
-        """Itself."""
+        """See Source; yields the source itself."""
         yield self
 
 
@@ -63,15 +67,15 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The content of a file.
+        """Read a file.
 
         Raises:
-            UnusableError: it cannot be read, or is larger than an image may be.
+            UnusableError: It cannot be read, or is larger than an image may be.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Closes it."""
+        """Close the source."""
 
     def __enter__(self) -> Reader:
         return self
@@ -84,13 +88,13 @@ class Reader(ABC):
 
 @dataclass(frozen=True, order=True)
 class ImageFile:
-    """One image: what its name, or its row of a manifest, says of it."""
+    """An image, as described by its name or by its row of a manifest."""
 
-    path: str  # in the source, with forward slashes
-    label: str  # the name of its class
-    patient: str  # the group that is never split; for BreaKHis the accession, such as 14-22549
+    path: str  # relative to the source, with forward slashes
+    label: str  # class name
+    patient: str  # group that is never divided; for BreaKHis the accession, such as 14-22549
     columns: tuple[tuple[str, str], ...] = ()  # further texts by name, such as ("magnification", "100X")
 
     def column(self, name: str) -> str:
-        """The text of a column; raises KeyError where there is none of that name."""
+        """Return the text of a column; raises KeyError if the image has none of that name."""
         return dict(self.columns)[name]

@@ -25,7 +25,7 @@ class Data:
     patients: dict[str, int]  # by split
     images: dict[str, int]  # by split
     columns: tuple[str, ...]  # further features of each image
-    left_out: int  # second copies of slides filed under two subtypes
+    excluded_duplicates: int  # second copies of slides filed under two subtypes
     split_sha256: str  # of the frozen split
     slices: tuple[str, ...] = ()  # those of the columns by which the models are judged
     split_notes: tuple[str, ...] = ()  # such as slices that are not in every split
@@ -109,6 +109,7 @@ def read_record(file: Path) -> RunRecord:
             for figures in ("metrics", "intervals"):
                 candidate[figures] = _undefined(candidate[figures])
         tree["config"] = with_current_names(tree["config"])
+        _rename_counts(tree)
         return TypeAdapter(RunRecord).validate_python(tree)
     except OSError as error:
         raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None
@@ -118,6 +119,18 @@ def read_record(file: Path) -> RunRecord:
             problem = error.errors()[0]
             reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
         raise UserError(f"{file} is no record of a run by this version ({reason})") from None
+
+
+# Current field by former field, in `data` and `ingest`.
+_RENAMED = {"left_out": "excluded_duplicates", "passed_over": "ignored_files"}
+
+
+def _rename_counts(tree: dict[str, Any]) -> None:
+    """Give renamed fields of `data` and `ingest` their current names."""
+    for section in (tree["data"], tree.get("ingest") or {}):
+        for old, new in _RENAMED.items():
+            if old in section:
+                section[new] = section.pop(old)
 
 
 def _undefined(value: Any) -> Any:

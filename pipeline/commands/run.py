@@ -76,9 +76,10 @@ def _print_data(console: Console, data: Data) -> None:
         patients, images = data.patients[split], data.images[split]
         share = images / sum(data.images.values())
         console.print(f"  {split:<10} {patients:4} patients {images:6} images {share:6.1%}")
-    if data.left_out:
+    if data.excluded_duplicates:
         console.print(
-            f"  left out: {data.left_out} images, second copies of a slide filed under two subtypes"
+            f"  excluded: {data.excluded_duplicates} images, "
+            "second copies of a slide filed under two subtypes"
         )
     for note in data.split_notes:
         console.print(f"  note: {note}", soft_wrap=True)

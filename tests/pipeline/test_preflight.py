@@ -43,7 +43,7 @@ def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Call
     data = prepare_data(config_of(f"data.source={samples}", *shares))
     assert data.patients == {"train": 6, "validation": 4, "test": 2}
     assert sum(data.images.values()) == len(list(samples.rglob("*.png"))) == 56
-    assert data.left_out == 0
+    assert data.excluded_duplicates == 0
 
 
 def test_drawn_images_are_called_synthetic(samples: Path, config_of: Callable[..., Config]) -> None:
@@ -100,15 +100,15 @@ def test_one_folder_has_one_spelling_however_it_is_named(
     assert prepare_data(config_of(f"data.source={name}")).source == samples / "histology_slides/breast"
 
 
-def test_images_left_out_are_counted(
+def test_images_excluded_duplicates_are_counted(
     samples: Path, config_of: Callable[..., Config], breakhis: Callable[..., Path]
 ) -> None:
     names = [path.name for path in samples.rglob("*.png")]
     copies = [f"SOB_M_{code}-14-13412-40-001.png" for code in ("DC", "LC")]
     root = breakhis(*names, *copies)
-    assert prepare_data(config_of(f"data.source={root}")).left_out == 1
+    assert prepare_data(config_of(f"data.source={root}")).excluded_duplicates == 1
     kept = prepare_data(config_of(f"data.source={root}", "data.keep_duplicate_slides=true"))
-    assert (kept.left_out, sum(kept.images.values())) == (0, len(names) + 2)
+    assert (kept.excluded_duplicates, sum(kept.images.values())) == (0, len(names) + 2)
 
 
 def test_what_is_to_know_of_the_split_is_told(samples: Path, config_of: Callable[..., Config]) -> None:

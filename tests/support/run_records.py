@@ -31,7 +31,7 @@ def run_record(**changes: Any) -> RunRecord:
             patients={"train": 14, "validation": 4, "test": 6},
             images={"train": 60, "validation": 16, "test": 24},
             columns=("magnification", "subtype"),
-            left_out=0,
+            excluded_duplicates=0,
             split_sha256=SPLIT_SHA256,
             split_notes=("subtype adenosis: 2 patients, too few for three splits; none in test",),
         ),

@@ -18,7 +18,7 @@ from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.image_scalars import image_scalars
 from knet.client.results import Prediction
-from knet.data.image_checks import UnusableError, examine
+from knet.data.image_checks import UnusableError, validate_image
 from knet.serving.dev_server.metrics import RequestRecord
 
 
@@ -206,7 +206,7 @@ def measure_image(content: bytes) -> ImageMeasurement:
     images.
     """
     try:
-        pixels = examine(content).pixels
+        pixels = validate_image(content).pixels
     except UnusableError as error:
         return ImageMeasurement(unusable=str(error))
     height, width, _ = pixels.shape

@@ -17,15 +17,11 @@ import pytest
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
-from components.breakhis_example_gen.executor import Executor, ingest_report
+from components.breakhis_example_gen.executor import Executor
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.data.breakhis import parse_name
-from knet.data.catalog import Catalog
-from knet.data.folders import Folder
-from knet.data.image_checks import Quarantined
 from knet.data.sample_data import write_sample_data
-from knet.data.source import ImageFile
 from knet.data.split import read_split
 from knet.training.dataset import ingested_images
 from pipeline.config.config import BeamConfig
@@ -217,50 +213,3 @@ def test_a_manifest_of_other_images_is_ingested_with_its_columns(ingest: Ingest,
     assert sum(sum(of.values()) for of in ingested.ingest["images"].values()) == 8
     images = ingested_images(ingested.folder / "Split-train", count=9)
     assert all(path.endswith(".tif") and image.startswith(b"\x89PNG") for path, image in images)
-
-
-def fate(path: str, patient: str, **further: str) -> dict[str, str]:
-    return {"path": path, "patient": patient, "label": "benign", "split": "train", **further}
-
-
-def test_every_file_is_counted_or_listed() -> None:
-    catalog = Catalog(
-        Folder(Path("/data")),
-        images=(),
-        quarantined=(Quarantined("z.txt", "outside the grammar"),),
-        left_out=(ImageFile("copy.png", "benign", "1"),),
-        passed_over=("README.txt",),
-    )
-    fates = [
-        fate("a.png", "1", pixels="x"),
-        fate("b.png", "1", pixels="x"),  # of the same patient: no leak
-        fate("c.png", "2", pixels="y"),
-        fate("e.png", "4", pixels="y", split="test"),
-        fate("d.png", "3", pixels="y", split="validation", label="malignant"),
-        fate("f.png", "4", reason="zero bytes"),
-    ]
-    assert ingest_report(catalog, fates, classes=("benign", "malignant")) == {
-        "images": {
-            "train": {"benign": 3, "malignant": 0},
-            "validation": {"benign": 0, "malignant": 1},
-            "test": {"benign": 1, "malignant": 0},
-        },
-        "patients": {
-            "train": {"benign": 2, "malignant": 0},
-            "validation": {"benign": 0, "malignant": 1},
-            "test": {"benign": 1, "malignant": 0},
-        },
-        "quarantined": [
-            {"path": "f.png", "reason": "zero bytes"},
-            {"path": "z.txt", "reason": "outside the grammar"},
-        ],
-        "left_out": ["copy.png"],
-        "passed_over": ["README.txt"],
-        "duplicates": [
-            [
-                {"path": "c.png", "patient": "2", "split": "train"},
-                {"path": "d.png", "patient": "3", "split": "validation"},
-                {"path": "e.png", "patient": "4", "split": "test"},
-            ]
-        ],
-    }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knet.data.breakhis import SUBTYPES, parse, parse_name
+from knet.data.breakhis import SUBTYPES, parse_name, parse_path
 from knet.data.source import ImageFile
 
 FOLDER = "benign/SOB/adenosis/SOB_B_A_14-22549AB/40X"
@@ -25,7 +25,7 @@ def rows(shared_data: Path) -> list[dict[str, str]]:
 def test_every_name_of_the_data_set_says_what_the_list_has(rows: list[dict[str, str]]) -> None:
     assert len(rows) == 7909
     for row in rows:
-        image = parse(row["path"].removeprefix("BreaKHis_v1/histology_slides/breast/"))
+        image = parse_path(row["path"].removeprefix("BreaKHis_v1/histology_slides/breast/"))
         assert (image.label, image.patient) == (row["label"], row["accession"])
         assert image.columns == (
             ("slide", row["slide_id"]),
@@ -53,13 +53,13 @@ def test_a_name_is_read_back_from_its_parts(
     image = parse_name(f"SOB_{letter}_{code}-{slide}-{magnification}-{sequence:03}.png")
     assert image.patient == f"{year:02}-{number}"
     assert (image.column("slide"), image.column("sequence")) == (slide, f"{sequence:03}")
-    assert parse(image.path) == image
+    assert parse_path(image.path) == image
 
 
 @given(st.text() | st.text("SOB_AMDCPTFL-0123456789.png/", max_size=60))
 def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
     try:
-        image = parse(text)
+        image = parse_path(text)
     except ValueError as error:
         assert "outside the grammar" in str(error) or "belongs in" in str(error)
     else:
@@ -87,7 +87,7 @@ def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
 )
 def test_a_name_outside_the_grammar_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"the name is outside the grammar SOB_<B\|M>"):
-        parse(f"{FOLDER}/{name}")
+        parse_path(f"{FOLDER}/{name}")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_name_outside_the_grammar_is_refused(name: str) -> None:
 )
 def test_a_folder_that_contradicts_the_name_is_refused(folder: str) -> None:
     with pytest.raises(ValueError, match=f"by its name it belongs in {FOLDER}/{NAME}"):
-        parse(f"{folder}/{NAME}")
+        parse_path(f"{folder}/{NAME}")
 
 
 def test_a_benign_name_with_a_malignant_subtype_is_refused() -> None:
     with pytest.raises(ValueError, match="by its name it belongs in benign/SOB/ductal_carcinoma"):
-        parse(f"{FOLDER}/SOB_B_DC-14-22549AB-40-001.png")
+        parse_path(f"{FOLDER}/SOB_B_DC-14-22549AB-40-001.png")

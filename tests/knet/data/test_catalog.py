@@ -124,10 +124,10 @@ def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
 
 def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplicates: Catalog) -> None:
     assert len(without_duplicates.images) == 7786
-    assert {(image.column("slide"), image.column("subtype")) for image in without_duplicates.left_out} == {
-        ("14-13412", "lobular_carcinoma")
-    }
-    assert len(without_duplicates.left_out) == 123
+    assert {
+        (image.column("slide"), image.column("subtype")) for image in without_duplicates.excluded_duplicates
+    } == {("14-13412", "lobular_carcinoma")}
+    assert len(without_duplicates.excluded_duplicates) == 123
 
 
 def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) -> None:
@@ -138,7 +138,7 @@ def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) 
 
 
 def test_both_copies_of_the_slide_filed_twice_are_kept_on_demand(full: Catalog) -> None:
-    assert full.left_out == ()
+    assert full.excluded_duplicates == ()
     subtypes = Counter(
         image.column("subtype") for image in full.images if image.column("slide") == "14-13412"
     )
@@ -173,7 +173,7 @@ def test_other_files_beside_the_classes_are_passed_over_and_listed(breakhis: Cal
     root = breakhis(BENIGN)
     (root / "histology_slides" / "breast" / "README.txt").touch()
     catalog = read_catalog(root)
-    assert (len(catalog.images), catalog.quarantined, catalog.passed_over) == (1, (), ("README.txt",))
+    assert (len(catalog.images), catalog.quarantined, catalog.ignored_files) == (1, (), ("README.txt",))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_what_lies_beside_the_data_is_told_too(
     (root / "__MACOSX" / "x.png").touch()
     given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
     catalog = read_catalog(given)
-    assert catalog.passed_over == ("/BreaKHis_v1/README.txt",)
+    assert catalog.ignored_files == ("/BreaKHis_v1/README.txt",)
     assert [file.path for file in catalog.quarantined] == ["/BreaKHis_v1/scan.png"]
     assert catalog.location == given
 

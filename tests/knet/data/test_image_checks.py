@@ -25,7 +25,7 @@ from knet.data.image_checks import (
     check_jpeg,
     check_quarantine_rate,
     check_size,
-    examine,
+    validate_image,
 )
 
 Picture = Callable[..., bytes]
@@ -52,7 +52,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 @pytest.mark.parametrize("size", [(700, 460), (700, 456), (224, 224), (32, 32)])
 def test_an_8_bit_rgb_png_of_any_size_is_good_and_kept_as_it_is(picture: Picture, size: Any) -> None:
     content = picture(size=size, colour=(1, 2, 3))
-    good = examine(content)
+    good = validate_image(content)
     assert good.encoded == content
     assert good.pixels.shape == (size[1], size[0], 3) and good.pixels.dtype == np.uint8
     assert (good.pixels == (1, 2, 3)).all()
@@ -60,17 +60,17 @@ def test_an_8_bit_rgb_png_of_any_size_is_good_and_kept_as_it_is(picture: Picture
 
 def test_a_jpeg_is_kept_as_it_is(picture: Picture) -> None:
     content = picture(kind="JPEG")
-    assert examine(content).encoded == content
+    assert validate_image(content).encoded == content
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP"])
 def test_what_a_served_model_cannot_decode_becomes_a_png_of_the_same_pixels(kind: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
-    good = examine(saved(Image.fromarray(pixels), kind, **options))
+    good = validate_image(saved(Image.fromarray(pixels), kind, **options))
     np.testing.assert_array_equal(good.pixels, pixels)
     assert good.encoded.startswith(SIGNATURE)
-    np.testing.assert_array_equal(examine(good.encoded).pixels, pixels)
+    np.testing.assert_array_equal(validate_image(good.encoded).pixels, pixels)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +86,23 @@ def test_what_a_served_model_cannot_decode_becomes_a_png_of_the_same_pixels(kind
 )
 def test_a_png_of_another_kind_is_named(picture: Picture, mode: str, reason: str) -> None:
     with pytest.raises(UnusableError, match=f"^not 8-bit RGB but {reason}$"):
-        examine(picture(mode))
+        validate_image(picture(mode))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_a_cmyk_image_is_named(picture: Picture, kind: str) -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but CMYK$"):
-        examine(picture("CMYK", kind))
+        validate_image(picture("CMYK", kind))
 
 
 def test_a_grey_jpeg_is_named(picture: Picture) -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but grey$"):
-        examine(picture("L", "JPEG"))
+        validate_image(picture("L", "JPEG"))
 
 
 def test_a_16_bit_rgb_png_is_named() -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
-        examine(png(bits=16))
+        validate_image(png(bits=16))
 
 
 def test_a_16_bit_rgb_tiff_is_named(picture: Picture) -> None:
@@ -110,18 +110,18 @@ def test_a_16_bit_rgb_tiff_is_named(picture: Picture) -> None:
     # The three values of BitsPerSample stand behind the tags.
     assert content.count(struct.pack("<3H", 8, 8, 8)) == 1
     with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
-        examine(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
+        validate_image(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
 
 
 def test_a_png_with_a_transparent_colour_is_named() -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but RGB with alpha$"):
-        examine(png(extra=chunk(b"tRNS", bytes(6))))
+        validate_image(png(extra=chunk(b"tRNS", bytes(6))))
 
 
 def test_several_images_in_one_file_are_named(picture: Picture) -> None:
     pages = [Image.new("RGB", (40, 40), (n, n, n)) for n in range(3)]
     with pytest.raises(UnusableError, match="^3 images in one file$"):
-        examine(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+        validate_image(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
 
 
 def with_orientation(kind: str, orientation: int) -> bytes:
@@ -133,14 +133,14 @@ def with_orientation(kind: str, orientation: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [2, 6])
 def test_an_image_that_is_to_be_turned_is_named(kind: str, orientation: int) -> None:
-    with pytest.raises(UnusableError, match=f"^EXIF orientation {orientation}, which models do not see"):
-        examine(with_orientation(kind, orientation))
+    with pytest.raises(UnusableError, match=f"^EXIF orientation {orientation}, which models ignore"):
+        validate_image(with_orientation(kind, orientation))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [0, 1])
 def test_an_image_that_is_upright_by_its_exif_is_good(kind: str, orientation: int) -> None:
-    assert examine(with_orientation(kind, orientation)).pixels.shape == (32, 40, 3)
+    assert validate_image(with_orientation(kind, orientation)).pixels.shape == (32, 40, 3)
 
 
 def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() -> None:
@@ -149,13 +149,13 @@ def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() ->
     whole = png()
     end = whole.index(chunk(b"IEND"))
     with pytest.raises(UnusableError, match="^EXIF orientation 3"):
-        examine(whole[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + whole[end:])
+        validate_image(whole[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + whole[end:])
 
 
 @pytest.mark.parametrize(("width", "height"), [(31, 500), (500, 31), (1, 1)])
 def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, height: int) -> None:
     with pytest.raises(UnusableError, match=f"^too small: {width}x{height}, at least 32 pixels a side"):
-        examine(picture(size=(width, height)))
+        validate_image(picture(size=(width, height)))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, heig
 )
 def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(UnusableError, match="^decompression bomb: "):
-        examine(png(width=width, height=height, rows=0))
+        validate_image(png(width=width, height=height, rows=0))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: 
 )
 def test_what_is_no_image_is_named(content: bytes, reason: str) -> None:
     with pytest.raises(UnusableError, match=f"^{reason}"):
-        examine(content)
+        validate_image(content)
 
 
 def test_a_png_cut_off_anywhere_is_unusable(picture: Picture) -> None:
     whole = picture()
     for length in range(len(whole)):
         with pytest.raises(UnusableError):
-            examine(whole[:length])
+            validate_image(whole[:length])
 
 
 @given(position=st.integers(0), change=st.integers(1, 255))
@@ -195,20 +195,20 @@ def test_a_png_with_any_byte_changed_is_unusable(position: int, change: int, pic
     content = bytearray(picture(colour=(200, 80, 160)))
     content[position % len(content)] ^= change
     with pytest.raises(UnusableError):
-        examine(bytes(content))
+        validate_image(bytes(content))
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_decoded_or_refused_with_a_reason(content: bytes) -> None:
     for begin in (b"", SIGNATURE, b"\xff\xd8\xff", b"II*\0", b"BM", b"RIFF"):
         with pytest.raises(UnusableError, match="."):
-            examine(begin + content)
+            validate_image(begin + content)
 
 
 def test_all_real_images_are_good(shared_data: Path) -> None:
     paths = [*(shared_data / "breakhis_real").rglob("*.png"), *(shared_data / "ood").rglob("*.tif")]
     assert len(paths) == 124
-    sizes = {examine(path.read_bytes()).pixels.shape for path in paths}
+    sizes = {validate_image(path.read_bytes()).pixels.shape for path in paths}
     assert sizes == {(460, 700, 3), (456, 700, 3), (768, 896, 3)}
 
 
@@ -248,7 +248,7 @@ def test_what_is_accepted_a_served_model_can_decode(
         start = 2 + place % (len(content) - 1)
         content = content[:start] + put + content[start + taken :]
     try:
-        accepted = examine(content)
+        accepted = validate_image(content)
     except UnusableError:
         return
     assert tf.io.decode_image(content, channels=3).shape == accepted.pixels.shape
@@ -279,7 +279,7 @@ def test_a_jpeg_that_only_pillow_decodes_is_unusable() -> None:
         with pytest.raises(
             UnusableError, match=r"^truncated or damaged \(a served model could not decode it"
         ):
-            examine(content)
+            validate_image(content)
 
 
 @kinds
@@ -298,23 +298,23 @@ def test_a_jpeg_cut_off_anywhere_is_refused(whole: bytes) -> None:
 BAD = [Quarantined(f"{number}.png", "zero bytes") for number in range(5)]
 
 
-@pytest.mark.parametrize("max_share", [0.0, 0.04])
-def test_too_large_a_share_names_the_files_reasons_and_remedy(max_share: float) -> None:
+@pytest.mark.parametrize("max_invalid_fraction", [0.0, 0.04])
+def test_too_large_a_share_names_the_files_reasons_and_remedy(max_invalid_fraction: float) -> None:
     with pytest.raises(UserError) as caught:
-        check_quarantine_rate(BAD, images=95, max_share=max_share, where="/data")
+        check_quarantine_rate(BAD, images=95, max_invalid_fraction=max_invalid_fraction, location="/data")
     lines = str(caught.value).splitlines()
     assert lines[0] == "5 of 100 files in /data cannot be used:"
     assert lines[1:6] == [f"  {number}.png: zero bytes" for number in range(5)]
-    assert lines[6].startswith("the log has all of them; mend or remove them, or allow a larger share than ")
-    assert lines[6].endswith(f"data.max_invalid_fraction={max_share:g}")
+    assert lines[6].startswith("the log has all of them; fix or remove them, or allow more than ")
+    assert lines[6].endswith(f"data.max_invalid_fraction={max_invalid_fraction:g}")
 
 
 def test_a_share_as_large_as_allowed_is_allowed() -> None:
-    check_quarantine_rate(BAD, images=95, max_share=0.05, where="/data")
+    check_quarantine_rate(BAD, images=95, max_invalid_fraction=0.05, location="/data")
 
 
 def test_no_unusable_file_is_always_allowed() -> None:
-    check_quarantine_rate([], images=0, max_share=0.0, where="/data")
+    check_quarantine_rate([], images=0, max_invalid_fraction=0.0, location="/data")
 
 
 def test_a_file_that_is_larger_than_any_image_is_refused() -> None:

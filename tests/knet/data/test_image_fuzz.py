@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.breakhis_example_gen.records import make_example
 from knet.base.errors import UserError
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import fingerprint
 from knet.data.image_checks import UnusableError
+from knet.data.ingest import make_example
 
 CLASSES = ("benign", "malignant")
 GOOD = "benign/SOB/adenosis/SOB_B_A_14-1/40X/SOB_B_A-14-1-40-001.png"
-_LISTS = ("quarantined", "left_out", "passed_over")
+_LISTS = ("quarantined", "excluded_duplicates", "ignored_files")
 Tree = dict[str, bytes]
 
 # Parts of names: those of BreaKHis, those that are passed over, and any others that a disk can hold.
@@ -111,7 +111,7 @@ def test_every_file_is_ingested_or_listed(
             assert str(location) in str(error)  # said of the whole: no image at all, or no such folders
             return
         good, bad = _ingested_and_unusable(catalog, place)
-    listed = len(catalog.quarantined) + len(catalog.passed_over) + len(catalog.left_out)
+    listed = len(catalog.quarantined) + len(catalog.ignored_files) + len(catalog.excluded_duplicates)
     assert good + bad + listed == sum(not _is_passed_over_in_silence(name) for name in tree)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from knet.base.errors import UserError
-from knet.data.leaks import check_leaks, find_copies
+from knet.data.leaks import check_leaks, find_duplicate_files
 from knet.data.source import ImageFile
 
 
@@ -18,14 +18,14 @@ def group(*splits: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     "duplicates", [[], [group("train")], [group("train", "train"), group("test", "test")]]
 )
-def test_copies_within_a_split_pass(duplicates: list[list[dict[str, str]]]) -> None:
-    check_leaks(duplicates, allowed=False, where="/data")
+def test_check_leaks_accepts_duplicates_within_a_split(duplicates: list[list[dict[str, str]]]) -> None:
+    check_leaks(duplicates, allowed=False, location="/data")
 
 
-def test_copies_in_several_splits_are_refused_with_their_places() -> None:
+def test_check_leaks_refuses_duplicates_across_splits() -> None:
     duplicates = [group("train", "train"), group("train", "test")]
     with pytest.raises(UserError) as caught:
-        check_leaks(duplicates, allowed=False, where="/data")
+        check_leaks(duplicates, allowed=False, location="/data")
     assert str(caught.value).splitlines() == [
         "1 images of /data are in several splits, under several patients:",
         "  train.png (t, train), test.png (t, test)",
@@ -34,8 +34,8 @@ def test_copies_in_several_splits_are_refused_with_their_places() -> None:
     ]
 
 
-def test_copies_in_several_splits_pass_where_they_are_allowed() -> None:
-    check_leaks([group("train", "test")], allowed=True, where="/data")
+def test_check_leaks_accepts_allowed_duplicates() -> None:
+    check_leaks([group("train", "test")], allowed=True, location="/data")
 
 
 def image(path: str, patient: str) -> ImageFile:
@@ -49,24 +49,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_copies_of_several_patients_are_told(folder: Path) -> None:
+def test_find_duplicate_files_of_several_patients(folder: Path) -> None:
     images = [image("a", "1"), image("b", "2"), image("c", "1"), image("d", "3"), image("e", "4")]
-    assert find_copies(folder, images) == ["the same file under several patients: a, b, c"]
+    assert find_duplicate_files(folder, images) == ["the same file under several patients: a, b, c"]
 
 
-def test_copies_of_one_patient_are_not(folder: Path) -> None:
-    assert find_copies(folder, [image("a", "1"), image("b", "1"), image("d", "2")]) == []
+def test_find_duplicate_files_ignores_those_of_one_patient(folder: Path) -> None:
+    assert find_duplicate_files(folder, [image("a", "1"), image("b", "1"), image("d", "2")]) == []
 
 
-def test_no_more_is_read_than_may_be(folder: Path) -> None:
+def test_find_duplicate_files_stops_above_max_bytes(folder: Path) -> None:
     images = [image("a", "1"), image("b", "2")]
-    assert find_copies(folder, images, max_bytes=7) is None
-    assert find_copies(folder, images, max_bytes=8) == ["the same file under several patients: a, b"]
+    assert find_duplicate_files(folder, images, max_bytes=7) is None
+    assert find_duplicate_files(folder, images, max_bytes=8) == ["the same file under several patients: a, b"]
 
 
-def test_files_of_another_size_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_duplicate_files_reads_only_files_of_equal_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> bytes:
         raise AssertionError(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert find_copies(folder, [image("a", "1"), image("e", "2")]) == []
+    assert find_duplicate_files(folder, [image("a", "1"), image("e", "2")]) == []

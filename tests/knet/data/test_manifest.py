@@ -68,7 +68,7 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
         (HEADER + "a.png,benign\n", r"(?s)^1 mistake in .*line 2: 2 values for 3 columns"),
         (HEADER + "a.png,benign,1\nb.png,benign,\n", "line 3: group is empty"),
         (HEADER + "a.png,odd,1\n", "line 2: label 'odd' is not one of data.classes, benign and malignant"),
-        (HEADER + "a.png,benign,1\n\na.png,benign,2\n", "line 4: a.png stands on line 2 too"),
+        (HEADER + "a.png,benign,1\n\na.png,benign,2\n", "line 4: a.png is on line 2 too"),
         (HEADER + "a.png,benign,1\n./a.png,benign,2\n", r"line 3: write \./a\.png as a\.png"),
         (HEADER + "../a.png,benign,1\n", r"line 2: \.\./a\.png leads out of the folder"),
         (HEADER + "/a.png,benign,1\n", "line 2: /a.png leads out of the folder"),

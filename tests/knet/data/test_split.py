@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.breakhis_example_gen.records import plan_shards
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.data.breakhis import parse
+from knet.data.breakhis import parse_path
 from knet.data.download import official_names
+from knet.data.ingest import plan_shards
 from knet.data.source import ImageFile
 from knet.data.split import Split, check_frozen_split, make_split, read_split, slice_notes
 
@@ -223,7 +223,7 @@ def manifest(shared_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def all_images() -> Images:
-    return [parse(path) for path in sorted(official_names())]
+    return [parse_path(path) for path in sorted(official_names())]
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def full_record() -> RunRecord:
             patients={split: sum(patients) for split, patients in PATIENTS.items()},
             images={split: 100 * sum(patients) for split, patients in PATIENTS.items()},
             columns=("slide", "subtype", "magnification", "year", "sequence"),
-            left_out=123,
+            excluded_duplicates=123,
         ),
         config=load_config("production").model_dump(mode="json"),
         nodes=tuple(_nodes()),
@@ -130,8 +130,8 @@ def _ingest() -> dict[str, Any]:
         "images": by_class(100),
         "patients": by_class(1),
         "quarantined": [{"path": "benign/SOB/adenosis/SOB_B_A-14-22549AB-40-009.png", "reason": "truncated"}],
-        "left_out": [],
-        "passed_over": ["README.txt"],
+        "excluded_duplicates": [],
+        "ignored_files": ["README.txt"],
         "duplicates": [],
     }
 

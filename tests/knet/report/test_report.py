@@ -85,7 +85,7 @@ def test_the_split_is_told_with_its_notes(page_of: Callable[..., Page]) -> None:
 def test_a_pushed_winner_is_named(page_of: Callable[..., Page]) -> None:
     text = page_of(choice="highest accuracy").text
     assert "pushed mobilenet is served as version 1706702400: highest accuracy" in text
-    assert "Synthetic" not in text and "left out" not in text
+    assert "Synthetic" not in text and "excluded" not in text
 
 
 def test_it_says_why_the_winner_was_chosen_and_what_the_gate_found(page_of: Callable[..., Page]) -> None:
@@ -123,16 +123,19 @@ def test_patients_and_images_of_each_split_are_shown(page_of: Callable[..., Page
     assert table in page_of().text
 
 
-def test_images_left_out_are_counted(page_of: Callable[..., Page], make_record: MakeRecord) -> None:
-    data = replace(make_record().data, left_out=123)
-    assert "123 images were left out: second copies of a slide" in page_of(data=data).text
+def test_data_section_counts_excluded_duplicates(
+    page_of: Callable[..., Page], make_record: MakeRecord
+) -> None:
+    data = replace(make_record().data, excluded_duplicates=123)
+    assert "123 images were excluded: second copies of a slide" in page_of(data=data).text
 
 
 @pytest.fixture
 def ingest() -> dict[str, Any]:
     """What became of clean data."""
     counts = {split: {"benign": 1, "malignant": 2} for split in ("train", "validation", "test")}
-    lists: dict[str, Any] = {"quarantined": [], "left_out": [], "passed_over": [], "duplicates": []}
+    names = ("quarantined", "excluded_duplicates", "ignored_files", "duplicates")
+    lists: dict[str, Any] = {name: [] for name in names}
     return {"images": counts, "patients": counts, **lists}
 
 
@@ -146,7 +149,7 @@ def test_what_was_quarantined_is_listed_with_its_reason(
     page_of: Callable[..., Page], ingest: dict[str, Any]
 ) -> None:
     ingest["quarantined"] = [{"path": "a.png", "reason": "zero bytes"}]
-    ingest["passed_over"] = ["README.txt"]
+    ingest["ignored_files"] = ["README.txt"]
     ingest["duplicates"] = [
         [
             {"path": "b.png", "patient": "1", "split": "train"},
@@ -157,7 +160,7 @@ def test_what_was_quarantined_is_listed_with_its_reason(
     assert "Quarantined: 1 images." in text and "file reason a.png zero bytes" in text
     assert "another patient's image: 2." in text
     assert "The same pixels under several patients: b.png (1, train), c.png (2, test)" in text
-    assert "Files passed over README.txt" in text
+    assert "Ignored files README.txt" in text
 
 
 def test_a_clean_ingest_is_told_in_a_line(page_of: Callable[..., Page], ingest: dict[str, Any]) -> None:

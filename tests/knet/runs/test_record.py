@@ -45,6 +45,15 @@ def test_read_record_translates_renamed_settings(make_record: MakeRecord, tmp_pa
     assert read_record(tmp_path / "record.json") == record
 
 
+def test_read_record_translates_renamed_counts(make_record: MakeRecord, tmp_path: Path) -> None:
+    record = make_record(ingest={"excluded_duplicates": ["a.png"], "ignored_files": ["README.txt"]})
+    tree = json.loads(record.to_json())
+    tree["data"]["left_out"] = tree["data"].pop("excluded_duplicates")
+    tree["ingest"] = {"left_out": ["a.png"], "passed_over": ["README.txt"]}
+    (tmp_path / "record.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert read_record(tmp_path / "record.json") == record
+
+
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: No such file"):
         read_record(tmp_path / "none.json")

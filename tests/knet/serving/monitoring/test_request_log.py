@@ -24,11 +24,11 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from components.breakhis_example_gen.records import make_example
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.protos import Example
 from knet.client.results import Prediction
+from knet.data.ingest import make_example
 from knet.data.source import ImageFile
 from knet.serving.dev_server.metrics import PATIENT_HEADER
 from knet.serving.dev_server.server import DevServer, Options
