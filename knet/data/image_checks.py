@@ -17,6 +17,7 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.text import list_problems
 
+MAX_BYTES: Final = 256 * 2**20  # of a file; larger than any image within the limit of pixels
 MIN_SIDE: Final = 32  # pixels, the smallest input of the models
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
@@ -36,6 +37,18 @@ _MODES = {
     "I": "16- or 32-bit grey",
     "F": "floating-point grey",
 }
+
+
+class UnusableError(Exception):
+    """A file that is not a usable image; the message is the reason."""
+
+
+@dataclass(frozen=True, order=True)
+class Quarantined:
+    """A file that is not ingested, and the reason."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,19 @@ def validate_image(content: bytes) -> ValidImage:
     if kind == "JPEG":
         check_jpeg(content)
     return ValidImage(pixels, content if kind in _STORED_FORMATS else _as_png(pixels))
+
+
+def check_size(size: int) -> None:
+    """Check the size of a file before it is read.
+
+    Args:
+        size: Bytes of the file.
+
+    Raises:
+        UnusableError: The file is larger than `MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        raise UnusableError(f"too large: {size} bytes, at most {MAX_BYTES}")
 
 
 def check_header(image: Any, content: bytes) -> None:
@@ -191,34 +217,6 @@ def check_jpeg(content: bytes) -> None:
             end = _SCAN_ENDS.search(content, position)
             position = end.start() if end else len(content)
     raise UnusableError("truncated or damaged (a served model could not decode it)")
-
-
-MAX_BYTES: Final = 256 * 2**20  # of a file; larger than any image within the limit of pixels
-
-
-class UnusableError(Exception):
-    """A file that is not a usable image; the message is the reason."""
-
-
-@dataclass(frozen=True, order=True)
-class Quarantined:
-    """A file that is not ingested, and the reason."""
-
-    path: str
-    reason: str
-
-
-def check_size(size: int) -> None:
-    """Check the size of a file before it is read.
-
-    Args:
-        size: Bytes of the file.
-
-    Raises:
-        UnusableError: The file is larger than `MAX_BYTES`.
-    """
-    if size > MAX_BYTES:
-        raise UnusableError(f"too large: {size} bytes, at most {MAX_BYTES}")
 
 
 def check_quarantine_rate(

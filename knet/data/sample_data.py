@@ -1,4 +1,4 @@
-"""Draws synthetic H&E-like images in the BreaKHis layout, so that everything runs without the data set."""
+"""Synthetic H&E-like images in the BreaKHis layout, to run everything without the data set."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from knet.base.errors import UserError
 from knet.data.breakhis import CLASSES, SUBTYPES
 
-MARKER: Final = "SYNTHETIC.json"  # in BreaKHis_v1: says that the images are drawn, and with what parameters
+MARKER: Final = "SYNTHETIC.json"  # marks BreaKHis_v1 as synthetic, and holds the parameters
 
 _FOLDER = "BreaKHis_v1"
 _CODES = {"benign": ("A", "F", "PT", "TA"), "malignant": ("DC", "LC", "MC", "PC")}
 _FIRST_ACCESSION = 90001
-# The radius of a benign nucleus by magnification, in pixels of an image 700 pixels wide. It is the unit of
-# length of everything else that is drawn.
+# Radius of a benign nucleus by magnification, in pixels of an image 700 pixels wide: the unit of length of
+# everything drawn.
 _NUCLEUS_RADIUS = {40: 3.4, 100: 6.5, 200: 12.0, 400: 22.0}
 _REFERENCE_WIDTH = 700
 # Absorbance per unit of stain in red, green and blue.
@@ -33,13 +33,14 @@ _OVERSAMPLING = 2  # for smooth edges
 _README = """\
 # Synthetic images, not BreaKHis
 
-The images in this folder are synthetic. A program, `knet/data/sample_data.py`, drew them from a seed and a
-few parameters. They show neither tissue nor patients, and none of them comes from BreaKHis: only the layout
-and the form of the file names do. The accession numbers are made up.
+The images in this folder are synthetic: `knet/data/sample_data.py` generated them from a seed and a few
+parameters.
 
-They serve to try out the pipeline. Numbers computed from them say nothing about medicine.
+- They show neither tissue nor patients.
+- Only the layout and the form of the file names are those of BreaKHis. The accession numbers are invented.
+- They are for trying out the pipeline. Metrics computed from them have no medical meaning.
 
-Seed and parameters (`{marker}` holds the same):
+Parameters, as in `{marker}`:
 
 {parameters}
 """
@@ -57,26 +58,25 @@ def write_sample_data(
     height: int = 460,
     seed: int = 0,
 ) -> Path:
-    """Writes synthetic images below `folder`, laid out and named as BreaKHis is.
+    """Write synthetic images with the layout and names of BreaKHis.
 
     The same arguments give the same bytes on the same machine. Benign and malignant patients alternate; the
-    first of each class has two slides, the others one. Images that the same arguments gave before are left
-    as they are.
+    first of each class has two slides, the others one. Existing images of the same arguments are reused.
 
     Args:
-        folder: receives `BreaKHis_v1`; made if missing.
-        patients: accessions, 8 (one for each subtype) or more.
-        images_per_magnification: of each slide, 1 to 999.
-        width: of an image, in pixels, 32 or more.
-        height: of an image, in pixels, 32 or more.
-        seed: 0 or more.
+        folder: Folder to write `BreaKHis_v1` into; created if missing.
+        patients: Number of patients, 8 (one for each subtype) or more.
+        images_per_magnification: Images of each slide at each magnification, 1 to 999.
+        width: Width of an image in pixels, 32 or more.
+        height: Height of an image in pixels, 32 or more.
+        seed: Seed of the images, 0 or more.
 
     Returns:
-        The path of `BreaKHis_v1`.
+        Path of `BreaKHis_v1`.
 
     Raises:
-        UserError: an argument is out of range, the folder cannot be written, or its `BreaKHis_v1` is not what
-            these arguments would give.
+        UserError: An argument is out of range, the folder cannot be written, or it has a `BreaKHis_v1` of
+            other arguments.
     """
     _check("patients", patients, at_least=len(SUBTYPES))
     _check("images per magnification", images_per_magnification, at_least=1, at_most=999)
@@ -117,10 +117,10 @@ def write_sample_data(
 
 
 def is_synthetic(data_root: Path) -> bool:
-    """Whether a data folder holds images that `write_sample_data` drew.
+    """Tell whether a data folder holds images of `write_sample_data`.
 
     Args:
-        data_root: `BreaKHis_v1`, the folder that holds it, or one of the folders down to `breast`.
+        data_root: `BreaKHis_v1`, the folder above it, or one of the folders down to `breast`.
     """
     root = data_root.resolve()
     return any((place / MARKER).is_file() for place in (root, root / _FOLDER, *root.parents[:2]))
@@ -132,24 +132,21 @@ def _check(name: str, value: int, *, at_least: int, at_most: int | None = None) 
         raise UserError(f"synthetic images: {name} must be {bounds}, not {value}")
 
 
-# Which images there are.
-
-
 class _Image(NamedTuple):
-    patient: int  # counted from 0
-    slide: int  # of the patient, counted from 0
-    suffix: str  # of the slide's name
+    patient: int  # index, from 0
+    slide: int  # index among the slides of the patient, from 0
+    suffix: str  # suffix of the slide's name
     magnification: int  # such as 40
-    sequence: int  # counted from 1
+    sequence: int  # number, from 1
 
     @property
     def label(self) -> str:
-        """One of the classes, in turns."""
+        """Class of the patient; classes alternate."""
         return CLASSES[self.patient % len(CLASSES)]
 
     @property
     def path(self) -> str:
-        """Below BreaKHis_v1, with forward slashes."""
+        """Path relative to `BreaKHis_v1`, with forward slashes."""
         codes = _CODES[self.label]
         code = codes[self.patient // len(CLASSES) % len(codes)]
         kind = f"SOB_{self.label[0].upper()}_{code}"
@@ -179,21 +176,18 @@ def _write_images(root: Path, images: list[_Image], size: tuple[int, int], seed:
         picture = _draw(
             np.random.default_rng(key), stain, size, label=image.label, magnification=image.magnification
         )
-        picture.save(path, compress_level=4)  # twice as fast as the default, and hardly larger
+        picture.save(path, compress_level=4)  # twice as fast as the default, hardly larger
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write, images))
 
 
-# How an image is drawn.
-
-
 class _Stain(NamedTuple):
-    """How a patient's slides are stained and lit: varied, lest mean colour alone settle the class."""
+    """Stain and light of a patient's slides; they vary so that mean colour does not tell the class."""
 
     haematoxylin: _Numbers  # absorbance in red, green and blue, [3]
-    eosin: _Numbers  # likewise
-    light: _Numbers  # what the empty slide lets through, 0 to 255, [3]
+    eosin: _Numbers  # absorbance in red, green and blue, [3]
+    light: _Numbers  # transmitted light of the empty slide, 0 to 255, [3]
 
 
 def _stain(rng: np.random.Generator) -> _Stain:
@@ -205,17 +199,17 @@ def _stain(rng: np.random.Generator) -> _Stain:
 
 
 class _Blobs(NamedTuple):
-    """Closed wavy outlines, every one stretched along an angle; lengths in pixels."""
+    """Closed wavy outlines, each stretched along an angle; lengths in pixels."""
 
     centres: _Numbers  # x, y: [n, 2]
     radii: _Numbers  # [n]
-    stretch: _Numbers  # length by breadth, [n]
-    angles: _Numbers  # of the length, radians, [n]
-    waves: _Numbers  # amplitude by the radius, [n]
-    phases: _Numbers  # of two, three and five waves to the round, radians, [n, 3]
+    stretch: _Numbers  # ratio of length to breadth, [n]
+    angles: _Numbers  # direction of the length, radians, [n]
+    waves: _Numbers  # ratio of the amplitude to the radius, [n]
+    phases: _Numbers  # phases of two, three and five waves per turn, radians, [n, 3]
 
     def outlines(self, points: int) -> _Numbers:
-        """x, y of points on each outline: [n, points, 2]."""
+        """Compute x, y of points on each outline, [n, points, 2]."""
         turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
         waves = np.cos(turn[:, None, None] * (2, 3, 5) + self.phases).mean(axis=-1).T
         radii = self.radii[:, None] * (1 + self.waves[:, None] * waves)
@@ -226,18 +220,18 @@ class _Blobs(NamedTuple):
 
 
 class _Tissue(NamedTuple):
-    """What distinguishes the classes."""
+    """Structures that differ between the classes."""
 
     nuclei: _Blobs
     shades: _Numbers  # haematoxylin in each nucleus, 1 is full, [n]
     lumina: _Blobs
-    cytoplasm: _Field  # where epithelial cells lie, 0 to 1
+    cytoplasm: _Field  # share of epithelial cells, 0 to 1
 
 
 def _draw(
     rng: np.random.Generator, stain: _Stain, size: tuple[int, int], *, label: str, magnification: int
 ) -> Image.Image:
-    """An RGB image of `size`, width and height in pixels."""
+    """Draw an RGB image of `size`, width and height in pixels."""
     unit = _NUCLEUS_RADIUS[magnification] * size[0] / _REFERENCE_WIDTH
     fibres, direction = _fibres(rng, unit, size)
     tissue = (_benign if label == "benign" else _malignant)(rng, unit, size)
@@ -262,7 +256,7 @@ def _draw(
 
 
 def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
-    """Round glands: small, even nuclei in two rows round a white lumen."""
+    """Lay out round glands: small, even nuclei in two rows around a white lumen."""
     centres = _scatter(rng, rng.uniform(17, 26) * unit, size, jitter=0.2)
     centres = centres[_at(centres, _noise(rng, 30 * unit, size)) > -1]
     glands = _blobs(rng, centres, rng.uniform(3, 7.5, len(centres)) * unit, stretch=1.4, waves=0.15)
@@ -279,7 +273,7 @@ def _benign(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Ti
 
 
 def _malignant(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Tissue:
-    """Crowded nests: large, dark nuclei of uneven size and outline, few narrow lumina."""
+    """Lay out crowded nests: large, dark nuclei of uneven size and outline, few narrow lumina."""
     field = _noise(rng, 14 * unit, size) + 0.3 * _noise(rng, 4 * unit, size)
     cytoplasm = _ramp(field, float(np.quantile(field, rng.uniform(0.4, 0.6))), softness=0.25)
     centres = _scatter(rng, 3.1 * unit, size, jitter=0.4)
@@ -305,10 +299,13 @@ def _ring(
     stretch: float,
     lie: float,
 ) -> _Blobs:
-    """A row of nuclei round each gland; lengths in units, `lie` is the angle between length and spoke."""
+    """Lay out a row of nuclei around each gland.
+
+    Lengths are in units; `lie` is the angle between the length of a nucleus and its spoke, in radians.
+    """
     walls = glands._replace(radii=glands.radii + distance * unit)
     counts = (2 * np.pi * walls.radii / (spacing * unit)).astype(int)
-    steps = 128  # of the walls, of which evenly spaced ones carry a nucleus
+    steps = 128  # points of a wall; evenly spaced ones get a nucleus
     chosen = np.diff(np.arange(steps + 1) * counts[:, None] // steps) > 0
     places = walls.outlines(steps)
     spokes = (places - walls.centres[:, None])[chosen]
@@ -319,7 +316,7 @@ def _ring(
 
 
 def _spindles(rng: np.random.Generator, unit: float, size: tuple[int, int], direction: float) -> _Blobs:
-    """The thin nuclei of the stroma, along its fibres."""
+    """Lay out the thin nuclei of the stroma, along its fibres."""
     centres = _scatter(rng, rng.uniform(3.8, 7) * unit, size, jitter=0.45)
     radii = rng.uniform(0.5, 0.8, len(centres)) * unit
     angles = rng.normal(direction, 0.35, len(centres))
@@ -327,7 +324,7 @@ def _spindles(rng: np.random.Generator, unit: float, size: tuple[int, int], dire
 
 
 def _clefts(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> _Field:
-    """Where the stroma is torn, 0 to 1: white, as lumina are, in either class."""
+    """Make the tears of the stroma, 0 to 1: white, as lumina are, in both classes."""
     field = _noise(rng, 9 * unit, size) + 0.5 * _noise(rng, 3 * unit, size)
     return _ramp(field, rng.uniform(1.6, 2.2), softness=0.15)
 
@@ -341,7 +338,7 @@ def _blobs(
     waves: float,
     angles: _Numbers | None = None,
 ) -> _Blobs:
-    """Blobs that differ a little from each other; stretch and waves are means."""
+    """Make blobs that differ a little from each other; stretch and waves are means."""
     count = len(centres)
     return _Blobs(
         centres=centres,
@@ -354,7 +351,11 @@ def _blobs(
 
 
 def _scatter(rng: np.random.Generator, spacing: float, size: tuple[int, int], *, jitter: float) -> _Numbers:
-    """x, y of points strewn evenly over the image and a little beyond; jitter by the spacing."""
+    """Scatter points evenly over the image and a little beyond.
+
+    Returns:
+        x, y of the points, [n, 2]; their jitter is relative to the spacing.
+    """
     columns, rows = (np.arange(-1, length / spacing + 2) for length in size)
     column, row = np.meshgrid(columns, rows)
     grid = np.stack([column + row % 2 / 2, row], -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, 2)
@@ -362,20 +363,24 @@ def _scatter(rng: np.random.Generator, spacing: float, size: tuple[int, int], *,
 
 
 def _at(points: _Numbers, field: _Field) -> _Field:
-    """The field's value at each point, or at the pixel nearest to it."""
+    """Sample the field at each point, or at the nearest pixel."""
     rows, columns = field.shape
     return field[points[:, 1].astype(int).clip(0, rows - 1), points[:, 0].astype(int).clip(0, columns - 1)]
 
 
 def _noise(rng: np.random.Generator, cell: float, size: tuple[int, int]) -> _Field:
-    """Smooth noise of mean 0 and deviation near 1 that changes over `cell` pixels."""
+    """Make smooth noise of mean 0 and deviation near 1 that changes over `cell` pixels."""
     columns, rows = (int(length / cell) + 2 for length in size)
     grid = Image.fromarray(rng.normal(0, 1.3, (rows, columns)).astype(np.float32))
     return np.asarray(grid.resize(size, Image.Resampling.BICUBIC))
 
 
 def _fibres(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> tuple[_Field, float]:
-    """Wavy fibres of mean 0 and deviation near 1, and the direction in which they run, in radians."""
+    """Make wavy fibres of mean 0 and deviation near 1.
+
+    Returns:
+        The fibres, and their direction in radians.
+    """
     direction = rng.uniform(0, np.pi)
     row, column = np.ogrid[: size[1], : size[0]]
     across = column * np.sin(direction) - row * np.cos(direction)
@@ -385,12 +390,12 @@ def _fibres(rng: np.random.Generator, unit: float, size: tuple[int, int]) -> tup
 
 
 def _ramp(field: _Field, threshold: float, *, softness: float) -> _Field:
-    """0 below the threshold, 1 above it, with a soft step between."""
+    """Map a field to 0 below the threshold and 1 above it, with a soft step between."""
     return 1 / (1 + np.exp(((threshold - field) / softness * 4).clip(-20, 20)))
 
 
 def _fill(blobs: _Blobs, shades: _Numbers, size: tuple[int, int], *, blur: float) -> _Field:
-    """The blobs painted with their shades, 0 to 1, over nothing; the edges blurred over `blur` pixels."""
+    """Fill blobs with their shades, 0 to 1, on a background of 0, with edges blurred over `blur` pixels."""
     canvas = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
     pen = ImageDraw.Draw(canvas)
     corners = 20

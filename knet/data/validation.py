@@ -1,9 +1,10 @@
-"""Judges the data of a run: everything that DataGate fails on, and the page shows."""
+"""Validation of a run's data: schema anomalies, missing classes and drift."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,127 +13,132 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from knet.base import schema_names
 
-# New patients reach every split alike, and the small ones would alarm by chance.
-_COMPARED = "train"
+# Drift is measured on the training images: validation and test are small enough to drift by chance.
+_DRIFT_SPLIT = "train"
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What was found, and where."""
+    """A problem of the data."""
 
     split: str
     feature: str  # or `whole set`
-    anomaly: str  # in a few words
+    anomaly: str  # short description
     details: str
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a feature's distribution moved."""
+    """Distance between two distributions of a feature."""
 
     feature: str
-    value: float | None  # approximate Jensen-Shannon divergence, 0 to 1; None where it has no value
+    value: float | None  # approximate Jensen-Shannon divergence, 0 to 1; None if it cannot be measured
     threshold: float
 
     @property
     def drifted(self) -> bool:
-        """Whether it moved too far, or nobody knows how far."""
+        """Whether the distance is above the threshold, or unknown."""
         return self.value is None or self.value > self.threshold
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What is wrong, and how far the training images moved since the previous run."""
+    """Anomalies of the data, and drift of the training images since the previous run."""
 
-    findings: tuple[Anomaly, ...]
-    drift: tuple[Distance, ...] = ()  # empty where there was nothing to compare with
+    anomalies: tuple[Anomaly, ...]
+    drift: tuple[Distance, ...] = ()  # empty without a previous run
+
+    def to_json(self) -> str:
+        """Serialise for the report's folder, which has anomalies under `findings`."""
+        tree = {"findings": list(map(asdict, self.anomalies)), "drift": list(map(asdict, self.drift))}
+        return json.dumps(tree, indent=2)
 
 
 def validate_data(
     *, anomalies: Path, statistics: Path, schema: Path, previous: Path | None, classes: Sequence[str]
 ) -> ValidationReport:
-    """Looks for anomalies, splits in which a class is missing, and drift.
+    """Find anomalies of the schema, missing classes and drift.
 
     Args:
-        anomalies: ExampleValidator's folder.
-        statistics: StatisticsGen's folder.
-        schema: the schema's text file.
-        previous: StatisticsGen's folder of the previous run; None compares with nothing.
-        classes: their names, in the order of the labels.
+        anomalies: Folder written by ExampleValidator.
+        statistics: Folder written by StatisticsGen.
+        schema: Text file of the schema.
+        previous: StatisticsGen's folder of the previous run; None skips the measurement of drift.
+        classes: Class names in the order of the labels.
     """
-    now = read_statistics(statistics)
-    findings = [*find_anomalies(read_anomalies(anomalies)), *find_missing_classes(now, classes=classes)]
+    current = read_statistics(statistics)
+    found = [*find_anomalies(read_anomalies(anomalies)), *find_missing_classes(current, classes=classes)]
     if previous is None:
-        return ValidationReport(tuple(findings))
+        return ValidationReport(tuple(found))
     drift = measure_drift(
-        now[_COMPARED],
-        previous=read_statistics(previous)[_COMPARED],
+        current[_DRIFT_SPLIT],
+        previous=read_statistics(previous)[_DRIFT_SPLIT],
         schema=text_format.Parse(schema.read_text(encoding="utf-8"), schema_pb2.Schema()),
     )
-    return ValidationReport((*findings, *find_drift(drift, split=_COMPARED)), tuple(drift))
+    return ValidationReport((*found, *find_drift(drift, split=_DRIFT_SPLIT)), tuple(drift))
 
 
-HEADER = ("split", "feature", "anomaly", "details")
+ANOMALY_COLUMNS = ("split", "feature", "anomaly", "details")
 
 
-def table(findings: Sequence[Anomaly]) -> str:
-    """The findings as lines of aligned columns under a header; the last column runs as long as it must."""
-    rows = [HEADER, *(astuple(finding) for finding in findings)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER) - 1)]
+def format_anomalies(anomalies: Sequence[Anomaly]) -> str:
+    """Format anomalies as a table of aligned columns with a header."""
+    rows = [ANOMALY_COLUMNS, *map(astuple, anomalies)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(ANOMALY_COLUMNS) - 1)]
     return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows)
 
 
 def find_anomalies(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> list[Anomaly]:
-    """One finding an anomaly, split by split and by feature, in TFDV's words.
+    """List TFDV's anomalies, split by split and by feature.
 
     Args:
-        anomalies: by split.
+        anomalies: Anomalies by split.
     """
-    findings = []
-    for split, found in anomalies.items():
-        if found.data_missing:
-            findings.append(Anomaly(split, "whole set", "No examples", "there are no examples"))
-        if found.HasField("dataset_anomaly_info"):
-            findings.append(_finding(split, "whole set", found.dataset_anomaly_info))
-        for feature, info in sorted(found.anomaly_info.items()):
-            findings.append(_finding(split, feature, info))
-    return findings
+    found = []
+    for split, of_split in anomalies.items():
+        if of_split.data_missing:
+            found.append(Anomaly(split, "whole set", "No examples", "there are no examples"))
+        if of_split.HasField("dataset_anomaly_info"):
+            found.append(_anomaly(split, "whole set", of_split.dataset_anomaly_info))
+        for feature, info in sorted(of_split.anomaly_info.items()):
+            found.append(_anomaly(split, feature, info))
+    return found
 
 
-def _finding(split: str, subject: str, info: anomalies_pb2.AnomalyInfo) -> Anomaly:
-    return Anomaly(split, subject, info.short_description, info.description)
+def _anomaly(split: str, feature: str, info: anomalies_pb2.AnomalyInfo) -> Anomaly:
+    return Anomaly(split, feature, info.short_description, info.description)
 
 
-_NOT_CATEGORICAL = "the schema must say int_domain { is_categorical: true } of it"
+_NOT_CATEGORICAL = "the schema must have int_domain { is_categorical: true } for it"
 
 
 def find_missing_classes(
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList], *, classes: Sequence[str]
 ) -> list[Anomaly]:
-    """One finding a split and class without an example.
+    """Find splits without an example of a class.
 
     Args:
-        statistics: by split; their schema should call the label categorical.
-        classes: their names; a label is an index into them.
+        statistics: Statistics by split, made with a schema in which the label is categorical.
+        classes: Class names in the order of the labels.
     """
-    findings = []
+    found = []
     for split, of_split in statistics.items():
         counts = _label_counts(of_split)
         if counts is None:
-            findings.append(Anomaly(split, schema_names.LABEL, "Labels not counted", _NOT_CATEGORICAL))
+            found.append(Anomaly(split, schema_names.LABEL, "Labels not counted", _NOT_CATEGORICAL))
             continue
-        findings += [
+        found += [
             Anomaly(
                 split, schema_names.LABEL, "Class without examples", f"no example is {name} (label {label})"
             )
             for label, name in enumerate(classes)
             if not counts.get(str(label))
         ]
-    return findings
+    return found
 
 
 def _label_counts(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, float] | None:
-    """The number of examples by label, or None where it was not counted."""
+    """Return the number of examples by label, or None if the statistics lack it."""
     for dataset in statistics.datasets:
         for feature in dataset.features:
             if list(feature.path.step) == [schema_names.LABEL]:
@@ -149,19 +155,19 @@ def measure_drift(
     previous: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> list[Distance]:
-    """The distance of every feature for which the schema has a `drift_comparator`, in the schema's order.
+    """Measure the drift of each feature with a `drift_comparator`, in the order of the schema.
 
-    TFDV compares histograms of ten buckets each, put on common boundaries.
+    TFDV compares histograms of ten buckets, realigned to common boundaries.
 
     Args:
-        statistics: of one split.
-        previous: of the same split in the previous run.
-        schema: its comparators are Jensen-Shannon divergences.
+        statistics: Statistics of one split.
+        previous: Statistics of the same split in the previous run.
+        schema: Schema whose comparators are Jensen-Shannon divergences.
     """
     import tensorflow_data_validation as tfdv
 
     compared = tfdv.validate_statistics(statistics, schema, previous_statistics=previous)
-    return _distances(compared, schema=schema, of="drift")
+    return _distances(compared, schema=schema, kind="drift")
 
 
 def measure_skew(
@@ -170,33 +176,39 @@ def measure_skew(
     served: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> list[Distance]:
-    """As `measure_drift`, by `skew_comparator`: of served images from those that were trained on."""
+    """Measure the skew of each feature with a `skew_comparator`, in the order of the schema.
+
+    Args:
+        training: Statistics of the images that the model was trained on.
+        served: Statistics of the images that were served.
+        schema: Schema whose comparators are Jensen-Shannon divergences.
+    """
     import tensorflow_data_validation as tfdv
 
     compared = tfdv.validate_statistics(training, schema, serving_statistics=served)
-    return _distances(compared, schema=schema, of="skew")
+    return _distances(compared, schema=schema, kind="skew")
 
 
-def _distances(compared: anomalies_pb2.Anomalies, *, schema: schema_pb2.Schema, of: str) -> list[Distance]:
+def _distances(compared: anomalies_pb2.Anomalies, *, schema: schema_pb2.Schema, kind: str) -> list[Distance]:
     values = {
         ".".join(info.path.step): measured[0].value
         for info in compared.drift_skew_info
-        if (measured := getattr(info, f"{of}_measurements"))
+        if (measured := getattr(info, f"{kind}_measurements"))
     }
     return [
         Distance(
             feature=feature.name,
-            # TFDV passes over a feature that either side lacks, or says so in an anomaly only.
+            # TFDV skips a feature that either side lacks, or reports it as an anomaly only.
             value=values.get(feature.name),
-            threshold=getattr(feature, f"{of}_comparator").jensen_shannon_divergence.threshold,
+            threshold=getattr(feature, f"{kind}_comparator").jensen_shannon_divergence.threshold,
         )
         for feature in schema.feature
-        if feature.HasField(f"{of}_comparator")
+        if feature.HasField(f"{kind}_comparator")
     ]
 
 
-def find_drift(distances: list[Distance], *, split: str) -> list[Anomaly]:
-    """One finding a feature that drifted, or one if the schema has nothing compared."""
+def find_drift(distances: Sequence[Distance], *, split: str) -> list[Anomaly]:
+    """List the features that drifted; a schema without comparators is an anomaly too."""
     if not distances:
         return [Anomaly(split, "whole set", "Drift not measured", "the schema has no drift_comparator")]
     return [
@@ -208,7 +220,7 @@ def find_drift(distances: list[Distance], *, split: str) -> list[Anomaly]:
 
 def _details(distance: Distance) -> str:
     if distance.value is None:
-        return "cannot be compared: this run's or the previous run's statistics lack it"
+        return "cannot be compared: the statistics of this or the previous run lack it"
     return f"Jensen-Shannon divergence {distance.value:.3f}, above the threshold {distance.threshold:g}"
 
 
@@ -217,12 +229,12 @@ _Message = TypeVar("_Message", bound=message.Message)
 
 
 def read_statistics(folder: Path) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """By split, training first."""
+    """Read StatisticsGen's folder: statistics by split, train first."""
     return _read(folder, "FeatureStats.pb", statistics_pb2.DatasetFeatureStatisticsList)
 
 
 def read_anomalies(folder: Path) -> dict[str, anomalies_pb2.Anomalies]:
-    """By split, training first."""
+    """Read ExampleValidator's folder: anomalies by split, train first."""
     return _read(folder, "SchemaDiff.pb", anomalies_pb2.Anomalies)
 
 

@@ -1,4 +1,4 @@
-"""The page on a run's data: findings, drift, and the statistics in facets, as TFDV shows them."""
+"""HTML page on a run's data: anomalies, drift and the statistics in Facets."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from pathlib import Path
 import jinja2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from knet.data.validation import HEADER, ValidationReport
+from knet.data.validation import ANOMALY_COLUMNS, ValidationReport
 
-# The element <facets-overview>. TFDV's own page fetches it from the network; scripts/bundle_facets.py says
-# where this one is from.
+# The element <facets-overview>, bundled by scripts/bundle_facets.py: TFDV's page loads it from the network.
 _FACETS = "facets.html.gz"
 
 
-def write_page(
+def write_validation_page(
     path: Path,
     *,
     title: str,
     synthetic: bool,
-    judgement: ValidationReport,
+    report: ValidationReport,
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
 ) -> None:
-    """Writes one self-contained page, which loads nothing.
+    """Write a self-contained page, which loads nothing.
 
     Args:
-        path: of the page.
-        title: names the run.
-        synthetic: whether the images are the synthetic samples; the page then says so.
-        judgement: what is shown in tables.
-        statistics: by name, what facets shows side by side.
+        path: Path of the page; its folder is created if missing.
+        title: Title, which names the run.
+        synthetic: Whether the images are the synthetic samples; the page then says so.
+        report: Anomalies and drift.
+        statistics: Statistics by name, which Facets shows side by side.
     """
     package = resources.files("knet.data") / "templates"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -43,8 +42,8 @@ def write_page(
         template.render(
             title=title,
             synthetic=synthetic,
-            header=HEADER,
-            judgement=judgement,
+            columns=ANOMALY_COLUMNS,
+            report=report,
             proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
             facets=gzip.decompress((package / _FACETS).read_bytes()).decode("utf-8"),
         ),

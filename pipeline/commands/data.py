@@ -1,4 +1,4 @@
-"""`knet data`: describe and download."""
+"""`knet data`: describe and download data sets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from pipeline.commands.options import config_options, load
 
 @click.group("data")
 def command() -> None:
-    """Get images, and look at what there is."""
+    """Describe and download data sets."""
 
 
 @command.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Count what is in SOURCE, and list its problems.
+    """Describe the data in SOURCE: counts, split and problems.
 
-    The split is shown too. SOURCE is what `run --data` takes. Exit code 1 says that a run would meet
-    problems.
+    SOURCE is a value of `run --data`. Exits with 1 if a run would have problems.
     """
     from dataclasses import asdict
 
@@ -33,7 +32,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
     from pipeline.describe import describe_data, print_description
 
     config = load(preset, file, (*overrides, f"data.source={json.dumps(str(source))}"))
-    with Console(stderr=True).status("looking at names and files"):
+    with Console(stderr=True).status("reading names and files"):
         description = describe_data(config)
     if as_json:
         click.echo(json.dumps(asdict(description), indent=2))
@@ -45,11 +44,13 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
 
 @command.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--accept-terms", is_flag=True, help="You have read the terms of BreaKHis and accept them.")
+@click.option(
+    "--accept-terms", is_flag=True, help="Confirm that you have read and accept the terms of BreaKHis."
+)
 def download(folder: Path, accept_terms: bool) -> None:
-    """Fetch BreaKHis's archive into FOLDER, and check it.
+    """Download the BreaKHis archive into FOLDER, and check it.
 
-    A download that broke off goes on.
+    Resumes an interrupted download.
     """
     from rich.console import Console
 

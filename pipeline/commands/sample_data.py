@@ -1,4 +1,4 @@
-"""`knet sample-data`."""
+"""`knet sample-data`: synthetic images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import click
 
 @click.command("sample-data")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--patients", default=24, show_default=True)
-@click.option("--images-per-magnification", default=1, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--patients", default=24, show_default=True, help="Synthetic patients, 8 or more.")
+@click.option(
+    "--images-per-magnification", default=1, show_default=True, help="Images of each slide and magnification."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the images.")
 def command(folder: Path, patients: int, images_per_magnification: int, seed: int) -> None:
-    """Draw synthetic images in the BreaKHis layout into FOLDER."""
+    """Write synthetic images in the BreaKHis layout into FOLDER."""
     from knet.data.sample_data import write_sample_data
 
     root = write_sample_data(

@@ -1,4 +1,4 @@
-"""`knet schema`: infer, diff and update."""
+"""`knet schema`: infer, compare and update schemas."""
 
 from __future__ import annotations
 
@@ -20,95 +20,105 @@ if TYPE_CHECKING:
 
 @click.group("schema")
 def command() -> None:
-    """Compare the schema with data, and propose changes to it."""
+    """Compare the schema with data, and propose changes."""
 
 
-def _of_data(function: click.decorators.FC) -> click.decorators.FC:
-    """The options by which a schema command finds its data."""
+def _data_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options that name the data of a schema command."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow and Beam have to say."),
+        click.option("-v", "--verbose", is_flag=True, help="Show library logs."),
         click.option(
-            "--data", type=click.Path(path_type=Path), help="Images. Default: those of the last run."
+            "--data",
+            type=click.Path(path_type=Path),
+            help="Images to read. Default: the statistics of the last successful run.",
         ),
     ):
         function = option(function)
     return config_options(function)
 
 
-def _written(function: click.decorators.FC) -> click.decorators.FC:
-    """The options of a schema command that writes a file."""
+def _output_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options of a schema command that writes a file."""
     for option in (
-        click.option("--force", is_flag=True, help="Replace the file where there is one."),
-        click.option("--output", type=click.Path(path_type=Path), required=True, help="The file to write."),
+        click.option("--force", is_flag=True, help="Replace an existing file."),
+        click.option(
+            "--output", type=click.Path(path_type=Path), required=True, help="Schema file to write."
+        ),
     ):
         function = option(function)
     return function
 
 
 @command.command("infer")
-@_of_data
-@_written
-def schema_infer(output: Path, force: bool, **where: Any) -> None:
-    """Write a schema that knows the data alone."""
-    with _statistics(where, output=output, force=force) as (_, statistics):
-        from knet.data.schema_edits import infer, render
+@_data_options
+@_output_options
+def schema_infer(output: Path, force: bool, **source: Any) -> None:
+    """Infer a first schema from the data."""
+    with _statistics(source, output=output, force=force) as (_, statistics):
+        from knet.data.schema_edits import infer_schema, render_schema
 
-        text = render(infer(statistics))
+        text = render_schema(infer_schema(statistics))
     _write(output, text)
 
 
 @command.command("diff")
-@_of_data
-def schema_diff(**where: Any) -> None:
-    """Show what the schema would have to allow.
+@_data_options
+def schema_diff(**source: Any) -> None:
+    """Show how the schema would have to change for the data to pass.
 
-    That is, for the data to pass. Exit code 1 says that it is anything.
+    Exits with 1 if it would.
     """
-    with _statistics(where) as (file, statistics):
-        from knet.data.schema_edits import differences, read_schema, relax
+    with _statistics(source) as (file, statistics):
+        from knet.data.schema_edits import read_schema, relax_schema, schema_differences
 
         curated = read_schema(file)
-        lines = differences(curated, relax(curated, statistics))
+        lines = schema_differences(curated, relax_schema(curated, statistics))
     click.echo("\n".join(lines) if lines else f"{file.name} allows all of the data")
     sys.exit(1 if lines else 0)
 
 
 @command.command("update")
-@_of_data
-@_written
-def schema_update(output: Path, force: bool, **where: Any) -> None:
-    """Write the schema, loosened as far as the data need.
+@_data_options
+@_output_options
+def schema_update(output: Path, force: bool, **source: Any) -> None:
+    """Write the schema, relaxed just enough for the data to pass.
 
-    Its comments stay where they can.
+    Comments are preserved, except inside changed entries.
     """
-    with _statistics(where, output=output, force=force) as (file, statistics):
-        from knet.data.schema_edits import read_schema, relax, rewrite
+    with _statistics(source, output=output, force=force) as (file, statistics):
+        from knet.data.schema_edits import read_schema, relax_schema, rewrite_schema
 
-        text = rewrite(file.read_text(encoding="utf-8"), relax(read_schema(file), statistics))
+        text = rewrite_schema(file.read_text(encoding="utf-8"), relax_schema(read_schema(file), statistics))
     _write(output, text)
 
 
 @contextmanager
 def _statistics(
-    where: dict[str, Any], *, output: Path | None = None, force: bool = False
+    source: dict[str, Any], *, output: Path | None = None, force: bool = False
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """The schema's file, and the statistics of each split of the data; the libraries are kept quiet."""
+    """Yield the schema file and the statistics of each split, with the libraries' logs silenced.
+
+    Args:
+        source: Values of the options that name the data.
+        output: File that the command will write; it must not exist unless `force`.
+        force: Whether to replace it.
+    """
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
 
-    config = load(where["preset"], where["file"], where["overrides"])
+    config = load(source["preset"], source["file"], source["overrides"])
     if output and output.exists() and not force:
-        raise UserError(f"--output {output}: there is such a file; --force replaces it")
+        raise UserError(f"--output {output}: the file exists; --force replaces it")
     workspace = Workspace(config.output.resolve())
-    kept = None if where["data"] else _kept_statistics(workspace)
-    with quiet_console(workspace.log, verbose=where["verbose"]) as console:
-        if kept:
-            folder, file = kept.folder, config.data.schema_file or kept.schema
+    stored = None if source["data"] else _stored_statistics(workspace)
+    with quiet_console(workspace.log, verbose=source["verbose"]) as console:
+        if stored:
+            folder, file = stored.folder, config.data.schema_file or stored.schema
         else:
             from pipeline.preflight import prepare_data, schema_file
 
-            config = with_source(config, where["data"])
-            # No node is run that would need as many patients as the search.
+            config = with_source(config, source["data"])
+            # The Tuner does not run, so the data need not have patients for its folds.
             checked = prepare_data(config.model_copy(update={"tuning": None}))
             file = schema_file(config, checked, workspace)
             console.print("starting TensorFlow and TFX")
@@ -121,13 +131,13 @@ def _statistics(
         yield file, list(read_statistics(folder).values())
 
 
-def _kept_statistics(workspace: Workspace) -> StoredStatistics:
+def _stored_statistics(workspace: Workspace) -> StoredStatistics:
     from knet.runs.registry import RunRegistry
 
-    kept = RunRegistry(workspace.registry).previous_statistics()
-    if kept is None:
+    stored = RunRegistry(workspace.registry).previous_statistics()
+    if stored is None:
         raise UserError(f"no run has succeeded in {workspace.root} yet: give --data, or run first")
-    return kept
+    return stored
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import code_digest, text_digest
 from knet.base.storage import local_copy
 from knet.data.validation import read_statistics, validate_data
-from knet.data.validation_page import write_page
+from knet.data.validation_page import write_validation_page
 from knet.evaluation.predictions import FOLDER, read_predictions, write_predictions
 from knet.report.inputs import thumbnail
 from knet.report.metric_sections import images_to_show, patient_rows
@@ -144,7 +143,7 @@ def write_data_page(
     """
     statistics = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
     with local_copy(previous.folder) if previous else nullcontext() as compared:
-        judgement = validate_data(
+        report = validate_data(
             anomalies=executions[node_ids.EXAMPLE_VALIDATOR].outputs["anomalies"].uri,
             statistics=statistics,
             schema=executions[node_ids.SCHEMA_GEN].outputs["schema"].uri / artifact_files.SCHEMA,
@@ -154,15 +153,14 @@ def write_data_page(
         sets = read_statistics(statistics)
         if previous and compared:
             sets[f"train of run {previous.run_id}"] = read_statistics(compared)[schema_names.TRAIN]
-    write_page(
+    write_validation_page(
         path,
         title=f"{record.name}, run {record.run_id}",
         synthetic=record.data.synthetic,
-        judgement=judgement,
+        report=report,
         statistics=sets,
     )
-    findings = json.dumps(asdict(judgement), indent=2)
-    path.with_name(run_files.FINDINGS).write_text(findings, encoding="utf-8")
+    path.with_name(run_files.FINDINGS).write_text(report.to_json(), encoding="utf-8")
 
 
 def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, cache: Path) -> None:

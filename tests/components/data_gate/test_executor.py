@@ -1,4 +1,4 @@
-"""The gate as TFX runs it."""
+"""Executor of DataGate, called directly."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from components.data_gate.executor import Executor
 from knet.base.errors import UserError
 from knet.base.schema_names import SPLITS
 
-Pass = Callable[..., Any]
+Execute = Callable[..., Any]
 NONE = Anomalies()
 
 
 @pytest.fixture
-def execute(statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, tmp_path: Path) -> Pass:
+def execute(statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, tmp_path: Path) -> Execute:
     """Runs the executor, and returns its verdict."""
     (tmp_path / "schema.pbtxt").write_text(text_format.MessageToString(schema), encoding="utf-8")
 
@@ -56,18 +56,18 @@ def execute(statistics_of: Any, write_splits: Callable[..., Path], schema: Schem
     return run
 
 
-def test_good_data_pass(execute: Pass) -> None:
+def test_data_gate_passes_data_without_anomalies(execute: Execute) -> None:
     assert execute() == {"findings": 0, "drift": {}}
 
 
-def test_the_verdict_holds_the_distances(
-    execute: Pass, statistics_of: Any, write_splits: Callable[..., Path]
+def test_data_gate_verdict_has_distances(
+    execute: Execute, statistics_of: Any, write_splits: Callable[..., Path]
 ) -> None:
     previous = write_splits(dict.fromkeys(SPLITS, statistics_of()))
     assert execute(previous=str(previous)) == {"findings": 0, "drift": {"image/mean_red": 0.0}}
 
 
-def test_an_anomaly_fails_the_run_and_is_told(execute: Pass) -> None:
+def test_data_gate_fails_on_an_anomaly_and_lists_it(execute: Execute) -> None:
     anomalies = Anomalies(anomaly_info={"slide": AnomalyInfo(short_description="Odd", description="x (~1%)")})
     with pytest.raises(UserError) as caught:
         execute(anomalies=anomalies)
@@ -78,8 +78,8 @@ def test_an_anomaly_fails_the_run_and_is_told(execute: Pass) -> None:
     assert "drift" not in str(caught.value)
 
 
-def test_drift_fails_the_run_with_the_way_to_accept_it(
-    execute: Pass, statistics_of: Any, write_splits: Callable[..., Path]
+def test_data_gate_fails_on_drift_with_the_remedy(
+    execute: Execute, statistics_of: Any, write_splits: Callable[..., Path]
 ) -> None:
     previous = write_splits(dict.fromkeys(SPLITS, statistics_of(mean=100)))
     with pytest.raises(UserError, match="run once with --set data_gate.drift=false"):

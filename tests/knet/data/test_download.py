@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from knet.base.errors import UserError
-from knet.data.download import check_archive, download_archive, fetch_file, official_names
+from knet.data.download import check_archive, download_archive, download_file, official_names
 
 NAMES = frozenset(
     f"benign/SOB/adenosis/SOB_B_A_14-1/40X/SOB_B_A-14-1-40-00{number}.png" for number in range(1, 4)
@@ -90,9 +90,9 @@ def test_without_network_it_says_what_to_bring_and_where(
     with pytest.raises(UserError) as caught:
         download(NOWHERE)
     message = str(caught.value)
-    assert message.startswith(f"cannot fetch {NOWHERE}")
+    assert message.startswith(f"cannot download {NOWHERE}")
     assert (
-        f"or fetch {NOWHERE} (about 4 GB) by other means, put it at {tmp_path}/data/BreaKHis_v1.tar.gz"
+        f"or download {NOWHERE} (about 4 GB) by other means, put it at {tmp_path}/data/BreaKHis_v1.tar.gz"
         in message
     )
 
@@ -102,9 +102,7 @@ def test_another_content_than_on_record_is_refused(
 ) -> None:
     archive = download(serve(packed()).url)
     archive.write_bytes(packed(content=b"other"))
-    with pytest.raises(
-        UserError, match=r"its SHA-256 is [0-9a-f]{64}, which is not the one that .*\.sha256 has"
-    ):
+    with pytest.raises(UserError, match=r"its SHA-256 is [0-9a-f]{64}, not the one that .*\.sha256 has"):
         download(NOWHERE)
 
 
@@ -135,7 +133,7 @@ def fetch(url: str, part: Path, seen: list[tuple[int, int | None]] | None = None
     progress = (
         (lambda done, total: None) if seen is None else (lambda done, total: seen.append((done, total)))
     )
-    fetch_file(url, part, starts_with=b"\x1f\x8b", progress=progress)
+    download_file(url, part, starts_with=b"\x1f\x8b", progress=progress)
 
 
 def break_off(server: Any, part: Path) -> None:
@@ -159,7 +157,7 @@ def test_a_whole_file_comes_with_progress_and_leaves_nothing_else(
 
 def test_a_broken_connection_keeps_what_came_and_says_so(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT, breaks_after=HALF)
-    with pytest.raises(UserError, match=rf"5,000 of 10,242 bytes; 5,000 bytes are kept in {part}, run again"):
+    with pytest.raises(UserError, match=rf"5,000 of 10,242 bytes; {part} has 5,000 bytes, run again"):
         fetch(server.url, part)
 
 
@@ -175,8 +173,8 @@ def test_the_rest_alone_is_asked_for(serve: Callable[..., Any], part: Path) -> N
 def test_a_killed_download_goes_on(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT * 400)  # 4 MB: more than one block
     code = (
-        "import sys, time; from pathlib import Path; from knet.data.download import fetch_file\n"
-        "fetch_file(sys.argv[1], Path(sys.argv[2]), starts_with=b'', progress=lambda *_: time.sleep(60))"
+        "import sys, time; from pathlib import Path; from knet.data.download import download_file\n"
+        "download_file(sys.argv[1], Path(sys.argv[2]), starts_with=b'', progress=lambda *_: time.sleep(60))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, server.url, str(part)], env=environment)
@@ -256,7 +254,7 @@ def test_an_error_of_the_server_is_told(serve: Callable[..., Any], part: Path) -
 
 
 def test_without_a_server_the_address_is_named(part: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot fetch http://127\.0\.0\.1:1/x: .*refused"):
+    with pytest.raises(UserError, match=r"cannot download http://127\.0\.0\.1:1/x: .*refused"):
         fetch("http://127.0.0.1:1/x", part)
     assert not part.exists()
 
@@ -293,7 +291,7 @@ def test_files_that_are_no_images_do_not_matter(
         (ARCHIVE_NAMES[1:], rf"1 images missing \(.*{FIRST}\)"),
         ([], "3 images missing"),
         ([*ARCHIVE_NAMES, "benign/new.png"], r"1 images unknown \(.*benign/new\.png\)"),
-        ([*ARCHIVE_NAMES, SECOND], rf"1 images there twice \(.*{SECOND}\)"),
+        ([*ARCHIVE_NAMES, SECOND], rf"1 images duplicated \(.*{SECOND}\)"),
     ],
 )
 def test_other_names_are_listed(
@@ -307,7 +305,7 @@ def test_other_names_are_listed(
 def test_a_truncated_archive_is_damaged(
     check: Callable[[bytes], str], packed: Callable[..., bytes], kept: int
 ) -> None:
-    with pytest.raises(UserError, match=r"archive\.tar\.gz is damaged or not whole"):
+    with pytest.raises(UserError, match=r"archive\.tar\.gz is damaged or incomplete"):
         check(packed(ARCHIVE_NAMES)[:kept])
 
 

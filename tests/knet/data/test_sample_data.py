@@ -211,7 +211,7 @@ def test_other_folders_are_not_synthetic(tmp_path: Path) -> None:
 
 def test_readme_and_marker_say_what_they_are(root: Path) -> None:
     readme = (root / "README.md").read_text("utf-8")
-    for words in ("images in this folder are synthetic", "neither tissue", "nothing about medicine"):
+    for words in ("images in this folder are synthetic", "neither tissue", "no medical meaning"):
         assert words in readme
     marker = json.loads((root / "SYNTHETIC.json").read_text("utf-8"))
     assert marker == {

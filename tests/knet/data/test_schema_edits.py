@@ -15,7 +15,14 @@ from tensorflow_metadata.proto.v0.schema_pb2 import FLOAT, Schema
 import schemas
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.data.schema_edits import differences, infer, read_schema, relax, render, rewrite
+from knet.data.schema_edits import (
+    infer_schema,
+    read_schema,
+    relax_schema,
+    render_schema,
+    rewrite_schema,
+    schema_differences,
+)
 
 TEXT = """# What it is.
 
@@ -44,25 +51,25 @@ def parsed(text: str) -> Schema:
 
 
 @pytest.mark.parametrize("text", [TEXT, schemas.BREAKHIS.read_text("utf-8")], ids=["small", "breakhis"])
-def test_a_schema_that_did_not_change_keeps_its_text(text: str) -> None:
-    assert rewrite(text, parsed(text)) == text
+def test_rewrite_schema_of_an_unchanged_schema_keeps_its_text(text: str) -> None:
+    assert rewrite_schema(text, parsed(text)) == text
 
 
-def test_a_changed_feature_is_written_anew_and_all_else_stays() -> None:
+def test_rewrite_schema_changes_one_feature_only() -> None:
     schema = parsed(TEXT)
     schema.feature[0].int_domain.max = 8192
-    written = rewrite(TEXT, schema)
+    written = rewrite_schema(TEXT, schema)
     assert parsed(written) == schema
     assert "# The width.\nfeature {\n" in written and "  int_domain { min: 32 max: 8192 }\n" in written
     assert "in pixels" not in written
     assert written.endswith(TEXT[TEXT.index("# Kinds") :])
 
 
-def test_a_new_feature_comes_last_and_one_that_is_gone_takes_its_comment_along() -> None:
+def test_rewrite_schema_adds_last_and_removes_with_comments() -> None:
     schema = parsed(TEXT)
     del schema.feature[:]
     schema.feature.add(name="blur", type=FLOAT).presence.min_fraction = 1
-    written = rewrite(TEXT, schema)
+    written = rewrite_schema(TEXT, schema)
     assert parsed(written) == schema
     assert "The width" not in written
     assert written.endswith('feature {\n  name: "blur"\n  type: FLOAT\n  presence { min_fraction: 1.0 }\n}\n')
@@ -78,53 +85,53 @@ def test_a_new_feature_comes_last_and_one_that_is_gone_takes_its_comment_along()
         'tensor_representation_group { key: "" value {} }\nfeature < name: "a" type: INT >\n',
     ],
 )
-def test_any_valid_form_can_be_changed(text: str) -> None:
-    assert rewrite(text, parsed(text)) == text
+def test_rewrite_schema_accepts_any_valid_text(text: str) -> None:
+    assert rewrite_schema(text, parsed(text)) == text
     schema = parsed(text)
     schema.feature[0].type = FLOAT
     schema.feature.add(name="c", type=FLOAT)
-    assert parsed(rewrite(text, schema)) == schema
+    assert parsed(rewrite_schema(text, schema)) == schema
     del schema.feature[0]
-    assert parsed(rewrite(text, schema)) == schema
+    assert parsed(rewrite_schema(text, schema)) == schema
 
 
-def test_an_entry_that_cannot_be_told_from_the_next_is_refused() -> None:
+def test_rewrite_schema_of_an_ambiguous_entry_is_refused() -> None:
     text = 'default_environment: "x"\n"y"\n'
-    with pytest.raises(UserError, match="begin each entry on its own line"):
-        rewrite(text, parsed(text))
+    with pytest.raises(UserError, match="start each entry on its own line"):
+        rewrite_schema(text, parsed(text))
 
 
-def test_a_feature_that_stands_twice_is_named(tmp_path: Path) -> None:
+def test_read_schema_with_a_feature_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pbtxt").write_text('feature { name: "a" }\nfeature { name: "a" }\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"x\.pbtxt holds feature a more than once; leave one of each"):
         read_schema(tmp_path / "x.pbtxt")
 
 
-def test_fields_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+def test_read_schema_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pbtxt").write_text("feature{struct_domain{" * 2000 + "}}" * 2000, encoding="utf-8")
     with pytest.raises(UserError, match=r"x\.pbtxt is no"):
         read_schema(tmp_path / "x.pbtxt")
 
 
-def test_values_of_a_domain_are_written_a_line_each() -> None:
+def test_render_schema_writes_a_line_for_each_value() -> None:
     schema = parsed(TEXT)
     schema.string_domain[0].value.append("b")
-    assert '  value: "}"\n  value: "b"\n}\n# The end.\n' in rewrite(TEXT, schema)
+    assert '  value: "}"\n  value: "b"\n}\n# The end.\n' in rewrite_schema(TEXT, schema)
 
 
-def test_a_rendered_schema_reads_back(tmp_path: Path) -> None:
+def test_render_schema_can_be_read_back(tmp_path: Path) -> None:
     schema = read_schema(schemas.BREAKHIS)
-    (tmp_path / "schema.pbtxt").write_text(render(schema), encoding="utf-8")
+    (tmp_path / "schema.pbtxt").write_text(render_schema(schema), encoding="utf-8")
     assert read_schema(tmp_path / "schema.pbtxt") == schema
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_schema_of_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read the schema .*none\.pbtxt: No such file"):
         read_schema(tmp_path / "none.pbtxt")
 
 
 @pytest.mark.parametrize("content", [b"feature { nome: 3 }", b"\xff\xfe"])
-def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_read_schema_of_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pbtxt").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.pbtxt is not a schema in protobuf's text format"):
         read_schema(tmp_path / "x.pbtxt")
@@ -133,9 +140,9 @@ def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes) -> None:
 Edit = Callable[..., object]
 
 
-def test_equal_schemas_do_not_differ() -> None:
+def test_schema_differences_of_equal_schemas_are_none() -> None:
     schema = read_schema(schemas.BREAKHIS)
-    assert differences(schema, schema) == []
+    assert schema_differences(schema, schema) == []
 
 
 @pytest.mark.parametrize(
@@ -175,10 +182,10 @@ def test_equal_schemas_do_not_differ() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_change_is_told_where_it_is(edit: Edit, lines: list[str]) -> None:
+def test_schema_differences_name_the_field(edit: Edit, lines: list[str]) -> None:
     before, after = read_schema(schemas.BREAKHIS), read_schema(schemas.BREAKHIS)
     edit({f.name: f for f in after.feature}, {d.name: d for d in after.string_domain}, after)
-    assert differences(before, after) == lines
+    assert schema_differences(before, after) == lines
 
 
 Make = Callable[..., Any]
@@ -209,43 +216,42 @@ def statistics_of(curated: Schema) -> Make:
     return make
 
 
-def test_good_data_need_no_change(curated: Schema, statistics_of: Make) -> None:
-    assert differences(curated, relax(curated, [statistics_of(), statistics_of()])) == []
+def test_relax_schema_for_valid_data_changes_nothing(curated: Schema, statistics_of: Make) -> None:
+    assert schema_differences(curated, relax_schema(curated, [statistics_of(), statistics_of()])) == []
 
 
-def test_what_any_split_needs_is_loosened_and_then_no_split_has_anomalies(
-    curated: Schema, statistics_of: Make
-) -> None:
+def test_relax_schema_leaves_no_split_with_anomalies(curated: Schema, statistics_of: Make) -> None:
     splits = [
         statistics_of(),
         statistics_of(magnification=["20X"] * 4),
         statistics_of(**{"image/width": [8000] * 4}),
     ]
-    relaxed = relax(curated, splits)
-    lines = differences(curated, relaxed)
+    relaxed = relax_schema(curated, splits)
+    lines = schema_differences(curated, relaxed)
     assert "  value: + 20X" in lines
     assert any(line.startswith("  int_domain.max: 4096 -> ") for line in lines)
     assert [dict(tfdv.validate_statistics(s, relaxed).anomaly_info) for s in splits] == [{}, {}, {}]
     assert tfdv.validate_statistics(splits[1], curated).anomaly_info
 
 
-def test_the_curated_schema_is_left_as_it_is(curated: Schema, statistics_of: Make) -> None:
+def test_relax_schema_does_not_change_its_argument(curated: Schema, statistics_of: Make) -> None:
     before = Schema()
     before.CopyFrom(curated)
-    relax(curated, [statistics_of(magnification=["20X"] * 4)])
+    relax_schema(curated, [statistics_of(magnification=["20X"] * 4)])
     assert curated == before
 
 
-def test_an_inferred_schema_fits_every_split(statistics_of: Make) -> None:
+def test_infer_schema_fits_every_split(statistics_of: Make) -> None:
     splits = [statistics_of(), statistics_of(magnification=["20X"] * 4)]
-    inferred = infer(splits)
+    inferred = infer_schema(splits)
     assert {feature.name for feature in inferred.feature} == {"label", "image/width", "magnification"}
     assert [dict(tfdv.validate_statistics(s, inferred).anomaly_info) for s in splits] == [{}, {}]
 
 
-def test_an_inferred_schema_knows_images_and_classes_as_such(statistics_of: Make) -> None:
+def test_infer_schema_marks_images_and_labels(statistics_of: Make) -> None:
     inferred = {
-        feature.name: feature for feature in infer([statistics_of(**{"image/encoded": [b"P"] * 4})]).feature
+        feature.name: feature
+        for feature in infer_schema([statistics_of(**{"image/encoded": [b"P"] * 4})]).feature
     }
     assert inferred["image/encoded"].HasField("image_domain")
     assert inferred["label"].int_domain.is_categorical

@@ -1,4 +1,4 @@
-"""What fails the gate."""
+"""Anomalies, missing classes and drift."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from knet.data.validation import (
     find_anomalies,
     find_drift,
     find_missing_classes,
+    format_anomalies,
     measure_drift,
-    table,
     validate_data,
 )
 
 CLASSES = ("benign", "malignant")
-Look = Callable[..., ValidationReport]
+Validate = Callable[..., ValidationReport]
 
 
 @pytest.fixture
-def look(statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, tmp_path: Path) -> Look:
-    """Judges three good splits, but for what is given."""
+def validate(
+    statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, tmp_path: Path
+) -> Validate:
+    """Validates three splits without anomalies, except what is given."""
 
-    def judge_with(*, anomalies: Any = None, now: Any = None, before: Any = None) -> ValidationReport:
+    def run(*, anomalies: Any = None, now: Any = None, before: Any = None) -> ValidationReport:
         good = dict.fromkeys(SPLITS, statistics_of())
         file = tmp_path / "schema.pbtxt"
         file.write_text(text_format.MessageToString(schema), encoding="utf-8")
@@ -47,43 +49,43 @@ def look(statistics_of: Any, write_splits: Callable[..., Path], schema: Schema, 
             classes=CLASSES,
         )
 
-    return judge_with
+    return run
 
 
-def test_good_data_pass(look: Look) -> None:
-    assert look() == ValidationReport(findings=())
+def test_validate_data_without_anomalies(validate: Validate) -> None:
+    assert validate() == ValidationReport(anomalies=())
 
 
-def test_every_kind_of_finding_is_listed(look: Look, statistics_of: Any) -> None:
+def test_validate_data_lists_every_kind_of_anomaly(validate: Validate, statistics_of: Any) -> None:
     anomaly = Anomalies(anomaly_info={"slide": AnomalyInfo(short_description="Unexpected")})
-    judgement = look(
+    report = validate(
         anomalies={"validation": anomaly},
         now={"test": statistics_of([0])},
         before={"train": statistics_of(mean=100)},
     )
-    assert [(finding.split, finding.feature) for finding in judgement.findings] == [
+    assert [(anomaly.split, anomaly.feature) for anomaly in report.anomalies] == [
         ("validation", "slide"),
         ("test", "label"),
         ("train", "image/mean_red"),
     ]
 
 
-def test_without_a_previous_run_nothing_is_compared(look: Look, statistics_of: Any) -> None:
-    assert look(now={"train": statistics_of(mean=100)}).drift == ()
+def test_validate_data_without_previous_run_has_no_drift(validate: Validate, statistics_of: Any) -> None:
+    assert validate(now={"train": statistics_of(mean=100)}).drift == ()
 
 
-def test_distances_are_told_of_good_data_too(look: Look) -> None:
-    judgement = look(before={})
-    assert (judgement.findings, len(judgement.drift)) == ((), 1)
+def test_validate_data_has_distances_without_anomalies(validate: Validate) -> None:
+    report = validate(before={})
+    assert (report.anomalies, len(report.drift)) == ((), 1)
 
 
-def test_drift_is_looked_for_among_the_training_images_alone(look: Look, statistics_of: Any) -> None:
-    assert look(before={"test": statistics_of(mean=100)}).findings == ()
+def test_validate_data_compares_training_images_only(validate: Validate, statistics_of: Any) -> None:
+    assert validate(before={"test": statistics_of(mean=100)}).anomalies == ()
 
 
-def test_columns_are_aligned_under_their_header() -> None:
-    findings = [Anomaly("validation", "label", "Out of range", "value: 2"), Anomaly("test", "x", "y", "z")]
-    assert table(findings).splitlines() == [
+def test_format_anomalies_aligns_columns() -> None:
+    anomalies = [Anomaly("validation", "label", "Out of range", "value: 2"), Anomaly("test", "x", "y", "z")]
+    assert format_anomalies(anomalies).splitlines() == [
         "split       feature  anomaly       details",
         "validation  label    Out of range  value: 2",
         "test        x        y             z",
@@ -94,21 +96,21 @@ def info(short: str, long: str) -> AnomalyInfo:
     return AnomalyInfo(short_description=short, description=long)
 
 
-def test_no_anomalies_give_no_findings() -> None:
+def test_find_anomalies_of_none() -> None:
     assert find_anomalies({"train": Anomalies(), "test": Anomalies()}) == []
 
 
-def test_a_finding_names_split_feature_and_details() -> None:
+def test_find_anomalies_names_split_feature_and_details() -> None:
     anomalies = Anomalies(anomaly_info={"label": info("Out-of-range values", "value: 2")})
     assert find_anomalies({"test": anomalies}) == [
         Anomaly("test", "label", "Out-of-range values", "value: 2")
     ]
 
 
-def test_findings_go_split_by_split_and_by_feature() -> None:
+def test_find_anomalies_is_ordered_by_split_and_feature() -> None:
     anomalies = Anomalies(anomaly_info={"slide": info("b", ""), "label": info("a", "")})
     found = find_anomalies({"train": anomalies, "test": anomalies})
-    assert [(finding.split, finding.feature) for finding in found] == [
+    assert [(anomaly.split, anomaly.feature) for anomaly in found] == [
         ("train", "label"),
         ("train", "slide"),
         ("test", "label"),
@@ -116,7 +118,7 @@ def test_findings_go_split_by_split_and_by_feature() -> None:
     ]
 
 
-def test_an_anomaly_of_the_whole_set_comes_first() -> None:
+def test_find_anomalies_starts_with_the_whole_set() -> None:
     anomalies = Anomalies(
         anomaly_info={"label": info("a", "")}, dataset_anomaly_info=info("Low num examples", "3 < 5")
     )
@@ -125,42 +127,42 @@ def test_an_anomaly_of_the_whole_set_comes_first() -> None:
     )
 
 
-def test_an_empty_split_is_an_anomaly() -> None:
-    (finding,) = find_anomalies({"test": Anomalies(data_missing=True)})
-    assert (finding.split, finding.feature) == ("test", "whole set")
+def test_find_anomalies_of_an_empty_split() -> None:
+    (anomaly,) = find_anomalies({"test": Anomalies(data_missing=True)})
+    assert (anomaly.split, anomaly.feature) == ("test", "whole set")
 
 
 Make = Callable[..., DatasetFeatureStatisticsList]
 
 
-def test_both_classes_in_every_split_give_no_finding(statistics_of: Make) -> None:
+def test_find_missing_classes_of_none(statistics_of: Make) -> None:
     statistics = {"train": statistics_of([0, 1]), "test": statistics_of([1, 0, 0])}
     assert find_missing_classes(statistics, classes=CLASSES) == []
 
 
-def test_the_split_and_the_class_are_named(statistics_of: Make) -> None:
+def test_find_missing_classes_names_split_and_class(statistics_of: Make) -> None:
     statistics = {"train": statistics_of([0, 1]), "test": statistics_of([1])}
-    (finding,) = find_missing_classes(statistics, classes=CLASSES)
-    assert (finding.split, finding.feature) == ("test", "label")
-    assert finding.details == "no example is benign (label 0)"
+    (anomaly,) = find_missing_classes(statistics, classes=CLASSES)
+    assert (anomaly.split, anomaly.feature) == ("test", "label")
+    assert anomaly.details == "no example is benign (label 0)"
 
 
-def test_a_split_without_examples_lacks_every_class() -> None:
-    findings = find_missing_classes({"test": DatasetFeatureStatisticsList()}, classes=CLASSES)
-    assert len(findings) == 2
+def test_find_missing_classes_of_a_split_without_examples() -> None:
+    anomalies = find_missing_classes({"test": DatasetFeatureStatisticsList()}, classes=CLASSES)
+    assert len(anomalies) == 2
 
 
-def test_labels_that_were_taken_for_amounts_are_not_passed_over() -> None:
+def test_find_missing_classes_of_numeric_labels_is_an_anomaly() -> None:
     statistics = DatasetFeatureStatisticsList()
     feature = statistics.datasets.add().features.add()
     feature.path.step.append("label")
     feature.num_stats.mean = 0.5
-    (finding,) = find_missing_classes({"test": statistics}, classes=CLASSES)
-    assert "is_categorical: true" in finding.details
+    (anomaly,) = find_missing_classes({"test": statistics}, classes=CLASSES)
+    assert "is_categorical: true" in anomaly.details
 
 
 @given(st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=3))
-def test_exactly_the_missing_ones_are_found(labels: list[set[int]]) -> None:
+def test_find_missing_classes_finds_exactly_the_missing(labels: list[set[int]]) -> None:
     classes = ("a", "b", "c", "d")
     statistics = {str(split): _counted(present) for split, present in enumerate(labels)}
     found = {(f.split, f.details.split()[3]) for f in find_missing_classes(statistics, classes=classes)}
@@ -181,39 +183,37 @@ def _counted(labels: set[int]) -> DatasetFeatureStatisticsList:
     return statistics
 
 
-def test_equal_statistics_are_no_distance_apart(statistics_of: Make, schema: Schema) -> None:
+def test_measure_drift_of_equal_statistics_is_zero(statistics_of: Make, schema: Schema) -> None:
     assert measure_drift(statistics_of(), previous=statistics_of(), schema=schema) == [
         Distance("image/mean_red", 0.0, 0.2)
     ]
 
 
-def test_another_sample_of_the_same_images_did_not_drift(statistics_of: Make, schema: Schema) -> None:
+def test_measure_drift_of_another_sample_is_below_threshold(statistics_of: Make, schema: Schema) -> None:
     (distance,) = measure_drift(statistics_of(), previous=statistics_of(seed=1), schema=schema)
     assert distance.value is not None and 0 < distance.value < 0.2
     assert find_drift([distance], split="train") == []
 
 
-def test_images_two_deviations_brighter_drifted(statistics_of: Make, schema: Schema) -> None:
+def test_find_drift_of_images_two_deviations_brighter(statistics_of: Make, schema: Schema) -> None:
     (distance,) = measure_drift(statistics_of(mean=200), previous=statistics_of(mean=180), schema=schema)
-    (finding,) = find_drift([distance], split="train")
-    assert (finding.split, finding.feature) == ("train", "image/mean_red")
-    assert finding.details.endswith("above the threshold 0.2")
+    (anomaly,) = find_drift([distance], split="train")
+    assert (anomaly.split, anomaly.feature) == ("train", "image/mean_red")
+    assert anomaly.details.endswith("above the threshold 0.2")
 
 
 @pytest.mark.parametrize("side", ["now", "before"])
-def test_a_feature_that_one_side_lacks_is_found_and_not_passed_over(
-    statistics_of: Make, schema: Schema, side: str
-) -> None:
+def test_find_drift_of_a_feature_that_one_side_lacks(statistics_of: Make, schema: Schema, side: str) -> None:
     whole, lacking = statistics_of(), statistics_of()
     kept = [f for f in lacking.datasets[0].features if list(f.path.step) != ["image/mean_red"]]
     del lacking.datasets[0].features[:]
     lacking.datasets[0].features.extend(kept)
     now, before = (lacking, whole) if side == "now" else (whole, lacking)
-    (finding,) = find_drift(measure_drift(now, previous=before, schema=schema), split="train")
-    assert finding.details.startswith("cannot be compared")
+    (anomaly,) = find_drift(measure_drift(now, previous=before, schema=schema), split="train")
+    assert anomaly.details.startswith("cannot be compared")
 
 
-def test_a_schema_without_comparators_is_a_finding(statistics_of: Make) -> None:
+def test_find_drift_without_comparators_is_an_anomaly(statistics_of: Make) -> None:
     distances = measure_drift(statistics_of(), previous=statistics_of(mean=0), schema=Schema())
-    (finding,) = find_drift(distances, split="train")
-    assert finding.details == "the schema has no drift_comparator"
+    (anomaly,) = find_drift(distances, split="train")
+    assert anomaly.details == "the schema has no drift_comparator"

@@ -169,7 +169,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
         (["predict", "none.png"], "none.png: No such file or directory; give a PNG or JPEG file"),
         (["schema", "diff"], "runs/demo yet: give --data, or run first"),
-        (["schema", "infer", "--output", "."], "--output .: there is such a file; --force replaces it"),
+        (["schema", "infer", "--output", "."], "--output .: the file exists; --force replaces it"),
         (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
         (["report", "last"], "there is no run in runs/demo yet, nor is last the folder of one"),
