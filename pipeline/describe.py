@@ -1,4 +1,4 @@
-"""Describes a data set in seconds, without TensorFlow."""
+"""Description of a data set, made in seconds and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from pipeline.preflight import check_folds, check_slices
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there is of something."""
+    """Numbers of images, patients and slides."""
 
     images: int
     patients: int
-    slides: int | None  # None where the data know no slides
+    slides: int | None  # None if the data have no slides
     images_by_class: dict[str, int]
 
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """The split that a run with the same settings would make."""
+    """Split that a run with the same settings would make."""
 
     made: dict[str, str | int | float]
     seed: int
@@ -50,26 +50,29 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """What there is, and what is wrong with it."""
+    """Counts, split and problems of a data set."""
 
     location: str
     counts: Counts
     classes: dict[str, Counts]
     slices: dict[str, dict[str, Counts]]  # by column and value
-    split: SplitDescription | None  # None where there can be none: a problem says why
+    split: SplitDescription | None  # None if it cannot be made; a problem states the reason
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     not_checked: tuple[str, ...]
 
 
 def describe_data(config: Config) -> Description:
-    """Looks at names, sizes and the first and last bytes of the files of `config.data.source`.
+    """Describe the data of `config.data.source` by names, sizes, and the first and last bytes of files.
+
+    Args:
+        config: Configuration with a source.
 
     Raises:
-        UserError: there is no such source, or no image in it.
+        UserError: The source does not exist, or has no images.
     """
     data = config.data
-    assert data.source is not None  # the command line asks for it
+    assert data.source is not None  # required by the command line
     catalog = read_catalog(
         data.source, root=data.root, classes=data.classes, keep_duplicate_slides=data.keep_duplicate_slides
     )
@@ -125,12 +128,12 @@ def _slice(images: Collection[ImageFile], column: str) -> dict[str, Counts]:
     values = {image.column(column) for image in images}
     return {
         value: _count(image for image in images if image.column(column) == value)
-        for value in sorted(values, key=_numbers_apart)
+        for value in sorted(values, key=_natural_key)
     }
 
 
-def _numbers_apart(text: str) -> list[str | int]:
-    """A key that sorts 40X before 100X."""
+def _natural_key(text: str) -> list[str | int]:
+    """Return a sort key that puts 40X before 100X."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", text)]
 
 
@@ -143,19 +146,17 @@ def _notes(catalog: Catalog) -> Iterable[str]:
 
 
 def _check_files(catalog: Catalog) -> tuple[list[str], tuple[str, ...]]:
-    """Problems of files, and what was not looked for."""
+    """Return the problems of files, and the checks that were not made."""
     if not isinstance(catalog.source, Folder):
         sizes = dict(catalog.sizes)
         problems = [f"{image.path}: zero bytes" for image in catalog.images if not sizes[image.path]]
-        return problems, ("what the files hold: those in an archive are not opened here, but by a run",)
+        return problems, ("contents: files in an archive are opened by a run only",)
     folder = catalog.source.folder
     bad = check_headers(folder, [image.path for image in catalog.images])
     copies = find_duplicate_files(folder, [image for image in catalog.images if image.path not in bad])
-    not_checked = [
-        "pixels: damage between the first and last bytes is found by a run, and so are equal pixels"
-    ]
+    not_checked = ["pixels: a run finds damage between the first and last bytes, and identical pixels"]
     if copies is None:
-        not_checked.append("equal files under several patients: too many are of one size; a run finds them")
+        not_checked.append("identical files of several patients: too many have equal sizes; a run finds them")
     return [*(f"{path}: {reason}" for path, reason in bad.items()), *(copies or [])], tuple(not_checked)
 
 
@@ -163,12 +164,12 @@ _LISTED = 20  # problems
 
 
 def print_description(description: Description, *, settings: str, console: Console) -> None:
-    """Prints tables of counts and of the split, then notes, what was not checked, and problems.
+    """Print tables of counts and of the split, then notes, checks that were not made, and problems.
 
     Args:
-        description: of the data.
-        settings: the name of what the split was made with.
-        console: where it prints.
+        description: Description of the data.
+        settings: Name of the configuration that the split was made with.
+        console: Console to print on.
     """
     console.print(f"data: {description.location}", soft_wrap=True)
     classes = list(description.classes)
@@ -206,16 +207,19 @@ def _table(name: str, rows: Mapping[str, Counts], classes: Sequence[str]) -> Tab
     return table
 
 
-_START = 32  # bytes, in which a PNG says how many bits it has
-_END = 1024  # bytes, in which it ends, with what was put behind it
+_START = 32  # bytes; they include the bit depth of a PNG
+_END = 1024  # bytes; they include the end of a PNG, and bytes after it if there are any
 
 
 def check_headers(folder: Path, paths: Sequence[str]) -> dict[str, str]:
-    """What is wrong with each file that is, by its first and last bytes, no image which can be ingested.
+    """Find files that cannot be ingested, by their first and last bytes.
 
     Args:
-        folder: that the paths are in.
-        paths: of files.
+        folder: Folder that the paths are relative to.
+        paths: Paths of files.
+
+    Returns:
+        Reason by path.
     """
     with ThreadPoolExecutor() as pool:
         reasons = pool.map(lambda path: _reason(folder / path), paths)
@@ -223,7 +227,7 @@ def check_headers(folder: Path, paths: Sequence[str]) -> dict[str, str]:
 
 
 def _reason(path: Path) -> str | None:
-    if not path.is_file():  # a pipe would never end
+    if not path.is_file():  # reading a pipe would block
         return "not a file"
     try:
         with path.open("rb") as file:
@@ -239,6 +243,6 @@ def _reason(path: Path) -> str | None:
     except UnusableError as error:
         return str(error)
     except Exception as error:  # decoders raise anything on a damaged file
-        unread = getattr(error, "strerror", None)  # the system's word, where the file cannot be read at all
+        unread = getattr(error, "strerror", None)  # reason of the system, if the file cannot be read at all
         return f"cannot be read ({unread})" if unread else "not an image, or damaged in its first bytes"
     return None

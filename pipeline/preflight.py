@@ -1,4 +1,4 @@
-"""Checks everything a run needs before it starts, so that nothing is half done when something is missing."""
+"""Preflight checks: everything a run needs, before it starts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pipeline.config.config import Config
 
 
 def check_weights(config: Config) -> None:
-    """Checks that the weights files are there.
+    """Check that the weights files exist.
 
     Raises:
-        UserError: one is missing; the text names its field and path.
+        UserError: One is missing; the message states its field and path.
     """
     for name, candidate in config.candidates.items():
         if candidate.weights_file and not candidate.weights_file.is_file():
@@ -38,10 +38,10 @@ def check_weights(config: Config) -> None:
 
 
 def fetch_weights(config: Config) -> None:
-    """Finds the ImageNet weights of every candidate that starts from them, or has Keras fetch them.
+    """Download the ImageNet weights of every candidate that needs them, unless Keras has them.
 
     Raises:
-        UserError: some are missing; the text names each, where it comes from and where to put it.
+        UserError: A download failed; the message states for each file its URL and where to put it.
     """
     names = [name for name, candidate in config.candidates.items() if candidate.weights == "imagenet"]
     if not names:
@@ -59,10 +59,10 @@ def fetch_weights(config: Config) -> None:
 
 
 def check_split_file(config: Config) -> None:
-    """Checks that the file which the split is taken from is there.
+    """Check that the file of the split exists.
 
     Raises:
-        UserError: it is missing; the text names its path.
+        UserError: It is missing; the message states its path.
     """
     file = config.data.split.file
     if file and not file.is_file():
@@ -72,21 +72,24 @@ def check_split_file(config: Config) -> None:
 def prepare_data(
     config: Config, *, registry: RunRegistry | None = None, progress: Callable[[str], object] = str
 ) -> Data:
-    """Checks names and splits; writes the synthetic sample images first where no source is given.
+    """Check names and splits of the data; without a source, write synthetic sample images first.
 
-    Images are not decoded yet: ExampleGen judges them.
+    Images are not decoded: ExampleGen validates them.
 
     Args:
-        config: the experiment.
-        registry: that numbers data sets; none means the one in the configuration's output.
-        progress: is told how far it is.
+        config: The configuration.
+        registry: Registry that numbers data sets. Default: that of `config.output`.
+        progress: Receives a line about the progress of the fingerprint.
+
+    Returns:
+        Description of the data, as the run record stores it.
 
     Raises:
-        UserError: something is missing or unusable; the text names it.
+        UserError: The data or a setting is missing or unusable; the message states which.
     """
     source = config.data.source or _sample_data(config)
     catalog = read_catalog(
-        _resolved(source),  # one spelling, however the source was named: it is in the cache key
+        _resolved(source),  # one spelling of each source, since it is in the cache key
         root=config.data.root and _resolved(config.data.root),
         classes=config.data.classes,
         keep_duplicate_slides=config.data.keep_duplicate_slides,
@@ -127,43 +130,48 @@ def _resolved(location: Path) -> Path:
 
 
 def check_slices(config: Config, catalog: Catalog) -> None:
-    """Checks that the data have the columns to slice evaluation by.
+    """Check that the data have the slice columns.
 
     Raises:
-        UserError: one is missing; the text names it, those that there are and what to set.
+        UserError: One is missing; the message lists the existing columns and what to set.
     """
     unknown = [name for name in config.data.slices or () if name not in catalog.columns]
     if unknown:
         columns = ", ".join(catalog.columns)
         raise UserError(
             f"data.slices: {unknown[0]} is not a column of {catalog.location}, which has "
-            f"{columns or 'no further columns'}; set data.slices=[{columns}], or less of it"
+            f"{columns or 'no further columns'}; set data.slices=[{columns}], or fewer of them"
         )
 
 
 def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -> None:
-    """Checks that the search has enough training patients for its folds.
+    """Check that each class has enough training patients for the folds of the search.
+
+    Args:
+        config: The configuration.
+        catalog: Catalog of the data.
+        split_of: Split by patient.
 
     Raises:
-        UserError: it has not.
+        UserError: A class has too few training patients.
     """
     if config.tuning is None:
         return
-    training = [image for image in catalog.images if split_of[image.patient] == "train"]
+    training = [image for image in catalog.images if split_of[image.patient] == schema_names.TRAIN]
     positive = {image.patient for image in training if image.label == config.data.classes[1]}
     negative = {image.patient for image in training} - positive
     check_tuning_folds([len(negative), len(positive)], folds=config.tuning.folds)
 
 
 def _is_synthetic(catalog: Catalog) -> bool:
-    """Whether the images are drawn; an archive of them holds the marker among its files."""
+    """Tell whether the images are synthetic; an archive of them has the marker among its files."""
     names = {name.rpartition("/")[2] for name in catalog.ignored_files}
     return MARKER in names or is_synthetic(catalog.source.location)
 
 
 def _sample_data(config: Config) -> Path:
     sample = config.data.sample
-    # A folder for each set of parameters, so that a run with others does not meet the images of these.
+    # A folder for each set of parameters, so that runs with different parameters do not collide.
     name = f"{sample.patients}-patients-{sample.images_per_magnification}-images-seed-{config.seed}"
     return write_sample_data(
         Workspace(config.output).sample_data / name,
@@ -174,10 +182,12 @@ def _sample_data(config: Config) -> Path:
 
 
 def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
-    """The configured schema, or the bundled one; a manifest's columns are added to it.
+    """Return the path of the configured or bundled schema.
+
+    The bundled schema for manifests is written to the workspace, with the columns of the data.
 
     Raises:
-        UserError: the configured one is missing, or is no schema.
+        UserError: The configured schema is missing or invalid.
     """
     if config.data.schema_file:
         read_schema(config.data.schema_file)

@@ -1,4 +1,4 @@
-"""The component's interface."""
+"""Spec of BreakHisExampleGen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.breakhis_example_gen import executor
 
 
 class BreakHisExampleGenSpec(types.ComponentSpec):
-    """Outputs from parameters alone."""
+    """Parameters and outputs; there are no inputs."""
 
     PARAMETERS = {
         "data_source": ExecutionParameter(type=str),
@@ -37,7 +37,7 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
 
 
 class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests BreaKHis, or what a manifest lists, into splits that share no patient."""
+    """Ingests BreaKHis, or the images of a manifest, into splits that share no patient."""
 
     SPEC_CLASS = BreakHisExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -55,19 +55,19 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         keep_duplicate_slides: bool,
         seed: int,
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            data_source: the location that `catalog.read_catalog` takes.
-            data_root: where a manifest's paths are, or nothing.
-            fingerprint: of the content (`fingerprint.fingerprint`), so that the cache sees new data.
-            span: the number that this content has among those seen so far.
-            max_invalid_fraction: of unusable files, above which the node fails.
-            allow_cross_split_duplicates: only report the same pixels in several splits, under several
+            data_source: Location of the data (`knet.data.catalog.read_catalog`).
+            data_root: Folder that a manifest's paths are relative to; empty for none.
+            fingerprint: Fingerprint of the data (`knet.data.fingerprint`), for the cache key.
+            span: Number of the data among those seen so far.
+            max_invalid_fraction: Highest accepted fraction of unusable files.
+            allow_cross_split_duplicates: Whether to accept identical pixels in several splits, under several
                 patients.
-            split: what `make_split` takes beside the images; the classes among it.
-            keep_duplicate_slides: keep both copies of a slide filed under two subtypes.
-            seed: of the order of images.
+            split: Arguments of `knet.data.split.make_split` except the images.
+            keep_duplicate_slides: Whether to keep both copies of a slide filed under two subtypes.
+            seed: Seed of the order of images.
         """
         spec = BreakHisExampleGenSpec(
             data_source=data_source,

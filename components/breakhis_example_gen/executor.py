@@ -19,7 +19,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.records import WriteShard
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 from knet.base.progress import PROGRESS
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.image_checks import Quarantined, check_quarantine_rate
@@ -81,7 +81,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> list[dict[str, str]]:
         """Write the shards, and return the ingest status of each image."""
         for split in schema_names.SPLITS:
-            fileio.makedirs(f"{folder}/Split-{split}")
+            fileio.makedirs(f"{folder}/{artifact_files.split_folder(split)}")
         statuses = f"{folder}/.ingest_status"
         with (
             catalog.source.random_access(Path(folder)) as source,

@@ -1,4 +1,4 @@
-"""The component's interface."""
+"""Spec of DataGate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.data_gate import executor
 
 
 class DataGateSpec(types.ComponentSpec):
-    """Anomalies, statistics and schema in, a verdict out."""
+    """Inputs: anomalies, statistics and schema. Output: a verdict."""
 
     PARAMETERS = {
         "classes": ExecutionParameter(type=str),
@@ -30,11 +30,10 @@ class DataGateSpec(types.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Fails, and so stops everything that follows it, when something is wrong with the data.
+    """Fails, and so stops the nodes that follow it, if the data have anomalies.
 
-    That is an anomaly that ExampleValidator found, a split without any example of a class, or images that
-    drifted since the previous run. A node without outgoing edges holds nobody back: give the first node that
-    must wait `add_upstream_node(data_gate)`.
+    Anomalies are those of ExampleValidator, splits without any example of a class, and drift since the
+    previous run. Nodes that must wait for the verdict need `add_upstream_node(data_gate)`.
     """
 
     SPEC_CLASS = DataGateSpec
@@ -50,15 +49,16 @@ class DataGate(base_component.BaseComponent):
         previous_statistics: str = "",
         previous_digest: str = "",
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            anomalies: ExampleValidator's output.
-            statistics: StatisticsGen's output.
-            schema: what both were given.
-            classes: their names, in the order of the labels.
-            previous_statistics: the folder of the statistics to look for drift from; empty looks for none.
-            previous_digest: of their content, so that the cache sees other ones.
+            anomalies: ExampleValidator's anomalies.
+            statistics: StatisticsGen's statistics.
+            schema: Schema of both.
+            classes: Class names in the order of the labels.
+            previous_statistics: Folder of the statistics to compare with; empty skips the measurement of
+                drift.
+            previous_digest: Digest of these statistics, for the cache key.
         """
         super().__init__(
             spec=DataGateSpec(

@@ -11,6 +11,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from knet.base import artifact_files
 from knet.base.errors import UserError
 from knet.base.storage import local_copy
 from knet.data.validation import ValidationReport, format_anomalies, validate_data
@@ -37,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
             report = validate_data(
                 anomalies=folders["anomalies"],
                 statistics=folders["statistics"],
-                schema=folders["schema"] / "schema.pbtxt",
+                schema=folders["schema"] / artifact_files.SCHEMA,
                 previous=previous_statistics,
                 classes=json.loads(exec_properties["classes"]),
             )

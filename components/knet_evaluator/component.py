@@ -1,4 +1,4 @@
-"""The component's interface."""
+"""Spec of KnetEvaluator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.knet_evaluator import executor
 
 
 class KnetEvaluatorSpec(types.ComponentSpec):
-    """A model and examples in, an evaluation out."""
+    """Inputs: model, examples and schema. Output: an evaluation."""
 
     PARAMETERS = {
         "candidate": ExecutionParameter(type=str),
@@ -29,9 +29,10 @@ class KnetEvaluatorSpec(types.ComponentSpec):
 
 
 class KnetEvaluator(base_beam_component.BaseBeamComponent):
-    """TFX's Evaluator, but for what that one leaves out: each image's prediction, and the model's threshold.
+    """Evaluates a model by slice at its own threshold, and writes the prediction of each image.
 
-    The evaluation is TFMA's, which reads it as any other, with a folder of predictions as Parquet.
+    It replaces TFX's Evaluator, which does neither. TFMA can read the evaluation; a folder of it has the
+    predictions as Parquet.
     """
 
     SPEC_CLASS = KnetEvaluatorSpec
@@ -46,14 +47,14 @@ class KnetEvaluator(base_beam_component.BaseBeamComponent):
         schema: types.BaseChannel,
         slices: Sequence[str],
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            candidate: whose model it is.
-            model: a Trainer's output.
-            examples: BreakHisExampleGen's output.
-            schema: of these.
-            slices: columns by whose values a split is divided.
+            candidate: Name of the candidate.
+            model: Trainer's model.
+            examples: BreakHisExampleGen's examples.
+            schema: Schema of the examples.
+            slices: Columns to slice metrics by.
         """
         super().__init__(
             spec=KnetEvaluatorSpec(

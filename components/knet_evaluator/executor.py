@@ -1,10 +1,10 @@
-"""Runs a model over validation and test images, once, in Beam."""
+"""Executor of KnetEvaluator: predict validation and test images once, in Beam, and evaluate them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -22,11 +22,9 @@ from knet.evaluation.predictions import FOLDER
 from knet.evaluation.tfma_config import eval_config
 from knet.models.model_info import read_threshold
 
-SPLITS: Final = ("validation", "test")
-
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Images are read and predicted in the workers; what comes together are sums and rows of the table."""
+    """Beam workers read and predict the images; only sums and rows of the table are collected."""
 
     def Do(
         self,
@@ -34,10 +32,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes TFMA's metrics by slice, and the predictions.
+        """Write TFMA's metrics by slice, and the predictions.
 
         Raises:
-            UserError: the model gives an image no probability; the text names both.
+            UserError: The score of an image is no probability; the message names the candidate and the image.
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
@@ -46,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         candidate = exec_properties["candidate"]
         config = eval_config(slices=slices, threshold=threshold)
         examples = input_dict["examples"]
-        schema = _without_pixels(artifact_utils.get_single_uri(input_dict["schema"]))
+        schema = _schema_without_image(artifact_utils.get_single_uri(input_dict["schema"]))
         columns = [feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES]
         source = tfxio_utils.get_tfxio_factory_from_artifact(
             examples=examples,
@@ -54,21 +52,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             schema=schema,
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
-        ask = RunInference(path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns)
+        run_inference = RunInference(
+            path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns
+        )
         with self._make_beam_pipeline() as pipeline:
-            # What goes into a Flatten, Beam's runner for one machine holds in memory: so no images.
-            answers = [
+            # Beam's local runner holds the inputs of a Flatten in memory, so they have no images.
+            predictions = [
                 pipeline
                 | f"Read {split}" >> source(_records(examples, split)).BeamSource()
-                | f"Ask {split}" >> beam.ParDo(ask)
-                for split in SPLITS
+                | f"Predict {split}" >> beam.ParDo(run_inference)
+                for split in schema_names.EVALUATED_SPLITS
             ] | beam.Flatten()
-            _ = answers | "Keep" >> WritePredictions(
+            _ = predictions | "WritePredictions" >> WritePredictions(
                 folder / FOLDER, candidate=candidate, threshold=threshold, columns=columns
             )
             _ = (
-                answers
-                | "GatherAlike" >> beam.ParDo(GroupBySlice([schema_names.SPLIT, *slices]))
+                predictions
+                | "GroupBySlice" >> beam.ParDo(GroupBySlice([schema_names.SPLIT, *slices]))
                 | tfma.ExtractEvaluateAndWriteResults(
                     eval_config=config,
                     extractors=[
@@ -83,8 +83,8 @@ def _records(examples: list[types.Artifact], split: str) -> str:
     return io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, split))
 
 
-def _without_pixels(folder: str) -> schema_pb2.Schema:
-    """The label and the texts: what is not named is not decoded again beside the model."""
+def _schema_without_image(folder: str) -> schema_pb2.Schema:
+    """Read the schema of the label and the texts: other features are decoded by the model alone."""
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
     wanted = [
         feature

@@ -1,7 +1,7 @@
-"""Pusher's work as TFX does it, but for how the version gets into the served folder.
+"""Executor of Pusher that adds a version to the served folder atomically.
 
-TFX copies file by file into the folder of the version, which a server may find half-filled, and passes over a
-model that is pushed in the same second as another.
+TFX's executor copies file by file into the version's folder, where a server may find it incomplete, and
+ignores a model pushed in the same second as another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from knet.serving.model_store import push_version, withdrawn_as
 
 
 class Executor(tfx_pusher.Executor):
-    """The executor of the graph's Pusher."""
+    """TFX's executor with another way to write the version."""
 
     def Do(
         self,
@@ -27,7 +27,7 @@ class Executor(tfx_pusher.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model and archives it, unless it is not blessed or was rolled back."""
+        """Push the model and archive it, unless it is not blessed or was rolled back."""
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)

@@ -1,4 +1,4 @@
-"""The component's interface."""
+"""Spec of KnetTuner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.knet_tuner import executor
 
 
 class KnetTunerSpec(types.ComponentSpec):
-    """Transformed examples in, the best hyperparameters and all trials out."""
+    """Input: transformed examples. Outputs: the best hyperparameters and all trials."""
 
     PARAMETERS = {
         "candidate": ExecutionParameter(type=str),
@@ -30,10 +30,10 @@ class KnetTunerSpec(types.ComponentSpec):
 
 
 class KnetTuner(base_component.BaseComponent):
-    """Searches on the training patients alone; TFX's own Tuner takes no workers and keeps no trial.
+    """Searches hyperparameters on the training patients.
 
-    `best_hyperparameters` is what Trainer takes. `trials` is a folder: `trials.csv`, `summary.json`, plots
-    and logs for TensorBoard.
+    It replaces TFX's Tuner, which has no workers and stores no trials. `best_hyperparameters` is an input of
+    Trainer. `trials` is a folder of `trials.csv`, `summary.json`, plots and logs for TensorBoard.
     """
 
     SPEC_CLASS = KnetTunerSpec
@@ -51,17 +51,17 @@ class KnetTuner(base_component.BaseComponent):
         previous_digest: str = "",
         pods: bool = False,
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            examples: Transform's output.
-            candidate: the `Candidate` that is searched on, as JSON.
-            tuning: the `TuningConfig`, as JSON.
-            cache_root: folder for feature maps.
-            searches: folder for the states of searches that have not ended.
-            previous_trials: the table of the search to begin with; empty begins with none.
-            previous_digest: of its content, so that the cache sees another one.
-            pods: whether processes elsewhere run the trials (`k8s/tuner`).
+            examples: Transform's examples.
+            candidate: `Candidate` to search on, as JSON.
+            tuning: `TuningConfig`, as JSON.
+            cache_root: Folder of the feature cache.
+            searches: Folder for the states of unfinished searches.
+            previous_trials: Table of trials for a warm start; empty for none.
+            previous_digest: Digest of that table, for the cache key.
+            pods: Whether other pods run the trials (`k8s/tuner`).
         """
         super().__init__(
             spec=KnetTunerSpec(

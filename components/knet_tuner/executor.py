@@ -1,4 +1,4 @@
-"""Runs the search, or goes on with one that was killed, and writes what came of it."""
+"""Executor of KnetTuner: run or resume a search, and write its results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from knet.base import schema_names
 from knet.base.digests import code_digest, text_digest
 from knet.base.storage import local_copy
 from knet.training.candidate import Candidate
@@ -20,11 +21,9 @@ from knet.tuning.results import write_best, write_trials
 from knet.tuning.search import run_search
 from knet.tuning.settings import TuningConfig
 
-_SPLIT = "train"  # no other may be looked at here
-
 
 class Executor(base_executor.BaseExecutor):
-    """The state of a search lies below `searches`, by all that the search depends on."""
+    """Stores the state of a search below `searches`, under a digest of all that it depends on."""
 
     def Do(
         self,
@@ -32,9 +31,9 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Searches; the state is removed when the results are written."""
+        """Search, write the results, and remove the state."""
         plan = _plan(input_dict["examples"], exec_properties)
-        # Another number of workers goes on with the same search.
+        # A search can be resumed with another number of workers.
         settings = plan.model_dump_json(exclude={"tuning": {"workers"}})
         key = text_digest(settings, exec_properties["weights_digest"], code_digest(__name__))
         folder = Path(exec_properties["searches"]) / plan.candidate.name / key
@@ -58,7 +57,9 @@ def _plan(examples: list[types.Artifact], properties: dict[str, Any]) -> SearchP
         warm=warm,
         evaluation=f"{FoldEvaluation.__module__}:{FoldEvaluation.__name__}",
         arguments={
-            "train_files": [f"{uri}/*" for uri in artifact_utils.get_split_uris(examples, _SPLIT)],
+            "train_files": [
+                f"{uri}/*" for uri in artifact_utils.get_split_uris(examples, schema_names.TRAIN)
+            ],
             "cache_root": properties["cache_root"],
         },
     )

@@ -1,4 +1,4 @@
-"""The component's interface."""
+"""Spec of ModelGate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from knet.runs.registry import StoredPredictions
 
 
 class ModelGateSpec(types.ComponentSpec):
-    """The winner's evaluation in, a blessing out."""
+    """Input: the winner's evaluation. Output: a blessing."""
 
     PARAMETERS = {
         "rules": ExecutionParameter(type=str),
@@ -31,7 +31,7 @@ class ModelGateSpec(types.ComponentSpec):
 
 
 class ModelGate(base_component.BaseComponent):
-    """Blesses the ModelSelector's winner when it is good enough, and not worse than what is served."""
+    """Blesses ModelSelector's winner if it meets the rules and is not worse than the model in production."""
 
     SPEC_CLASS = ModelGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -45,14 +45,14 @@ class ModelGate(base_component.BaseComponent):
         baseline: StoredPredictions | None,
         seed: int,
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            evaluation: the ModelSelector's output.
-            rules: as `rules.Rules` takes them.
-            classes: their names, in the order of the labels.
-            baseline: of the model in production.
-            seed: of the bootstrap.
+            evaluation: Evaluation of ModelSelector's winner.
+            rules: Fields of the gate's rules (`knet.evaluation.gate`).
+            classes: Class names in the order of the labels.
+            baseline: Predictions of the model in production, if there is one.
+            seed: Seed of the bootstrap.
         """
         super().__init__(
             spec=ModelGateSpec(

@@ -1,4 +1,4 @@
-"""Judges the winner on test patients and writes the blessing that Pusher reads."""
+"""Executor of ModelGate: evaluate the winner on test patients, and write its blessing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 from knet.base.storage import local_copy
 from knet.evaluation.gate import Rules, evaluate_gate
 from knet.evaluation.predictions import FOLDER, read_predictions
 
 
 class Executor(base_executor.BaseExecutor):
-    """Reads the predictions of the ModelSelector's winner, and those of the model in production."""
+    """Compares the predictions of the winner with the rules and with the model in production."""
 
     def Do(
         self,
@@ -27,16 +27,16 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Blesses the model or says in one line why not; `gate.json` keeps the verdict.
+        """Bless the model, or log in one line why not, and write the verdict to `gate.json`.
 
         Raises:
-            UserError: the predictions of the model in production are missing.
+            UserError: The predictions of the model in production are missing.
         """
         evaluation = Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
         predictions = read_predictions(evaluation / FOLDER)
         winner = str(predictions[schema_names.CANDIDATE].iloc[0])
         verdict = evaluate_gate(
-            _of_test(predictions),
+            _test_rows(predictions),
             Rules(**json.loads(exec_properties["rules"])),
             classes=json.loads(exec_properties["classes"]),
             baseline=_baseline(exec_properties["baseline"]),
@@ -50,18 +50,20 @@ class Executor(base_executor.BaseExecutor):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
         record = {"model": winner, "blessed": blessed, **asdict(verdict)}
-        (folder / "gate.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+        (folder / artifact_files.GATE).write_text(json.dumps(record, indent=2), encoding="utf-8")
         if not blessed:
-            logging.getLogger(__name__).warning("%s is refused: %s", winner, "; ".join(verdict.reasons))
+            logging.getLogger(__name__).warning(
+                "%s did not pass the gate: %s", winner, "; ".join(verdict.reasons)
+            )
 
 
 def _baseline(location: str) -> Any:
-    """None where there is no model in production."""
+    """Read the predictions of the model in production; None if there is none."""
     if not location:
         return None
     with local_copy(location) as file:
-        return _of_test(read_predictions(file))
+        return _test_rows(read_predictions(file))
 
 
-def _of_test(predictions: Any) -> Any:
-    return predictions[predictions[schema_names.SPLIT] == "test"]
+def _test_rows(predictions: Any) -> Any:
+    return predictions[predictions[schema_names.SPLIT] == schema_names.TEST]

@@ -1,4 +1,4 @@
-"""The component's interface, made from the list of candidates."""
+"""Spec of ModelSelector, with inputs for each candidate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from components.model_selector import executor
 
 
 class ModelSelector(base_component.BaseComponent):
-    """Chooses the candidate that is best on validation patients.
+    """Selects the candidate that is best on validation patients.
 
-    Kubeflow takes one artifact a channel, so each candidate has inputs of its own name.
+    Kubeflow accepts one artifact for each channel, so each candidate has its own inputs.
     """
 
     SPEC_CLASS = types.ComponentSpec
@@ -32,14 +32,14 @@ class ModelSelector(base_component.BaseComponent):
         slices: Sequence[str],
         seed: int,
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            models: each candidate's Trainer output.
-            evaluations: each candidate's KnetEvaluator output.
-            settings: metric, equivalence_margin and force_winner, as `selection.decide` takes them.
-            slices: columns by whose values a split is divided.
-            seed: of the bootstrap.
+            models: Trainer's model of each candidate.
+            evaluations: KnetEvaluator's evaluation of each candidate.
+            settings: `metric`, `equivalence_margin` and `force_winner` (`knet.evaluation.selection`).
+            slices: Columns to slice metrics by.
+            seed: Seed of the bootstrap.
         """
         inputs = {f"model_{name}": model for name, model in models.items()}
         inputs |= {f"evaluation_{name}": evaluation for name, evaluation in evaluations.items()}

@@ -1,4 +1,4 @@
-"""Reads every candidate's predictions, judges them, and hands the best on."""
+"""Executor of ModelSelector: evaluate the predictions of each candidate, and pass on the best model."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Copies the winner's model and evaluation, and writes the decision and all figures.
+        """Copy the winner's model and evaluation, and write the decision and all metrics.
 
         Raises:
-            UserError: a candidate's metric is undefined, so that no fair choice can be made.
-            ValueError: TFMA's figures are not those of the predictions.
+            UserError: The metric of a candidate is undefined, so that they cannot be compared.
+            ValueError: TFMA's metrics differ from those of the predictions.
         """
         settings = json.loads(exec_properties["settings"])
         slices, seed = json.loads(exec_properties["slices"]), exec_properties["seed"]
@@ -43,16 +43,16 @@ class Executor(base_executor.BaseExecutor):
         def uri(name: str) -> Path:
             return Path(artifact_utils.get_single_uri(input_dict[name]))
 
-        figures, validation, parameters = {}, {}, {}
+        results, validation, parameters = {}, {}, {}
         for name in json.loads(exec_properties["candidates"]):
             logging.getLogger(PROGRESS).info("%d resamples of the patients of %s", RESAMPLES, name)
             frame = read_predictions(uri(f"evaluation_{name}") / FOLDER)
             info = read_model_info(uri(f"model_{name}"))
-            figures[name] = candidate_results(
+            results[name] = candidate_results(
                 frame, classes=info.classes, slices=slices, resamples=RESAMPLES, seed=seed
             )
-            check_agreement(figures[name], read_metrics(uri(f"evaluation_{name}")), candidate=name)
-            validation[name] = patient_sample(frame[frame[schema_names.SPLIT] == "validation"])
+            check_agreement(results[name], read_metrics(uri(f"evaluation_{name}")), candidate=name)
+            validation[name] = patient_sample(frame[frame[schema_names.SPLIT] == schema_names.VALIDATION])
             parameters[name] = info.parameters
         decision = select_model(validation, parameters=parameters, seed=seed, **settings)
         for output in ("model", "evaluation"):
@@ -64,5 +64,5 @@ class Executor(base_executor.BaseExecutor):
             "confidence": 0.95,
             "resamples": RESAMPLES,
             "seed": seed,
-            "candidates": figures,
+            "candidates": results,
         }

@@ -1,4 +1,4 @@
-"""The component's interface, made from the list of candidates."""
+"""Spec of ServingValidator, with an input for each candidate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.serving_validator import executor
 
 
 class ServingValidator(base_component.BaseComponent):
-    """Loads a blessed model in a server and sends it real test images before it is pushed."""
+    """Serves a blessed model and validates its predictions of test images before it is pushed."""
 
     SPEC_CLASS = types.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -28,16 +28,16 @@ class ServingValidator(base_component.BaseComponent):
         examples: types.BaseChannel,
         images: int = 4,
     ) -> None:
-        """Makes the node.
+        """Create the node.
 
         Args:
-            model: the ModelSelector's winner.
-            model_runs: each candidate's Trainer output, with the Keras model.
-            blessing: the ModelGate's output.
-            examples: BreakHisExampleGen's output.
-            images: how many test images are sent.
+            model: ModelSelector's winner.
+            model_runs: Trainer's `model_run` of each candidate, with the Keras model.
+            blessing: ModelGate's blessing.
+            examples: BreakHisExampleGen's examples.
+            images: Number of test images to predict.
         """
-        # Kubeflow takes one artifact a channel, so each candidate has an input of its own name.
+        # Kubeflow accepts one artifact for each channel, so each candidate has an input.
         inputs = {"model": model, "blessing": blessing, "examples": examples}
         inputs |= {f"model_run_{name}": model_run for name, model_run in model_runs.items()}
         spec_class = type(

@@ -207,7 +207,7 @@ def split_class(test: Sequence[str], rest: Sequence[str], *, validation_share: f
     """
     validation, train = hold_out(rest, validation_share, min_rest=1)
     return {
-        **dict.fromkeys(test, "test"),
-        **dict.fromkeys(validation, "validation"),
-        **dict.fromkeys(train, "train"),
+        **dict.fromkeys(test, schema_names.TEST),
+        **dict.fromkeys(validation, schema_names.VALIDATION),
+        **dict.fromkeys(train, schema_names.TRAIN),
     }

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 from knet.base.image_scalars import image_scalars
 from knet.base.protos import Example
 from knet.base.text import printable
@@ -35,7 +35,9 @@ class Shard:
     @property
     def file(self) -> str:
         """Path of the file, relative to the folder of the examples."""
-        return f"Split-{self.split}/data_tfrecord-{self.number:05}-of-{self.count:05}.gz"
+        return (
+            f"{artifact_files.split_folder(self.split)}/data_tfrecord-{self.number:05}-of-{self.count:05}.gz"
+        )
 
 
 def plan_shards(images: Iterable[ImageFile], splits: Mapping[str, str], *, seed: int) -> list[Shard]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.text import list_problems
 from knet.data.breakhis import parse_name
@@ -57,8 +58,8 @@ def official_split(
         )
     assignment: dict[str, str] = {}
     for label, members in patients.items():
-        test = [patient for patient in members if "test" in fold_splits[patient]]
-        rest = [patient for patient in members if "test" not in fold_splits[patient]]
+        test = [patient for patient in members if schema_names.TEST in fold_splits[patient]]
+        rest = [patient for patient in members if schema_names.TEST not in fold_splits[patient]]
         if not test or len(rest) < 2:
             raise UserError(
                 f"{file} leaves {len(test)} {label} patients for test and {len(rest)} for train and "
@@ -96,7 +97,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
-_SPLITS = ("train", "test")
+_SPLITS = (schema_names.TRAIN, schema_names.TEST)
 
 
 @dataclass(frozen=True)

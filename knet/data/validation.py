@@ -11,10 +11,10 @@ from typing import TypeVar
 from google.protobuf import message, text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 
 # Drift is measured on the training images: validation and test are small enough to drift by chance.
-_DRIFT_SPLIT = "train"
+_DRIFT_SPLIT = schema_names.TRAIN
 
 
 @dataclass(frozen=True)
@@ -224,22 +224,21 @@ def _details(distance: Distance) -> str:
     return f"Jensen-Shannon divergence {distance.value:.3f}, above the threshold {distance.threshold:g}"
 
 
-_PREFIX = "Split-"
 _Message = TypeVar("_Message", bound=message.Message)
 
 
 def read_statistics(folder: Path) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
     """Read StatisticsGen's folder: statistics by split, train first."""
-    return _read(folder, "FeatureStats.pb", statistics_pb2.DatasetFeatureStatisticsList)
+    return _read(folder, artifact_files.STATISTICS, statistics_pb2.DatasetFeatureStatisticsList)
 
 
 def read_anomalies(folder: Path) -> dict[str, anomalies_pb2.Anomalies]:
     """Read ExampleValidator's folder: anomalies by split, train first."""
-    return _read(folder, "SchemaDiff.pb", anomalies_pb2.Anomalies)
+    return _read(folder, artifact_files.ANOMALIES, anomalies_pb2.Anomalies)
 
 
 def _read(folder: Path, name: str, kind: type[_Message]) -> dict[str, _Message]:
     return {
-        split: kind.FromString((folder / f"{_PREFIX}{split}" / name).read_bytes())
+        split: kind.FromString((folder / artifact_files.split_folder(split) / name).read_bytes())
         for split in schema_names.SPLITS
     }

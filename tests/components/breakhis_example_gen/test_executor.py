@@ -99,7 +99,7 @@ def copy(samples: Path, tmp_path: Path) -> Path:
     return shutil.copytree(samples, tmp_path / "BreaKHis_v1")
 
 
-def test_every_image_is_written_once_and_no_patient_is_split(ingest: Ingest, samples: Path) -> None:
+def test_example_gen_writes_each_image_and_divides_no_patient(ingest: Ingest, samples: Path) -> None:
     ingested = ingest(samples)
     paths = {
         split: [path for path, _ in ingested_images(ingested.folder / f"Split-{split}", count=99)]
@@ -116,14 +116,14 @@ def test_every_image_is_written_once_and_no_patient_is_split(ingest: Ingest, sam
     assert ingested.ingest["quarantined"] == ingested.ingest["duplicates"] == []
 
 
-def test_the_frozen_split_and_the_span_are_given(ingest: Ingest, samples: Path) -> None:
+def test_example_gen_writes_split_and_span(ingest: Ingest, samples: Path) -> None:
     ingested = ingest(samples)
     assert len(read_split(json.dumps(ingested.splits), Path("split.json")).assignment) == 12
     assert ingested.span == 3
 
 
 @pytest.mark.parametrize("archive", ["data.zip", "data.tar", "data.tar.gz"])
-def test_an_archive_gives_the_very_files_that_its_folder_gives(
+def test_example_gen_of_an_archive_equals_its_folder(
     ingest: Ingest, samples: Path, tmp_path: Path, archive: str
 ) -> None:
     if archive == "data.zip":
@@ -136,11 +136,11 @@ def test_an_archive_gives_the_very_files_that_its_folder_gives(
     assert ingest(tmp_path / archive).files == ingest(samples).files
 
 
-def test_two_processes_write_the_very_files_that_one_writes(ingest: Ingest, samples: Path) -> None:
+def test_example_gen_of_two_workers_equals_one(ingest: Ingest, samples: Path) -> None:
     assert ingest(samples, workers=2).files == ingest(samples).files
 
 
-def test_another_seed_gives_another_order_of_the_same_images(ingest: Ingest, samples: Path) -> None:
+def test_example_gen_orders_images_by_the_seed(ingest: Ingest, samples: Path) -> None:
     one, other = (
         [path for path, _ in ingested_images(ingest(samples, seed=seed).folder / "Split-train", count=99)]
         for seed in (0, 1)
@@ -156,7 +156,7 @@ def spoil(root: Path) -> list[str]:
     return [path.name, "stray.txt"]
 
 
-def test_unusable_files_end_the_run_with_their_names_and_reasons(ingest: Ingest, copy: Path) -> None:
+def test_example_gen_fails_on_unusable_files_with_reasons(ingest: Ingest, copy: Path) -> None:
     image, stray = spoil(copy)
     with pytest.raises(UserError, match="2 of 57 files in .*breast cannot be used") as caught:
         ingest(copy)
@@ -165,7 +165,7 @@ def test_unusable_files_end_the_run_with_their_names_and_reasons(ingest: Ingest,
     assert "data.max_invalid_fraction=0" in str(caught.value)
 
 
-def test_unusable_files_within_the_allowed_share_are_listed_and_told(
+def test_example_gen_lists_unusable_files_within_the_limit(
     ingest: Ingest, copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = spoil(copy)
@@ -178,7 +178,7 @@ def test_unusable_files_within_the_allowed_share_are_listed_and_told(
     assert any(f"{names[0]}: truncated or damaged" in record.getMessage() for record in caplog.records)
 
 
-def test_the_same_pixels_in_two_splits_end_the_run_unless_allowed(ingest: Ingest, copy: Path) -> None:
+def test_example_gen_fails_on_duplicates_across_splits(ingest: Ingest, copy: Path) -> None:
     split_of = ingest(copy).splits["assignment"]
     first, *others = sorted(copy.rglob("*.png"))
     other = next(path for path in others if split_of[patient(path)] != split_of[patient(first)])
@@ -191,7 +191,7 @@ def test_the_same_pixels_in_two_splits_end_the_run_unless_allowed(ingest: Ingest
     assert {Path(image["path"]).name for image in group} == {first.name, other.name}
 
 
-def test_the_same_pixels_within_a_split_are_reported(ingest: Ingest, copy: Path) -> None:
+def test_example_gen_reports_duplicates_within_a_split(ingest: Ingest, copy: Path) -> None:
     split_of = ingest(copy).splits["assignment"]
     first, *others = sorted(copy.rglob("*.png"))
     same = [path for path in others if split_of[patient(path)] == split_of[patient(first)]]
@@ -205,7 +205,7 @@ def patient(path: Path) -> str:
     return parse_name(path.name).patient
 
 
-def test_a_manifest_of_other_images_is_ingested_with_its_columns(ingest: Ingest, shared_data: Path) -> None:
+def test_example_gen_ingests_a_manifest_with_its_columns(ingest: Ingest, shared_data: Path) -> None:
     folder = shared_data / "ood" / "ucsb_breast_cancer_cell"
     manifest = Path(__file__).parents[3] / "examples" / "ucsb" / "manifest.csv"
     settings = {**SETTINGS, "slices": ["array"], "test_share": 0.25, "validation_share": 0.25}

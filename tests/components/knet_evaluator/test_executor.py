@@ -32,7 +32,7 @@ def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
     return found
 
 
-def test_predictions_are_what_the_model_said(evaluation: Path, asked: list[dict[str, Any]]) -> None:
+def test_evaluator_writes_the_predictions_of_the_model(evaluation: Path, asked: list[dict[str, Any]]) -> None:
     frame = read_predictions(evaluation / FOLDER)
     assert list(frame[schema_names.IMAGE_PATH]) == sorted(row[schema_names.PATH] for row in asked)
     by_image = {row[schema_names.PATH]: row for row in asked}
@@ -54,7 +54,7 @@ def test_predictions_are_what_the_model_said(evaluation: Path, asked: list[dict[
     assert schema_names.IMAGE not in frame
 
 
-def test_there_is_every_split_every_column_and_every_pair(
+def test_evaluator_slices_by_split_columns_and_pairs(
     evaluation: Path, samples: dict[SliceKey, PatientSample]
 ) -> None:
     found = read_metrics(evaluation)
@@ -62,7 +62,7 @@ def test_there_is_every_split_every_column_and_every_pair(
     assert {len(key) for key in found} == {1, 2, 3}
 
 
-def test_tfma_agrees_with_plain_numpy_on_every_slice(
+def test_evaluator_metrics_equal_numpy_on_every_slice(
     evaluation: Path, samples: dict[SliceKey, PatientSample]
 ) -> None:
     for key, found in read_metrics(evaluation).items():
@@ -76,7 +76,7 @@ def test_tfma_agrees_with_plain_numpy_on_every_slice(
         assert found["roc_auc"] == pytest.approx(expected["roc_auc"] if defined else 0, abs=1e-3), key
 
 
-def test_the_confusion_matrix_is_that_of_the_predictions(
+def test_evaluator_confusion_matrix_is_of_the_predictions(
     evaluation: Path, samples: dict[SliceKey, PatientSample]
 ) -> None:
     for key, outputs in tfma.load_eval_result(str(evaluation)).slicing_metrics:
@@ -90,14 +90,14 @@ def _snake_case(name: str) -> str:
     return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
-def test_over_one_class_what_needs_both_is_undefined_and_the_rest_is_there(evaluation: Path) -> None:
+def test_evaluator_metrics_that_need_two_classes_are_undefined(evaluation: Path) -> None:
     found = read_metrics(evaluation)[frozenset({(schema_names.SPLIT, "test"), ("subtype", "adenosis")})]
     assert math.isnan(found["balanced_accuracy"]) and math.isnan(found["recall"])
     assert 0 <= found["patient_recognition_rate"] <= 1
 
 
 @pytest.mark.parametrize("slices", [[], [schema_names.PATIENT]], ids=["none", "patient"])
-def test_other_slices_have_the_same_figures(
+def test_evaluator_with_other_slices_has_the_same_metrics(
     evaluate: Callable[..., Path], asked: list[dict[str, Any]], slices: list[str]
 ) -> None:
     folder = evaluate(asked, slices)
@@ -112,7 +112,7 @@ def test_other_slices_have_the_same_figures(
     assert not found
 
 
-def test_a_probability_that_is_none_is_an_error_that_names_image_and_candidate(
+def test_evaluator_refuses_a_score_that_is_no_probability(
     evaluate: Callable[..., Path], asked: list[dict[str, Any]]
 ) -> None:
     broken = [

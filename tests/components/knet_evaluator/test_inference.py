@@ -1,4 +1,4 @@
-"""What goes into the model and comes out of it is in step with what is known of the images."""
+"""Beam steps of the evaluation, called directly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 
 
-def test_an_image_without_a_value_does_not_lend_it_from_the_next() -> None:
+def test_values_of_an_image_without_one_are_refused() -> None:
     whole = pa.RecordBatch.from_pydict({"slide": [["a"], ["b"]]})
     assert _values(whole, "slide").tolist() == ["a", "b"]
     assert _values(whole.slice(1, 1), "slide").tolist() == ["b"]
@@ -52,11 +52,11 @@ def _batch(rows: list[Any]) -> dict[str, Any]:
     }
 
 
-def _gathered(columns: list[str], batches: list[list[Any]]) -> list[Any]:
-    gather = GroupBySlice(columns)
-    gather.start_bundle()
-    found = [extracts for rows in batches for extracts in gather.process(_batch(rows))]
-    return found + [windowed.value for windowed in gather.finish_bundle()]
+def _grouped(columns: list[str], batches: list[list[Any]]) -> list[Any]:
+    step = GroupBySlice(columns)
+    step.start_bundle()
+    found = [extracts for rows in batches for extracts in step.process(_batch(rows))]
+    return found + [windowed.value for windowed in step.finish_bundle()]
 
 
 def _rows(extracts: dict[str, Any]) -> list[Any]:
@@ -75,9 +75,9 @@ def _rows(extracts: dict[str, Any]) -> list[Any]:
 
 
 @given(batches=st.lists(st.lists(_ROW, min_size=1, max_size=6), max_size=5), by_patient=st.booleans())
-def test_nothing_is_lost_doubled_or_put_in_another_slice(batches: list[list[Any]], by_patient: bool) -> None:
+def test_group_by_slice_preserves_rows_and_slices(batches: list[list[Any]], by_patient: bool) -> None:
     columns = [schema_names.SPLIT, "magnification", *([schema_names.PATIENT] if by_patient else [])]
-    found = _gathered(columns, batches)
+    found = _grouped(columns, batches)
     assert Counter(row for extracts in found for row in _rows(extracts)) == Counter(
         chain.from_iterable(batches)
     )
@@ -85,12 +85,12 @@ def test_nothing_is_lost_doubled_or_put_in_another_slice(batches: list[list[Any]
     assert len(set(keys)) == len(keys)
 
 
-def test_many_rows_are_given_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_by_slice_yields_many_rows_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "_GROUP_SIZE", 3)
-    gather = GroupBySlice([schema_names.SPLIT])
-    gather.start_bundle()
+    step = GroupBySlice([schema_names.SPLIT])
+    step.start_bundle()
     row = (b"test", b"40X", b"a", 1, 0.5)
-    assert not list(gather.process(_batch([row, row])))
-    (extracts,) = gather.process(_batch([row, row]))
+    assert not list(step.process(_batch([row, row])))
+    (extracts,) = step.process(_batch([row, row]))
     assert len(extracts[tfma.LABELS_KEY]) == 4
-    assert not list(gather.finish_bundle())
+    assert not list(step.finish_bundle())

@@ -48,7 +48,7 @@ def push(tmp_path: Path) -> Any:
     return push
 
 
-def test_a_blessed_model_is_pushed_and_archived(push: Any, tmp_path: Path) -> None:
+def test_pusher_pushes_and_archives_a_blessed_model(push: Any, tmp_path: Path) -> None:
     versions = [push(content).get_string_custom_property("pushed_version") for content in ("a", "b")]
     assert [str(version) for version in complete_versions(tmp_path / "served")] == versions
     for content, version in zip("ab", versions, strict=True):
@@ -56,7 +56,7 @@ def test_a_blessed_model_is_pushed_and_archived(push: Any, tmp_path: Path) -> No
             assert (folder / "saved_model.pb").read_text() == content
 
 
-def test_neither_an_unblessed_model_nor_one_that_was_rolled_back_is_pushed(push: Any, tmp_path: Path) -> None:
+def test_pusher_skips_unblessed_and_rolled_back_models(push: Any, tmp_path: Path) -> None:
     push("a", blessed=False)
     assert not complete_versions(tmp_path / "served")
     first, second = (int(push(content).get_string_custom_property("pushed_version")) for content in "bc")

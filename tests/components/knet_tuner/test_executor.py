@@ -76,7 +76,7 @@ def properties(config: Config, folder: Path, previous: Path | None) -> dict[str,
     }
 
 
-def test_the_best_values_and_all_trials_are_written(node: Any, asked: list[SearchPlan]) -> None:
+def test_tuner_writes_the_best_values_and_all_trials(node: Any, asked: list[SearchPlan]) -> None:
     out = node()
     trials = read(out)
     assert len(trials) == 5
@@ -89,14 +89,14 @@ def test_the_best_values_and_all_trials_are_written(node: Any, asked: list[Searc
     assert (summary["trials"], summary["failed"], summary["score"]) == (5, 0, best["momentum"])
 
 
-def test_only_training_patients_are_looked_at(node: Any, asked: list[SearchPlan], tmp_path: Path) -> None:
+def test_tuner_reads_training_patients_only(node: Any, asked: list[SearchPlan], tmp_path: Path) -> None:
     node()
     (plan,) = asked
     assert plan.arguments["train_files"] == [str(tmp_path / "examples" / "Split-train" / "*")]
     assert FoldEvaluation.__name__ in plan.evaluation
 
 
-def test_what_was_killed_goes_on_with_any_number_of_workers(
+def test_tuner_resumes_with_any_number_of_workers(
     node: Any, asked: list[SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -114,7 +114,7 @@ def interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_it_begins_with_the_best_of_an_earlier_search(node: Any, asked: list[SearchPlan]) -> None:
+def test_tuner_warm_starts_with_the_best_trial(node: Any, asked: list[SearchPlan]) -> None:
     first = read(node())
     table = node(name="first") / "trials" / "trials.csv"
     found = read(node("tuning.warm_start=1", "seed=7", name="second", previous=table))

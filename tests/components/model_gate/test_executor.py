@@ -53,17 +53,17 @@ def gate(tmp_path: Path, make_predictions: Callable[..., Any]) -> Callable[..., 
     return run
 
 
-def test_a_good_model_is_blessed_on_a_first_run(gate: Callable[..., dict[str, Any]]) -> None:
+def test_model_gate_blesses_a_good_model_on_a_first_run(gate: Callable[..., dict[str, Any]]) -> None:
     record = gate()
     assert (record["model"], record["blessed"], record["reasons"]) == ("vgg16", True, [])
 
 
-def test_a_bad_model_is_not_blessed(gate: Callable[..., dict[str, Any]]) -> None:
+def test_model_gate_does_not_bless_a_bad_model(gate: Callable[..., dict[str, Any]]) -> None:
     record = gate(right=0.0)
     assert record["reasons"] == ["recall on test is 0, below the minimum of 0.6"]
 
 
-def test_the_test_rows_of_production_s_predictions_are_compared(
+def test_model_gate_compares_test_rows_of_production(
     gate: Callable[..., dict[str, Any]], make_predictions: Callable[..., Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "production.parquet"
@@ -73,7 +73,7 @@ def test_the_test_rows_of_production_s_predictions_are_compared(
     assert record["comparison"]["difference"]["value"] < 0 and not record["blessed"]
 
 
-def test_a_file_that_was_there_and_is_gone_is_the_user_s_to_mend(
+def test_model_gate_without_baseline_file_is_a_user_error(
     gate: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="no predictions: .*nothing.parquet is missing"):

@@ -1,4 +1,4 @@
-"""Served answers must be probabilities, and the model's own."""
+"""Served predictions against those of the Keras model."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import keras
 import numpy as np
 import pytest
 
-from components.serving_validator.executor import ask_keras, compare_answers
+from knet.serving.infra_validation import check_predictions, keras_predictions
 
 
-def test_equal_answers_pass() -> None:
-    compare_answers([[0.25, 0.75]], [[0.25, 0.75 + 1e-7]])
+def test_check_predictions_accepts_equal_probabilities() -> None:
+    check_predictions([[0.25, 0.75]], [[0.25, 0.75 + 1e-7]])
 
 
 @pytest.mark.parametrize(
-    ("served", "direct", "message"),
+    ("served", "expected", "message"),
     [
         ([[0.25, 0.7]], [[0.25, 0.7]], "test image 0.*do not sum to one"),
-        ([[0.5, 0.5], [0.25, 0.75]], [[0.5, 0.5], [0.75, 0.25]], "test image 1.*the model itself gives"),
+        ([[0.5, 0.5], [0.25, 0.75]], [[0.5, 0.5], [0.75, 0.25]], "test image 1.*the Keras model gives"),
         ([[float("nan")] * 2], [[float("nan")] * 2], "do not sum to one"),
     ],
 )
-def test_other_answers_are_refused(
-    served: list[list[float]], direct: list[list[float]], message: str
+def test_check_predictions_refuses_other_probabilities(
+    served: list[list[float]], expected: list[list[float]], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        compare_answers(served, direct)
+        check_predictions(served, expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
-def test_probabilities_are_calibrated(
+def test_keras_predictions_are_calibrated(
     tmp_path: Path, picture: Callable[..., bytes], temperature: float
 ) -> None:
     pixels = keras.Input((8, 8, 3))
@@ -42,7 +42,9 @@ def test_probabilities_are_calibrated(
     dense.set_weights([np.array([[1.0, -2.0], [0.0, 3.0], [1.0, 1.0]]), np.array([0.5, 0.0])])
     model.save(tmp_path / "model.keras")
     images = [picture(colour=(255, 0, 0)), picture(colour=(0, 255, 255))]
-    answers = np.array(ask_keras(tmp_path / "model.keras", images, size=8, temperature=temperature))
-    for row, expected in zip(answers, ([1.5, -2.0], [1.5, 4.0]), strict=True):
+    predictions = np.array(
+        keras_predictions(tmp_path / "model.keras", images, size=8, temperature=temperature)
+    )
+    for row, expected in zip(predictions, ([1.5, -2.0], [1.5, 4.0]), strict=True):
         powers = np.exp(np.array(expected) / temperature)
         np.testing.assert_allclose(row, powers / powers.sum(), rtol=1e-5)
