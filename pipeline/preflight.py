@@ -195,5 +195,5 @@ def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
     if data.root is None:
         return schemas.BREAKHIS
     workspace.root.mkdir(parents=True, exist_ok=True)
-    workspace.schema.write_text(schemas.of_images(data.columns), encoding="utf-8")
+    workspace.schema.write_text(schemas.manifest_schema(data.columns), encoding="utf-8")
     return workspace.schema

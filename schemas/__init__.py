@@ -1,10 +1,10 @@
-"""Curated data schemas."""
+"""Curated TFDV schemas of ingested examples."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 BREAKHIS = Path(__file__).with_name("breakhis.pbtxt")
-IMAGES = Path(__file__).with_name("images.pbtxt")  # of any other image set, but for its columns
+IMAGES = Path(__file__).with_name("images.pbtxt")  # of a manifest's images, without its further columns
 
 _COLUMN = """\
 feature {{
@@ -17,6 +17,10 @@ feature {{
 """
 
 
-def of_images(columns: Iterable[str]) -> str:
-    """The schema of a manifest's images, with one text a column."""
+def manifest_schema(columns: Iterable[str]) -> str:
+    """Return the schema of a manifest's images, in text format.
+
+    Args:
+        columns: Names of the manifest's further columns, each a text.
+    """
     return IMAGES.read_text(encoding="utf-8") + "".join(_COLUMN.format(name=name) for name in columns)

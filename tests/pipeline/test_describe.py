@@ -42,7 +42,7 @@ def samples(drawn: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(drawn, tmp_path / "samples" / drawn.name))
 
 
-def test_good_data_are_counted_without_a_problem(samples: Path) -> None:
+def test_describe_data_counts_valid_data(samples: Path) -> None:
     found = describe(samples)
     assert found.problems == ()
     assert found.location == str(samples / "histology_slides" / "breast")
@@ -55,7 +55,7 @@ def test_good_data_are_counted_without_a_problem(samples: Path) -> None:
     assert list(found.slices["magnification"]) == ["40X", "100X", "200X", "400X"]
 
 
-def test_the_split_is_the_one_that_a_run_makes(samples: Path, tmp_path: Path) -> None:
+def test_describe_data_has_the_split_of_a_run(samples: Path, tmp_path: Path) -> None:
     from pipeline.preflight import prepare_data
 
     settings = ("data.split.test_share=0.3", f"output={tmp_path / 'out'}", "seed=4")
@@ -67,7 +67,7 @@ def test_the_split_is_the_one_that_a_run_makes(samples: Path, tmp_path: Path) ->
     assert {name: counts.images for name, counts in split.counts.items()} == run.images
 
 
-def test_real_data_have_notes_on_slices_but_no_problem(shared_data: Path) -> None:
+def test_describe_data_notes_slices_of_real_data(shared_data: Path) -> None:
     found = describe(shared_data / "breakhis_real")
     assert (found.problems, found.counts.images, found.counts.patients) == ((), 116, 29)
     assert any(
@@ -103,16 +103,14 @@ def copy_from_another_patient(path: Path) -> None:
         (copy_from_another_patient, "the same file under several patients: "),
     ],
 )
-def test_a_problem_is_listed(samples: Path, spoil: Callable[[Path], None], problem: str) -> None:
+def test_describe_data_lists_a_problem(samples: Path, spoil: Callable[[Path], None], problem: str) -> None:
     path = sorted(samples.rglob("*.png"))[-1]
     spoil(path)
     (line,) = describe(samples).problems
     assert problem in line
 
 
-def test_a_split_that_cannot_be_made_is_a_problem_among_others(
-    breakhis: Callable[..., Path], picture: Any
-) -> None:
+def test_describe_data_lists_an_impossible_split(breakhis: Callable[..., Path], picture: Any) -> None:
     names = [f"SOB_B_A-14-{number}-40-001.png" for number in range(2)]
     found = describe(breakhis(*names, "SOB_M_DC-14-9-40-001.png", content=picture(size=(32, 32))))
     assert found.split is None
@@ -120,12 +118,12 @@ def test_a_split_that_cannot_be_made_is_a_problem_among_others(
     assert found.problems[0].startswith("the same file under several patients")
 
 
-def test_without_images_there_is_nothing_to_describe(tmp_path: Path) -> None:
+def test_describe_data_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         describe(tmp_path)
 
 
-def test_other_images_are_described_by_their_manifest(tmp_path: Path, picture: Any) -> None:
+def test_describe_data_of_a_manifest(tmp_path: Path, picture: Any) -> None:
     rows = [("path", "label", "group", "stain")]
     for number in range(8):
         (tmp_path / f"{number}.png").write_bytes(picture(size=(32, 32), colour=(number, 0, 0)))
@@ -138,21 +136,21 @@ def test_other_images_are_described_by_their_manifest(tmp_path: Path, picture: A
     assert found.slices == {"stain": {"H&E": Counts(8, 8, None, {"clear": 4, "marked": 4})}}
 
 
-def test_a_slice_that_is_no_column_is_a_problem(samples: Path) -> None:
+def test_describe_data_lists_a_slice_that_is_no_column(samples: Path) -> None:
     found = describe(samples, "data.slices=[subtype, stain]")
     assert list(found.slices) == ["subtype"]
     assert len(found.problems) == 1
     assert found.problems[0].startswith("data.slices: stain is not a column of ")
 
 
-def test_files_in_an_archive_are_said_not_to_be_opened(samples: Path, tmp_path: Path) -> None:
+def test_describe_data_states_that_archives_are_not_opened(samples: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", samples.parent)
     found = describe(Path(archive))
     assert (found.counts.images, found.problems) == (56, ())
     assert any("archive" in line for line in found.not_checked)
 
 
-def test_too_few_training_patients_for_the_search_are_a_problem(drawn: Path) -> None:
+def test_describe_data_lists_too_few_patients_for_the_search(drawn: Path) -> None:
     (problem,) = describe(drawn, "tuning.folds=5").problems
     assert problem.startswith("tuning.folds: 5 needs 5 training patients of each class")
 
@@ -176,7 +174,7 @@ def shown(problems: int) -> list[list[str]]:
     return [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
-def test_every_part_is_shown() -> None:
+def test_print_description_shows_every_part() -> None:
     lines = shown(problems=1)
     assert lines[0] == ["data:", "/data/[old]"]
     assert ["benign", "4", "2"] in lines
@@ -189,7 +187,7 @@ def test_every_part_is_shown() -> None:
     assert lines[-2:] == [["problem:", "file", "0"], ["1", "problem"]]
 
 
-def test_of_many_problems_twenty_are_shown_and_all_counted() -> None:
+def test_print_description_shows_twenty_problems() -> None:
     lines = shown(problems=25)
     assert sum(line[:1] == ["problem:"] for line in lines) == 20
     assert ["and", "5", "more", "problems;", "--json", "lists", "them", "all"] in lines
@@ -200,7 +198,9 @@ SIZE = (40, 32)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
-def test_whole_images_have_no_problem(tmp_path: Path, picture: Callable[..., bytes], kind: str) -> None:
+def test_check_headers_accepts_complete_images(
+    tmp_path: Path, picture: Callable[..., bytes], kind: str
+) -> None:
     (tmp_path / "a").write_bytes(picture(kind=kind, size=SIZE))
     assert check_headers(tmp_path, ["a"]) == {}
 
@@ -222,7 +222,7 @@ def test_whole_images_have_no_problem(tmp_path: Path, picture: Callable[..., byt
         ),
     ],
 )
-def test_a_damaged_file_is_told(
+def test_check_headers_reports_a_damaged_file(
     tmp_path: Path, picture: Callable[..., bytes], spoil: Callable[[bytes], bytes], reason: str
 ) -> None:
     (tmp_path / "good").write_bytes(picture(size=SIZE))
@@ -233,20 +233,20 @@ def test_a_damaged_file_is_told(
 @pytest.mark.parametrize(
     ("mode", "reason"), [("L", "grey"), ("RGBA", "RGB with alpha"), ("I;16", "16-bit grey")]
 )
-def test_another_kind_of_image_is_told(
+def test_check_headers_reports_another_kind_of_image(
     tmp_path: Path, picture: Callable[..., bytes], mode: str, reason: str
 ) -> None:
     (tmp_path / "a").write_bytes(picture(mode, size=SIZE))
     assert check_headers(tmp_path, ["a"]) == {"a": f"not 8-bit RGB but {reason}"}
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_check_headers_reports_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
     assert check_headers(tmp_path, ["link", "pipe"]) == {"link": "not a file", "pipe": "not a file"}
 
 
-def test_a_file_that_may_not_be_read_is_told(
+def test_check_headers_reports_an_unreadable_file(
     tmp_path: Path, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(picture(size=SIZE))

@@ -38,7 +38,9 @@ def config_of(tmp_path: Path) -> Callable[..., Config]:
     return lambda *overrides: load_config("demo", [f"output={tmp_path / 'out'}", *overrides])
 
 
-def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Callable[..., Config]) -> None:
+def test_prepare_data_counts_patients_and_images_by_split(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
     shares = ("data.split.test_share=0.17", "data.split.validation_share=0.4")
     data = prepare_data(config_of(f"data.source={samples}", *shares))
     assert data.patients == {"train": 6, "validation": 4, "test": 2}
@@ -46,31 +48,35 @@ def test_patients_and_images_are_counted_by_split(samples: Path, config_of: Call
     assert data.excluded_duplicates == 0
 
 
-def test_drawn_images_are_called_synthetic(samples: Path, config_of: Callable[..., Config]) -> None:
+def test_prepare_data_calls_synthetic_images_synthetic(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
     assert prepare_data(config_of(f"data.source={samples}")).synthetic
 
 
 @pytest.mark.parametrize("named", ["..", "histology_slides", "histology_slides/breast"])
-def test_drawn_images_are_called_synthetic_whichever_folder_is_named(
+def test_prepare_data_calls_any_synthetic_folder_synthetic(
     samples: Path, config_of: Callable[..., Config], named: str
 ) -> None:
     assert prepare_data(config_of(f"data.source={samples / named}")).synthetic
 
 
-def test_drawn_images_are_called_synthetic_in_an_archive_too(
+def test_prepare_data_calls_a_synthetic_archive_synthetic(
     samples: Path, config_of: Callable[..., Config], tmp_path: Path
 ) -> None:
     archive = shutil.make_archive(str(tmp_path / "data"), "zip", samples.parent, samples.name)
     assert prepare_data(config_of(f"data.source={archive}")).synthetic
 
 
-def test_real_images_are_not_called_synthetic(shared_data: Path, config_of: Callable[..., Config]) -> None:
+def test_prepare_data_does_not_call_real_images_synthetic(
+    shared_data: Path, config_of: Callable[..., Config]
+) -> None:
     data = prepare_data(config_of(f"data.source={shared_data / 'breakhis_real'}"))
     assert not data.synthetic
     assert (sum(data.patients.values()), sum(data.images.values())) == (29, 116)
 
 
-def test_without_a_folder_the_samples_are_drawn_where_the_run_writes(
+def test_prepare_data_without_source_writes_samples(
     config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     small = functools.partial(write_sample_data, width=32, height=32)
@@ -81,7 +87,7 @@ def test_without_a_folder_the_samples_are_drawn_where_the_run_writes(
     assert data.source.is_relative_to(tmp_path / "out")
 
 
-def test_a_second_run_may_have_another_seed(
+def test_prepare_data_writes_samples_for_each_seed(
     config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = functools.partial(write_sample_data, width=32, height=32)
@@ -93,14 +99,14 @@ def test_a_second_run_may_have_another_seed(
 @pytest.mark.parametrize(
     "name", [".", "BreaKHis_v1", "BreaKHis_v1/histology_slides", "BreaKHis_v1/../BreaKHis_v1"]
 )
-def test_one_folder_has_one_spelling_however_it_is_named(
+def test_prepare_data_resolves_the_source(
     samples: Path, config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(samples.parent)
     assert prepare_data(config_of(f"data.source={name}")).source == samples / "histology_slides/breast"
 
 
-def test_images_excluded_duplicates_are_counted(
+def test_prepare_data_counts_excluded_duplicates(
     samples: Path, config_of: Callable[..., Config], breakhis: Callable[..., Path]
 ) -> None:
     names = [path.name for path in samples.rglob("*.png")]
@@ -111,13 +117,13 @@ def test_images_excluded_duplicates_are_counted(
     assert (kept.excluded_duplicates, sum(kept.images.values())) == (0, len(names) + 2)
 
 
-def test_what_is_to_know_of_the_split_is_told(samples: Path, config_of: Callable[..., Config]) -> None:
+def test_prepare_data_has_the_notes_of_the_split(samples: Path, config_of: Callable[..., Config]) -> None:
     data = prepare_data(config_of(f"data.source={samples}"))
     assert any(note.startswith("subtype adenosis: 2 patients, too few") for note in data.split_notes)
     assert not any(note.startswith("magnification") for note in data.split_notes)
 
 
-def test_a_frozen_split_is_kept_under_another_seed(
+def test_prepare_data_with_a_frozen_split_ignores_the_seed(
     samples: Path, config_of: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = config_of(f"data.source={samples}")
@@ -129,7 +135,7 @@ def test_a_frozen_split_is_kept_under_another_seed(
     assert data.split_sha256 == frozen["sha256"] == prepare_data(config).split_sha256
 
 
-def test_patients_of_the_split_that_are_absent_are_not_counted(
+def test_prepare_data_does_not_count_absent_patients(
     samples: Path, config_of: Callable[..., Config], tmp_path: Path, breakhis: Callable[..., Path]
 ) -> None:
     config = config_of(f"data.source={samples}")
@@ -142,13 +148,13 @@ def test_patients_of_the_split_that_are_absent_are_not_counted(
     assert f"1 patients of split.json are not in the data: {absent}" in data.split_notes
 
 
-def test_a_missing_split_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
+def test_check_split_file_names_a_missing_file(config_of: Callable[..., Config], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"data\.split\.file: no such file: {tmp_path}/none; name a split"):
         check_split_file(config_of(f"data.split.file={tmp_path}/none"))
     check_split_file(config_of())
 
 
-def test_data_that_grew_are_a_new_span_and_unchanged_data_are_not(
+def test_prepare_data_numbers_new_data_as_a_span(
     samples: Path,
     config_of: Callable[..., Config],
     breakhis: Callable[..., Path],
@@ -163,7 +169,7 @@ def test_data_that_grew_are_a_new_span_and_unchanged_data_are_not(
     assert prepare_data(config_of(f"data.source={root}")).span == 1
 
 
-def test_misnamed_files_stop_the_run_unless_they_are_allowed(
+def test_prepare_data_refuses_misnamed_files_unless_allowed(
     samples: Path, config_of: Callable[..., Config], breakhis: Callable[..., Path]
 ) -> None:
     root = breakhis(*(path.name for path in samples.rglob("*.png")))
@@ -176,16 +182,16 @@ def test_misnamed_files_stop_the_run_unless_they_are_allowed(
     assert sum(data.images.values()) == 56
 
 
-def test_a_slice_that_is_no_column_is_named(samples: Path, config_of: Callable[..., Config]) -> None:
+def test_prepare_data_names_a_slice_that_is_no_column(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
     with pytest.raises(
         UserError, match=r"data\.slices: stain is not a column of .*, which has slide, subtype"
     ):
         prepare_data(config_of(f"data.source={samples}", "data.slices=[stain]"))
 
 
-def test_breakhis_is_sliced_by_magnification_and_subtype(
-    samples: Path, config_of: Callable[..., Config]
-) -> None:
+def test_prepare_data_slices_breakhis_by_default(samples: Path, config_of: Callable[..., Config]) -> None:
     assert prepare_data(config_of(f"data.source={samples}")).slices == ("magnification", "subtype")
 
 
@@ -193,7 +199,7 @@ def test_breakhis_is_sliced_by_magnification_and_subtype(
     ("stain", "remedy"),
     [("", r"no further columns; set data\.slices=\[\],"), (",stain", r"set data\.slices=\[stain\],")],
 )
-def test_a_manifest_without_the_columns_that_are_named_is_told_what_to_set(
+def test_prepare_data_of_a_manifest_states_its_columns(
     config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes], stain: str, remedy: str
 ) -> None:
     lines = [f"path,label,group{stain}"]
@@ -210,7 +216,7 @@ def test_a_manifest_without_the_columns_that_are_named_is_told_what_to_set(
         assert data.columns == data.slices == (("stain",) if stain else ())
 
 
-def test_a_manifest_has_its_own_columns_and_root(
+def test_prepare_data_of_a_manifest_has_columns_and_root(
     config_of: Callable[..., Config], tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
     lines = ["path,label,group,stain"]
@@ -228,18 +234,18 @@ def test_a_manifest_has_its_own_columns_and_root(
     assert (data.columns, sum(data.images.values()), data.synthetic) == (("stain",), 8, False)
 
 
-def test_a_missing_weights_file_is_named(config_of: Callable[..., Config], tmp_path: Path) -> None:
+def test_check_weights_names_a_missing_file(config_of: Callable[..., Config], tmp_path: Path) -> None:
     missing = tmp_path / "missing.h5"
     with pytest.raises(UserError, match=rf"candidates\.vgg16\.weights: no such file: {missing}; give"):
         check_weights(config_of(f"candidates.vgg16.weights={missing}"))
 
 
-def test_a_weights_file_that_is_there_will_do(samples: Path, config_of: Callable[..., Config]) -> None:
+def test_check_weights_accepts_an_existing_file(samples: Path, config_of: Callable[..., Config]) -> None:
     weights = next(samples.rglob("*.png"))  # whether it fits is seen when the model is built
     check_weights(config_of(f"candidates.vgg16.weights={weights}"))
 
 
-def test_every_candidate_whose_imagenet_weights_are_missing_is_named_at_once(
+def test_fetch_weights_names_every_candidate_without_weights(
     config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def no_network(*_: object, **__: object) -> None:
@@ -257,14 +263,14 @@ def test_every_candidate_whose_imagenet_weights_are_missing_is_named_at_once(
     assert all("no network" in line and str(tmp_path / "models") in line for line in told)
 
 
-def test_without_imagenet_weights_nothing_is_fetched(
+def test_fetch_weights_without_imagenet_fetches_nothing(
     config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("keras.utils.get_file")
     fetch_weights(config_of())
 
 
-def test_more_folds_than_training_patients_of_a_class_are_refused(
+def test_prepare_data_refuses_more_folds_than_patients(
     samples: Path, config_of: Callable[..., Config]
 ) -> None:
     few = (f"data.source={samples}", "data.split.test_share=0.17", "data.split.validation_share=0.4")
@@ -279,24 +285,24 @@ def data(make_record: Callable[..., RunRecord]) -> Data:
     return make_record().data
 
 
-def test_breakhis_has_the_bundled_one(data: Data, tmp_path: Path) -> None:
+def test_schema_file_of_breakhis_is_bundled(data: Data, tmp_path: Path) -> None:
     assert schema_file(load_config("demo"), data, Workspace(tmp_path)) == schemas.BREAKHIS
 
 
-def test_a_manifest_s_columns_are_added(data: Data, tmp_path: Path) -> None:
+def test_schema_file_of_a_manifest_has_its_columns(data: Data, tmp_path: Path) -> None:
     manifest = replace(data, root=tmp_path, columns=("stain", "site"))
     schema = read_schema(schema_file(load_config("demo"), manifest, Workspace(tmp_path / "new")))
     assert [feature.name for feature in schema.feature][-2:] == ["stain", "site"]
 
 
-def test_a_configured_one_is_taken(data: Data, tmp_path: Path) -> None:
+def test_schema_file_is_the_configured_one(data: Data, tmp_path: Path) -> None:
     mine = tmp_path / "mine.pbtxt"
     mine.write_text('feature { name: "x" }', encoding="utf-8")
     config = load_config("demo", [f"data.schema_file={mine}"])
     assert schema_file(config, data, Workspace(tmp_path)) == mine
 
 
-def test_a_configured_one_must_be_there(data: Data, tmp_path: Path) -> None:
+def test_schema_file_must_exist(data: Data, tmp_path: Path) -> None:
     config = load_config("demo", [f"data.schema_file={tmp_path / 'none.pbtxt'}"])
     with pytest.raises(UserError, match=r"none\.pbtxt: No such file"):
         schema_file(config, data, Workspace(tmp_path))

@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 import schemas
 from knet.base.image_scalars import STAINS, image_scalars
-from knet.data.breakhis import parse
+from knet.data.breakhis import parse_path
 from knet.data.schema_edits import read_schema
 from knet.data.validation import find_drift, measure_drift
 
@@ -51,7 +51,7 @@ def scalars_of(shared_data: Path) -> Callable[..., pd.DataFrame]:
     paths = sorted(root.rglob("*.png"))[::2]
 
     def row(path: Path, change: Callable[[Pixels], Pixels]) -> dict[str, Any]:
-        image = parse(path.relative_to(root).as_posix())
+        image = parse_path(path.relative_to(root).as_posix())
         pixels = np.asarray(Image.open(path).convert("RGB"))
         return {"label": image.label, "patient": image.patient, **image_scalars(change(pixels))}
 
@@ -70,7 +70,7 @@ def drifted(now: pd.DataFrame, before: pd.DataFrame) -> set[str]:
     return {finding.feature for finding in find_drift(distances, split="train")}
 
 
-def test_two_halves_of_the_patients_did_not_drift(scalars_of: Callable[..., pd.DataFrame]) -> None:
+def test_thresholds_accept_two_halves_of_the_patients(scalars_of: Callable[..., pd.DataFrame]) -> None:
     scalars = scalars_of()
     for seed in range(10):
         half: set[str] = set()
@@ -85,7 +85,7 @@ def test_two_halves_of_the_patients_did_not_drift(scalars_of: Callable[..., pd.D
     ("change", "among"),
     [(stained_paler, "image/hematoxylin"), (brighter, "image/mean_red"), (blurred, "image/laplacian")],
 )
-def test_the_same_images_changed_drifted(
+def test_thresholds_refuse_the_same_images_changed(
     scalars_of: Callable[..., pd.DataFrame], change: Callable[[Pixels], Pixels], among: str
 ) -> None:
     assert among in drifted(scalars_of(change), scalars_of())

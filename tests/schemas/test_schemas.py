@@ -13,7 +13,10 @@ from tensorflow_metadata.proto.v0.schema_pb2 import Schema
 import schemas
 from knet.base import schema_names
 
-TEXTS = {"breakhis": schemas.BREAKHIS.read_text("utf-8"), "images": schemas.of_images(["site", "stain"])}
+TEXTS = {
+    "breakhis": schemas.BREAKHIS.read_text("utf-8"),
+    "images": schemas.manifest_schema(["site", "stain"]),
+}
 SERVED = {schema_names.IMAGE, schema_names.WIDTH, schema_names.HEIGHT, *schema_names.IMAGE_SCALARS}
 
 
@@ -38,25 +41,25 @@ def statistics_of(schema: Schema, *, scalar: float = 0.5, only: set[str] | None 
     )
 
 
-def test_every_feature_is_required_and_has_one_value(schema: Schema) -> None:
+def test_schema_requires_one_value_of_every_feature(schema: Schema) -> None:
     for feature in schema.feature:
         assert feature.presence.min_fraction == 1
         assert [dim.size for dim in feature.shape.dim] == [1]
 
 
-def test_whole_examples_pass_in_training(schema: Schema) -> None:
+def test_schema_accepts_complete_examples_in_training(schema: Schema) -> None:
     found = tfdv.validate_statistics(statistics_of(schema), schema, environment="TRAINING")
     assert dict(found.anomaly_info) == {}
 
 
-def test_an_image_and_what_is_measured_of_it_pass_in_serving_alone(schema: Schema) -> None:
+def test_schema_accepts_image_and_scalars_in_serving_only(schema: Schema) -> None:
     statistics = statistics_of(schema, only=SERVED)
     assert dict(tfdv.validate_statistics(statistics, schema, environment="SERVING").anomaly_info) == {}
     missing = tfdv.validate_statistics(statistics, schema, environment="TRAINING").anomaly_info
     assert set(missing) == {feature.name for feature in schema.feature} - SERVED
 
 
-def test_every_scalar_is_compared_with_the_run_before_and_with_serving(schema: Schema) -> None:
+def test_schema_has_comparators_for_every_scalar(schema: Schema) -> None:
     now = statistics_of(schema)
     found = tfdv.validate_statistics(now, schema, previous_statistics=now, serving_statistics=now)
     compared = {
@@ -67,7 +70,7 @@ def test_every_scalar_is_compared_with_the_run_before_and_with_serving(schema: S
     assert compared == set(schema_names.IMAGE_SCALARS)
 
 
-def test_served_images_unlike_the_training_images_are_anomalies(schema: Schema) -> None:
+def test_schema_finds_skew_of_served_images(schema: Schema) -> None:
     served = statistics_of(schema, scalar=0.9)
     found = tfdv.validate_statistics(statistics_of(schema), schema, serving_statistics=served)
     assert set(found.anomaly_info) == set(schema_names.IMAGE_SCALARS)

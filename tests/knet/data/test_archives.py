@@ -44,7 +44,7 @@ def pack(tmp_path: Path) -> Pack:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_are_listed_by_name_with_their_sizes(pack: Pack, kind: str) -> None:
+def test_archive_lists_files_with_sizes(pack: Pack, kind: str) -> None:
     source = open_source(pack(kind, "b/c.png", "a.png"))
     assert list(source.files().items()) == [("a.png", 5), ("b/c.png", 7)]
     assert source.find(["a.png", "none.png"]) == {"a.png": 5}
@@ -52,7 +52,7 @@ def test_files_are_listed_by_name_with_their_sizes(pack: Pack, kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_can_be_read_in_any_order_from_another_process(pack: Pack, kind: str, tmp_path: Path) -> None:
+def test_archive_can_be_read_in_another_process(pack: Pack, kind: str, tmp_path: Path) -> None:
     source = open_source(pack(kind, "x/a.png", "x/b.png", "x/c.png", "y.png")).below("x/")
     with source.random_access(tmp_path) as readable:
         readable = pickle.loads(pickle.dumps(readable))
@@ -61,20 +61,20 @@ def test_files_can_be_read_in_any_order_from_another_process(pack: Pack, kind: s
     assert list(source.files()) == ["a.png", "b.png", "c.png"]
 
 
-def test_the_copy_of_a_gzipped_archive_is_removed_again(pack: Pack, tmp_path: Path) -> None:
+def test_tar_gz_archive_removes_its_copy(pack: Pack, tmp_path: Path) -> None:
     with open_source(pack("data.tar.gz", "a.png")).random_access(tmp_path) as source:
         assert source.location.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 
 
-def test_the_copy_is_removed_when_its_use_fails(pack: Pack, tmp_path: Path) -> None:
+def test_tar_gz_archive_removes_its_copy_after_a_failure(pack: Pack, tmp_path: Path) -> None:
     source = open_source(pack("data.tar.gz", "a.png"))
     with pytest.raises(RuntimeError), source.random_access(tmp_path):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 
 
-def test_nothing_is_unpacked_where_it_would_fill_the_disk(
+def test_tar_gz_archive_checks_free_space(
     pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack("data.tar.gz", "a.png")
@@ -87,28 +87,28 @@ def test_nothing_is_unpacked_where_it_would_fill_the_disk(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["../a.png", "b/../../a.png", "/a.png", "b\\..\\..\\a.png"])
-def test_a_name_that_leads_out_is_refused(pack: Pack, kind: str, name: str) -> None:
+def test_archive_refuses_a_name_that_leads_out(pack: Pack, kind: str, name: str) -> None:
     with pytest.raises(UserError, match="a name that leads out of it"):
         open_source(pack(kind, name)).files()
 
 
 @pytest.mark.parametrize("kind", ["data.tar", "data.zip"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_stands_there_twice_is_refused(pack: Pack, kind: str) -> None:
+def test_archive_refuses_a_duplicate_name(pack: Pack, kind: str) -> None:
     with pytest.raises(UserError, match=r"holds a\.png twice"):
         open_source(pack(kind, "a.png", "a.png")).files()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("content", [b"", b"not an archive" * 100])
-def test_what_is_no_archive_is_named(tmp_path: Path, kind: str, content: bytes) -> None:
+def test_archive_of_another_file_is_refused(tmp_path: Path, kind: str, content: bytes) -> None:
     (tmp_path / kind).write_bytes(content)
     with pytest.raises(UserError, match=f"{kind} cannot be read as an archive"):
         open_source(tmp_path / kind).files()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_truncated_archive_is_named(pack: Pack, kind: str) -> None:
+def test_truncated_archive_is_refused(pack: Pack, kind: str) -> None:
     archive = pack(kind, "a.png", "b" * 90)
     content = archive.read_bytes()
     # A tar archive is padded with zeros; this cuts into its second member.
@@ -119,7 +119,7 @@ def test_a_truncated_archive_is_named(pack: Pack, kind: str) -> None:
         open_source(archive).files()
 
 
-def test_a_truncated_gzipped_archive_is_not_unpacked(pack: Pack, tmp_path: Path) -> None:
+def test_truncated_tar_gz_archive_is_not_unpacked(pack: Pack, tmp_path: Path) -> None:
     archive = pack("data.tar.gz", "a.png")
     archive.write_bytes(archive.read_bytes()[:-9])
     source = open_source(archive)
@@ -129,7 +129,7 @@ def test_a_truncated_gzipped_archive_is_not_unpacked(pack: Pack, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 
 
-def test_a_damaged_member_is_unusable(tmp_path: Path) -> None:
+def test_archive_with_a_damaged_member_is_unusable(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("a.png", b"content")
     raw = (tmp_path / "data.zip").read_bytes()
@@ -140,7 +140,7 @@ def test_a_damaged_member_is_unusable(tmp_path: Path) -> None:
         reader.read("a.png")
 
 
-def test_a_link_in_a_tar_archive_is_listed_and_unusable(tmp_path: Path) -> None:
+def test_tar_archive_lists_a_link_as_unusable(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "data.tar", "w") as archive:
         member = tarfile.TarInfo("a.png")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"

@@ -22,7 +22,7 @@ def rows(shared_data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_name_of_the_data_set_says_what_the_list_has(rows: list[dict[str, str]]) -> None:
+def test_parse_path_of_every_image_equals_the_list(rows: list[dict[str, str]]) -> None:
     assert len(rows) == 7909
     for row in rows:
         image = parse_path(row["path"].removeprefix("BreaKHis_v1/histology_slides/breast/"))
@@ -45,7 +45,7 @@ def test_every_name_of_the_data_set_says_what_the_list_has(rows: list[dict[str, 
     magnification=st.sampled_from([40, 100, 200, 400]),
     sequence=st.integers(0, 999),
 )
-def test_a_name_is_read_back_from_its_parts(
+def test_parse_name_of_any_parts(
     code: str, year: int, number: int, suffix: str, magnification: int, sequence: int
 ) -> None:
     letter = "B" if code in ("A", "F", "PT", "TA") else "M"
@@ -57,7 +57,7 @@ def test_a_name_is_read_back_from_its_parts(
 
 
 @given(st.text() | st.text("SOB_AMDCPTFL-0123456789.png/", max_size=60))
-def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
+def test_parse_path_of_any_text_returns_or_states_a_reason(text: str) -> None:
     try:
         image = parse_path(text)
     except ValueError as error:
@@ -85,7 +85,7 @@ def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
         "SOB_B_A-14-22549AB-40-001.png\n",
     ],
 )
-def test_a_name_outside_the_grammar_is_refused(name: str) -> None:
+def test_parse_path_refuses_a_name_outside_the_grammar(name: str) -> None:
     with pytest.raises(ValueError, match=r"the name is outside the grammar SOB_<B\|M>"):
         parse_path(f"{FOLDER}/{name}")
 
@@ -102,11 +102,11 @@ def test_a_name_outside_the_grammar_is_refused(name: str) -> None:
         f"/{FOLDER}",
     ],
 )
-def test_a_folder_that_contradicts_the_name_is_refused(folder: str) -> None:
+def test_parse_path_refuses_a_folder_that_contradicts_the_name(folder: str) -> None:
     with pytest.raises(ValueError, match=f"by its name it belongs in {FOLDER}/{NAME}"):
         parse_path(f"{folder}/{NAME}")
 
 
-def test_a_benign_name_with_a_malignant_subtype_is_refused() -> None:
+def test_parse_path_refuses_a_subtype_of_another_class() -> None:
     with pytest.raises(ValueError, match="by its name it belongs in benign/SOB/ductal_carcinoma"):
         parse_path(f"{FOLDER}/SOB_B_DC-14-22549AB-40-001.png")

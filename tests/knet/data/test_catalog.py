@@ -54,9 +54,7 @@ def without_duplicates(full_folder: Path) -> Catalog:
     return read_catalog(full_folder)
 
 
-def test_every_image_is_read_as_the_manifest_has_it(
-    full: Catalog, manifest: dict[str, dict[str, str]]
-) -> None:
+def test_read_catalog_of_breakhis_equals_its_list(full: Catalog, manifest: dict[str, dict[str, str]]) -> None:
     expected = {
         ImageFile(
             path=path,
@@ -76,7 +74,7 @@ def test_every_image_is_read_as_the_manifest_has_it(
     assert len(full.images) == 7909
 
 
-def test_images_are_sorted_by_path(full: Catalog) -> None:
+def test_read_catalog_sorts_images_by_path(full: Catalog) -> None:
     paths = [image.path for image in full.images]
     assert paths == sorted(paths)
 
@@ -105,16 +103,16 @@ def of_image(image: ImageFile, name: str) -> str:
         ),
     ],
 )
-def test_counts_are_those_of_the_data_set(full: Catalog, of: str, counts: dict[str, int]) -> None:
+def test_read_catalog_of_breakhis_has_its_counts(full: Catalog, of: str, counts: dict[str, int]) -> None:
     assert Counter(of_image(image, of) for image in full.images) == counts
 
 
-def test_benign_and_malignant_at_each_magnification(full: Catalog) -> None:
+def test_read_catalog_of_breakhis_counts_by_magnification(full: Catalog) -> None:
     benign = Counter(image.column("magnification") for image in full.images if image.label == "benign")
     assert benign == {"40X": 625, "100X": 644, "200X": 623, "400X": 588}
 
 
-def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
+def test_read_catalog_of_breakhis_has_70_patients_and_81_slides(full: Catalog) -> None:
     patients = {image.label: set[str]() for image in full.images}
     for image in full.images:
         patients[image.label].add(image.patient)
@@ -122,7 +120,7 @@ def test_there_are_70_patients_with_81_slides(full: Catalog) -> None:
     assert len({image.column("slide") for image in full.images}) == 81
 
 
-def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplicates: Catalog) -> None:
+def test_read_catalog_excludes_the_second_copy_of_a_slide(without_duplicates: Catalog) -> None:
     assert len(without_duplicates.images) == 7786
     assert {
         (image.column("slide"), image.column("subtype")) for image in without_duplicates.excluded_duplicates
@@ -130,14 +128,14 @@ def test_the_lobular_copies_of_the_slide_filed_twice_are_left_out(without_duplic
     assert len(without_duplicates.excluded_duplicates) == 123
 
 
-def test_one_copy_of_the_slide_filed_twice_is_kept(without_duplicates: Catalog) -> None:
+def test_read_catalog_includes_one_copy_of_a_slide_filed_twice(without_duplicates: Catalog) -> None:
     kept = [
         image.column("subtype") for image in without_duplicates.images if image.column("slide") == "14-13412"
     ]
     assert kept == ["ductal_carcinoma"] * 123
 
 
-def test_both_copies_of_the_slide_filed_twice_are_kept_on_demand(full: Catalog) -> None:
+def test_read_catalog_with_keep_duplicate_slides_has_both(full: Catalog) -> None:
     assert full.excluded_duplicates == ()
     subtypes = Counter(
         image.column("subtype") for image in full.images if image.column("slide") == "14-13412"
@@ -148,9 +146,7 @@ def test_both_copies_of_the_slide_filed_twice_are_kept_on_demand(full: Catalog) 
 @pytest.mark.parametrize(
     "named", ["..", ".", "histology_slides", "histology_slides/breast"], ids=lambda named: f"[{named}]"
 )
-def test_any_folder_from_the_parent_down_to_breast_may_be_named(
-    breakhis: Callable[..., Path], named: str
-) -> None:
+def test_read_catalog_accepts_any_folder_down_to_breast(breakhis: Callable[..., Path], named: str) -> None:
     root = breakhis(BENIGN, MALIGNANT)
     catalog = read_catalog(root / named)
     assert catalog.location == root / "histology_slides" / "breast"
@@ -161,7 +157,7 @@ def test_any_folder_from_the_parent_down_to_breast_may_be_named(
     "left",
     ["Thumbs.db", "desktop.ini", ".DS_Store", f"._{BENIGN}", ".cache/image.png"],
 )
-def test_what_file_managers_leave_behind_is_passed_over(breakhis: Callable[..., Path], left: str) -> None:
+def test_read_catalog_skips_files_of_file_managers(breakhis: Callable[..., Path], left: str) -> None:
     root = breakhis(BENIGN)
     path = root / SLIDE_FOLDER / left
     path.parent.mkdir(exist_ok=True)
@@ -169,56 +165,56 @@ def test_what_file_managers_leave_behind_is_passed_over(breakhis: Callable[..., 
     assert len(read_catalog(root).images) == 1
 
 
-def test_other_files_beside_the_classes_are_passed_over_and_listed(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_lists_ignored_files(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / "histology_slides" / "breast" / "README.txt").touch()
     catalog = read_catalog(root)
     assert (len(catalog.images), catalog.quarantined, catalog.ignored_files) == (1, (), ("README.txt",))
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_read_catalog_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"no such data folder or archive: {tmp_path}/none"):
         read_catalog(tmp_path / "none")
 
 
-def test_a_file_that_is_neither_archive_nor_manifest_is_named(tmp_path: Path) -> None:
+def test_read_catalog_of_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "BreaKHis_v1.rar").touch()
     with pytest.raises(UserError, match=r"BreaKHis_v1\.rar: expected a folder, a \.zip, .* or a \.csv"):
         read_catalog(tmp_path / "BreaKHis_v1.rar")
 
 
-def test_a_folder_laid_out_otherwise_is_named_with_the_expected_layout(tmp_path: Path) -> None:
+def test_read_catalog_of_another_layout_states_the_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{tmp_path} is not BreaKHis: expected BreaKHis_v1/"):
         read_catalog(tmp_path)
 
 
-def test_a_class_folder_alone_is_not_a_data_folder(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_of_a_class_folder_is_refused(breakhis: Callable[..., Path]) -> None:
     folder = breakhis(BENIGN) / "histology_slides" / "breast" / "benign"
     with pytest.raises(UserError, match=f"{folder} is not BreaKHis"):
         read_catalog(folder)
 
 
-def test_folders_without_files_are_not_breakhis(tmp_path: Path) -> None:
+def test_read_catalog_of_empty_folders_is_refused(tmp_path: Path) -> None:
     (tmp_path / "benign" / "SOB").mkdir(parents=True)
     with pytest.raises(UserError, match=rf"{tmp_path} is not BreaKHis"):
         read_catalog(tmp_path)
 
 
-def test_folders_without_images_are_named_with_the_grammar(tmp_path: Path) -> None:
+def test_read_catalog_without_images_states_the_grammar(tmp_path: Path) -> None:
     (tmp_path / "benign" / "SOB").mkdir(parents=True)
     (tmp_path / "benign" / "SOB" / "README.txt").touch()
     with pytest.raises(UserError, match=rf"no images found in {tmp_path}: .*SOB_<B\|M>"):
         read_catalog(tmp_path)
 
 
-def test_folders_with_other_images_alone_are_named_with_some_of_these(tmp_path: Path) -> None:
+def test_read_catalog_of_other_images_lists_some(tmp_path: Path) -> None:
     (tmp_path / "benign").mkdir()
     (tmp_path / "benign" / "scan.png").touch()
     with pytest.raises(UserError, match=r"(?s)no images found .*benign/scan\.png: the name is outside the"):
         read_catalog(tmp_path)
 
 
-def test_a_misnamed_file_is_quarantined_with_the_reason(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_quarantines_a_misnamed_file(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / SLIDE_FOLDER / "notes.txt").touch()
     (file,) = read_catalog(root).quarantined
@@ -226,7 +222,7 @@ def test_a_misnamed_file_is_quarantined_with_the_reason(breakhis: Callable[..., 
     assert file.reason.startswith("the name is outside the grammar SOB_<B|M>")
 
 
-def test_a_misplaced_image_is_quarantined_with_its_place(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_quarantines_a_misplaced_image(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / SLIDE_FOLDER / "100X").mkdir()
     (root / SLIDE_FOLDER / "100X" / BENIGN).touch()
@@ -234,14 +230,14 @@ def test_a_misplaced_image_is_quarantined_with_its_place(breakhis: Callable[...,
     assert file.reason.startswith("by its name it belongs in benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/")
 
 
-def test_an_image_beside_the_classes_is_quarantined(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_quarantines_an_image_outside_the_classes(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / "histology_slides" / "breast" / "scan.PNG").touch()
     (file,) = read_catalog(root).quarantined
     assert (file.path, file.reason) == ("scan.PNG", "outside the folders benign and malignant")
 
 
-def test_a_name_that_no_terminal_prints_is_escaped(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_escapes_unprintable_names(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / SLIDE_FOLDER / "a\x1b[31m.png").touch()
     (root / SLIDE_FOLDER / os.fsdecode(b"b\xff.png")).touch()
@@ -265,7 +261,7 @@ def packed(root: Path, archive: Path, *, below: str) -> Path:
 
 @pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz"])
 @pytest.mark.parametrize("below", ["", "breast/", "BreaKHis_v1/BreaKHis_v1/histology_slides/breast/", "./x/"])
-def test_an_archive_is_listed_as_its_folder_is(
+def test_read_catalog_of_an_archive_equals_its_folder(
     breakhis: Callable[..., Path], tmp_path: Path, name: str, below: str
 ) -> None:
     breast = breakhis(BENIGN, MALIGNANT) / "histology_slides" / "breast"
@@ -277,7 +273,7 @@ def test_an_archive_is_listed_as_its_folder_is(
 
 
 @pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz", "folder"])
-def test_what_lies_beside_the_data_is_told_too(
+def test_read_catalog_lists_files_outside_the_data(
     breakhis: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     root = breakhis(BENIGN)
@@ -293,7 +289,9 @@ def test_what_lies_beside_the_data_is_told_too(
 
 
 @pytest.mark.parametrize("name", ["data.zip", "folder"])
-def test_two_copies_are_refused(breakhis: Callable[..., Path], tmp_path: Path, name: str) -> None:
+def test_read_catalog_of_two_copies_is_refused(
+    breakhis: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
     root = breakhis(BENIGN)
     shutil.copytree(root, root / "copy")
     given = root.parent if name == "folder" else packed(root, tmp_path / name, below="BreaKHis_v1/")
@@ -301,30 +299,32 @@ def test_two_copies_are_refused(breakhis: Callable[..., Path], tmp_path: Path, n
         read_catalog(given)
 
 
-def test_an_empty_folder_of_a_class_does_not_hide_the_data(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_ignores_an_empty_class_folder(breakhis: Callable[..., Path]) -> None:
     root = breakhis(BENIGN)
     (root / "benign").mkdir()
     assert len(read_catalog(root).images) == 1
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_read_catalog_of_another_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("photos/cat.png", b"")
     with pytest.raises(UserError, match=r"data\.zip is not BreaKHis: expected BreaKHis_v1/"):
         read_catalog(tmp_path / "data.zip")
 
 
-def test_other_classes_than_those_of_breakhis_are_refused(breakhis: Callable[..., Path]) -> None:
+def test_read_catalog_of_breakhis_with_other_classes_is_refused(breakhis: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=r"data\.classes are a and b, but the classes of BreaKHis are"):
         read_catalog(breakhis(BENIGN), classes=("a", "b"))
 
 
-def test_a_root_without_a_manifest_is_refused(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+def test_read_catalog_with_root_without_manifest_is_refused(
+    breakhis: Callable[..., Path], tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"data\.root is for a manifest, but .*BreaKHis_v1 is none"):
         read_catalog(breakhis(BENIGN), root=tmp_path)
 
 
-def test_a_manifest_is_a_catalog_of_its_own_folder(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_read_catalog_of_a_manifest_uses_its_folder(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     (tmp_path / "a.png").write_bytes(picture())
     (tmp_path / "manifest.csv").write_text("path,label,group,stain\na.png,benign,1,HE\n", encoding="utf-8")
     catalog = read_catalog(tmp_path / "manifest.csv")
@@ -332,7 +332,7 @@ def test_a_manifest_is_a_catalog_of_its_own_folder(tmp_path: Path, picture: Call
     assert (catalog.location, catalog.columns) == (tmp_path / "manifest.csv", ("stain",))
 
 
-def test_a_manifest_may_name_members_of_an_archive(tmp_path: Path, picture: Callable[..., bytes]) -> None:
+def test_read_catalog_of_a_manifest_with_an_archive(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("x/a.png", picture())
     (tmp_path / "manifest.csv").write_text("path,label,group\nx/a.png,benign,1\n", encoding="utf-8")
@@ -340,7 +340,7 @@ def test_a_manifest_may_name_members_of_an_archive(tmp_path: Path, picture: Call
     assert catalog.images == (ImageFile("x/a.png", "benign", "1"),)
 
 
-def test_a_folder_that_may_not_be_read_is_named_and_not_skipped(
+def test_read_catalog_of_an_unreadable_folder_is_refused(
     breakhis: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, scan = breakhis(BENIGN, MALIGNANT), os.scandir
@@ -355,18 +355,18 @@ def test_a_folder_that_may_not_be_read_is_named_and_not_skipped(
         read_catalog(root)
 
 
-def test_a_folder_is_a_source_under_its_real_name(tmp_path: Path) -> None:
+def test_open_source_resolves_a_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data", target_is_directory=True)
     assert open_source(tmp_path / "link") == Folder(tmp_path / "data")
 
 
-def test_a_missing_path_is_named(tmp_path: Path) -> None:
+def test_open_source_of_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"no such data folder or archive: {tmp_path}/none.zip"):
         open_source(tmp_path / "none.zip")
 
 
-def test_a_file_of_another_kind_is_named_with_what_is_expected(tmp_path: Path) -> None:
+def test_open_source_of_another_file_states_the_expected(tmp_path: Path) -> None:
     (tmp_path / "data.rar").touch()
     with pytest.raises(UserError, match=r"data\.rar: expected a folder, a \.zip, \.tar, \.tar\.gz or \.tgz"):
         open_source(tmp_path / "data.rar")

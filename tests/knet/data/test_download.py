@@ -44,7 +44,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-def test_the_archive_stands_beside_its_hash(
+def test_download_archive_writes_archive_and_hash(
     serve: Callable[..., Any], packed: Callable[..., bytes], download: Callable[..., Path]
 ) -> None:
     content = packed()
@@ -55,7 +55,7 @@ def test_the_archive_stands_beside_its_hash(
     assert record == f"{hashlib.sha256(content).hexdigest()}  BreaKHis_v1.tar.gz\n"
 
 
-def test_nothing_is_asked_for_before_the_terms_are_accepted(
+def test_download_archive_requires_accepted_terms(
     serve: Callable[..., Any], packed: Callable[..., bytes], download: Callable[..., Path], tmp_path: Path
 ) -> None:
     server = serve(packed())
@@ -67,7 +67,7 @@ def test_nothing_is_asked_for_before_the_terms_are_accepted(
     assert files(tmp_path) == set()
 
 
-def test_an_archive_that_is_there_is_checked_and_not_fetched(
+def test_download_archive_checks_an_existing_archive(
     serve: Callable[..., Any], packed: Callable[..., bytes], download: Callable[..., Path]
 ) -> None:
     server = serve(packed())
@@ -75,7 +75,7 @@ def test_an_archive_that_is_there_is_checked_and_not_fetched(
     assert len(server.asked) == 1
 
 
-def test_an_archive_brought_by_hand_is_checked_and_recorded(
+def test_download_archive_records_a_copied_archive(
     packed: Callable[..., bytes], download: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
@@ -84,7 +84,7 @@ def test_an_archive_brought_by_hand_is_checked_and_recorded(
     assert files(archive.parent) == {"BreaKHis_v1.tar.gz", "BreaKHis_v1.tar.gz.sha256"}
 
 
-def test_without_network_it_says_what_to_bring_and_where(
+def test_download_archive_without_network_states_the_remedy(
     download: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -97,7 +97,7 @@ def test_without_network_it_says_what_to_bring_and_where(
     )
 
 
-def test_another_content_than_on_record_is_refused(
+def test_download_archive_refuses_another_hash(
     serve: Callable[..., Any], packed: Callable[..., bytes], download: Callable[..., Path]
 ) -> None:
     archive = download(serve(packed()).url)
@@ -106,7 +106,7 @@ def test_another_content_than_on_record_is_refused(
         download(NOWHERE)
 
 
-def test_the_wrong_archive_gets_neither_name_nor_record(
+def test_download_archive_does_not_record_another_archive(
     serve: Callable[..., Any], packed: Callable[..., bytes], download: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="3 images missing"):
@@ -114,7 +114,7 @@ def test_the_wrong_archive_gets_neither_name_nor_record(
     assert files(tmp_path / "data") == {"BreaKHis_v1.tar.gz.part"}
 
 
-def test_a_folder_that_cannot_be_made_is_named(download: Callable[..., Path], tmp_path: Path) -> None:
+def test_download_archive_names_an_unwritable_folder(download: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(UserError, match=f"cannot write to {tmp_path}/data: .*; name another folder"):
         download(NOWHERE)
@@ -145,9 +145,7 @@ def break_off(server: Any, part: Path) -> None:
     assert part.read_bytes() == server.content[:HALF]
 
 
-def test_a_whole_file_comes_with_progress_and_leaves_nothing_else(
-    serve: Callable[..., Any], part: Path
-) -> None:
+def test_download_file_reports_progress_and_leaves_one_file(serve: Callable[..., Any], part: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     fetch(serve(CONTENT).url, part, seen)
     assert part.read_bytes() == CONTENT
@@ -155,13 +153,13 @@ def test_a_whole_file_comes_with_progress_and_leaves_nothing_else(
     assert list(part.parent.iterdir()) == [part]
 
 
-def test_a_broken_connection_keeps_what_came_and_says_so(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_keeps_a_partial_file(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT, breaks_after=HALF)
     with pytest.raises(UserError, match=rf"5,000 of 10,242 bytes; {part} has 5,000 bytes, run again"):
         fetch(server.url, part)
 
 
-def test_the_rest_alone_is_asked_for(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_requests_the_rest_only(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT)
     break_off(server, part)
     fetch(server.url, part)
@@ -170,7 +168,7 @@ def test_the_rest_alone_is_asked_for(serve: Callable[..., Any], part: Path) -> N
     assert list(part.parent.iterdir()) == [part]
 
 
-def test_a_killed_download_goes_on(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_resumes_after_a_kill(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT * 400)  # 4 MB: more than one block
     code = (
         "import sys, time; from pathlib import Path; from knet.data.download import download_file\n"
@@ -191,7 +189,7 @@ def test_a_killed_download_goes_on(serve: Callable[..., Any], part: Path) -> Non
     assert "Range" in server.asked[1]
 
 
-def test_a_file_that_changed_is_begun_anew(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_restarts_if_the_file_changed(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT)
     break_off(server, part)
     server.content, server.etag = CONTENT[::-1].replace(b"\x8b\x1f", b"") + b"!", '"2"'
@@ -200,7 +198,7 @@ def test_a_file_that_changed_is_begun_anew(serve: Callable[..., Any], part: Path
     assert part.read_bytes() == server.content
 
 
-def test_a_server_without_ranges_sends_all_again(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_restarts_without_ranges(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT, ranges=False)
     break_off(server, part)
     fetch(server.url, part)
@@ -208,7 +206,7 @@ def test_a_server_without_ranges_sends_all_again(serve: Callable[..., Any], part
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"1"'])
-def test_a_server_without_a_strong_etag_is_resumed_too(
+def test_download_file_resumes_without_a_strong_etag(
     serve: Callable[..., Any], part: Path, etag: str | None
 ) -> None:
     server = serve(CONTENT, etag=etag)
@@ -218,26 +216,26 @@ def test_a_server_without_a_strong_etag_is_resumed_too(
     assert "If-Range" not in server.asked[1]
 
 
-def test_a_part_that_is_whole_is_taken_as_it_is(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_accepts_a_complete_part(serve: Callable[..., Any], part: Path) -> None:
     part.write_bytes(CONTENT)
     fetch(serve(CONTENT).url, part)
     assert part.read_bytes() == CONTENT
 
 
-def test_a_part_that_is_longer_than_the_file_is_removed(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_removes_a_part_that_is_too_long(serve: Callable[..., Any], part: Path) -> None:
     part.write_bytes(CONTENT + b"more")
     with pytest.raises(UserError, match=f"{part} did not fit the file at .* was removed; run again"):
         fetch(serve(CONTENT).url, part)
     assert not part.exists()
 
 
-def test_another_kind_of_file_is_not_written(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_does_not_write_another_kind(serve: Callable[..., Any], part: Path) -> None:
     with pytest.raises(UserError, match=r"the server sent something else \(text/html\)"):
         fetch(serve(b"<html>sign in</html>", kind="text/html").url, part)
     assert list(part.parent.iterdir()) == []
 
 
-def test_another_kind_of_file_leaves_what_came_before(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_keeps_the_part_at_another_kind(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT, ranges=False)
     break_off(server, part)
     server.content = b"<html>sign in</html>"
@@ -246,14 +244,14 @@ def test_another_kind_of_file_leaves_what_came_before(serve: Callable[..., Any],
     assert part.read_bytes() == CONTENT[:HALF]
 
 
-def test_an_error_of_the_server_is_told(serve: Callable[..., Any], part: Path) -> None:
+def test_download_file_reports_a_server_error(serve: Callable[..., Any], part: Path) -> None:
     server = serve(CONTENT, status=404)
     with pytest.raises(UserError, match="the server answers 404 Not Found"):
         fetch(server.url, part)
     assert not part.exists()
 
 
-def test_without_a_server_the_address_is_named(part: Path) -> None:
+def test_download_file_names_an_unreachable_url(part: Path) -> None:
     with pytest.raises(UserError, match=r"cannot download http://127\.0\.0\.1:1/x: .*refused"):
         fetch("http://127.0.0.1:1/x", part)
     assert not part.exists()
@@ -274,12 +272,14 @@ def check(tmp_path: Path) -> Callable[[bytes], str]:
     return run
 
 
-def test_the_hash_is_of_the_whole_file(check: Callable[[bytes], str], packed: Callable[..., bytes]) -> None:
+def test_check_archive_hashes_the_whole_file(
+    check: Callable[[bytes], str], packed: Callable[..., bytes]
+) -> None:
     content = packed(ARCHIVE_NAMES)
     assert check(content) == hashlib.sha256(content).hexdigest()
 
 
-def test_files_that_are_no_images_do_not_matter(
+def test_check_archive_ignores_other_files(
     check: Callable[[bytes], str], packed: Callable[..., bytes]
 ) -> None:
     assert check(packed([*ARCHIVE_NAMES, "README.txt"]))
@@ -294,7 +294,7 @@ def test_files_that_are_no_images_do_not_matter(
         ([*ARCHIVE_NAMES, SECOND], rf"1 images duplicated \(.*{SECOND}\)"),
     ],
 )
-def test_other_names_are_listed(
+def test_check_archive_lists_other_names(
     check: Callable[[bytes], str], packed: Callable[..., bytes], names: list[str], problem: str
 ) -> None:
     with pytest.raises(UserError, match=f"is not the official archive of 3 images: .*{problem}"):
@@ -302,14 +302,14 @@ def test_other_names_are_listed(
 
 
 @pytest.mark.parametrize("kept", [3, 60, -30, -4])
-def test_a_truncated_archive_is_damaged(
+def test_check_archive_refuses_a_truncated_archive(
     check: Callable[[bytes], str], packed: Callable[..., bytes], kept: int
 ) -> None:
     with pytest.raises(UserError, match=r"archive\.tar\.gz is damaged or incomplete"):
         check(packed(ARCHIVE_NAMES)[:kept])
 
 
-def test_a_flipped_bit_is_found_by_gzip_s_checksum(
+def test_check_archive_finds_a_flipped_bit(
     check: Callable[[bytes], str], packed: Callable[..., bytes]
 ) -> None:
     content = bytearray(gzip.compress(gzip.decompress(packed(ARCHIVE_NAMES)), compresslevel=0))
@@ -318,12 +318,12 @@ def test_a_flipped_bit_is_found_by_gzip_s_checksum(
         check(bytes(content))
 
 
-def test_another_file_is_refused(check: Callable[[bytes], str]) -> None:
+def test_check_archive_refuses_another_file(check: Callable[[bytes], str]) -> None:
     with pytest.raises(UserError, match="damaged"):
         check(b"<html>sign in</html>")
 
 
-def test_counts_are_those_of_breakhis() -> None:
+def test_official_names_have_the_counts_of_breakhis() -> None:
     names = official_names()
     counts = Counter((name.split("/")[0], name.split("/")[4]) for name in names)
     assert len(names) == 7909
@@ -334,7 +334,7 @@ def test_counts_are_those_of_breakhis() -> None:
     }  # fmt: skip
 
 
-def test_names_are_those_of_the_verified_list(shared_data: Path) -> None:
+def test_official_names_equal_the_verified_list(shared_data: Path) -> None:
     with (shared_data / "breakhis_manifest" / "breakhis_v1_files.csv").open(encoding="utf-8") as file:
         paths = {row["path"] for row in csv.DictReader(file)}
     assert {f"BreaKHis_v1/histology_slides/breast/{name}" for name in official_names()} == paths

@@ -36,7 +36,7 @@ def age(root: Path, *, seconds: int) -> None:
         os.utime(path, (changed, changed))
 
 
-def test_it_is_the_same_every_time_however_the_folder_is_named(
+def test_fingerprint_is_the_same_for_any_name_of_the_folder(
     breakhis: Callable[..., Path], of: Fingerprint
 ) -> None:
     root = breakhis(BENIGN, MALIGNANT)
@@ -44,7 +44,7 @@ def test_it_is_the_same_every_time_however_the_folder_is_named(
     assert of(root) == of(root) == of(root.parent)
 
 
-def test_of_what_lies_beside_the_data_only_images_count(
+def test_fingerprint_ignores_other_files_outside_the_classes(
     breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes]
 ) -> None:
     root = breakhis(BENIGN, MALIGNANT)
@@ -57,7 +57,7 @@ def test_of_what_lies_beside_the_data_only_images_count(
     assert len({alone, with_image, of(root)}) == 3
 
 
-def test_it_is_the_same_in_another_place(
+def test_fingerprint_is_the_same_in_another_place(
     breakhis: Callable[..., Path], of: Fingerprint, tmp_path: Path
 ) -> None:
     root = breakhis(BENIGN, MALIGNANT)
@@ -65,21 +65,21 @@ def test_it_is_the_same_in_another_place(
     assert of(tmp_path / "copy") == of(root)
 
 
-def test_it_changes_with_a_content(
+def test_fingerprint_changes_with_a_content(
     breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes]
 ) -> None:
     before = of(breakhis(BENIGN, MALIGNANT))
     assert of(breakhis(BENIGN, content=picture(colour=(0, 0, 1)))) != before
 
 
-def test_it_changes_with_a_name(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+def test_fingerprint_changes_with_a_name(breakhis: Callable[..., Path], of: Fingerprint) -> None:
     root = breakhis(BENIGN, MALIGNANT)
     before = of(root)
     place(root, BENIGN).rename(place(root, BENIGN).with_name("SOB_B_A-14-22549AB-40-002.png"))
     assert of(root) != before
 
 
-def test_it_changes_with_a_removal_and_with_a_stray_file(
+def test_fingerprint_changes_with_removed_and_added_files(
     breakhis: Callable[..., Path], of: Fingerprint
 ) -> None:
     root = breakhis(BENIGN, MALIGNANT)
@@ -90,14 +90,14 @@ def test_it_changes_with_a_removal_and_with_a_stray_file(
     assert len({both, stray, of(root)}) == 3
 
 
-def test_it_does_not_change_with_a_time(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+def test_fingerprint_ignores_modification_times(breakhis: Callable[..., Path], of: Fingerprint) -> None:
     root = breakhis(BENIGN)
     before = of(root)
     age(root, seconds=1000)
     assert of(root) == before
 
 
-def test_an_archive_has_one_that_changes_with_its_content(tmp_path: Path, of: Fingerprint) -> None:
+def test_fingerprint_of_an_archive_changes_with_its_content(tmp_path: Path, of: Fingerprint) -> None:
     archive = tmp_path / "data.zip"
     found = set()
     for content in ("1", "2"):
@@ -107,7 +107,7 @@ def test_an_archive_has_one_that_changes_with_its_content(tmp_path: Path, of: Fi
     assert len(found) == 2
 
 
-def test_a_manifest_has_one_that_changes_with_a_label(tmp_path: Path, of: Fingerprint) -> None:
+def test_fingerprint_of_a_manifest_changes_with_a_label(tmp_path: Path, of: Fingerprint) -> None:
     (tmp_path / "a.png").touch()
     found = set()
     for label in ("benign", "malignant"):
@@ -116,7 +116,7 @@ def test_a_manifest_has_one_that_changes_with_a_label(tmp_path: Path, of: Finger
     assert len(found) == 2
 
 
-def test_settled_files_are_read_once(
+def test_fingerprint_reads_settled_files_once(
     breakhis: Callable[..., Path], of: Fingerprint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = breakhis(BENIGN, MALIGNANT)
@@ -137,7 +137,7 @@ def test_settled_files_are_read_once(
     assert BENIGN in opened and MALIGNANT not in opened
 
 
-def test_files_changed_a_moment_ago_are_read_again(breakhis: Callable[..., Path], of: Fingerprint) -> None:
+def test_fingerprint_reads_recent_files_again(breakhis: Callable[..., Path], of: Fingerprint) -> None:
     path = place(breakhis(BENIGN, MALIGNANT), BENIGN)
     status = path.stat()
     before = of(path.parents[5])
@@ -146,7 +146,7 @@ def test_files_changed_a_moment_ago_are_read_again(breakhis: Callable[..., Path]
     assert of(path.parents[5]) != before
 
 
-def test_a_cache_that_is_not_whole_is_passed_over(
+def test_fingerprint_ignores_a_damaged_cache(
     breakhis: Callable[..., Path], of: Fingerprint, tmp_path: Path
 ) -> None:
     root = breakhis(BENIGN)
@@ -155,9 +155,7 @@ def test_a_cache_that_is_not_whole_is_passed_over(
     assert of(root) == before
 
 
-def test_a_file_that_cannot_be_read_has_a_fingerprint_too(
-    breakhis: Callable[..., Path], of: Fingerprint
-) -> None:
+def test_fingerprint_accepts_an_unreadable_file(breakhis: Callable[..., Path], of: Fingerprint) -> None:
     root = breakhis(BENIGN, MALIGNANT)
     path = place(root, BENIGN)
     path.unlink()
@@ -165,7 +163,7 @@ def test_a_file_that_cannot_be_read_has_a_fingerprint_too(
     assert len(of(root)) == 64
 
 
-def test_progress_is_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+def test_fingerprint_reports_progress(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     told: list[str] = []
     catalog = read_catalog(breakhis(BENIGN, MALIGNANT))
     module.fingerprint(catalog, cache=tmp_path / "cache.json", progress=told.append)

@@ -50,7 +50,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(700, 460), (700, 456), (224, 224), (32, 32)])
-def test_an_8_bit_rgb_png_of_any_size_is_good_and_kept_as_it_is(picture: Picture, size: Any) -> None:
+def test_validate_image_stores_8_bit_rgb_png_unchanged(picture: Picture, size: Any) -> None:
     content = picture(size=size, colour=(1, 2, 3))
     good = validate_image(content)
     assert good.encoded == content
@@ -58,13 +58,13 @@ def test_an_8_bit_rgb_png_of_any_size_is_good_and_kept_as_it_is(picture: Picture
     assert (good.pixels == (1, 2, 3)).all()
 
 
-def test_a_jpeg_is_kept_as_it_is(picture: Picture) -> None:
+def test_validate_image_stores_jpeg_unchanged(picture: Picture) -> None:
     content = picture(kind="JPEG")
     assert validate_image(content).encoded == content
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP"])
-def test_what_a_served_model_cannot_decode_becomes_a_png_of_the_same_pixels(kind: str) -> None:
+def test_validate_image_converts_other_formats_to_png(kind: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     good = validate_image(saved(Image.fromarray(pixels), kind, **options))
@@ -84,28 +84,28 @@ def test_what_a_served_model_cannot_decode_becomes_a_png_of_the_same_pixels(kind
         ("I;16", "16-bit grey"),
     ],
 )
-def test_a_png_of_another_kind_is_named(picture: Picture, mode: str, reason: str) -> None:
+def test_validate_image_names_another_mode_of_png(picture: Picture, mode: str, reason: str) -> None:
     with pytest.raises(UnusableError, match=f"^not 8-bit RGB but {reason}$"):
         validate_image(picture(mode))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_a_cmyk_image_is_named(picture: Picture, kind: str) -> None:
+def test_validate_image_names_cmyk(picture: Picture, kind: str) -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but CMYK$"):
         validate_image(picture("CMYK", kind))
 
 
-def test_a_grey_jpeg_is_named(picture: Picture) -> None:
+def test_validate_image_names_a_grey_jpeg(picture: Picture) -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but grey$"):
         validate_image(picture("L", "JPEG"))
 
 
-def test_a_16_bit_rgb_png_is_named() -> None:
+def test_validate_image_names_a_16_bit_rgb_png() -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
         validate_image(png(bits=16))
 
 
-def test_a_16_bit_rgb_tiff_is_named(picture: Picture) -> None:
+def test_validate_image_names_a_16_bit_rgb_tiff(picture: Picture) -> None:
     content = picture(kind="TIFF")
     # The three values of BitsPerSample stand behind the tags.
     assert content.count(struct.pack("<3H", 8, 8, 8)) == 1
@@ -113,12 +113,12 @@ def test_a_16_bit_rgb_tiff_is_named(picture: Picture) -> None:
         validate_image(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
 
 
-def test_a_png_with_a_transparent_colour_is_named() -> None:
+def test_validate_image_names_a_transparent_colour() -> None:
     with pytest.raises(UnusableError, match="^not 8-bit RGB but RGB with alpha$"):
         validate_image(png(extra=chunk(b"tRNS", bytes(6))))
 
 
-def test_several_images_in_one_file_are_named(picture: Picture) -> None:
+def test_validate_image_names_several_images(picture: Picture) -> None:
     pages = [Image.new("RGB", (40, 40), (n, n, n)) for n in range(3)]
     with pytest.raises(UnusableError, match="^3 images in one file$"):
         validate_image(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
@@ -132,18 +132,18 @@ def with_orientation(kind: str, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [2, 6])
-def test_an_image_that_is_to_be_turned_is_named(kind: str, orientation: int) -> None:
+def test_validate_image_names_a_rotated_orientation(kind: str, orientation: int) -> None:
     with pytest.raises(UnusableError, match=f"^EXIF orientation {orientation}, which models ignore"):
         validate_image(with_orientation(kind, orientation))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [0, 1])
-def test_an_image_that_is_upright_by_its_exif_is_good(kind: str, orientation: int) -> None:
+def test_validate_image_accepts_an_upright_orientation(kind: str, orientation: int) -> None:
     assert validate_image(with_orientation(kind, orientation)).pixels.shape == (32, 40, 3)
 
 
-def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() -> None:
+def test_validate_image_reads_orientation_after_the_pixels() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3
     whole = png()
@@ -153,7 +153,7 @@ def test_a_png_that_says_behind_its_pixels_that_it_is_to_be_turned_is_named() ->
 
 
 @pytest.mark.parametrize(("width", "height"), [(31, 500), (500, 31), (1, 1)])
-def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, height: int) -> None:
+def test_validate_image_names_a_small_size(picture: Picture, width: int, height: int) -> None:
     with pytest.raises(UnusableError, match=f"^too small: {width}x{height}, at least 32 pixels a side"):
         validate_image(picture(size=(width, height)))
 
@@ -161,7 +161,7 @@ def test_a_small_image_is_named_with_its_size(picture: Picture, width: int, heig
 @pytest.mark.parametrize(
     ("width", "height"), [(schema_names.MAX_PIXELS // 1000 + 1, 1000), (100_000, 100_000)]
 )
-def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: int) -> None:
+def test_validate_image_does_not_decode_a_bomb(width: int, height: int) -> None:
     with pytest.raises(UnusableError, match="^decompression bomb: "):
         validate_image(png(width=width, height=height, rows=0))
 
@@ -178,12 +178,12 @@ def test_a_decompression_bomb_is_named_before_it_is_decoded(width: int, height: 
         (png() + b"\n", r"truncated or damaged \(there are bytes behind its end\)"),
     ],
 )
-def test_what_is_no_image_is_named(content: bytes, reason: str) -> None:
+def test_validate_image_names_other_content(content: bytes, reason: str) -> None:
     with pytest.raises(UnusableError, match=f"^{reason}"):
         validate_image(content)
 
 
-def test_a_png_cut_off_anywhere_is_unusable(picture: Picture) -> None:
+def test_validate_image_refuses_any_truncated_png(picture: Picture) -> None:
     whole = picture()
     for length in range(len(whole)):
         with pytest.raises(UnusableError):
@@ -191,7 +191,9 @@ def test_a_png_cut_off_anywhere_is_unusable(picture: Picture) -> None:
 
 
 @given(position=st.integers(0), change=st.integers(1, 255))
-def test_a_png_with_any_byte_changed_is_unusable(position: int, change: int, picture: Picture) -> None:
+def test_validate_image_refuses_a_png_with_any_byte_changed(
+    position: int, change: int, picture: Picture
+) -> None:
     content = bytearray(picture(colour=(200, 80, 160)))
     content[position % len(content)] ^= change
     with pytest.raises(UnusableError):
@@ -199,13 +201,13 @@ def test_a_png_with_any_byte_changed_is_unusable(position: int, change: int, pic
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_decoded_or_refused_with_a_reason(content: bytes) -> None:
+def test_validate_image_of_any_bytes_returns_or_states_a_reason(content: bytes) -> None:
     for begin in (b"", SIGNATURE, b"\xff\xd8\xff", b"II*\0", b"BM", b"RIFF"):
         with pytest.raises(UnusableError, match="."):
             validate_image(begin + content)
 
 
-def test_all_real_images_are_good(shared_data: Path) -> None:
+def test_validate_image_accepts_all_real_images(shared_data: Path) -> None:
     paths = [*(shared_data / "breakhis_real").rglob("*.png"), *(shared_data / "ood").rglob("*.tif")]
     assert len(paths) == 124
     sizes = {validate_image(path.read_bytes()).pixels.shape for path in paths}
@@ -240,7 +242,7 @@ changes = st.tuples(
 @settings(max_examples=300)
 @given(edits=st.lists(changes, min_size=1, max_size=2))
 @example(edits=[(10**6, b"\xff\xe0", 2)])
-def test_what_is_accepted_a_served_model_can_decode(
+def test_validate_image_accepts_only_what_tensorflow_decodes(
     edits: list[tuple[int, bytes, int]], whole: bytes
 ) -> None:
     content = whole
@@ -267,7 +269,7 @@ def only_pillow_decodes(content: bytes) -> bool:
     return False
 
 
-def test_a_jpeg_that_only_pillow_decodes_is_unusable() -> None:
+def test_check_jpeg_refuses_what_only_pillow_decodes() -> None:
     whole = KINDS["baseline"]
     begin = whole.index(b"\xff\xda")
     damaged = [  # a marker amid the pixels
@@ -283,13 +285,13 @@ def test_a_jpeg_that_only_pillow_decodes_is_unusable() -> None:
 
 
 @kinds
-def test_a_whole_jpeg_is_accepted_with_whatever_is_behind_its_end(whole: bytes) -> None:
+def test_check_jpeg_accepts_bytes_after_the_end(whole: bytes) -> None:
     check_jpeg(whole)
     check_jpeg(whole + b"\xff\xd8 another image")
 
 
 @kinds
-def test_a_jpeg_cut_off_anywhere_is_refused(whole: bytes) -> None:
+def test_check_jpeg_refuses_any_truncated_jpeg(whole: bytes) -> None:
     for length in range(len(whole)):
         with pytest.raises(UnusableError):
             check_jpeg(whole[:length])
@@ -299,7 +301,7 @@ BAD = [Quarantined(f"{number}.png", "zero bytes") for number in range(5)]
 
 
 @pytest.mark.parametrize("max_invalid_fraction", [0.0, 0.04])
-def test_too_large_a_share_names_the_files_reasons_and_remedy(max_invalid_fraction: float) -> None:
+def test_check_quarantine_rate_lists_files_and_remedy(max_invalid_fraction: float) -> None:
     with pytest.raises(UserError) as caught:
         check_quarantine_rate(BAD, images=95, max_invalid_fraction=max_invalid_fraction, location="/data")
     lines = str(caught.value).splitlines()
@@ -309,15 +311,15 @@ def test_too_large_a_share_names_the_files_reasons_and_remedy(max_invalid_fracti
     assert lines[6].endswith(f"data.max_invalid_fraction={max_invalid_fraction:g}")
 
 
-def test_a_share_as_large_as_allowed_is_allowed() -> None:
+def test_check_quarantine_rate_accepts_the_limit() -> None:
     check_quarantine_rate(BAD, images=95, max_invalid_fraction=0.05, location="/data")
 
 
-def test_no_unusable_file_is_always_allowed() -> None:
+def test_check_quarantine_rate_accepts_none() -> None:
     check_quarantine_rate([], images=0, max_invalid_fraction=0.0, location="/data")
 
 
-def test_a_file_that_is_larger_than_any_image_is_refused() -> None:
+def test_check_size_refuses_a_file_larger_than_any_image() -> None:
     check_size(MAX_BYTES)
     with pytest.raises(UnusableError, match="too large: 268435457 bytes, at most 268435456"):
         check_size(MAX_BYTES + 1)

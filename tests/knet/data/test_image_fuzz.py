@@ -24,7 +24,7 @@ GOOD = "benign/SOB/adenosis/SOB_B_A_14-1/40X/SOB_B_A-14-1-40-001.png"
 _LISTS = ("quarantined", "excluded_duplicates", "ignored_files")
 Tree = dict[str, bytes]
 
-# Parts of names: those of BreaKHis, those that are passed over, and any others that a disk can hold.
+# Parts of names: those of BreaKHis, those that are skipped, and any others that a disk can hold.
 _KNOWN_PARTS = (
     *GOOD.split("/"),
     *("malignant", "100X", "SOB_B_A-14-1-40-002.png", "SOB_M_DC-14-2-40-001.png", "README.txt", "scan.PNG"),
@@ -88,7 +88,7 @@ def _ingested_and_unusable(catalog: Catalog, place: Path) -> tuple[int, int]:
     return good, bad
 
 
-def _is_passed_over_in_silence(name: str) -> bool:
+def _is_skipped(name: str) -> bool:
     parts = name.split("/")
     hidden = any(part.startswith(".") for part in parts)
     return hidden or parts[-1] in ("Thumbs.db", "desktop.ini") or "__MACOSX" in parts[:-1]
@@ -97,7 +97,7 @@ def _is_passed_over_in_silence(name: str) -> bool:
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz"])
 @settings(max_examples=60)
 @given(data=st.data())
-def test_every_file_is_ingested_or_listed(
+def test_every_file_of_any_tree_is_ingested_or_listed(
     data: st.DataObject, kind: str, picture: Callable[..., bytes]
 ) -> None:
     tree = data.draw(_trees(picture))
@@ -112,7 +112,7 @@ def test_every_file_is_ingested_or_listed(
             return
         good, bad = _ingested_and_unusable(catalog, place)
     listed = len(catalog.quarantined) + len(catalog.ignored_files) + len(catalog.excluded_duplicates)
-    assert good + bad + listed == sum(not _is_passed_over_in_silence(name) for name in tree)
+    assert good + bad + listed == sum(not _is_skipped(name) for name in tree)
 
 
 _places = st.sampled_from(("", "breast", "BreaKHis_v1/histology_slides/breast", "x/y", "benign"))
@@ -120,7 +120,7 @@ _places = st.sampled_from(("", "breast", "BreaKHis_v1/histology_slides/breast", 
 
 @settings(max_examples=100)
 @given(data=st.data(), place=_places, others=st.lists(_places, max_size=2))
-def test_a_folder_is_judged_as_its_archive_is(
+def test_any_folder_gives_the_catalog_of_its_archive(
     data: st.DataObject, place: str, others: list[str], picture: Callable[..., bytes]
 ) -> None:
     tree = data.draw(_trees(picture))
@@ -132,23 +132,23 @@ def test_a_folder_is_judged_as_its_archive_is(
         )
         if not any(name.startswith(f"{known}/") or known.startswith(f"{name}/") for known in tree):
             tree[name] = b""
-    judged = []
+    outcomes = []
     for kind in ("folder", "zip"):
         with TemporaryDirectory() as temporary:
             location = _write(tree, Path(temporary), kind)
             try:
                 catalog = read_catalog(location)
             except UserError as error:
-                judged.append(str(error).replace(str(location), "data"))
+                outcomes.append(str(error).replace(str(location), "data"))
             else:
-                judged.append(str([getattr(catalog, name) for name in ("images", *_LISTS, "sizes")]))
-    assert judged[0] == judged[1]
+                outcomes.append(str([getattr(catalog, name) for name in ("images", *_LISTS, "sizes")]))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 @settings(max_examples=60)
 @given(positions=st.lists(_positions, min_size=1, max_size=4), cut=_positions | st.none())
-def test_a_damaged_archive_is_read_or_refused(
+def test_any_damaged_archive_is_read_or_refused(
     positions: list[int], cut: int | None, kind: str, picture: Callable[..., bytes]
 ) -> None:
     with TemporaryDirectory() as temporary:

@@ -34,7 +34,7 @@ def read(tmp_path: Path) -> Read:
     return make
 
 
-def test_rows_become_images_sorted_by_path_with_their_further_columns(read: Read) -> None:
+def test_read_manifest_sorts_images_and_keeps_columns(read: Read) -> None:
     images = read("stain,path,label,group,site\nHE,x/c.png,malignant,2,lung\nHE,a.png,benign,1,breast\n")
     assert list(images.items()) == [
         (ImageFile("a.png", "benign", "1", (("stain", "HE"), ("site", "breast"))), 2),
@@ -50,7 +50,7 @@ def test_rows_become_images_sorted_by_path_with_their_further_columns(read: Read
         "path,label,group\n\na.png,benign,1\n\n",
     ],
 )
-def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
+def test_read_manifest_accepts_files_of_spreadsheets(read: Read, content: str) -> None:
     assert list(read(content)) == [ImageFile("a.png", "benign", "1")]
 
 
@@ -91,12 +91,12 @@ def test_what_spreadsheets_write_is_read(read: Read, content: str) -> None:
         (HEADER.encode() + b"\xff.png,benign,1\n", "is not a text file in UTF-8"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(read: Read, content: str | bytes, message: str) -> None:
+def test_read_manifest_names_the_line_of_a_mistake(read: Read, content: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(content)
 
 
-def test_a_path_may_be_spelt_as_the_disk_has_it(read: Read, tmp_path: Path) -> None:
+def test_read_manifest_accepts_paths_as_on_disk(read: Read, tmp_path: Path) -> None:
     (tmp_path / "e\u0301.png").touch()
     assert list(read(HEADER + "e\u0301.png,benign,1\n")) == [ImageFile("e\u0301.png", "benign", "1")]
 
@@ -114,7 +114,7 @@ def test_a_path_may_be_spelt_as_the_disk_has_it(read: Read, tmp_path: Path) -> N
         ]
     ),
 )
-def test_one_group_written_in_two_ways_is_never_two(
+def test_read_manifest_refuses_two_spellings_of_a_group(
     group: str, change: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -130,20 +130,22 @@ def test_one_group_written_in_two_ways_is_never_two(
         assert len({image.patient for image in images}) == 1
 
 
-def test_all_mistakes_are_counted(read: Read) -> None:
+def test_read_manifest_counts_all_mistakes(read: Read) -> None:
     rows = "".join(f"{number}.png,odd,1\n" for number in range(12))
     with pytest.raises(UserError, match="12 mistakes in .*manifest.csv") as caught:
         read(HEADER + rows)
     assert str(caught.value).endswith("and 2 more")
 
 
-def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+def test_read_manifest_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the manifest .*none.csv: No such file"):
         read_manifest(tmp_path / "none.csv", Folder(tmp_path), classes=("a", "b"))
 
 
 @given(content=st.binary() | st.text('path,label,group\n"a.benign1/\0\r', max_size=80).map(str.encode))
-def test_any_content_is_read_or_refused(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_read_manifest_reads_or_refuses_any_content(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.getbasetemp()
     for begin in (b"", HEADER.encode()):
         (folder / "any.csv").write_bytes(begin + content)

@@ -39,7 +39,7 @@ def split(
     return official_split(images, order, rows, file=FILE, validation_share=validation_share)
 
 
-def test_leaked_patients_are_for_test_and_named() -> None:
+def test_official_split_tests_and_names_leaked_patients() -> None:
     rows = rows_of(FOLD)
     assignment, notes = split(rows, images_of(rows))
     assert assignment == {

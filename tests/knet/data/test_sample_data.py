@@ -55,7 +55,7 @@ def contents(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_every_file_is_where_its_name_says(root: Path) -> None:
+def test_write_sample_data_puts_files_where_names_belong(root: Path) -> None:
     for path in images(root):
         letter, code, year, number, letters, magnification, _ = parts(path)
         assert path.relative_to(root).as_posix() == (
@@ -64,13 +64,13 @@ def test_every_file_is_where_its_name_says(root: Path) -> None:
         )
 
 
-def test_nothing_else_is_written(root: Path) -> None:
+def test_write_sample_data_writes_nothing_else(root: Path) -> None:
     assert [path.name for path in root.parent.iterdir()] == ["BreaKHis_v1"]
     others = {path.name for path in root.rglob("*") if path.is_file() and path.suffix != ".png"}
     assert others == {"README.md", "SYNTHETIC.json"}
 
 
-def test_counts(root: Path) -> None:
+def test_write_sample_data_counts(root: Path) -> None:
     names = [parts(path) for path in images(root)]
     assert len(names) == len(set(names)) == (24 + 2) * 4
     accessions = {CLASSES[letter]: {name[3] for name in names if name[0] == letter} for letter in CLASSES}
@@ -78,14 +78,16 @@ def test_counts(root: Path) -> None:
     assert accessions["benign"].isdisjoint(accessions["malignant"])
 
 
-def test_images_per_magnification_are_numbered(tmp_path: Path) -> None:
+def test_write_sample_data_numbers_images(tmp_path: Path) -> None:
     root = write_sample_data(tmp_path, images_per_magnification=2, **FEWEST)
     for folder in {path.parent for path in images(root)}:
         assert [parts(path)[-1] for path in images(folder)] == ["001", "002"]
 
 
 @pytest.mark.parametrize("patients", [8, 24])
-def test_every_subtype_and_magnification(root: Path, tmp_path: Path, patients: int) -> None:
+def test_write_sample_data_has_every_subtype_and_magnification(
+    root: Path, tmp_path: Path, patients: int
+) -> None:
     if patients == 8:
         root = write_sample_data(tmp_path, **FEWEST)
     names = [parts(path) for path in images(root)]
@@ -96,7 +98,7 @@ def test_every_subtype_and_magnification(root: Path, tmp_path: Path, patients: i
     }
 
 
-def test_an_accession_of_each_class_has_two_slides(root: Path) -> None:
+def test_write_sample_data_has_a_patient_of_two_slides_per_class(root: Path) -> None:
     slides: dict[tuple[str, str], set[str]] = {}
     for path in images(root):
         letter, _, _, number, letters, *_ = parts(path)
@@ -105,7 +107,7 @@ def test_an_accession_of_each_class_has_two_slides(root: Path) -> None:
     assert sorted(double) == ["B", "M"]
 
 
-def test_the_pipeline_reads_them(root: Path) -> None:
+def test_read_catalog_reads_sample_data(root: Path) -> None:
     catalog = read_catalog(root)
     assert len(catalog.images) == len(images(root))
     assert not catalog.excluded_duplicates
@@ -113,41 +115,43 @@ def test_the_pipeline_reads_them(root: Path) -> None:
         assert validate_image(path.read_bytes()).pixels.shape == (92, 140, 3)
 
 
-def test_sizes(root: Path) -> None:
+def test_write_sample_data_of_a_given_size(root: Path) -> None:
     for path in images(root):
         with Image.open(path) as image:
             assert (image.size, image.mode) == ((140, 92), "RGB")
 
 
-def test_real_size_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_sample_data_has_the_size_of_breakhis_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sample_data, "_NUCLEUS_RADIUS", {40: 3.4})
     first = images(write_sample_data(tmp_path, patients=8))[0]
     with Image.open(first) as image:
         assert image.size == (700, 460)
 
 
-def test_same_seed_same_bytes(root: Path, tmp_path: Path) -> None:
+def test_write_sample_data_is_deterministic(root: Path, tmp_path: Path) -> None:
     assert contents(write_sample_data(tmp_path, **SMALL)) == contents(root)
 
 
-def test_another_seed_another_picture(tmp_path: Path) -> None:
+def test_write_sample_data_depends_on_the_seed(tmp_path: Path) -> None:
     ours, others = (contents(write_sample_data(tmp_path / str(seed), seed=seed, **FEWEST)) for seed in (0, 1))
     assert ours.keys() == others.keys()
     assert all(ours[path] != others[path] for path in ours)
 
 
-def test_no_two_pictures_are_alike(root: Path) -> None:
+def test_write_sample_data_draws_distinct_images(root: Path) -> None:
     assert len({path.read_bytes() for path in images(root)}) == len(images(root))
 
 
-def test_second_call_changes_nothing(tmp_path: Path) -> None:
+def test_write_sample_data_again_changes_nothing(tmp_path: Path) -> None:
     root = write_sample_data(tmp_path, **FEWEST)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert write_sample_data(tmp_path, **FEWEST) == root
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_other_parameters_are_refused_over_it(tmp_path: Path) -> None:
+def test_write_sample_data_refuses_other_parameters(tmp_path: Path) -> None:
     root = write_sample_data(tmp_path, **FEWEST)
     before = contents(root)
     with pytest.raises(UserError, match=re.escape(str(root)) + ".*choose another folder"):
@@ -155,7 +159,7 @@ def test_other_parameters_are_refused_over_it(tmp_path: Path) -> None:
     assert contents(root) == before
 
 
-def test_real_data_are_left_alone(tmp_path: Path) -> None:
+def test_write_sample_data_refuses_real_data(tmp_path: Path) -> None:
     real = tmp_path / "BreaKHis_v1" / "histology_slides"
     real.mkdir(parents=True)
     with pytest.raises(UserError, match="choose another folder"):
@@ -163,7 +167,9 @@ def test_real_data_are_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == [real.parent, real]
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_sample_data_leaves_nothing_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
@@ -173,7 +179,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_the_way(tmp_path: Path) -> None:
+def test_write_sample_data_names_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken"):
         write_sample_data(tmp_path / "taken", **FEWEST)
@@ -190,26 +196,26 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         ("seed", -1),
     ],
 )
-def test_out_of_range(tmp_path: Path, argument: str, value: int) -> None:
+def test_write_sample_data_refuses_arguments_out_of_range(tmp_path: Path, argument: str, value: int) -> None:
     with pytest.raises(UserError, match=f"{argument.replace('_', ' ')} must be .* not {value}"):
         write_sample_data(tmp_path, **{**FEWEST, argument: value})
     assert not list(tmp_path.iterdir())
 
 
-def test_is_synthetic(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_synthetic_for_any_folder_of_the_layout(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     breast = root / "histology_slides" / "breast"
     assert all(map(is_synthetic, (root.parent, root, breast.parent, breast)))
     monkeypatch.chdir(breast)
     assert is_synthetic(Path())
 
 
-def test_other_folders_are_not_synthetic(tmp_path: Path) -> None:
+def test_is_synthetic_is_false_for_other_folders(tmp_path: Path) -> None:
     breast = tmp_path / "BreaKHis_v1" / "histology_slides" / "breast"
     breast.mkdir(parents=True)
     assert not any(map(is_synthetic, (tmp_path, *breast.parents[:2], breast, tmp_path / "missing")))
 
 
-def test_readme_and_marker_say_what_they_are(root: Path) -> None:
+def test_write_sample_data_calls_the_images_synthetic(root: Path) -> None:
     readme = (root / "README.md").read_text("utf-8")
     for words in ("images in this folder are synthetic", "neither tissue", "no medical meaning"):
         assert words in readme
@@ -252,15 +258,15 @@ def accuracies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     return found
 
 
-def test_classes_can_be_told_apart(accuracies: dict[str, float]) -> None:
+def test_sample_data_classes_are_separable(accuracies: dict[str, float]) -> None:
     assert accuracies["absorbance"] >= 0.8
 
 
-def test_mean_colour_does_not_settle_it(accuracies: dict[str, float]) -> None:
+def test_sample_data_classes_are_not_separable_by_mean_colour(accuracies: dict[str, float]) -> None:
     assert accuracies["mean_colour"] <= 0.9
 
 
-def test_a_folder_that_has_lost_an_image_is_refused(tmp_path: Path) -> None:
+def test_write_sample_data_refuses_an_incomplete_folder(tmp_path: Path) -> None:
     root = write_sample_data(tmp_path, patients=8, width=64, height=42)
     next(root.rglob("*.png")).unlink()
     with pytest.raises(UserError, match="does not hold all the synthetic images"):
