@@ -46,7 +46,7 @@ def fetch_weights(config: Config) -> None:
     names = [name for name, candidate in config.candidates.items() if candidate.weights == "imagenet"]
     if not names:
         return
-    from knet.models.backbones import imagenet_weights  # with TensorFlow, which takes seconds
+    from knet.models.backbones import imagenet_weights  # imports TensorFlow, for seconds
 
     problems = []
     for name in names:

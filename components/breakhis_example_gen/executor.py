@@ -31,7 +31,7 @@ _PROGRESS_INTERVAL = 1.0  # seconds
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Catalog and split are made here; Beam workers read, validate and write the images."""
+    """Makes catalog and split; Beam workers read, validate and write the images."""
 
     def Do(
         self,

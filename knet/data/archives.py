@@ -106,12 +106,12 @@ class TarGzArchive(Source):
 def _check_space(archive: Path, folder: Path) -> None:
     """Check that the disk has room for the copy and for the examples.
 
-    Both hold the same images, which hardly compress, so each takes about as much as the archive.
+    Both hold the same images, which hardly compress: each is about as large as the archive.
     """
     needed, free = 2 * archive.stat().st_size, shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{archive} is unpacked for the run and takes {_gib(needed)} with the examples, but {folder} has "
+            f"{archive} is unpacked for the run and needs {_gib(needed)} with the examples, but {folder} has "
             f"{_gib(free)} left: free some space, or unpack it elsewhere and name that folder"
         )
 

@@ -38,7 +38,7 @@ def parse_path(path: str) -> ImageFile:
             `benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/SOB_B_A-14-22549AB-40-001.png`.
 
     Raises:
-        ValueError: The name does not follow the grammar, or contradicts its folder; the message says how.
+        ValueError: The name does not follow the grammar, or contradicts its folder; the message is why.
     """
     image = parse_name(path.rpartition("/")[2])
     if path != image.path:
@@ -55,7 +55,7 @@ def parse_name(name: str) -> ImageFile:
         name: File name, such as `SOB_B_A-14-22549AB-40-001.png`.
 
     Raises:
-        ValueError: The name does not follow the grammar; the message says so.
+        ValueError: The name does not follow the grammar.
     """
     match = _NAME.fullmatch(name)
     if not match:

@@ -23,7 +23,7 @@ _Entries = dict[str, list[int | str]]  # bytes, modification time in ns and SHA-
 def fingerprint(catalog: Catalog, *, cache: Path, progress: Callable[[str], object] = str) -> str:
     """Compute the SHA-256 of all names, sizes and contents, the manifest included.
 
-    Objects in a store are not downloaded: the store's checksums stand for their contents.
+    Objects in a store are not downloaded: the store's checksums represent their contents.
 
     Args:
         catalog: Catalog of the data set.

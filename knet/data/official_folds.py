@@ -53,8 +53,8 @@ def official_split(
     unknown = sorted(patient for patient in all_patients if patient not in fold_splits)
     if unknown:
         raise UserError(
-            f"{file} has no image of {len(unknown)} patients of the data: {', '.join(unknown)}; take their "
-            "images out of the data, or remove data.split.file to have a split made"
+            f"{file} has no image of {len(unknown)} patients of the data: {', '.join(unknown)}; remove "
+            "their images from the data, or remove data.split.file to have a split made"
         )
     assignment: dict[str, str] = {}
     for label, members in patients.items():

@@ -173,8 +173,8 @@ def check_frozen_split(split: Split, patients: PatientsByClass, *, file: Path) -
     unknown = sorted(all_patients - split.assignment.keys())
     if unknown:
         raise UserError(
-            f"{file} does not know {len(unknown)} patients of the data: {', '.join(unknown)}; take their "
-            "images out of the data, or remove data.split.file to have a new split made"
+            f"{file} lacks {len(unknown)} patients of the data: {', '.join(unknown)}; remove their "
+            "images from the data, or remove data.split.file to have a new split made"
         )
     for label, members in patients.items():
         for name in schema_names.SPLITS:

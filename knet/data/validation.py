@@ -37,7 +37,7 @@ class Distance:
 
     @property
     def drifted(self) -> bool:
-        """Whether the distance is above the threshold, or unknown."""
+        """True if the distance is above the threshold, or unknown."""
         return self.value is None or self.value > self.threshold
 
 

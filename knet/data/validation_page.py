@@ -30,7 +30,7 @@ def write_validation_page(
     Args:
         path: Path of the page; its folder is created if missing.
         title: Title, which names the run.
-        synthetic: Whether the images are the synthetic samples; the page then says so.
+        synthetic: Whether the images are the synthetic samples, which the page then states.
         report: Anomalies and drift.
         statistics: Statistics by name, which Facets shows side by side.
     """

@@ -1,4 +1,4 @@
-"""What is said of good and bad data."""
+"""Descriptions of valid and damaged data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def samples(drawn: Path, tmp_path: Path) -> Path:
-    """A copy of them that a test may spoil."""
+    """A copy of the synthetic images, to be changed."""
     return Path(shutil.copytree(drawn, tmp_path / "samples" / drawn.name))
 
 
@@ -95,7 +95,7 @@ def copy_from_another_patient(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "problem"),
+    ("damage", "problem"),
     [
         (empty, ": zero bytes"),
         (cut, ": truncated or damaged (its end is missing)"),
@@ -103,9 +103,9 @@ def copy_from_another_patient(path: Path) -> None:
         (copy_from_another_patient, "the same file under several patients: "),
     ],
 )
-def test_describe_data_lists_a_problem(samples: Path, spoil: Callable[[Path], None], problem: str) -> None:
+def test_describe_data_lists_a_problem(samples: Path, damage: Callable[[Path], None], problem: str) -> None:
     path = sorted(samples.rglob("*.png"))[-1]
-    spoil(path)
+    damage(path)
     (line,) = describe(samples).problems
     assert problem in line
 
@@ -206,7 +206,7 @@ def test_check_headers_accepts_complete_images(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
         (lambda content: b"", "zero bytes"),
         (
@@ -223,10 +223,10 @@ def test_check_headers_accepts_complete_images(
     ],
 )
 def test_check_headers_reports_a_damaged_file(
-    tmp_path: Path, picture: Callable[..., bytes], spoil: Callable[[bytes], bytes], reason: str
+    tmp_path: Path, picture: Callable[..., bytes], damage: Callable[[bytes], bytes], reason: str
 ) -> None:
     (tmp_path / "good").write_bytes(picture(size=SIZE))
-    (tmp_path / "bad").write_bytes(spoil(picture(size=SIZE)))
+    (tmp_path / "bad").write_bytes(damage(picture(size=SIZE)))
     assert check_headers(tmp_path, ["good", "bad"]) == {"bad": reason}
 
 

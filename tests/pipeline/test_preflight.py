@@ -1,4 +1,4 @@
-"""What is checked, and counted, before a run starts."""
+"""Preflight checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the scalars may move, tried on real images."""
+"""Thresholds of drift, on real images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def blurred(pixels: Pixels) -> Pixels:
 
 @pytest.fixture(scope="module")
 def scalars_of(shared_data: Path) -> Callable[..., pd.DataFrame]:
-    """The scalars of every second image at 200X, changed in some way, with class and patient."""
+    """Computes the scalars of every second image at 200X, changed in some way, with class and patient."""
     root = shared_data / "breakhis_200X_224" / "BreaKHis_v1" / "histology_slides" / "breast"
     paths = sorted(root.rglob("*.png"))[::2]
 

@@ -26,7 +26,7 @@ def schema(request: pytest.FixtureRequest) -> Schema:
 
 
 def statistics_of(schema: Schema, *, scalar: float = 0.5, only: set[str] | None = None) -> Any:
-    """Statistics of examples as the schema wants them."""
+    """Makes statistics of examples that match the schema."""
     domains = {domain.name: domain.value[0] for domain in schema.string_domain}
     values = {1: "text", 2: 100, 3: scalar}  # BYTES, INT, FLOAT
     row = {

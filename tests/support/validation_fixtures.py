@@ -1,4 +1,4 @@
-"""Statistics and anomalies as StatisticsGen and ExampleValidator write them, of a few made-up values."""
+"""Fixtures: statistics and anomalies as StatisticsGen and ExampleValidator write them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def statistics_of(schema: schema_pb2.Schema) -> Callable[..., DatasetFeatureStat
 
 @pytest.fixture
 def write_splits(tmp_path: Path) -> Callable[..., Path]:
-    """Writes messages into a new folder, a file a split."""
+    """Writes messages into a new folder, a file for each split."""
 
     def write(messages: Mapping[str, Any]) -> Path:
         folder = tmp_path / f"splits-{len(list(tmp_path.iterdir()))}"

@@ -1,4 +1,4 @@
-"""ExampleGen's work on small data sets, without a graph."""
+"""Executor of BreakHisExampleGen on small data sets, called directly."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What ExampleGen left."""
+    """Outputs of ExampleGen."""
 
     folder: Path
     ingest: dict[str, Any]
@@ -76,7 +76,7 @@ class Ingested:
 
     @property
     def files(self) -> dict[str, str]:
-        """The SHA-256 of each file, by name."""
+        """SHA-256 of each file, by name."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return {
             path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -95,7 +95,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(samples: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+    """A copy of the samples, to be changed."""
     return shutil.copytree(samples, tmp_path / "BreaKHis_v1")
 
 
@@ -148,8 +148,8 @@ def test_example_gen_orders_images_by_the_seed(ingest: Ingest, samples: Path) ->
     assert one != other and sorted(one) == sorted(other)
 
 
-def spoil(root: Path) -> list[str]:
-    """Truncates one image, and puts a stray file beside it; returns their names."""
+def damage(root: Path) -> list[str]:
+    """Truncates one image, and adds a misnamed file; returns their names."""
     path = sorted(root.rglob("*.png"))[0]
     path.write_bytes(path.read_bytes()[:100])
     path.with_name("stray.txt").touch()
@@ -157,7 +157,7 @@ def spoil(root: Path) -> list[str]:
 
 
 def test_example_gen_fails_on_unusable_files_with_reasons(ingest: Ingest, copy: Path) -> None:
-    image, stray = spoil(copy)
+    image, stray = damage(copy)
     with pytest.raises(UserError, match="2 of 57 files in .*breast cannot be used") as caught:
         ingest(copy)
     assert f"{image}: truncated or damaged" in str(caught.value)
@@ -168,7 +168,7 @@ def test_example_gen_fails_on_unusable_files_with_reasons(ingest: Ingest, copy: 
 def test_example_gen_lists_unusable_files_within_the_limit(
     ingest: Ingest, copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = spoil(copy)
+    names = damage(copy)
     with caplog.at_level(logging.INFO):
         ingested = ingest(copy, max_invalid_fraction=0.05)
     assert sorted(Path(file["path"]).name for file in ingested.ingest["quarantined"]) == sorted(names)

@@ -1,4 +1,4 @@
-"""A model that answers what an image says, and examples to ask it about."""
+"""A fake model that predicts the number in an image file, and examples to evaluate it on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ THRESHOLD = 0.375  # between two scores, and a float32
 _TEXTS = (schema_names.PATH, schema_names.PATIENT, schema_names.SPLIT, "slide", "magnification", "subtype")
 
 
-class _Parrot(tf.Module):
-    """Its score is the number that stands in the image file."""
+class _FakeModel(tf.Module):
+    """A fake model whose score is the number in the image file."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def answer(self, examples: Any) -> Any:
@@ -74,7 +74,7 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
     }
     for name, artifact in made.items():
         artifact.uri = str(folder / name)
-    parrot = _Parrot()
+    parrot = _FakeModel()
     tf.saved_model.save(
         parrot,
         str(folder / "model" / "Format-Serving"),
@@ -121,7 +121,7 @@ def _example(row: dict[str, Any]) -> tf.train.Example:
 
 @pytest.fixture(scope="session")
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Runs the component's executor on rows, and returns the evaluation's folder."""
+    """Runs the executor on rows, and returns the folder of the evaluation."""
 
     def run(rows: list[dict[str, Any]], slices: Sequence[str] = ("magnification", "subtype")) -> Path:
         folder = tmp_path_factory.mktemp("evaluation")
@@ -142,12 +142,12 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def asked() -> list[dict[str, Any]]:
-    """The rows that `evaluation` is of."""
+def evaluated_rows() -> list[dict[str, Any]]:
+    """The rows of `evaluation`."""
     return rows()
 
 
 @pytest.fixture(scope="session")
-def evaluation(evaluate: Callable[..., Path], asked: list[dict[str, Any]]) -> Path:
-    """The evaluation's folder."""
-    return evaluate(asked)
+def evaluation(evaluate: Callable[..., Path], evaluated_rows: list[dict[str, Any]]) -> Path:
+    """Folder of the evaluation."""
+    return evaluate(evaluated_rows)

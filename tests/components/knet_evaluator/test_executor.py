@@ -1,4 +1,4 @@
-"""TFMA's metrics against plain NumPy on every slice, and the table of predictions."""
+"""Executor of KnetEvaluator: TFMA metrics against NumPy on every slice, and the predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
 
 @pytest.fixture(scope="module")
 def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
-    """Every slice, from the predictions."""
+    """Samples of every slice, from the predictions."""
     frame = read_predictions(evaluation / FOLDER)
     found = {}
     for columns in ([], ["magnification"], ["subtype"], ["magnification", "subtype"]):
@@ -32,10 +32,12 @@ def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
     return found
 
 
-def test_evaluator_writes_the_predictions_of_the_model(evaluation: Path, asked: list[dict[str, Any]]) -> None:
+def test_evaluator_writes_the_predictions_of_the_model(
+    evaluation: Path, evaluated_rows: list[dict[str, Any]]
+) -> None:
     frame = read_predictions(evaluation / FOLDER)
-    assert list(frame[schema_names.IMAGE_PATH]) == sorted(row[schema_names.PATH] for row in asked)
-    by_image = {row[schema_names.PATH]: row for row in asked}
+    assert list(frame[schema_names.IMAGE_PATH]) == sorted(row[schema_names.PATH] for row in evaluated_rows)
+    by_image = {row[schema_names.PATH]: row for row in evaluated_rows}
     for row in frame.to_dict("records"):
         expected = by_image[row[schema_names.IMAGE_PATH]]
         assert row[schema_names.SCORE] == pytest.approx(expected[schema_names.SCORE])
@@ -98,9 +100,9 @@ def test_evaluator_metrics_that_need_two_classes_are_undefined(evaluation: Path)
 
 @pytest.mark.parametrize("slices", [[], [schema_names.PATIENT]], ids=["none", "patient"])
 def test_evaluator_with_other_slices_has_the_same_metrics(
-    evaluate: Callable[..., Path], asked: list[dict[str, Any]], slices: list[str]
+    evaluate: Callable[..., Path], evaluated_rows: list[dict[str, Any]], slices: list[str]
 ) -> None:
-    folder = evaluate(asked, slices)
+    folder = evaluate(evaluated_rows, slices)
     frame = read_predictions(folder / FOLDER)
     found = read_metrics(folder)
     for columns in {(), tuple(slices)}:
@@ -113,12 +115,12 @@ def test_evaluator_with_other_slices_has_the_same_metrics(
 
 
 def test_evaluator_refuses_a_score_that_is_no_probability(
-    evaluate: Callable[..., Path], asked: list[dict[str, Any]]
+    evaluate: Callable[..., Path], evaluated_rows: list[dict[str, Any]]
 ) -> None:
     broken = [
         {**row, schema_names.SCORE: "nan" if number == 7 else row[schema_names.SCORE]}
-        for number, row in enumerate(asked)
+        for number, row in enumerate(evaluated_rows)
     ]
-    message = f"parrot: invalid probability nan for image {asked[7][schema_names.PATH]}, "
+    message = f"parrot: invalid probability nan for image {evaluated_rows[7][schema_names.PATH]}, "
     with pytest.raises(UserError, match=message):
         evaluate(broken)

@@ -1,4 +1,4 @@
-"""What is pushed, and what is not."""
+"""Executor of Pusher, called directly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knet.serving.models_config import complete_versions
 
 @pytest.fixture
 def push(tmp_path: Path) -> Any:
-    """Pushes a model of some content to `tmp_path/served`, and gives the artifact."""
+    """Pushes a model of some content to `tmp_path/served`, and returns the artifact."""
     served = tmp_path / "served"
 
     def push(content: str, *, blessed: bool = True) -> standard_artifacts.PushedModel:

@@ -1,4 +1,4 @@
-"""The node looks at training patients alone, goes on where it was, and leaves what others take."""
+"""Executor of KnetTuner with a fake objective."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pipeline.config.load import load_config
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
-    """The plans by which trials were judged; the momentum is the score."""
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
+    """Replaces the evaluation of trials by their momentum, and collects the search plans."""
     plans: list[SearchPlan] = []
 
-    def judge(plan: SearchPlan) -> Callable[..., float]:
+    def evaluate(plan: SearchPlan) -> Callable[..., float]:
         plans.append(plan)
         return lambda values, epochs: values["momentum"]
 
-    monkeypatch.setattr("knet.tuning.folds.FoldEvaluation", judge)
+    monkeypatch.setattr("knet.tuning.folds.FoldEvaluation", evaluate)
     return plans
 
 
@@ -76,7 +76,7 @@ def properties(config: Config, folder: Path, previous: Path | None) -> dict[str,
     }
 
 
-def test_tuner_writes_the_best_values_and_all_trials(node: Any, asked: list[SearchPlan]) -> None:
+def test_tuner_writes_the_best_values_and_all_trials(node: Any, plans: list[SearchPlan]) -> None:
     out = node()
     trials = read(out)
     assert len(trials) == 5
@@ -89,15 +89,15 @@ def test_tuner_writes_the_best_values_and_all_trials(node: Any, asked: list[Sear
     assert (summary["trials"], summary["failed"], summary["score"]) == (5, 0, best["momentum"])
 
 
-def test_tuner_reads_training_patients_only(node: Any, asked: list[SearchPlan], tmp_path: Path) -> None:
+def test_tuner_reads_training_patients_only(node: Any, plans: list[SearchPlan], tmp_path: Path) -> None:
     node()
-    (plan,) = asked
+    (plan,) = plans
     assert plan.arguments["train_files"] == [str(tmp_path / "examples" / "Split-train" / "*")]
     assert FoldEvaluation.__name__ in plan.evaluation
 
 
 def test_tuner_resumes_with_any_number_of_workers(
-    node: Any, asked: list[SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Any, plans: list[SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(executor, "write_best", interrupt)
@@ -106,7 +106,7 @@ def test_tuner_resumes_with_any_number_of_workers(
     assert len(list((tmp_path / "searches" / "mobilenet").iterdir())) == 1
     monkeypatch.setattr("knet.tuning.search.run_workers", lambda folder, workers: None)
     node("tuning.workers=2", name="again")
-    assert len(asked) == 1  # all trials were there
+    assert len(plans) == 1  # all trials were there
     assert not list((tmp_path / "searches" / "mobilenet").iterdir())
 
 
@@ -114,7 +114,7 @@ def interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_tuner_warm_starts_with_the_best_trial(node: Any, asked: list[SearchPlan]) -> None:
+def test_tuner_warm_starts_with_the_best_trial(node: Any, plans: list[SearchPlan]) -> None:
     first = read(node())
     table = node(name="first") / "trials" / "trials.csv"
     found = read(node("tuning.warm_start=1", "seed=7", name="second", previous=table))

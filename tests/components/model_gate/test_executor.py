@@ -1,4 +1,4 @@
-"""The blessing, from predictions on disk."""
+"""Executor of ModelGate on predictions on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knet.evaluation.predictions import write_predictions
 
 @pytest.fixture
 def gate(tmp_path: Path, make_predictions: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-    """Runs the gate on a winner of which a share of images is right, and returns `gate.json`."""
+    """Runs the gate on a winner with a given accuracy, and returns `gate.json`."""
 
     def run(*, right: float = 1.0, baseline: Path | None = None) -> dict[str, Any]:
         write_predictions(

@@ -1,4 +1,4 @@
-"""A server of one file, with ranges, whose failings a test chooses."""
+"""A fake file server with ranges, and archives to download from it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ NAMES = frozenset(
 
 
 @dataclass
-class FileServer:
-    """Serves `content` at `url`, and notes what was asked for."""
+class FakeFileServer:
+    """A fake server of `content` at `url`, which records the requests."""
 
     content: bytes
-    ranges: bool = True  # whether it knows them
+    ranges: bool = True  # whether it supports them
     etag: str | None = '"1"'
-    breaks_after: int | None = None  # bytes sent before it hangs up
+    breaks_after: int | None = None  # bytes sent before it closes the connection
     kind: str = "application/gzip"
     status: int = 200
-    asked: list[dict[str, str]] = field(default_factory=list)  # the headers of each request
+    requests: list[dict[str, str]] = field(default_factory=list)  # headers of each request
     url: str = ""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        asked = dict(request.headers)
-        self.asked.append(asked)
-        match = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", "")) if self.ranges else None
-        changed = asked.get("If-Range", self.etag) != self.etag
+        headers = dict(request.headers)
+        self.requests.append(headers)
+        match = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", "")) if self.ranges else None
+        changed = headers.get("If-Range", self.etag) != self.etag
         start = int(match[1]) if match and not changed else 0
         size = len(self.content)
         if start >= size:
@@ -58,17 +58,17 @@ class FileServer:
 
 @pytest.fixture(autouse=True)
 def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps what is asked of this machine on it."""
+    """Sends requests to this machine directly."""
     monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., FileServer]]:
-    """Starts a server on this machine."""
+def serve() -> Iterator[Callable[..., FakeFileServer]]:
+    """Starts a fake server on this machine."""
     servers = []
 
-    def start(content: bytes, **settings: object) -> FileServer:
-        serving = FileServer(content, **settings)  # type: ignore[arg-type]
+    def start(content: bytes, **settings: object) -> FakeFileServer:
+        serving = FakeFileServer(content, **settings)  # type: ignore[arg-type]
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Zip, tar and gzipped tar archives as sources: the same files, and what is refused."""
+"""Zip, tar and gzipped tar archives as sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar of names against the list of all 7,909 files of BreaKHis, and against names that are wrong."""
+"""BreaKHis names, against the list of all 7,909 files and against invalid names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog against the list of all 7,909 files of BreaKHis, and against data laid out otherwise."""
+"""Catalogs, against the list of all 7,909 files of BreaKHis and against other layouts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def manifest(shared_data: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole data set as empty files: the catalog opens none."""
+    """The whole data set as empty files, which the catalog does not open."""
     folder = tmp_path_factory.mktemp("full")
     for name in official_names():
         path = folder / BREAST / name
@@ -246,7 +246,7 @@ def test_read_catalog_escapes_unprintable_names(breakhis: Callable[..., Path]) -
 
 
 def packed(root: Path, archive: Path, *, below: str) -> Path:
-    """A folder's files in an archive, each name with `below` before it."""
+    """Packs the files of a folder into an archive, with the prefix `below`."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive, "w") as written:

@@ -1,4 +1,4 @@
-"""From nothing to a checked archive with its hash on record."""
+"""Download, check and record of the official archive."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_download_archive_requires_accepted_terms(
         download(server.url, accept_terms=False)
     for told in ("https://web.inf.ufpr.br/vri/", server.url, "about 4 GB", "--accept-terms"):
         assert told in str(caught.value)
-    assert server.asked == []
+    assert server.requests == []
     assert files(tmp_path) == set()
 
 
@@ -72,7 +72,7 @@ def test_download_archive_checks_an_existing_archive(
 ) -> None:
     server = serve(packed())
     assert download(server.url) == download(server.url)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_download_archive_records_a_copied_archive(
@@ -137,7 +137,7 @@ def fetch(url: str, part: Path, seen: list[tuple[int, int | None]] | None = None
 
 
 def break_off(server: Any, part: Path) -> None:
-    """Leaves the first half of the server's file."""
+    """Downloads the first half of the server's file."""
     server.breaks_after = HALF
     with pytest.raises(UserError):
         fetch(server.url, part)
@@ -164,7 +164,7 @@ def test_download_file_requests_the_rest_only(serve: Callable[..., Any], part: P
     break_off(server, part)
     fetch(server.url, part)
     assert part.read_bytes() == CONTENT
-    assert (server.asked[1]["Range"], server.asked[1]["If-Range"]) == ("bytes=5000-", '"1"')
+    assert (server.requests[1]["Range"], server.requests[1]["If-Range"]) == ("bytes=5000-", '"1"')
     assert list(part.parent.iterdir()) == [part]
 
 
@@ -186,7 +186,7 @@ def test_download_file_resumes_after_a_kill(serve: Callable[..., Any], part: Pat
     assert 0 < part.stat().st_size < len(server.content)
     fetch(server.url, part)
     assert part.read_bytes() == server.content
-    assert "Range" in server.asked[1]
+    assert "Range" in server.requests[1]
 
 
 def test_download_file_restarts_if_the_file_changed(serve: Callable[..., Any], part: Path) -> None:
@@ -213,7 +213,7 @@ def test_download_file_resumes_without_a_strong_etag(
     break_off(server, part)
     fetch(server.url, part)
     assert part.read_bytes() == CONTENT
-    assert "If-Range" not in server.asked[1]
+    assert "If-Range" not in server.requests[1]
 
 
 def test_download_file_accepts_a_complete_part(serve: Callable[..., Any], part: Path) -> None:

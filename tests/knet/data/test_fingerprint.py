@@ -1,4 +1,4 @@
-"""The fingerprint changes with the data alone, and files that are as before are not read again."""
+"""Fingerprints of data sets, and the cache of digests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def place(root: Path, name: str) -> Path:
 
 
 def age(root: Path, *, seconds: int) -> None:
-    """Makes all files of a folder that many seconds older."""
+    """Sets the modification times of a folder's files back by seconds."""
     for path in root.rglob("*"):
         changed = path.stat().st_mtime - seconds
         os.utime(path, (changed, changed))

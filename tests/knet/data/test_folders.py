@@ -1,4 +1,4 @@
-"""A folder as a source: what it lists, and the links it refuses."""
+"""Folders as sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grouped splits and folds: every patient whole, every class in every part."""
+"""Grouped splits and folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images are good, and the reason why each other is not."""
+"""Validation of image files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
 
 
 def png(*, width: int = 40, height: int = 40, bits: int = 8, rows: int = 40, extra: bytes = b"") -> bytes:
-    """An RGB PNG whose header says what it is told to."""
+    """An RGB PNG with a header of any size and depth."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(rows * (b"\0" + width % 1000 * bits // 8 * b"\x80\x10\x70")))
     return SIGNATURE + header + extra + pixels + chunk(b"IEND")
@@ -107,7 +107,7 @@ def test_validate_image_names_a_16_bit_rgb_png() -> None:
 
 def test_validate_image_names_a_16_bit_rgb_tiff(picture: Picture) -> None:
     content = picture(kind="TIFF")
-    # The three values of BitsPerSample stand behind the tags.
+    # The three values of BitsPerSample are after the tags.
     assert content.count(struct.pack("<3H", 8, 8, 8)) == 1
     with pytest.raises(UnusableError, match="^not 8-bit RGB but 16-bit RGB$"):
         validate_image(content.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))

@@ -1,4 +1,4 @@
-"""Whatever lies in a data folder or archive, each file is ingested or listed, and nothing crashes."""
+"""Any files in a data folder or archive are ingested or listed."""
 
 from __future__ import annotations
 

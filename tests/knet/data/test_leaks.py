@@ -1,4 +1,4 @@
-"""One image in two splits is a leak, whatever patients it is filed under."""
+"""Duplicates across splits, and duplicate files."""
 
 from __future__ import annotations
 

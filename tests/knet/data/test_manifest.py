@@ -1,4 +1,4 @@
-"""A CSV manifest, and what is said of a wrong one."""
+"""CSV manifests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a fold by image to a split by patient."""
+"""Official folds and the splits by patient made of them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_official_split_with_unknown_patients_is_refused() -> None:
     rows = rows_of(FOLD)
     images = [*images_of(rows), ImageFile("new.png", "any", "b9")]
     with pytest.raises(
-        UserError, match=r"folds/dsfold1\.txt has no image of 1 patients of the data: b9; take"
+        UserError, match=r"folds/dsfold1\.txt has no image of 1 patients of the data: b9; remove"
     ):
         split(rows, images)
 

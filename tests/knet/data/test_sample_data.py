@@ -1,4 +1,4 @@
-"""The synthetic images have the layout of BreaKHis, are reproducible, and can be told apart."""
+"""Synthetic images: layout, reproducibility, and separable classes."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_write_sample_data_calls_the_images_synthetic(root: Path) -> None:
 
 
 def absorbance(path: Path) -> list[float]:
-    """Quantiles of what the image absorbs in red, where haematoxylin does and eosin hardly."""
+    """Quantiles of the absorbance in red, which is mostly haematoxylin's."""
     with Image.open(path) as image:
         red = np.asarray(image)[..., 0] + 1.0
     return np.quantile(np.log(red.max() / red), [0.25, 0.5, 0.75, 0.9, 0.98]).tolist()
@@ -246,7 +246,7 @@ def mean_colour(path: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def accuracies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Of linear classifiers of half the patients, on the others, by what they look at."""
+    """Accuracies of linear classifiers trained on half the patients, by feature."""
     files = images(write_sample_data(tmp_path_factory.mktemp("more"), patients=48, **SMALL))
     malignant = np.array([parts(path)[0] == "M" for path in files])
     ours = np.array([int(parts(path)[3]) // 2 % 2 == 0 for path in files])

@@ -1,4 +1,4 @@
-"""Schemas as text."""
+"""Schemas in text format."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def curated() -> Schema:
-    """The bundled schema, but of three features."""
+    """Three features of the bundled schema."""
     schema = read_schema(schemas.BREAKHIS)
     kept = [
         feature for feature in schema.feature if feature.name in ("label", "image/width", "magnification")

@@ -1,4 +1,4 @@
-"""An image's columns."""
+"""Image files and their columns."""
 
 from __future__ import annotations
 

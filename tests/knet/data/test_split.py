@@ -1,4 +1,4 @@
-"""The split's promises, on random catalogs and on all of BreaKHis."""
+"""Splits of random catalogs and of all of BreaKHis."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def catalogs(draw: st.DrawFn) -> Images:
 
 
 def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Counter[str]]:
-    """How many patients of each class each split has."""
+    """Counts patients by class and split."""
     classes = {image.patient: image.label for image in images}
     return {
         label: Counter(assignment[patient] for patient, of in classes.items() if of == label)
@@ -398,7 +398,7 @@ def test_check_frozen_split_of_the_same_patients_has_no_notes() -> None:
 
 def test_check_frozen_split_with_unknown_patients_is_refused() -> None:
     order = {**ORDER, "benign": ["9", "1", "2", "3", "8"]}
-    with pytest.raises(UserError, match=r"mine/split\.json does not know 2 patients of the data: 8, 9; take"):
+    with pytest.raises(UserError, match=r"mine/split\.json lacks 2 patients of the data: 8, 9; remove"):
         check_frozen_split(FROZEN_SPLIT, order, file=FROZEN_FILE)
 
 
@@ -420,7 +420,7 @@ ASSIGNMENT = {"1": "train", "2": "validation", "3": "test", "4": "train"}
 
 
 def notes(*values: tuple[str, str]) -> list[str]:
-    """Of images that have a patient and a subtype each."""
+    """Returns the slice notes of images, one for each patient and subtype."""
     images = [
         ImageFile(f"{patient}.png", "benign", patient, (("subtype", subtype), ("slide", patient)))
         for patient, subtype in values
