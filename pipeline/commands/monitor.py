@@ -1,4 +1,4 @@
-"""`knet monitor`."""
+"""The command `knet monitor`: compare request logs with the training data of the served models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 import schemas
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load
+from pipeline.commands.options import config_options, load, renamed_option
 
 
 @click.command("monitor")
@@ -23,27 +23,40 @@ from pipeline.commands.options import config_options, load
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
-    help="Parquet with the scores to compare with; goes with --statistics.",
+    help="Parquet file with the scores to compare with; needs --statistics.",
 )
-@click.option("--before", type=click.Path(path_type=Path), help="An earlier log, to look for drift from it.")
-@click.option("--version", type=int, help="Judge one model version only.")
 @click.option(
-    "--least",
+    "--baseline-log",
+    type=click.Path(path_type=Path),
+    help="Request log of an earlier period to measure drift from.",
+)
+@click.option("--version", type=int, help="Analyze this model version only.")
+@click.option(
+    "--min-images",
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="Images needed to judge a version.",
+    help="Images needed to analyze a version.",
 )
 @click.option(
-    "--doubted",
+    "--max-ood-share",
     type=click.FloatRange(0, 1),
     default=0.2,
     show_default=True,
-    help="Share of doubted images that is still well.",
+    help="Largest accepted share of images flagged as out of distribution.",
 )
-@click.option("--page", type=click.Path(path_type=Path), help="Default: monitor.html in the output folder.")
-@click.option("--metrics", type=click.Path(path_type=Path), help="Also write a .prom file for Prometheus.")
-@click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow has to say.")
+@renamed_option("--before", "--baseline-log")
+@renamed_option("--least", "--min-images")
+@renamed_option("--doubted", "--max-ood-share")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help="HTML page to write. Default: monitor.html in the output folder.",
+)
+@click.option(
+    "--metrics", type=click.Path(path_type=Path), help="Also write gauges to a .prom file for Prometheus."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 def command(
     log: tuple[Path, ...],
     preset: str,
@@ -51,50 +64,54 @@ def command(
     overrides: tuple[str, ...],
     statistics: Path | None,
     predictions: Path | None,
-    before: Path | None,
+    baseline_log: Path | None,
     version: int | None,
-    least: int,
-    doubted: float,
+    min_images: int,
+    max_ood_share: float,
     page: Path | None,
     metrics: Path | None,
     verbose: bool,
 ) -> None:
-    """Compare what served models were asked with what they were made for.
+    """Compare requests to served models with their training and evaluation data.
 
-    LOG is a request log, a folder or files of it. Exit code 1 says that the images, the scores or the share
-    of doubted images have drifted.
+    LOG is a request log: a folder, or files of one. Exits with 1 if the images, the scores or the share of
+    out-of-distribution images have drifted.
     """
     if predictions and not statistics:
-        raise UserError("--predictions: say with --statistics too what the images are compared with")
+        raise UserError("--predictions needs --statistics: name the statistics of the training images too")
     from knet.runs.workspace import Workspace
     from knet.serving.monitoring.read_log import read_log
     from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
     workspace = Workspace(config.output.resolve())
-    logged = read_log(log).of_version(version)
-    earlier = read_log([before]) if before else None
+    requests = read_log(log).of_version(version)
+    baseline = read_log([baseline_log]) if baseline_log else None
     with quiet_console(workspace.log, verbose=verbose) as console:
         console.print("starting TensorFlow Data Validation")
-        from knet.serving.monitoring.analysis import given_reference, reference_of, schema_of
-        from knet.serving.monitoring.monitor import monitor, monitor_table, write_metrics, write_monitor_page
+        from knet.serving.monitoring.analysis import find_schema, load_reference, reference_of_version
+        from knet.serving.monitoring.monitor import (
+            analyze_log,
+            versions_table,
+            write_metrics,
+            write_monitor_page,
+        )
 
-        given = given_reference(statistics, predictions) if statistics else None
-
-        monitored = monitor(
-            logged,
-            reference_of=lambda number: given or reference_of(number, workspace),
-            schema=schema_of(config.data.schema_file, workspace, default=schemas.BREAKHIS),
-            least=least,
-            doubted_limit=doubted,
-            earlier=earlier,
+        reference = load_reference(statistics, predictions) if statistics else None
+        report = analyze_log(
+            requests,
+            reference_of=lambda number: reference or reference_of_version(number, workspace),
+            schema=find_schema(config.data.schema_file, workspace, default=schemas.BREAKHIS),
+            min_images=min_images,
+            max_ood_share=max_ood_share,
+            baseline=baseline,
         )
         page = page or workspace.monitor_page
-        write_monitor_page(page, monitored, title=", ".join(map(str, log)))
+        write_monitor_page(page, report, title=", ".join(map(str, log)))
         if metrics:
-            write_metrics(metrics, monitored)
-        console.print(monitor_table(monitored))
-        for line in monitored.lines:
+            write_metrics(metrics, report)
+        console.print(versions_table(report))
+        for line in report.lines:
             console.print(line, soft_wrap=True)
         console.print(f"page: {page}", soft_wrap=True)
-    sys.exit(1 if monitored.drifted else 0)
+    sys.exit(1 if report.drifted else 0)

@@ -1,4 +1,4 @@
-"""Made-up logs: answers about images that were never there."""
+"""Fixtures: synthetic request logs, predictions and training statistics."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ TYPICAL = {  # mean and deviation of each scalar
 
 
 def scalars(count: int, *, seed: int = 0, **moved: float) -> pd.DataFrame:
-    """Scalars of images; `moved` adds to the mean of one, in deviations, by the end of its name."""
+    """Synthetic image scalars; `moved` shifts the mean of a scalar, by the end of its name, in deviations."""
     generator = np.random.default_rng(seed)
     columns: dict[str, Any] = {
         schema_names.WIDTH: np.full(count, 700),
         schema_names.HEIGHT: np.full(count, 460),
     }
     for name, (mean, deviation) in TYPICAL.items():
-        further = moved.get(name.removeprefix("image/"), 0.0)
-        values = generator.normal(mean + further * deviation, deviation, count)
+        deviations = moved.get(name.removeprefix("image/"), 0.0)
+        values = generator.normal(mean + deviations * deviation, deviation, count)
         columns[name] = np.clip(values, 0, 1) if name == schema_names.TISSUE_FRACTION else values
     return pd.DataFrame(columns)
 
 
 @pytest.fixture(scope="session")
-def answers() -> Callable[..., pd.DataFrame]:
-    """Rows as `read_log` gives them: of ten patients, half of the images malignant, some doubted."""
+def logged() -> Callable[..., pd.DataFrame]:
+    """Rows as `read_log` returns them: ten patients, half of the images malignant, some flagged."""
 
     def make(
         count: int = 200,
         *,
         version: int = 7,
-        doubted: float = 0.05,
+        flagged: float = 0.05,
         scores: tuple[float, float] = (0.2, 0.8),
         distance: float = 6.0,
         seed: int = 1,
@@ -67,7 +67,7 @@ def answers() -> Callable[..., pd.DataFrame]:
                 schema_names.PREDICTED_LABEL: np.where(malignant, "malignant", "benign"),
                 schema_names.SCORE: np.clip(generator.normal(np.take(scores, malignant), 0.1), 0, 1),
                 schema_names.DISTANCE: generator.gamma(9, distance / 9, count),
-                schema_names.IN_DISTRIBUTION: np.arange(count) >= doubted * count,
+                schema_names.IN_DISTRIBUTION: np.arange(count) >= flagged * count,
                 "unusable": None,
             }
         )
@@ -81,7 +81,7 @@ def answers() -> Callable[..., pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def predictions() -> pd.DataFrame:
-    """What the model said of the test images of ten patients."""
+    """Predictions for the test images of ten patients."""
     generator = np.random.default_rng(2)
     label = np.arange(200) % 2
     return pd.DataFrame(
@@ -103,13 +103,13 @@ def predictions() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def schema() -> Any:
-    """That of BreaKHis."""
+    """The BreaKHis schema."""
     return read_schema(schemas.BREAKHIS)
 
 
 @pytest.fixture(scope="session")
 def training() -> Any:
-    """Statistics of training images."""
+    """Statistics of synthetic training images."""
     return tfdv.generate_statistics_from_dataframe(
         scalars(600).astype(dict.fromkeys(MEASURED[2:], np.float32))
     )
@@ -117,7 +117,7 @@ def training() -> Any:
 
 @pytest.fixture(scope="session")
 def statistics_folder(training: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, as StatisticsGen writes them."""
+    """The training statistics as StatisticsGen writes them."""
     folder = tmp_path_factory.mktemp("statistics")
     for split in schema_names.SPLITS:
         (folder / f"Split-{split}").mkdir()
@@ -127,7 +127,7 @@ def statistics_folder(training: Any, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def predictions_file(predictions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The predictions as Parquet."""
+    """The predictions as a Parquet file."""
     file = tmp_path_factory.mktemp("predictions") / "mobilenet.parquet"
     write_predictions(predictions, file)
     return file

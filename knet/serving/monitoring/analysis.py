@@ -1,4 +1,4 @@
-"""Judges what one version of a model was asked: whether it is what the model was made for."""
+"""Compares the logged requests of one model version with its training and evaluation data."""
 
 from __future__ import annotations
 
@@ -27,87 +27,86 @@ from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 from knet.serving.monitoring.read_log import MEASURED
 
-_WHOLE: Final = (schema_names.WIDTH, schema_names.HEIGHT)
-
 
 @dataclass(frozen=True)
-class AnswerDrift:
-    """A distance, and how large it may be."""
+class OutputDrift:
+    """Distance of a model output between logged requests and evaluated images."""
 
-    name: str  # of the output: score or distance
-    value: float  # Jensen-Shannon divergence, 0 to 1
-    # None where there are too few patients to tell; the distance is then not judged.
-    threshold: float | None
+    name: str  # score or distance
+    value: float  # Jensen-Shannon js_divergence, 0 to 1
+    threshold: float | None  # None with too few patients; the distance is not tested then
 
     @property
     def drifted(self) -> bool:
-        """Whether it is larger than between patients of the same kind."""
+        """Whether the distance is above the threshold."""
         return self.threshold is not None and self.value > self.threshold
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The training images, and what the model said of those that it was evaluated on."""
+    """Training and evaluation data of a model version."""
 
     statistics: statistics_pb2.DatasetFeatureStatisticsList  # of the train split
-    predictions: Any  # a data frame of test and validation images; None where there is none
-    origin: str  # where they are from, in a few words
+    predictions: Any  # data frame of test and validation images; None without predictions
+    origin: str  # short description of the source
     synthetic: bool = False  # whether the training images are the synthetic samples
 
 
 @dataclass(frozen=True)
 class RequestAnalysis:
-    """What was found of one version's requests."""
+    """Results for the logged requests of one model version."""
 
     version: int
-    frame: Any  # its answers, as LoggedRequests has them
+    frame: Any  # rows of LoggedRequests.frame
     reference: Reference
-    statistics: Any  # DatasetFeatureStatisticsList of the images that could be measured
-    anomalies: dict[str, str]  # by feature, what the schema does not allow of served images
+    statistics: Any  # DatasetFeatureStatisticsList of the measured images
+    anomalies: dict[str, str]  # description by feature, from the schema's environment SERVING
     skew: tuple[Distance, ...]  # from the training images
-    drift: tuple[Distance, ...]  # from an earlier log; empty where there is none
-    answers: tuple[AnswerDrift, ...]  # empty where there are no predictions to compare with
-    doubted_limit: float
+    drift: tuple[Distance, ...]  # from the baseline log; empty without one
+    outputs: tuple[OutputDrift, ...]  # from the evaluated images; empty without predictions
+    max_ood_share: float
 
     @property
-    def doubted(self) -> float:
-        """The share of images that the model does not vouch for."""
+    def ood_share(self) -> float:
+        """Share of images flagged as out of distribution, 0 to 1."""
         return float(1 - self.frame[schema_names.IN_DISTRIBUTION].mean())
 
     @property
     def patients(self) -> int:
-        """Those that are told apart; 0 where none was named."""
+        """Number of patients; 0 if no request named one."""
         return int(self.frame["patient"].nunique())
 
     @property
     def reasons(self) -> Counter[str]:
-        """Why images were doubted, the most frequent first."""
+        """Number of images by the reason they were flagged, most frequent first."""
         return Counter(dict(Counter(self.frame[schema_names.REASONS].explode().dropna()).most_common()))
 
     @property
     def labels(self) -> dict[str, int]:
-        """How many images were called what."""
+        """Number of images by predicted label."""
         return dict(sorted(Counter(self.frame[schema_names.PREDICTED_LABEL]).items()))
 
     @property
     def unusable(self) -> dict[str, int]:
-        """How many images ingestion would have refused, by its reason."""
+        """Number of images that ingestion would reject, by reason."""
         return dict(Counter(self.frame["unusable"].dropna()).most_common())
 
     @property
     def findings(self) -> list[str]:
-        """What is not as it was when the model was made, a line each."""
-        found = [f"{feature}: {text}" for feature, text in self.anomalies.items()]
-        for kind, since in ((self.skew, "the training images"), (self.drift, "the earlier log")):
-            found += [_far(distance, since) for distance in kind if distance.drifted]
-        found += [
-            f"{answer.name}: {answer.value:.3f} from the evaluated images, above {answer.threshold:.3f}"
-            for answer in self.answers
-            if answer.drifted
+        """Deviations from the training and evaluation data, one line each."""
+        findings = [f"{feature}: {text}" for feature, text in self.anomalies.items()]
+        for distances, origin in ((self.skew, "the training images"), (self.drift, "the baseline log")):
+            findings += [_describe(distance, origin) for distance in distances if distance.drifted]
+        findings += [
+            f"{output.name}: {output.value:.3f} from the evaluated images, above {output.threshold:.3f}"
+            for output in self.outputs
+            if output.drifted
         ]
-        if self.doubted > self.doubted_limit:
-            found.append(f"{self.doubted:.1%} of the images doubted, above {self.doubted_limit:.1%}")
-        return found
+        if self.ood_share > self.max_ood_share:
+            findings.append(
+                f"{self.ood_share:.1%} of the images out of distribution, above {self.max_ood_share:.1%}"
+            )
+        return findings
 
 
 def analyze_requests(
@@ -115,18 +114,18 @@ def analyze_requests(
     *,
     reference: Reference,
     schema: schema_pb2.Schema,
-    doubted_limit: float,
-    earlier: Any | None = None,
+    max_ood_share: float,
+    baseline: Any | None = None,
 ) -> RequestAnalysis:
-    """Compares the answers of one version with what it was made from.
+    """Compare the logged requests of one version with its training and evaluation data.
 
     Args:
-        frame: one version's rows of `LoggedRequests`, at least one of them measured.
-        reference: what they are compared with.
-        schema: its environment SERVING says what a served image may be like; its skew and drift comparators
-            are Jensen-Shannon divergences.
-        doubted_limit: the share of images out of distribution that is still well.
-        earlier: rows of an earlier log, of any version, to look for drift from.
+        frame: rows of `LoggedRequests.frame` of one version, at least one of them measured.
+        reference: training and evaluation data to compare with.
+        schema: schema whose environment SERVING constrains served images, and whose skew and drift
+            comparators are Jensen-Shannon divergences.
+        max_ood_share: largest accepted share of images flagged as out of distribution, 0 to 1.
+        baseline: rows of an earlier log, of any version, to measure drift from.
     """
     measurable = _measurable(schema)
     statistics = served_statistics(frame, schema=measurable)
@@ -139,91 +138,101 @@ def analyze_requests(
         anomalies={feature: info.description for feature, info in sorted(anomalies.items())},
         skew=tuple(measure_skew(reference.statistics, served=statistics, schema=measurable)),
         drift=()
-        if earlier is None
+        if baseline is None
         else tuple(
             measure_drift(
-                statistics, previous=served_statistics(earlier, schema=measurable), schema=measurable
+                statistics, previous=served_statistics(baseline, schema=measurable), schema=measurable
             )
         ),
-        answers=()
+        outputs=()
         if reference.predictions is None
-        else tuple(measure_answer_drift(frame, predictions=reference.predictions)),
-        doubted_limit=doubted_limit,
+        else tuple(measure_output_drift(frame, predictions=reference.predictions)),
+        max_ood_share=max_ood_share,
     )
 
 
 def served_statistics(
     frame: Any, *, schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """TFDV's statistics of the images that were measured, with the types of ingested examples."""
+    """Compute TFDV statistics of the measured images, with the types of ingested examples."""
     measured = frame.loc[frame["unusable"].isna(), list(MEASURED)].reset_index(drop=True)
-    types = {name: np.int64 if name in _WHOLE else np.float32 for name in MEASURED}
+    types = {
+        name: np.int64 if name in (schema_names.WIDTH, schema_names.HEIGHT) else np.float32
+        for name in MEASURED
+    }
     return tfdv.generate_statistics_from_dataframe(measured.astype(types), tfdv.StatsOptions(schema=schema))
 
 
 def _measurable(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """The schema's features that a log has; images themselves are not in it."""
-    kept = schema_pb2.Schema()
-    kept.CopyFrom(schema)
-    del kept.feature[:]
-    kept.feature.extend(feature for feature in schema.feature if feature.name in MEASURED)
-    return kept
+    """The schema of the features that a log has."""
+    measurable = schema_pb2.Schema()
+    measurable.CopyFrom(schema)
+    del measurable.feature[:]
+    measurable.feature.extend(feature for feature in schema.feature if feature.name in MEASURED)
+    return measurable
 
 
-def _far(distance: Distance, since: str) -> str:
+def _describe(distance: Distance, origin: str) -> str:
     if distance.value is None:
-        return f"{distance.feature}: cannot be compared with {since}, whose statistics lack it"
-    return f"{distance.feature}: {distance.value:.3f} from {since}, above {distance.threshold:g}"
+        return f"{distance.feature}: cannot be compared with {origin}, whose statistics lack it"
+    return f"{distance.feature}: {distance.value:.3f} from {origin}, above {distance.threshold:g}"
 
 
-_BUCKETS: Final = 10
-_SPLITS: Final = 400  # of the patients into halves
-_SEED: Final = 0
-_STEP: Final = 0.05
+def measure_output_drift(frame: Any, *, predictions: Any) -> list[OutputDrift]:
+    """Compare histograms of score and distance, where the predictions have them.
 
-
-def measure_answer_drift(frame: Any, *, predictions: Any) -> list[AnswerDrift]:
-    """Compares histograms of score and distance, as far as the predictions have them.
-
-    The threshold is the largest distance between two halves of the evaluated patients, over 400 random
-    halves of each class, rounded up to the next 0.05, as the schema's are: what other patients of the same
-    kind would do. It needs two patients of each class.
+    The threshold estimates the distance between different patients of the same population: the largest
+    distance between two halves of the evaluated patients, over 400 random splits of each class, rounded up to
+    the next 0.05 like the schema's thresholds. It needs two patients of each class.
 
     Args:
-        frame: answers, as `LoggedRequests` has them.
-        predictions: a data frame as `read_predictions` gives it.
+        frame: rows of `LoggedRequests.frame`.
+        predictions: data frame of `read_predictions`.
     """
-    found = []
+    drifts = []
     for name in (schema_names.SCORE, schema_names.DISTANCE):
         if name in predictions:
             edges = bucket_edges(name, predictions)
-            value = divergence(*(count(side[name], edges) for side in (frame, predictions)))
-            found.append(AnswerDrift(name, value, _between_halves(name, predictions, edges)))
-    return found
+            value = js_divergence(*(count_buckets(side[name], edges) for side in (frame, predictions)))
+            drifts.append(OutputDrift(name, value, _split_half_threshold(name, predictions, edges)))
+    return drifts
+
+
+_BUCKETS: Final = 10
 
 
 def bucket_edges(name: str, predictions: Any) -> NDArray[np.floating]:
-    """Those of ten buckets: from 0 to 1 for scores, else from the least evaluated value to the largest."""
+    """Edges of ten equal buckets: from 0 to 1 for scores, else over the range of the evaluated values."""
     if name == schema_names.SCORE:
         return np.linspace(0, 1, _BUCKETS + 1)
     low, high = predictions[name].min(), predictions[name].max()
     return np.linspace(low, high if high > low else low + 1, _BUCKETS + 1)
 
 
-def count(values: Any, edges: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The values in each bucket; those beyond the edges are in the outermost, undefined ones in the last."""
+def count_buckets(values: Any, edges: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Count values by bucket; values outside the edges count in the outermost, NaN in the last."""
     inside = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64), nan=np.inf), edges[0], edges[-1])
     return np.histogram(inside, bins=edges)[0].astype(float)
 
 
-def divergence(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """The Jensen-Shannon divergence of two histograms with counts in the same buckets, in bits."""
+def js_divergence(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Jensen-Shannon divergence, in bits, of two histograms over the same buckets."""
     return float(np.nan_to_num(jensenshannon(first, second, base=2)) ** 2)  # rounding may go below 0
 
 
-def _between_halves(name: str, predictions: Any, edges: NDArray[np.floating]) -> float | None:
+_SPLITS: Final = 400  # random splits of the patients into halves
+_SEED: Final = 0
+_STEP: Final = 0.05  # of thresholds
+
+
+def _split_half_threshold(name: str, predictions: Any, edges: NDArray[np.floating]) -> float | None:
     classes = [
-        np.stack([count(of_patient[name], edges) for _, of_patient in of_class.groupby(schema_names.PATIENT)])
+        np.stack(
+            [
+                count_buckets(of_patient[name], edges)
+                for _, of_patient in of_class.groupby(schema_names.PATIENT)
+            ]
+        )
         for _, of_class in predictions.groupby(schema_names.LABEL)
     ]
     if len(classes) < 2 or min(map(len, classes)) < 2:
@@ -236,19 +245,19 @@ def _between_halves(name: str, predictions: Any, edges: NDArray[np.floating]) ->
             order = generator.permutation(len(patients))
             for half in range(2):
                 halves[half] += patients[order[half::2]].sum(axis=0)
-        distances.append(divergence(*halves))
+        distances.append(js_divergence(*halves))
     return _STEP * max(math.ceil(max(distances) / _STEP), 1)
 
 
-def given_reference(statistics: Path, predictions: Path | None) -> Reference:
-    """What the user names.
+def load_reference(statistics: Path, predictions: Path | None) -> Reference:
+    """Load a reference from files.
 
     Args:
-        statistics: a folder that StatisticsGen wrote.
-        predictions: Parquet, as in `predictions/` beside a report.
+        statistics: output folder of StatisticsGen.
+        predictions: Parquet file, as in `predictions/` beside a report; None compares no outputs.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: a file cannot be read.
     """
     return Reference(
         statistics=_statistics(statistics),
@@ -257,11 +266,11 @@ def given_reference(statistics: Path, predictions: Path | None) -> Reference:
     )
 
 
-def reference_of(version: int, workspace: Workspace) -> Reference:
-    """What the run left that pushed a version.
+def reference_of_version(version: int, workspace: Workspace) -> Reference:
+    """Load the reference of the run that pushed a version.
 
     Raises:
-        UserError: no run pushed it, or its statistics are gone.
+        UserError: no run pushed the version, or its statistics were deleted.
     """
     registry = RunRegistry(workspace.registry)
     record = find_version(str(version), registry, where=workspace.root)
@@ -275,40 +284,43 @@ def reference_of(version: int, workspace: Workspace) -> Reference:
     )
 
 
-def schema_of(configured: Path | None, workspace: Workspace, *, default: Path) -> schema_pb2.Schema:
-    """The configured schema, else that of the last successful run, else the default.
+def find_schema(configured: Path | None, workspace: Workspace, *, default: Path) -> schema_pb2.Schema:
+    """Find the schema: the configured one, else that of the last successful run, else the default.
 
     Args:
-        configured: `data.schema_file`.
-        workspace: of the runs.
-        default: the curated schema that a run without a schema of its own uses.
+        configured: the setting `data.schema_file`.
+        workspace: workspace of the runs.
+        default: curated schema of runs that configure none.
 
     Raises:
-        UserError: its file is missing, is no schema, or says of no feature how far it may be from training.
+        UserError: the file is missing, is not a schema, or has no skew comparator.
     """
-    kept = RunRegistry(workspace.registry).previous_statistics()
-    file = configured or (kept.schema if kept else default)
+    stored = RunRegistry(workspace.registry).previous_statistics()
+    file = configured or (stored.schema if stored else default)
     schema = read_schema(file)
     if not any(feature.HasField("skew_comparator") for feature in schema.feature):
-        raise UserError(f"{file} has no skew_comparator: nothing of what was served can be compared by it")
+        raise UserError(
+            f"{file} has no skew_comparator, so no feature can be compared: add one, "
+            "or set data.schema_file to another schema"
+        )
     return schema
 
 
 def _folder_of_statistics(record: RunRecord, folder: Path, registry: RunRegistry) -> Path:
-    """StatisticsGen's own, else those that the registry kept of a run on the same data."""
+    """Output of the run's StatisticsGen, else the registry's copy if it is of the same data."""
     lineage = folder / run_files.LINEAGE
     if lineage.is_file():
         for row in json.loads(lineage.read_text(encoding="utf-8")):
             if row["node"] == "StatisticsGen" and Path(row["uri"]).is_dir():
                 return Path(row["uri"])
-    kept = registry.previous_statistics()
-    if kept and kept.run_id in registry.runs():
-        data = read_record(registry.runs()[kept.run_id]).data
+    stored = registry.previous_statistics()
+    if stored and stored.run_id in registry.runs():
+        data = read_record(registry.runs()[stored.run_id]).data
         if (data.fingerprint, data.split_sha256) == (record.data.fingerprint, record.data.split_sha256):
-            return kept.folder
+            return stored.folder
     raise UserError(
-        f"the statistics of the images that version {record.pushed_version} was trained on are gone "
-        f"(run {record.run_id}): give them with --statistics"
+        f"the statistics of the images that version {record.pushed_version} was trained on were deleted "
+        f"(run {record.run_id}): name a copy with --statistics"
     )
 
 
@@ -320,4 +332,6 @@ def _statistics(folder: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
             f"no statistics: {error.filename}: {error.strerror}; name a folder that StatisticsGen wrote"
         ) from None
     except message.DecodeError:
-        raise UserError(f"the statistics in {folder} are damaged") from None
+        raise UserError(
+            f"the statistics in {folder} are damaged: name another folder with --statistics"
+        ) from None

@@ -1,4 +1,4 @@
-"""Judges request logs, version by version."""
+"""Monitoring report of a request log: analysis by version, page, table and Prometheus gauges."""
 
 from __future__ import annotations
 
@@ -19,156 +19,179 @@ from knet.base.files import atomic_write
 from knet.base.text import format_metric
 from knet.report.charts import Axis, Chart, Line, line_chart
 from knet.report.report import environment
-from knet.serving.monitoring.analysis import Reference, RequestAnalysis, analyze_requests, bucket_edges, count
+from knet.serving.monitoring.analysis import (
+    Reference,
+    RequestAnalysis,
+    analyze_requests,
+    bucket_edges,
+    count_buckets,
+)
 from knet.serving.monitoring.read_log import BrokenLine, LoggedRequests
-
-_LISTED: Final = 10  # broken lines
 
 
 @dataclass(frozen=True)
-class Monitored:
-    """What came of a log."""
+class MonitoringReport:
+    """Analyses of the versions in a request log."""
 
-    judgements: tuple[RequestAnalysis, ...]  # the newest version first
-    too_few: dict[int, int]  # images by version, of those that were not judged
+    analyses: tuple[RequestAnalysis, ...]  # newest version first
+    too_few: dict[int, int]  # measured images by version, of the versions that were not analyzed
     broken: tuple[BrokenLine, ...]
 
     @property
     def drifted(self) -> bool:
-        """Whether anything was found of any version."""
-        return any(judgement.findings for judgement in self.judgements)
+        """Whether any version has findings."""
+        return any(analysis.findings for analysis in self.analyses)
 
     @property
     def lines(self) -> list[str]:
-        """What a table of the versions does not show, in words."""
+        """Findings, versions that were not analyzed, and the first broken lines."""
         findings = [
-            f"version {judgement.version}: {finding}"
-            for judgement in self.judgements
-            for finding in judgement.findings
+            f"version {analysis.version}: {finding}"
+            for analysis in self.analyses
+            for finding in analysis.findings
         ]
         few = [
-            f"version {version}: not judged, {count} measured images are too few"
+            f"version {version}: not analyzed, {count} measured images are too few"
             for version, count in self.too_few.items()
         ]
-        broken = [f"broken line: {line.file}:{line.line}: {line.reason}" for line in self.broken[:_LISTED]]
+        broken = [
+            f"broken line: {line.file}:{line.line}: {line.reason}" for line in self.broken[:_PRINTED_LINES]
+        ]
         more = len(self.broken) - len(broken)
         return [*findings, *few, *broken, *([f"and {more} more broken lines"] if more else [])]
 
 
-def monitor(
-    logged: LoggedRequests,
+_PRINTED_LINES: Final = 10  # broken lines
+
+
+def analyze_log(
+    requests: LoggedRequests,
     *,
     reference_of: Callable[[int], Reference],
     schema: schema_pb2.Schema,
-    least: int,
-    doubted_limit: float,
-    earlier: LoggedRequests | None = None,
-) -> Monitored:
-    """Judges every version with enough images.
+    min_images: int,
+    max_ood_share: float,
+    baseline: LoggedRequests | None = None,
+) -> MonitoringReport:
+    """Analyze every version with enough images.
 
     Args:
-        logged: the log.
-        reference_of: what a version is compared with.
-        schema: of ingested images.
-        least: measured images of a version, and of the earlier log.
-        doubted_limit: the share of images out of distribution that is still well.
-        earlier: a log to look for drift from.
+        requests: the log.
+        reference_of: returns the reference of a version.
+        schema: schema of ingested images.
+        min_images: measured images that a version, and the baseline log, must have.
+        max_ood_share: largest accepted share of images flagged as out of distribution, 0 to 1.
+        baseline: log of an earlier period to measure drift from; None measures none.
 
     Raises:
-        UserError: no version has enough images, nor the earlier log where there is one.
+        UserError: no version, or not the baseline log, has enough images.
     """
-    if earlier and (count := _measured(earlier.frame)) < least:
-        raise UserError(f"too few requests in the earlier log: {_counted(count, least)}")
-    versions = {int(version): rows for version, rows in logged.frame.groupby("version")}
-    too_few = {version: count for version, rows in versions.items() if (count := _measured(rows)) < least}
+    if baseline and (count := _measured(baseline.frame)) < min_images:
+        raise UserError(
+            f"too few requests in the baseline log: {_counted(count, min_images)}; "
+            "name a longer log, or lower --min-images"
+        )
+    versions = {int(version): rows for version, rows in requests.frame.groupby("version")}
+    too_few = {
+        version: count for version, rows in versions.items() if (count := _measured(rows)) < min_images
+    }
     if len(too_few) == len(versions):
         counts = "; ".join(
-            f"version {version}: {_counted(count, least)}" for version, count in too_few.items()
+            f"version {version}: {_counted(count, min_images)}" for version, count in too_few.items()
         )
-        raise UserError(f"too few requests to judge: {counts}; wait for more, or lower --least")
-    judged = sorted(set(versions) - set(too_few), reverse=True)
-    judgements = [
+        raise UserError(f"too few requests to analyze: {counts}; wait for more, or lower --min-images")
+    analyzed = sorted(set(versions) - set(too_few), reverse=True)
+    analyses = [
         analyze_requests(
             versions[version],
             reference=reference_of(version),
             schema=schema,
-            doubted_limit=doubted_limit,
-            earlier=earlier and earlier.frame,
+            max_ood_share=max_ood_share,
+            baseline=baseline and baseline.frame,
         )
-        for version in judged
+        for version in analyzed
     ]
-    return Monitored(tuple(judgements), too_few, logged.broken)
+    return MonitoringReport(tuple(analyses), too_few, requests.broken)
 
 
 def _measured(frame: Any) -> int:
     return int(frame["unusable"].isna().sum())
 
 
-def _counted(count: int, least: int) -> str:
-    return f"{count} measured images of at least {least}"
+def _counted(count: int, min_images: int) -> str:
+    return f"{count} measured images of at least {min_images}"
 
 
-_SHARE: Final = Axis("share of images up to here", 0, 1)
-_BEFORE, _NOW = 0, 1  # colours
-_PAGE_LISTED = 50  # broken lines
+_PAGE_LINES = 50  # broken lines
 
 
-def write_monitor_page(path: Path, monitored: Monitored, *, title: str) -> None:
-    """Writes one self-contained page, which loads nothing, whole or not at all.
+def write_monitor_page(path: Path, report: MonitoringReport, *, title: str) -> None:
+    """Write a self-contained HTML page atomically.
 
     Args:
-        path: of the page.
-        monitored: what is shown.
-        title: names the log.
+        path: file to write.
+        report: the report to show.
+        title: names of the logs.
     """
     page = (
         environment("knet.serving.monitoring")
         .get_template("monitor.html")
         .render(
             title=title,
-            monitored=monitored,
+            report=report,
             versions=[
-                (judgement, [*_answer_charts(judgement), *_scalar_charts(judgement)])
-                for judgement in monitored.judgements
+                (analysis, [*_output_charts(analysis), *_scalar_charts(analysis)])
+                for analysis in report.analyses
             ],
-            listed=monitored.broken[:_PAGE_LISTED],
+            listed=report.broken[:_PAGE_LINES],
         )
     )
     atomic_write(path, page)
 
 
-def _scalar_charts(judgement: RequestAnalysis) -> list[Chart]:
+def _scalar_charts(analysis: RequestAnalysis) -> list[Chart]:
     charts = []
     for name in schema_names.IMAGE_SCALARS:
-        sides = (judgement.reference.statistics, judgement.statistics)
-        before, now = (_cumulative(_histogram(statistics, name)) for statistics in sides)
-        if before and now:
-            charts.append(_chart(name, before, now, compared="training images"))
+        sides = (analysis.reference.statistics, analysis.statistics)
+        reference, served = (_cumulative(_histogram(statistics, name)) for statistics in sides)
+        if reference and served:
+            charts.append(_chart(name, reference, served, compared="training images"))
     return charts
 
 
-def _answer_charts(judgement: RequestAnalysis) -> list[Chart]:
+def _output_charts(analysis: RequestAnalysis) -> list[Chart]:
     charts = []
-    evaluated = judgement.reference.predictions
-    if evaluated is None:  # then there are no answers either
+    evaluated = analysis.reference.predictions
+    if evaluated is None:
         return []
-    for answer in judgement.answers:
-        edges = bucket_edges(answer.name, evaluated)
-        before, now = (
-            _cumulative(list(zip(edges, edges[1:], count(frame[answer.name], edges), strict=False)))
-            for frame in (evaluated, judgement.frame)
+    for output in analysis.outputs:
+        edges = bucket_edges(output.name, evaluated)
+        reference, served = (
+            _cumulative(list(zip(edges, edges[1:], count_buckets(frame[output.name], edges), strict=False)))
+            for frame in (evaluated, analysis.frame)
         )
-        charts.append(_chart(answer.name, before, now, compared="evaluated images"))
+        charts.append(_chart(output.name, reference, served, compared="evaluated images"))
     return charts
+
+
+_SHARE: Final = Axis("cumulative share of images", 0, 1)
+_REFERENCE_COLOUR, _SERVED_COLOUR = 0, 1
 
 
 def _chart(
-    name: str, before: Sequence[tuple[float, float]], now: Sequence[tuple[float, float]], *, compared: str
+    name: str,
+    reference: Sequence[tuple[float, float]],
+    served: Sequence[tuple[float, float]],
+    *,
+    compared: str,
 ) -> Chart:
-    values = [value for value, _ in (*before, *now)]
+    values = [value for value, _ in (*reference, *served)]
     low, high = min(values), max(values)
     return line_chart(
-        [Line(compared, before, _BEFORE, dashed=True), Line("served images", now, _NOW)],
+        [
+            Line(compared, reference, _REFERENCE_COLOUR, dashed=True),
+            Line("served images", served, _SERVED_COLOUR),
+        ],
         x=Axis(name, low, high if high > low else low + 1),
         y=_SHARE,
         label=f"{name}: share of images up to each value, {compared} and served images",
@@ -176,7 +199,7 @@ def _chart(
 
 
 def _histogram(statistics: Any, name: str) -> list[tuple[float, float, float]]:
-    """Low, high and count of TFDV's buckets of equal width; nothing where the feature is not there."""
+    """Low value, high value and count of TFDV's equal-width buckets; empty if the feature is missing."""
     for feature in statistics.datasets[0].features:
         if list(feature.path.step) == [name]:
             for histogram in feature.num_stats.histograms:
@@ -202,7 +225,7 @@ _HEADER = (
     "patients",
     "from",
     "to (UTC)",
-    "doubted",
+    "out of distribution",
     "farthest feature",
     "score",
     "distance",
@@ -210,44 +233,50 @@ _HEADER = (
 )
 
 
-def monitor_table(monitored: Monitored) -> Table:
-    """A row a version, newest first."""
+def versions_table(report: MonitoringReport) -> Table:
+    """Table with a row per version, newest first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in _HEADER:
         table.add_column(
             name, justify="left" if name in ("from", "to (UTC)", "farthest feature") else "right"
         )
-    for judgement in monitored.judgements:
-        farthest = max(judgement.skew, key=lambda distance: distance.value or 0)
-        answers = {answer.name: answer.value for answer in judgement.answers}
-        times = judgement.frame["time"]
+    for analysis in report.analyses:
+        farthest = max(analysis.skew, key=lambda distance: distance.value or 0)
+        outputs = {output.name: output.value for output in analysis.outputs}
+        times = analysis.frame["time"]
         table.add_row(
-            str(judgement.version),
-            str(len(judgement.frame)),
-            str(judgement.patients) if judgement.patients else "–",
+            str(analysis.version),
+            str(len(analysis.frame)),
+            str(analysis.patients) if analysis.patients else "–",
             times.iloc[0].strftime("%Y-%m-%d %H:%M"),
             times.iloc[-1].strftime("%Y-%m-%d %H:%M"),
-            f"{judgement.doubted:.1%}",
+            f"{analysis.ood_share:.1%}",
             f"{farthest.feature} {format_metric(farthest.value)}",
-            *(format_metric(answers.get(name)) for name in (schema_names.SCORE, schema_names.DISTANCE)),
-            str(len(judgement.findings)),
+            *(format_metric(outputs.get(name)) for name in (schema_names.SCORE, schema_names.DISTANCE)),
+            str(len(analysis.findings)),
         )
     return table
 
 
-def write_metrics(path: Path, monitored: Monitored) -> None:
-    """Writes gauges in Prometheus' text format, whole or not at all.
+def write_metrics(path: Path, report: MonitoringReport) -> None:
+    """Write gauges in Prometheus' text format atomically.
 
     Args:
-        path: whose name must end with `.prom` for the node exporter's textfile collector.
-        monitored: what they say.
+        path: file to write; its name must end with `.prom` for the node exporter's textfile collector.
+        report: the report to export.
     """
     registry = CollectorRegistry()
     findings = Gauge(
-        "knet_monitor_findings", "What is not as it was at training.", ["version"], registry=registry
+        "knet_monitor_findings",
+        "Deviations from the training and evaluation data.",
+        ["version"],
+        registry=registry,
     )
-    doubted = Gauge(
-        "knet_monitor_doubted_share", "Share of images that are doubted.", ["version"], registry=registry
+    ood_share = Gauge(
+        "knet_monitor_flagged_ood_share",
+        "Share of images flagged as out of distribution.",
+        ["version"],
+        registry=registry,
     )
     distance = Gauge(
         "knet_monitor_distance",
@@ -255,18 +284,18 @@ def write_metrics(path: Path, monitored: Monitored) -> None:
         ["version", "feature"],
         registry=registry,
     )
-    Gauge("knet_monitor_broken_lines", "Lines of the log that were passed over.", registry=registry).set(
-        len(monitored.broken)
+    Gauge("knet_monitor_broken_lines", "Lines of the log that could not be read.", registry=registry).set(
+        len(report.broken)
     )
     Gauge(
-        "knet_monitor_last_run_timestamp_seconds", "When the log was last judged.", registry=registry
+        "knet_monitor_last_run_timestamp_seconds", "Time of the last analysis of the log.", registry=registry
     ).set_to_current_time()
-    for judgement in monitored.judgements:
-        findings.labels(judgement.version).set(len(judgement.findings))
-        doubted.labels(judgement.version).set(judgement.doubted)
-        for measured in judgement.skew:
+    for analysis in report.analyses:
+        findings.labels(analysis.version).set(len(analysis.findings))
+        ood_share.labels(analysis.version).set(analysis.ood_share)
+        for measured in analysis.skew:
             if measured.value is not None:
-                distance.labels(judgement.version, measured.feature).set(measured.value)
-        for answer in judgement.answers:
-            distance.labels(judgement.version, answer.name).set(answer.value)
+                distance.labels(analysis.version, measured.feature).set(measured.value)
+        for output in analysis.outputs:
+            distance.labels(analysis.version, output.name).set(output.value)
     atomic_write(path, generate_latest(registry).decode())

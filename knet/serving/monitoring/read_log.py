@@ -1,4 +1,4 @@
-"""Reads request logs back."""
+"""Reads request logs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.serving.monitoring.request_log import SUFFIX
 
+# Features measured of a served image, as of an ingested example.
 MEASURED: Final = (schema_names.WIDTH, schema_names.HEIGHT, *schema_names.IMAGE_SCALARS)
 
 
 @dataclass(frozen=True)
 class BrokenLine:
-    """A line that is no answer of a model."""
+    """A line that is not a valid log entry."""
 
     file: Path
     line: int  # from 1
@@ -29,30 +30,30 @@ class BrokenLine:
 
 @dataclass(frozen=True)
 class LoggedRequests:
-    """What was read."""
+    """Entries of request logs."""
 
-    # A row an answer, in the order of time; columns as RequestLog writes them, those of MEASURED NaN where
-    # the image was not measured.
+    # One row per prediction, in order of time, with the fields of RequestLog as columns. The columns of
+    # MEASURED are NaN for images that were not measured.
     frame: Any
     broken: tuple[BrokenLine, ...]
 
     def of_version(self, version: int | None) -> LoggedRequests:
-        """The answers of one version alone, or of all.
+        """The entries of one version; None returns all.
 
         Raises:
-            UserError: there is none; the text names the versions that there are.
+            UserError: the version has no entry; the error names the versions that have.
         """
         if version is None:
             return self
         frame = self.frame[self.frame["version"] == version]
         if frame.empty:
             known = ", ".join(map(str, sorted(self.frame["version"].unique())))
-            raise UserError(f"--version {version}: no request in the log was answered by it, but by {known}")
+            raise UserError(f"--version {version}: the log has no request of this version, but of {known}")
         return LoggedRequests(frame, self.broken)
 
 
 class _Line(BaseModel):
-    """What each line must have, beside what was measured of the image."""
+    """Required fields of a line; the extra fields are the measured features."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -70,10 +71,13 @@ class _Line(BaseModel):
 
 
 def read_log(places: Sequence[Path]) -> LoggedRequests:
-    """Reads logs: files, and folders of files.
+    """Read logs.
+
+    Args:
+        places: log files, and folders of them; a file is read once.
 
     Raises:
-        UserError: one is missing, or there is no answer in any.
+        UserError: a file is missing, or there is no valid line.
     """
     rows: list[dict[str, Any]] = []
     broken: list[BrokenLine] = []
@@ -86,7 +90,7 @@ def read_log(places: Sequence[Path]) -> LoggedRequests:
     if not rows:
         named = ", ".join(map(str, places))
         first = f"; {broken[0].file}:{broken[0].line}: {broken[0].reason}" if broken else ""
-        raise UserError(f"no request in {named}: {len(broken)} broken lines and no other{first}")
+        raise UserError(f"no request in {named}: {len(broken)} broken lines and no valid one{first}")
     frame = pd.DataFrame(rows).sort_values("time", kind="stable", ignore_index=True)
     return LoggedRequests(frame, tuple(broken))
 
@@ -98,7 +102,7 @@ def _files(place: Path) -> list[Path]:
             raise UserError(f"no request log in {place}: there is no file *{SUFFIX}")
         return files
     if not place.is_file():
-        raise UserError(f"no request log: {place} is missing; name a file, or the folder of a log")
+        raise UserError(f"no request log: {place} is missing; name a log file, or its folder")
     return [place]
 
 
@@ -112,13 +116,13 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 def _row(line: bytes) -> dict[str, Any]:
     if not line.endswith(b"\n"):
-        raise ValueError("cut off")
-    answer = _Line.model_validate_json(line.strip())
-    row = answer.model_dump()
-    values = answer.__pydantic_extra__
-    if answer.unusable is None and set(values) != set(MEASURED):
+        raise ValueError("truncated")
+    entry = _Line.model_validate_json(line.strip())
+    row = entry.model_dump()
+    values = entry.__pydantic_extra__
+    if entry.unusable is None and set(values) != set(MEASURED):
         different = ", ".join(sorted(set(values) ^ set(MEASURED)))
-        raise ValueError(f"measured otherwise than by this version: {different}")
+        raise ValueError(f"measured features differ from those of this release: {different}")
     return {**row, **{name: values.get(name) for name in MEASURED}}
 
 

@@ -11,5 +11,5 @@ from kubeflow_fixtures import (
     recorded,
     recorded_graph,
 )
-from monitoring_fixtures import answers, predictions, predictions_file, schema, statistics_folder, training
+from monitoring_fixtures import logged, predictions, predictions_file, schema, statistics_folder, training
 from serving_fixtures import base_path, png, saved_model, server

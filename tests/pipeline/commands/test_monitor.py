@@ -1,4 +1,4 @@
-"""`knet monitor` from a log's folder to its exit code and page."""
+"""Tests of `knet monitor` from a log's folder to its exit code and page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from pipeline.commands import main
 
@@ -24,7 +25,7 @@ def knet_monitor(
     statistics_folder: Path,
     predictions_file: Path,
 ) -> Callable[..., Finished]:
-    """Writes answers as a log, and runs the command on it."""
+    """Write a log, and run the command on it."""
 
     def run(frame: pd.DataFrame, *arguments: object) -> Finished:
         log = tmp_path / "log"
@@ -42,33 +43,47 @@ def knet_monitor(
     return run
 
 
-def test_requests_like_the_training_images_end_with_0(
-    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+def test_monitor_matching_requests_exit_with_0(
+    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
 ) -> None:
-    code, stdout, stderr = knet_monitor(answers(), "--metrics", tmp_path / "knet.prom")
+    code, stdout, stderr = knet_monitor(logged(), "--metrics", tmp_path / "knet.prom")
     assert (code, stderr) == (0, "")
-    assert "2024-01-31.jsonl:201: cut off" in stdout
+    assert "2024-01-31.jsonl:201: truncated" in stdout
     assert f"page: {tmp_path / 'output' / 'monitor.html'}" in stdout
     assert "no drift" in (tmp_path / "output" / "monitor.html").read_text("utf-8")
     assert 'knet_monitor_findings{version="7"} 0.0' in (tmp_path / "knet.prom").read_text("utf-8")
 
 
-def test_drift_ends_with_1_and_says_of_what(
-    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+def test_monitor_drift_exits_with_1_and_names_it(
+    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
 ) -> None:
-    code, stdout, _ = knet_monitor(answers(eosin=3.0), "--page", tmp_path / "page.html")
+    code, stdout, _ = knet_monitor(logged(eosin=3.0), "--page", tmp_path / "page.html")
     assert code == 1
     assert "version 7: image/eosin: 0." in stdout
     assert (tmp_path / "page.html").is_file() and not (tmp_path / "output" / "monitor.html").exists()
 
 
-def test_what_cannot_be_judged_ends_with_2_and_no_page(
-    knet_monitor: Callable[..., Finished], answers: Any, tmp_path: Path
+def test_monitor_too_few_images_exit_with_2_without_page(
+    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
 ) -> None:
-    code, _, stderr = knet_monitor(answers(99))
+    code, _, stderr = knet_monitor(logged(99))
     assert code == 2
     assert stderr.startswith(
-        "error: too few requests to judge: version 7: 99 measured images of at least 100"
+        "error: too few requests to analyze: version 7: 99 measured images of at least 100"
     )
-    assert knet_monitor(answers(), "--version", 8)[0] == 2
+    assert knet_monitor(logged(), "--version", 8)[0] == 2
     assert not (tmp_path / "output" / "monitor.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("--before=log", "--baseline-log"),
+        ("--least=50", "--min-images"),
+        ("--doubted=0.1", "--max-ood-share"),
+    ],
+)
+def test_monitor_old_option_is_refused_with_the_new_name(old: str, new: str) -> None:
+    result = CliRunner().invoke(main.cli, ["monitor", "log", old])
+    assert result.exit_code == 2
+    assert f"{old.partition('=')[0]} was renamed to {new}" in result.output

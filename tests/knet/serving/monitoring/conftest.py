@@ -1,3 +1,3 @@
 """Fixtures of the monitoring tests."""
 
-from monitoring_fixtures import answers, predictions, predictions_file, schema, statistics_folder, training
+from monitoring_fixtures import logged, predictions, predictions_file, schema, statistics_folder, training

@@ -1,4 +1,4 @@
-"""The alert rules, judged by Prometheus' own tool."""
+"""Tests of the alert rules with Prometheus' promtool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CASES = Path(__file__).with_name("alerts_test.yaml")
 
 @pytest.fixture
 def promtool(debian_program: Callable[..., Path]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs Prometheus' tool."""
+    """Run promtool."""
     program = debian_program("promtool", package="--no-install-recommends prometheus")
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -29,13 +29,13 @@ def promtool(debian_program: Callable[..., Path]) -> Callable[..., subprocess.Co
     return run
 
 
-def test_the_rules_are_rules(promtool: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_alert_rules_are_valid(promtool: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     checked = promtool("check", "rules", "--lint-fatal", RULES)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "7 rules found" in checked.stdout
 
 
-def test_alerts_fire_when_they_must_and_not_else(
+def test_alerts_fire_as_in_the_test_cases(
     promtool: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     shutil.copy(RULES, tmp_path)
@@ -44,7 +44,7 @@ def test_alerts_fire_when_they_must_and_not_else(
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_every_alert_is_tested_to_fire() -> None:
+def test_alert_cases_cover_every_alert() -> None:
     rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
     fired = {
         test["alertname"]
@@ -55,7 +55,7 @@ def test_every_alert_is_tested_to_fire() -> None:
     assert fired == {rule["alert"] for rule in rules}
 
 
-def test_the_monitors_metrics_are_those_that_the_rules_read() -> None:
+def test_alert_rules_read_metrics_of_the_monitor() -> None:
     source = RULES.with_name("monitor.py").read_text("utf-8")
     read = set(re.findall(r"\bknet_monitor_\w+", RULES.read_text("utf-8").split("groups:")[1]))
     assert read and all(f'"{name}"' in source for name in read)
