@@ -1,4 +1,4 @@
-"""Asks a served model over gRPC; needs neither TensorFlow nor NumPy, so that it imports at once."""
+"""Client of a served model, over gRPC; needs grpcio and protobuf, neither TensorFlow nor NumPy."""
 
 from knet.client.aio import AsyncClient
 from knet.client.client import Client

@@ -1,4 +1,4 @@
-"""Asks a served model from within asyncio."""
+"""Client of a served model for asyncio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from knet.client.images import FailedPrediction, Image
 from knet.client.protocol import (
     EXPLAIN_SIGNATURE,
     PREDICT_SIGNATURE,
-    Answer,
     Batch,
+    Result,
     Signature,
     batches,
     bisect_requests,
@@ -25,7 +25,7 @@ from knet.client.results import Explanation, Prediction, VersionStatus, unwrap
 
 
 class AsyncClient(BaseClient):
-    """As `Client`, for asyncio: an asynchronous context manager, for one event loop."""
+    """The methods of `Client` as coroutines; an asynchronous context manager, for one event loop."""
 
     _api = grpc.aio
 
@@ -36,74 +36,74 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def close(self) -> None:
-        """As `Client.close`."""
+        """See `Client.close`."""
         await self._channel.close()
 
     async def predict(self, images: Iterable[Image]) -> list[Prediction]:
-        """As `Client.predict`."""
-        return await self._all(images, PREDICT_SIGNATURE)
+        """See `Client.predict`."""
+        return await self._collect(images, PREDICT_SIGNATURE)
 
     def predict_each(self, images: Iterable[Image]) -> AsyncIterator[Prediction | FailedPrediction]:
-        """As `Client.predict_each`; files are read in a thread."""
-        return self._each(images, PREDICT_SIGNATURE)
+        """See `Client.predict_each`; files are read in a thread."""
+        return self._stream(images, PREDICT_SIGNATURE)
 
     async def explain(self, images: Iterable[Image]) -> list[Explanation]:
-        """As `Client.explain`."""
-        return await self._all(images, EXPLAIN_SIGNATURE)
+        """See `Client.explain`."""
+        return await self._collect(images, EXPLAIN_SIGNATURE)
 
     async def status(self) -> list[VersionStatus]:
-        """As `Client.status`."""
-        return read_status(await self._ask(protocol.MODEL_STATUS, self._status_request()))
+        """See `Client.status`."""
+        return read_status(await self._call(protocol.MODEL_STATUS, self._status_request()))
 
     async def signatures(self) -> dict[str, tuple[str, ...]]:
-        """As `Client.signatures`."""
-        return read_signatures(await self._ask(protocol.MODEL_METADATA, self._metadata_request()))
+        """See `Client.signatures`."""
+        return read_signatures(await self._call(protocol.MODEL_METADATA, self._metadata_request()))
 
-    async def _ask(self, method: protocol.Method, request: Any) -> Any:
+    async def _call(self, method: protocol.Method, request: Any) -> Any:
         try:
             return await method.on(self._channel)(request, **self._call_settings())
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._user_error(error) from error
 
-    async def _all(self, images: Iterable[Image], question: Signature[Answer]) -> list[Answer]:
+    async def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
         listed = list(images)
-        answers = [answer async for answer in self._each(listed, question)]
-        pairs = zip(listed, answers, strict=True)
-        return [unwrap(answer, image=image, number=n) for n, (image, answer) in enumerate(pairs)]
+        results = [result async for result in self._stream(listed, signature)]
+        pairs = zip(listed, results, strict=True)
+        return [unwrap(result, image=image, index=n) for n, (image, result) in enumerate(pairs)]
 
-    async def _each(
-        self, images: Iterable[Image], question: Signature[Answer]
-    ) -> AsyncIterator[Answer | FailedPrediction]:
-        under_way: deque[asyncio.Task[list[Answer | FailedPrediction]]] = deque()
-        left = batches(images, count=self._batch)
+    async def _stream(
+        self, images: Iterable[Image], signature: Signature[Result]
+    ) -> AsyncIterator[Result | FailedPrediction]:
+        pending: deque[asyncio.Task[list[Result | FailedPrediction]]] = deque()
+        remaining = batches(images, count=self._batch)
         try:
-            while (batch := await asyncio.to_thread(next, left, None)) is not None:
-                under_way.append(asyncio.create_task(self._settle(batch, question)))
-                if len(under_way) == self._concurrency:
-                    for answer in await under_way.popleft():
-                        yield answer
-            while under_way:
-                for answer in await under_way.popleft():
-                    yield answer
+            while (batch := await asyncio.to_thread(next, remaining, None)) is not None:
+                pending.append(asyncio.create_task(self._resolve(batch, signature)))
+                if len(pending) == self._concurrency:
+                    for result in await pending.popleft():
+                        yield result
+            while pending:
+                for result in await pending.popleft():
+                    yield result
         finally:
-            for task in under_way:
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _settle(self, batch: Batch, question: Signature[Answer]) -> list[Answer | FailedPrediction]:
+    async def _resolve(self, batch: Batch, signature: Signature[Result]) -> list[Result | FailedPrediction]:
         """Make the requests of a batch."""
-        steps = bisect_requests(batch, read=question.read, target=self._target)
+        steps = bisect_requests(batch, decode=signature.decode, target=self._target)
         images = next(steps)
         try:
             while True:
-                images = steps.send(await self._outcome(images, question.signature))
-        except StopIteration as done:
-            return done.value
+                images = steps.send(await self._response(images, signature.name))
+        except StopIteration as end:
+            return end.value
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._user_error(error) from error
 
-    async def _outcome(self, images: list[bytes], signature: str) -> Any:
-        """The response or the error; None where there is nothing to send."""
+    async def _response(self, images: list[bytes], signature: str) -> Any:
+        """Make a request and return its response or its error; None if there are no images."""
         if not images:
             return None
         try:

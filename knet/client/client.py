@@ -1,4 +1,4 @@
-"""Asks a served model, and waits for its answers."""
+"""Blocking client of a served model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from knet.client.images import FailedPrediction, Image
 from knet.client.protocol import (
     EXPLAIN_SIGNATURE,
     PREDICT_SIGNATURE,
-    Answer,
     RequestSteps,
+    Result,
     Signature,
     batches,
     bisect_requests,
@@ -24,9 +24,10 @@ from knet.client.results import Explanation, Prediction, VersionStatus, unwrap
 
 
 class Client(BaseClient):
-    """A `BaseClient` for programs that wait; a context manager. Threads may share one.
+    """A blocking client; a context manager. Threads may share one.
 
-    An image is the path of a PNG or JPEG file, the bytes of one, or a uint8 array [rows, columns, 3] in RGB.
+    An image is the path of a PNG or JPEG file, the content of one as bytes, or a uint8 array
+    [rows, columns, 3] in RGB.
     """
 
     _api = grpc
@@ -42,81 +43,95 @@ class Client(BaseClient):
         self._channel.close()
 
     def predict(self, images: Iterable[Image]) -> list[Prediction]:
-        """Classify images: a prediction each, in their order.
+        """Classify images.
 
-        Raises UserError for an image that cannot be read or is refused, by its file or its number.
+        Args:
+            images: Images, of any number.
+
+        Returns:
+            A prediction for each image, in order.
+
+        Raises:
+            UserError: An image cannot be read or the server rejects it; the message has its path or index.
         """
-        return self._all(images, PREDICT_SIGNATURE)
+        return self._collect(images, PREDICT_SIGNATURE)
 
     def predict_each(self, images: Iterable[Image]) -> Iterator[Prediction | FailedPrediction]:
-        """Classify images one after the other, however many; they are read as they are needed.
+        """Classify a stream of images, which are read when they are needed.
 
-        Yields a prediction each, in their order, or why there is none.
+        Args:
+            images: Images, of any number.
+
+        Yields:
+            For each image, in order, a prediction, or the reason why there is none.
         """
-        return self._each(images, PREDICT_SIGNATURE)
+        return self._stream(images, PREDICT_SIGNATURE)
 
     def explain(self, images: Iterable[Image]) -> list[Explanation]:
-        """Say what speaks for the label of images, and where; otherwise as `predict`."""
-        return self._all(images, EXPLAIN_SIGNATURE)
+        """Compute the heat maps (Grad-CAM) of the predicted labels of images.
+
+        Arguments and errors are those of `predict`.
+        """
+        return self._collect(images, EXPLAIN_SIGNATURE)
 
     def status(self) -> list[VersionStatus]:
-        """The versions that the server knows, the newest first."""
-        return read_status(self._ask(protocol.MODEL_STATUS, self._status_request()))
+        """Return the versions of the model that the server knows, the newest first."""
+        return read_status(self._call(protocol.MODEL_STATUS, self._status_request()))
 
     def signatures(self) -> dict[str, tuple[str, ...]]:
-        """What the model can be asked: each signature with the names of its outputs."""
-        return read_signatures(self._ask(protocol.MODEL_METADATA, self._metadata_request()))
+        """Return the names of the outputs of each signature of the model, by the signature's name."""
+        return read_signatures(self._call(protocol.MODEL_METADATA, self._metadata_request()))
 
-    def _ask(self, method: protocol.Method, request: Any) -> Any:
+    def _call(self, method: protocol.Method, request: Any) -> Any:
         try:
             return method.on(self._channel)(request, **self._call_settings())
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._user_error(error) from error
 
-    def _all(self, images: Iterable[Image], question: Signature[Answer]) -> list[Answer]:
+    def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
         listed = list(images)
-        answers = self._each(listed, question)
-        pairs = zip(listed, answers, strict=True)
-        return [unwrap(answer, image=image, number=n) for n, (image, answer) in enumerate(pairs)]
+        results = self._stream(listed, signature)
+        pairs = zip(listed, results, strict=True)
+        return [unwrap(result, image=image, index=n) for n, (image, result) in enumerate(pairs)]
 
-    def _each(
-        self, images: Iterable[Image], question: Signature[Answer]
-    ) -> Iterator[Answer | FailedPrediction]:
-        under_way: deque[tuple[RequestSteps[Answer], Any]] = deque()
+    def _stream(
+        self, images: Iterable[Image], signature: Signature[Result]
+    ) -> Iterator[Result | FailedPrediction]:
+        pending: deque[tuple[RequestSteps[Result], Any]] = deque()
         try:
             for batch in batches(images, count=self._batch):
-                steps = bisect_requests(batch, read=question.read, target=self._target)
-                under_way.append((steps, self._send(next(steps), question.signature)))
-                if len(under_way) == self._concurrency:
-                    yield from self._finish(*under_way.popleft(), question.signature)
-            while under_way:
-                yield from self._finish(*under_way.popleft(), question.signature)
+                steps = bisect_requests(batch, decode=signature.decode, target=self._target)
+                pending.append((steps, self._send(next(steps), signature.name)))
+                if len(pending) == self._concurrency:
+                    yield from self._resolve(*pending.popleft(), signature.name)
+            while pending:
+                yield from self._resolve(*pending.popleft(), signature.name)
         finally:
-            for _, call in under_way:
+            for _, call in pending:
                 if call is not None:
                     call.cancel()
 
-    def _finish(
-        self, steps: RequestSteps[Answer], call: Any, signature: str
-    ) -> list[Answer | FailedPrediction]:
-        """Wait for a request, and make those that follow from what comes back."""
+    def _resolve(
+        self, steps: RequestSteps[Result], call: Any, signature: str
+    ) -> list[Result | FailedPrediction]:
+        """Wait for a batch's first request, then make those that its response requires."""
         try:
             while True:
-                call = self._send(steps.send(_outcome(call)), signature)
-        except StopIteration as done:
-            return done.value
+                call = self._send(steps.send(_response(call)), signature)
+        except StopIteration as end:
+            return end.value
         except grpc.RpcError as error:
-            raise self._explained(error) from error
+            raise self._user_error(error) from error
 
     def _send(self, images: list[bytes], signature: str) -> Any:
-        """The call under way; None where there is nothing to send."""
+        """Start a request and return its future; None if there are no images."""
         if not images:
             return None
         return self._predict.future(self._predict_request(images, signature), **self._call_settings())
 
 
-def _outcome(call: Any) -> Any:
-    """The response or the error."""
+def _response(call: Any) -> Any:
+    """Wait for a future and return its response or its error."""
     try:
         return None if call is None else call.result()
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""What the clients have in common: whom they ask, and in what words."""
+"""Connection settings that both clients share: channel, TLS, headers and requests."""
 
 from __future__ import annotations
 
@@ -18,21 +18,18 @@ from knet.client import protocol
 from knet.client.protocol import explain_error
 from knet.client.results import VersionStatus
 
-_SIGNATURES = "signature_def"  # the one field of metadata that there is
-
-
-MOST_RETRIES: Final = 4  # gRPC makes five attempts and no more
+MAX_RETRIES: Final = 4  # gRPC makes at most five attempts
+_SIGNATURES: Final = "signature_def"  # the only field of a model's metadata
 
 
 class BaseClient:
-    """One model of a TF Serving or development server.
+    """Connection to one model on a TF Serving or development server; the first call connects.
 
-    The server need not be up yet: the first call connects. Every method raises UserError when no server
-    answers in time, when it does not serve the model, or when it wants another token; other gRPC errors pass
-    as they are.
+    Every method raises UserError if no server answers in time, if the server does not serve the model, or if
+    it requires another token. Other gRPC errors are raised unchanged.
     """
 
-    _api: Any  # `grpc` or `grpc.aio`, whose channel it is
+    _api: Any  # `grpc` or `grpc.aio`
 
     def __init__(
         self,
@@ -42,46 +39,46 @@ class BaseClient:
         version: int | None = None,
         label: str | None = None,
         timeout: float = 30.0,
-        retries: int = MOST_RETRIES,
+        retries: int = MAX_RETRIES,
         batch: int = 8,
         concurrency: int = 4,
         tls: Tls | None = None,
         token: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Says whom to ask, and how; nothing is sent yet.
+        """Set up a connection; nothing is sent before the first call.
 
         Args:
-            target: "host:port".
-            model: the name it is served under.
-            version: the one to ask; None: the newest.
-            label: of the version to ask, such as `stable`, in place of its number.
-            timeout: seconds for each request, its retries included.
-            retries: how often a request is made again while the server is unavailable, 0 to 4.
-            batch: images in one request, at most; it also ends at 16 MiB.
-            concurrency: requests under way at a time, at most.
-            tls: encrypts the channel; None: nothing does.
-            token: sent as `authorization: Bearer <token>`.
-            metadata: further headers of every call, their names in small letters.
+            target: Server, "host:port".
+            model: Name that the model is served under.
+            version: Version of the model. Default: the newest.
+            label: Label of the version, such as `stable`, instead of its number.
+            timeout: Time limit of each request, retries included, in seconds.
+            retries: Retries of a request while the server is unavailable, 0 to 4.
+            batch: Most images in one request, which also has at most 16 MiB.
+            concurrency: Most requests at a time.
+            tls: Files for an encrypted channel. Default: no encryption.
+            token: Token to send as `authorization: Bearer <token>`.
+            metadata: Further headers of every call, by name in lower case.
 
         Raises:
-            UserError: a value is out of its bounds, a file of `tls` cannot be read, or a token would go
+            UserError: A value is out of range, a file of `tls` cannot be read, or a token would be sent
                 unencrypted to another machine.
         """
-        if timeout <= 0 or batch < 1 or concurrency < 1 or not 0 <= retries <= MOST_RETRIES:
+        if timeout <= 0 or batch < 1 or concurrency < 1 or not 0 <= retries <= MAX_RETRIES:
             raise UserError(
                 f"timeout ({timeout:g}) must be above 0, batch ({batch}) and concurrency ({concurrency}) "
-                f"1 or more, retries ({retries}) 0 to {MOST_RETRIES}"
+                f"1 or more, retries ({retries}) 0 to {MAX_RETRIES}"
             )
         if version is not None and label is not None:
-            raise UserError(f"version {version} and label {label!r}: give the one or the other")
-        if token is not None and tls is None and not on_this_machine(target):
-            raise UserError(f"the token would go to {target} unencrypted: give tls too")
+            raise UserError(f"version {version} and label {label!r}: give one of the two")
+        if token is not None and tls is None and not _is_local(target):
+            raise UserError(f"the token would be sent to {target} unencrypted: give tls too")
         self._target = target
         self._model = model
-        self._which: dict[str, Any] = {} if version is None else {"version": {"value": version}}
+        self._version: dict[str, Any] = {} if version is None else {"version": {"value": version}}
         if label is not None:
-            self._which["version_label"] = label
+            self._version["version_label"] = label
         self._timeout = timeout
         self._batch = batch
         self._concurrency = concurrency
@@ -91,7 +88,7 @@ class BaseClient:
 
     @cached_property
     def _channel(self) -> Any:
-        """Made by the first call, so that one of `grpc.aio` belongs to the loop that it runs in."""
+        """The channel; the first call creates it, so that one of `grpc.aio` belongs to the running loop."""
         if self._credentials is None:
             return self._api.insecure_channel(self._target, options=self._options)
         return self._api.secure_channel(self._target, self._credentials, options=self._options)
@@ -104,7 +101,7 @@ class BaseClient:
         return {"timeout": self._timeout, "metadata": self._headers}
 
     def _spec(self, signature: str = "") -> Any:
-        return protos.ModelSpec(name=self._model, signature_name=signature, **self._which)
+        return protos.ModelSpec(name=self._model, signature_name=signature, **self._version)
 
     def _predict_request(self, images: Sequence[bytes], signature: str) -> Any:
         tensor = protos.TensorProto(
@@ -120,14 +117,14 @@ class BaseClient:
     def _metadata_request(self) -> Any:
         return protos.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[_SIGNATURES])
 
-    def _explained(self, error: grpc.RpcError) -> Exception:
-        """What to raise in place of an error."""
-        told = explain_error(error, target=self._target, model=self._model, timeout=self._timeout)
-        return told or error
+    def _user_error(self, error: grpc.RpcError) -> Exception:
+        """Return the user-correctable error that corresponds to a gRPC error, else the error itself."""
+        explained = explain_error(error, target=self._target, model=self._model, timeout=self._timeout)
+        return explained or error
 
 
 def read_status(response: Any) -> list[VersionStatus]:
-    """The newest version first."""
+    """Decode a GetModelStatusResponse: the versions, the newest first."""
     state = protos.ModelVersionStatus.State.Name
     versions = [
         VersionStatus(one.version, state(one.state), one.status.error_message)
@@ -137,68 +134,67 @@ def read_status(response: Any) -> list[VersionStatus]:
 
 
 def read_signatures(response: Any) -> dict[str, tuple[str, ...]]:
-    """Each signature with the names of its outputs, sorted."""
-    found = protos.SignatureDefMap.FromString(response.metadata[_SIGNATURES].value)
-    return {name: tuple(sorted(one.outputs)) for name, one in sorted(found.signature_def.items())}
+    """Decode a GetModelMetadataResponse: the sorted names of each signature's outputs, by its name."""
+    signatures = protos.SignatureDefMap.FromString(response.metadata[_SIGNATURES].value).signature_def
+    return {name: tuple(sorted(signature.outputs)) for name, signature in sorted(signatures.items())}
 
 
-_NAME = re.compile(r"[a-z0-9_.-]+")
-_VALUE = re.compile(r"[\x20-\x7e]+")
+_HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
 
 
 def call_headers(token: str | None, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """As gRPC takes them.
+    """Return the headers of every call as gRPC expects them: pairs of name and value.
 
     Args:
-        token: sent as `authorization: Bearer <token>`.
-        metadata: further ones.
+        token: Token to send as `authorization: Bearer <token>`.
+        metadata: Further headers by name.
 
     Raises:
-        UserError: gRPC cannot send one; the text names it, but no token.
+        UserError: gRPC cannot send a header; the message names it, but does not show the token.
     """
-    if token is not None and (not _VALUE.fullmatch(token) or " " in token):
-        raise UserError("the token is empty, or holds a space or what is not ASCII: give it alone")
+    if token is not None and (not _HEADER_VALUE.fullmatch(token) or " " in token):
+        raise UserError("the token is empty, or holds a space or non-ASCII characters: give the token alone")
     for name, value in metadata.items():
-        if not _NAME.fullmatch(name) or name.endswith("-bin") or not _VALUE.fullmatch(value):
+        valid_name = _HEADER_NAME.fullmatch(name) and not name.endswith("-bin")
+        if not valid_name or not _HEADER_VALUE.fullmatch(value):
             raise UserError(
-                f"the header {name!r} cannot be sent: small letters, digits, '-', '_' and '.' make a name, "
-                "printable ASCII a value"
+                f"the header {name!r} cannot be sent: use lower-case letters, digits, '-', '_' and '.' in "
+                "the name, without -bin at its end, and printable ASCII in the value"
             )
     bearer = {"authorization": f"Bearer {token}"} if token is not None else {}
     return tuple({**metadata, **bearer}.items())
 
 
-_MESSAGE_BYTES = 64 * 1024 * 1024
-_THIS_MACHINE = ("localhost", "127.0.0.1")
+_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 
 def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]:
-    """Arguments of a channel.
+    """Return the arguments of a gRPC channel: limits, proxy and retries.
 
-    Calls that end with UNAVAILABLE, and no others, are made again after 0.1, 0.3, 0.9 and 2.7 seconds, each
-    shortened or lengthened by chance, as gRPC does by itself (gRFC A6), within the time limit of the call.
+    gRPC itself (gRFC A6) retries calls that end with UNAVAILABLE, and no others, after 0.1, 0.3, 0.9 and
+    2.7 seconds with random jitter, within the time limit of the call.
 
     Args:
-        target: "host:port".
-        retries: at most so many, 0 to 4.
+        target: Server, "host:port".
+        retries: Most retries, 0 to 4.
     """
     return [
         ("grpc.max_send_message_length", _MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-        # gRPC would send even calls to this machine through the web proxy that http_proxy names.
-        ("grpc.enable_http_proxy", int(not on_this_machine(target))),
+        # gRPC would send even calls to this machine through the proxy in the variable http_proxy.
+        ("grpc.enable_http_proxy", int(not _is_local(target))),
         ("grpc.service_config", json.dumps(_retry_policy(retries) if retries else {})),
-        ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES),  # what is larger is not retried
-        # A server that comes back is found by the next retry, not by one after the usual wait of a second.
+        ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES),  # larger requests are not retried
+        # The next retry reaches a restarted server; with gRPC's defaults only one a second later would.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
 
 
-def on_this_machine(target: str) -> bool:
-    """Whether calls stay here."""
-    return target.rpartition(":")[0] in _THIS_MACHINE
+def _is_local(target: str) -> bool:
+    return target.rpartition(":")[0] in ("localhost", "127.0.0.1")
 
 
 def _retry_policy(retries: int) -> dict[str, object]:
@@ -222,20 +218,27 @@ def _retry_policy(retries: int) -> dict[str, object]:
 class Tls:
     """PEM files for an encrypted channel.
 
-    `authority` holds the certificates that the server's is checked against; None: those that gRPC comes with.
-    `certificate` and `key` are the client's own, for a server that asks for them.
+    Attributes:
+        ca_bundle: CA certificates to verify the server. Default: gRPC's bundled CAs.
+        certificate: Certificate of the client, for a server that requires one.
+        key: Private key of that certificate.
     """
 
-    authority: Path | None = None
+    ca_bundle: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC takes; raises UserError where a file cannot be read or is of another kind."""
+        """Load the files into gRPC's credentials.
+
+        Raises:
+            UserError: A file cannot be read or is no PEM file of its kind, or one of certificate and key is
+                missing.
+        """
         if (self.certificate is None) != (self.key is None):
-            raise UserError("a client's certificate and its key go together: give both or neither")
+            raise UserError("the client's certificate or its key is missing: give both or neither")
         return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.authority, "CERTIFICATE"),
+            root_certificates=_read(self.ca_bundle, "CERTIFICATE"),
             private_key=_read(self.key, "PRIVATE KEY"),
             certificate_chain=_read(self.certificate, "CERTIFICATE"),
         )
@@ -249,5 +252,5 @@ def _read(file: Path | None, kind: str) -> bytes | None:
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; give a PEM file") from error
     if f"{kind}-----".encode() not in text:
-        raise UserError(f"{file} holds no {kind.lower()} in PEM form; give one that does")
+        raise UserError(f"{file} holds no {kind.lower()} in PEM format; give a file that does")
     return text

@@ -1,4 +1,4 @@
-"""Asks about files, and keeps what is known of them beside the answers."""
+"""Predictions for image files, in memory or in a CSV file that an interrupted command resumes."""
 
 from __future__ import annotations
 
@@ -20,29 +20,6 @@ from knet.client.client import Client
 from knet.client.images import FailedPrediction, read_image
 from knet.client.results import Prediction
 
-
-def predict_files(client: Client, files: Iterable[Path]) -> Iterator[FilePrediction]:
-    """An answer a file, in their order; however many there are, few are held in memory.
-
-    Raises what the client raises; a file that cannot be read or is refused does not end it.
-    """
-    asked: deque[tuple[str, str]] = deque()
-
-    def images() -> Iterator[bytes | FailedPrediction]:
-        for file in files:
-            image = read_image(file)
-            asked.append((file_name(file), digest(image)))
-            yield image
-
-    for answer in client.predict_each(images()):
-        yield FilePrediction(*asked.popleft(), answer)
-
-
-def digest(image: bytes | FailedPrediction) -> str:
-    """The SHA-256 of what a file holds; empty where it cannot be read."""
-    return "" if isinstance(image, FailedPrediction) else hashlib.sha256(image).hexdigest()
-
-
 COLUMNS: Final = (
     "image",
     "sha256",
@@ -60,45 +37,48 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """A file by `file_name`, the SHA-256 of what it held (empty: it could not be read), and what was said."""
+    """The result for one image file.
+
+    Attributes:
+        image: Name of the file, by `file_name`.
+        sha256: SHA-256 of its content, in hexadecimal; empty if the file could not be read.
+        result: The prediction, or the reason why there is none.
+    """
 
     image: str
     sha256: str
-    answer: Prediction | FailedPrediction
+    result: Prediction | FailedPrediction
 
     def as_row(self) -> dict[str, str]:
-        """A text for each of `COLUMNS`: an answer, or an error."""
+        """Return a text for each of `COLUMNS`: those of the prediction, or `error`."""
         row = dict.fromkeys(COLUMNS, "") | {"image": self.image, "sha256": self.sha256}
-        if isinstance(self.answer, FailedPrediction):
-            return row | {"error": " ".join(self.answer.reason.split())}
-        texts = asdict(self.answer) | {
-            "in_distribution": str(self.answer.in_distribution).lower(),
-            "reasons": "; ".join(self.answer.reasons),
-            "probabilities": json.dumps(self.answer.probabilities),
+        if isinstance(self.result, FailedPrediction):
+            return row | {"error": " ".join(self.result.reason.split())}
+        texts = asdict(self.result) | {
+            "in_distribution": str(self.result.in_distribution).lower(),
+            "reasons": "; ".join(self.result.reasons),
+            "probabilities": json.dumps(self.result.probabilities),
         }
         return row | {name: "" if value is None else str(value) for name, value in texts.items()}
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> FilePrediction:
-        """What `as_row` was made of; raises ValueError where it was made of nothing."""
-        return cls(row["image"], row["sha256"], _answer(row))
+        """Parse a row that `as_row` returned.
+
+        Raises:
+            ValueError: A cell is malformed.
+            KeyError: A cell is missing or not among the allowed ones.
+        """
+        return cls(row["image"], row["sha256"], _parse_result(row))
 
     def as_json(self) -> dict[str, Any]:
-        """The fields of a prediction, or `error`, below `image` and `sha256`."""
-        said = (
-            {"error": self.answer.reason}
-            if isinstance(self.answer, FailedPrediction)
-            else asdict(self.answer)
-        )
-        return {"image": self.image, "sha256": self.sha256, **said}
+        """Return `image`, `sha256`, and the fields of the prediction or `error`."""
+        if isinstance(self.result, FailedPrediction):
+            return {"image": self.image, "sha256": self.sha256, "error": self.result.reason}
+        return {"image": self.image, "sha256": self.sha256, **asdict(self.result)}
 
 
-def file_name(file: Path) -> str:
-    """Its path as it was given; what a terminal or a line of a table cannot show is escaped."""
-    return printable(os.fspath(file))
-
-
-def _answer(row: Mapping[str, str]) -> Prediction | FailedPrediction:
+def _parse_result(row: Mapping[str, str]) -> Prediction | FailedPrediction:
     if row["error"]:
         return FailedPrediction(row["error"])
     return Prediction(
@@ -113,67 +93,38 @@ def _answer(row: Mapping[str, str]) -> Prediction | FailedPrediction:
     )
 
 
-class PredictionsCsv:
-    """What is there already, and where more is added; a line that a kill cut short counts for nothing.
+def file_name(file: Path) -> str:
+    """Return a file's path as it was given, with unprintable characters escaped."""
+    return printable(os.fspath(file))
 
-    Every row is one line and written at once. Of two rows of one file the later holds.
+
+def predict_files(client: Client, files: Iterable[Path]) -> Iterator[FilePrediction]:
+    """Classify image files, of which few are in memory at a time.
+
+    Args:
+        client: Client of the served model.
+        files: PNG or JPEG files, of any number.
+
+    Yields:
+        A result for each file, in order; failed ones included.
+
+    Raises:
+        UserError: The server cannot be used, as for `Client.predict_each`.
     """
+    requested: deque[tuple[str, str]] = deque()
 
-    def __init__(self, file: Path) -> None:
-        """Reads it; raises UserError when it holds something else or cannot be read."""
-        self._file = file.resolve()  # else a link would be replaced, not what it leads to
-        lines = self._read().split("\n")[1:-1]
-        rows = [self._answer(number, line) for number, line in enumerate(lines, start=2)]
-        self.answers = {answer.image: answer for answer in rows}
+    def images() -> Iterator[bytes | FailedPrediction]:
+        for file in files:
+            image = read_image(file)
+            requested.append((file_name(file), _digest(image)))
+            yield image
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Takes out all but these images; makes the file where it is missing."""
-        kept = _line(COLUMNS) + "".join(_line(self.answers[name].as_row().values()) for name in names)
-        try:
-            if not self._file.is_file() or self._file.read_bytes() != kept.encode():
-                atomic_write(self._file, kept)
-        except OSError as error:
-            raise self._refusal(error) from error
-
-    def add(self, answer: FilePrediction) -> None:
-        """Appends a row; raises UserError when it cannot be written."""
-        try:
-            with self._file.open("ab", buffering=0) as file:
-                file.write(_line(answer.as_row().values()).encode())
-        except OSError as error:
-            raise self._refusal(error) from error
-
-    def _read(self) -> str:
-        """All lines that are whole."""
-        if not self._file.exists():
-            return ""
-        try:
-            data = self._file.read_bytes()
-        except OSError as error:
-            raise self._refusal(error) from error
-        header = _line(COLUMNS).encode()
-        if not data.startswith(header) and not header.startswith(data):
-            raise UserError(f"{self._file} holds something else than predictions: give another file")
-        return data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")
-
-    def _answer(self, number: int, line: str) -> FilePrediction:
-        try:
-            (cells,) = csv.reader([line], strict=True)
-            return FilePrediction.from_row(dict(zip(COLUMNS, cells, strict=True)))
-        except (csv.Error, ValueError, KeyError) as error:
-            raise UserError(
-                f"{self._file}, line {number}: no row of predictions ({error}); take it out, or give "
-                "another file"
-            ) from error
-
-    def _refusal(self, error: OSError) -> UserError:
-        return UserError(f"{self._file}: {error.strerror}; give a file that can be written")
+    for result in client.predict_each(images()):
+        yield FilePrediction(*requested.popleft(), result)
 
 
-def _line(cells: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def _digest(image: bytes | FailedPrediction) -> str:
+    return "" if isinstance(image, FailedPrediction) else hashlib.sha256(image).hexdigest()
 
 
 def predict_to_csv(
@@ -181,36 +132,120 @@ def predict_to_csv(
     files: Sequence[Path],
     table: Path,
     *,
-    on_answer: Callable[[FilePrediction, int], None] | None = None,
+    on_result: Callable[[FilePrediction, int], None] | None = None,
 ) -> list[FilePrediction]:
-    """Adds a row for each file to a CSV file, and returns the answers in the order of the files.
+    """Classify image files and append a row for each to a CSV file, as results come in.
 
-    A file that has a row there already and still holds the same is not asked about again, nor is one that was
-    refused; one that could not be read is tried again. Rows of other files stay.
+    A file that has a row is skipped if its content is unchanged, even if the server rejected it. Files that
+    have changed or could not be read are requested again. Rows of other files stay.
 
     Args:
-        client: whom to ask.
+        client: Client of the served model.
         files: PNG or JPEG files.
-        table: made where it is missing.
-        on_answer: called with each new answer, and how many are still to come, before its row is written.
+        table: CSV file, created if it does not exist.
+        on_result: Called with each new result and the number of remaining files, before the row is written.
+
+    Returns:
+        A result for each file, in order, from earlier rows too.
 
     Raises:
-        UserError: of the client, or `table` holds something else or cannot be written; what is there stays.
+        UserError: The server cannot be used, or the CSV file has other content or cannot be written.
     """
     rows = PredictionsCsv(table)
-    answers = dict(rows.answers)
+    results = dict(rows.predictions)
     named = {file_name(file): file for file in files}
-    left = [file for name, file in named.items() if not _is_done(file, answers.get(name))]
-    for file in left:
-        answers.pop(file_name(file), None)
-    rows.keep(answers)
-    for number, answer in enumerate(predict_files(client, left), start=1):
-        if on_answer:
-            on_answer(answer, len(left) - number)
-        rows.add(answer)
-        answers[answer.image] = answer
-    return [answers[name] for name in named]
+    remaining = [file for name, file in named.items() if not _is_done(file, results.get(name))]
+    for file in remaining:
+        results.pop(file_name(file), None)
+    rows.retain(results)
+    for number, result in enumerate(predict_files(client, remaining), start=1):
+        if on_result:
+            on_result(result, len(remaining) - number)
+        rows.append(result)
+        results[result.image] = result
+    return [results[name] for name in named]
 
 
-def _is_done(file: Path, answer: FilePrediction | None) -> bool:
-    return bool(answer and answer.sha256 and answer.sha256 == digest(read_image(file)))
+def _is_done(file: Path, prediction: FilePrediction | None) -> bool:
+    return bool(prediction and prediction.sha256 and prediction.sha256 == _digest(read_image(file)))
+
+
+class PredictionsCsv:
+    """A CSV file of predictions to which rows are appended.
+
+    Each row is one line, written at once; an incomplete last line of an interrupted process is ignored. If a
+    file has several rows, the last one counts.
+
+    Attributes:
+        predictions: Results in the file, by name of the image.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Read a CSV file, if it exists.
+
+        Raises:
+            UserError: The file has other content or cannot be read.
+        """
+        self._file = file.resolve()  # an atomic write would replace a link
+        lines = self._complete_lines().split("\n")[1:-1]
+        rows = [self._parse(number, line) for number, line in enumerate(lines, start=2)]
+        self.predictions = {row.image: row for row in rows}
+
+    def retain(self, names: Iterable[str]) -> None:
+        """Rewrite the file with the rows of some images only, or create it.
+
+        Args:
+            names: Names of images in `predictions`.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        text = _line(COLUMNS) + "".join(_line(self.predictions[name].as_row().values()) for name in names)
+        try:
+            if not self._file.is_file() or self._file.read_bytes() != text.encode():
+                atomic_write(self._file, text)
+        except OSError as error:
+            raise self._file_error(error) from error
+
+    def append(self, prediction: FilePrediction) -> None:
+        """Append a row.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        try:
+            with self._file.open("ab", buffering=0) as file:
+                file.write(_line(prediction.as_row().values()).encode())
+        except OSError as error:
+            raise self._file_error(error) from error
+
+    def _complete_lines(self) -> str:
+        if not self._file.exists():
+            return ""
+        try:
+            data = self._file.read_bytes()
+        except OSError as error:
+            raise self._file_error(error) from error
+        header = _line(COLUMNS).encode()
+        if not data.startswith(header) and not header.startswith(data):
+            raise UserError(f"{self._file} is not a CSV file of predictions: give another file")
+        return data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")
+
+    def _parse(self, number: int, line: str) -> FilePrediction:
+        try:
+            (cells,) = csv.reader([line], strict=True)
+            return FilePrediction.from_row(dict(zip(COLUMNS, cells, strict=True)))
+        except (csv.Error, ValueError, KeyError) as error:
+            raise UserError(
+                f"{self._file}, line {number}: not a row of predictions ({error}); delete the line, or give "
+                "another file"
+            ) from error
+
+    def _file_error(self, error: OSError) -> UserError:
+        return UserError(f"{self._file}: {error.strerror}; give a file that can be written")
+
+
+def _line(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""The bytes of an image file, whatever form the image is given in."""
+"""Images of requests: reading, encoding and finding them."""
 
 from __future__ import annotations
 
@@ -11,52 +11,66 @@ from typing import Any, Final, TypeAlias
 
 from knet.base.errors import UserError
 
-# The path of a PNG or JPEG file, the bytes of one, or uint8 [rows, columns, 3] in RGB.
+# The path of a PNG or JPEG file, the content of one as bytes, or a uint8 array [rows, columns, 3] in RGB.
 Image: TypeAlias = Any
 
-LARGEST = 60 * 1024 * 1024  # bytes of a file, which must fit in a message of 64 MiB
+MAX_BYTES = 60 * 1024 * 1024  # of an image file, which must fit into a message of 64 MiB
+
+
+@dataclass(frozen=True)
+class FailedPrediction:
+    """The reason why an image has no prediction: it cannot be read, or the server rejected it."""
+
+    reason: str
 
 
 def read_image(image: Image) -> bytes | FailedPrediction:
-    """The bytes of a PNG or JPEG file, or why there are none.
+    """Return the content of an image file.
 
     Args:
-        image: as `Image` says; one that is known to be bad stays so.
+        image: An `Image`; a FailedPrediction is returned as it is.
+
+    Returns:
+        The bytes of a PNG or JPEG file, or the reason why there are none.
     """
     if isinstance(image, FailedPrediction):
         return image
     try:
-        data = _bytes_of(image)
+        data = _content(image)
     except OSError as error:
         return FailedPrediction(f"{error.strerror}; give a PNG or JPEG file")
     except TypeError as error:
         return FailedPrediction(f"{error}; give a path, the bytes of a file or uint8 [rows, columns, 3]")
     if not data:
         return FailedPrediction("is empty; give a PNG or JPEG file")
-    if len(data) > LARGEST:
-        return FailedPrediction(f"has {len(data):,} bytes; give a file of at most {LARGEST:,}")
+    if len(data) > MAX_BYTES:
+        return FailedPrediction(f"has {len(data):,} bytes; give a file of at most {MAX_BYTES:,}")
     return data
 
 
-def _bytes_of(image: Image) -> bytes:
+def _content(image: Image) -> bytes:
     if isinstance(image, (str, os.PathLike)):
         return Path(image).read_bytes()
     return bytes(image) if isinstance(image, (bytes, bytearray)) else encode_png(image)
 
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGB_8 = (8, 2, 0, 0, 0)  # bits, colour type, then the only compression and filter there are, no interlacing
-_LEVEL = 1  # of compression: most of what there is to save, in a fraction of the time
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# Bit depth, colour type (RGB), compression method, filter method, no interlacing.
+_RGB_8: Final = (8, 2, 0, 0, 0)
+_COMPRESSION_LEVEL: Final = 1  # most of the possible reduction, in a fraction of the time
 
 
 def encode_png(pixels: Any) -> bytes:
-    """The pixels without loss (PNG, ISO/IEC 15948).
+    """Encode pixels losslessly (PNG, ISO/IEC 15948).
 
     Args:
-        pixels: uint8 [rows, columns, 3], RGB; a NumPy array, or whatever else has the buffer protocol.
+        pixels: uint8 [rows, columns, 3] in RGB: a NumPy array or another object with the buffer protocol.
+
+    Returns:
+        The content of a PNG file.
 
     Raises:
-        TypeError: it is something else; the text says what.
+        TypeError: The object has another type or shape; the message names it.
     """
     try:
         view = memoryview(pixels)
@@ -64,15 +78,15 @@ def encode_png(pixels: Any) -> bytes:
         raise TypeError(f"a {type(pixels).__name__} is not an array") from error
     shape = view.shape or ()
     if view.format != "B" or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise TypeError(f"an array of the form {view.format!r} and the shape {shape}")
+        raise TypeError(f"an array of the format {view.format!r} and the shape {shape}")
     rows, columns, channels = shape
     data, width = view.tobytes(), columns * channels
     unfiltered = b"".join(b"\0" + data[start : start + width] for start in range(0, len(data), width))
     return b"".join(
         (
-            _SIGNATURE,
+            _PNG_SIGNATURE,
             _chunk(b"IHDR", struct.pack(">II5B", columns, rows, *_RGB_8)),
-            _chunk(b"IDAT", zlib.compress(unfiltered, _LEVEL)),
+            _chunk(b"IDAT", zlib.compress(unfiltered, _COMPRESSION_LEVEL)),
             _chunk(b"IEND", b""),
         )
     )
@@ -82,22 +96,28 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # in any case
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # in lower or upper case
 
 
 def find_images(folder: Path) -> tuple[list[Path], int]:
-    """The PNG and JPEG files in a folder and those below it, sorted, and how many other files there are.
+    """Find the PNG and JPEG files below a folder, by suffix; hidden files and folders are ignored.
 
-    Hidden files and folders count for nothing. Raises UserError when a folder cannot be read, or when it
-    holds no image.
+    Args:
+        folder: Folder to search, with its subfolders.
+
+    Returns:
+        The images, sorted, and the number of other files.
+
+    Raises:
+        UserError: A folder cannot be read, or there is no image.
     """
     images: list[Path] = []
     others = 0
-    for here, folders, files in os.walk(folder, onerror=_refuse):
+    for parent, folders, files in os.walk(folder, onerror=_raise_user_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in (name for name in files if not name.startswith(".")):
-            if name.lower().endswith(SUFFIXES):
-                images.append(Path(here, name))
+            if name.lower().endswith(_SUFFIXES):
+                images.append(Path(parent, name))
             else:
                 others += 1
     if not images:
@@ -105,12 +125,5 @@ def find_images(folder: Path) -> tuple[list[Path], int]:
     return sorted(images), others
 
 
-def _refuse(error: OSError) -> None:
+def _raise_user_error(error: OSError) -> None:
     raise UserError(f"{error.filename}: {error.strerror}; give a folder that can be read") from error
-
-
-@dataclass(frozen=True)
-class FailedPrediction:
-    """An image that cannot be read or that the server refused; the rest of its request was answered."""
-
-    reason: str

@@ -1,4 +1,4 @@
-"""The calls of TF Serving that the clients make."""
+"""TF Serving's calls: methods, requests in batches, decoding of responses and errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from knet.client.results import Explanation, Prediction
 
 @dataclass(frozen=True)
 class Method:
-    """One call: where it goes and the messages of it."""
+    """A unary gRPC method: its path below `tensorflow.serving`, its request and its response class."""
 
     path: str
     request: Any
     response: Any
 
     def on(self, channel: Any) -> Any:
-        """What makes the call, on a channel of `grpc` or of `grpc.aio`."""
+        """Return the callable of the method on a channel of `grpc` or `grpc.aio`."""
         return channel.unary_unary(
             f"/tensorflow.serving.{self.path}",
             request_serializer=self.request.SerializeToString,
@@ -43,34 +43,34 @@ MODEL_STATUS: Final = Method(
 )
 
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Signature(Generic[Answer]):
-    """A signature that takes images, and what makes answers of its response."""
+class Signature(Generic[Result]):
+    """A signature whose input is a batch of images, with the decoder of its response."""
 
-    signature: str
-    read: Callable[[Any], list[Answer]]
+    name: str
+    decode: Callable[[Any], list[Result]]
 
 
-def _predictions(response: Any) -> list[Prediction]:
+def _decode_predictions(response: Any) -> list[Prediction]:
     labels = texts(response.outputs[schema_names.PREDICTED_LABEL])
     count = len(labels)
-    # A version from before models said so has none.
+    # Models exported before the output existed have no threshold.
     thresholds = floats(response.outputs[schema_names.THRESHOLD]) or (None,) * count
     return [
         Prediction(
             label=label,
             score=score,
-            probabilities=dict(zip(names, row, strict=True)),
+            probabilities=dict(zip(classes, probabilities, strict=True)),
             model_version=response.model_spec.version.value,
-            in_distribution=verdict,
-            reasons=tuple(filter(None, why)),
+            in_distribution=in_distribution,
+            reasons=tuple(filter(None, reasons)),
             distance=distance,
             threshold=threshold,
         )
-        for label, score, names, row, verdict, why, distance, threshold in zip(
+        for label, score, classes, probabilities, in_distribution, reasons, distance, threshold in zip(
             labels,
             floats(response.outputs[schema_names.SCORE]),
             rows(texts(response.outputs[schema_names.CLASSES]), count=count),
@@ -84,13 +84,13 @@ def _predictions(response: Any) -> list[Prediction]:
     ]
 
 
-def _explanations(response: Any) -> list[Explanation]:
+def _decode_explanations(response: Any) -> list[Explanation]:
     labels = texts(response.outputs[schema_names.PREDICTED_LABEL])
     heat = response.outputs[schema_names.HEAT_MAP]
     height, version = heat.tensor_shape.dim[1].size, response.model_spec.version.value
     return [
-        Explanation(label, score, tuple(map(tuple, rows(one, count=height))), version)
-        for label, score, one in zip(
+        Explanation(label, score, tuple(map(tuple, rows(heat_map, count=height))), version)
+        for label, score, heat_map in zip(
             labels,
             floats(response.outputs[schema_names.SCORE]),
             rows(floats(heat), count=len(labels)),
@@ -99,125 +99,146 @@ def _explanations(response: Any) -> list[Explanation]:
     ]
 
 
-PREDICT_SIGNATURE = Signature(schema_names.SERVING_SIGNATURE, _predictions)
-EXPLAIN_SIGNATURE = Signature(schema_names.EXPLAIN_SIGNATURE, _explanations)
+PREDICT_SIGNATURE: Final = Signature(schema_names.SERVING_SIGNATURE, _decode_predictions)
+EXPLAIN_SIGNATURE: Final = Signature(schema_names.EXPLAIN_SIGNATURE, _decode_explanations)
 
 
 _Value = TypeVar("_Value")
 
 
 def texts(tensor: Any) -> list[str]:
-    """Of a string tensor in UTF-8."""
+    """Return the values of a string tensor in UTF-8."""
     return [text.decode() for text in tensor.string_val]
 
 
 def booleans(tensor: Any) -> tuple[bool, ...]:
-    """Of a bool tensor; servers send them as booleans or as bytes."""
+    """Return the values of a bool tensor; servers send them as booleans or as bytes."""
     return tuple(map(bool, tensor.tensor_content or tensor.bool_val))
 
 
 def floats(tensor: Any) -> tuple[float, ...]:
-    """Of a float32 tensor; servers send them as numbers or as little-endian bytes."""
+    """Return the values of a float32 tensor; servers send them as numbers or as little-endian bytes."""
     if tensor.tensor_content:
         return struct.unpack(f"<{len(tensor.tensor_content) // 4}f", tensor.tensor_content)
     return tuple(tensor.float_val)
 
 
 def rows(values: Sequence[_Value], *, count: int) -> list[Sequence[_Value]]:
-    """As many equal parts, one after the other."""
+    """Split values into `count` rows of equal length."""
     width = len(values) // count
     return [values[start : start + width] for start in range(0, len(values), width)]
 
 
-# Yields the images of a request (none: there is nothing to send), is sent the response or the error.
-RequestSteps: TypeAlias = Generator[list[bytes], Any, list[Answer | FailedPrediction]]
-
-
-def bisect_requests(
-    batch: Batch, *, read: Callable[[Any], list[Answer]], target: str
-) -> RequestSteps[Answer]:
-    """Asks about a batch; where the server refuses it, about its halves, down to the image it means.
-
-    Returns an answer for each image, in order. Errors that are not about images are raised.
-    """
-    answers = iter((yield from _bisect([i for i in batch if isinstance(i, bytes)], read=read, target=target)))
-    return [next(answers) if isinstance(image, bytes) else image for image in batch]
-
-
-def _bisect(images: list[bytes], *, read: Callable[[Any], list[Answer]], target: str) -> RequestSteps[Answer]:
-    reply = yield images
-    if not images:
-        return []
-    if not isinstance(reply, grpc.RpcError):
-        return [*read(reply)]
-    if not refuses_images(reply):
-        raise reply
-    if len(images) == 1:
-        said = first_line(reply)
-        return [FailedPrediction(f"{target} refused the image: send PNG or JPEG files. It said: {said}")]
-    answers: list[Answer | FailedPrediction] = []
-    for half in (images[: len(images) // 2], images[len(images) // 2 :]):
-        answers += yield from _bisect(half, read=read, target=target)
-    return answers
-
-
 Batch: TypeAlias = list[bytes | FailedPrediction]
 
-_BYTES: Final = 16 * 1024 * 1024  # of a request of several images, so that requests under way stay small
+_BATCH_BYTES: Final = 16 * 1024 * 1024  # limits the memory of concurrent requests
 
 
 def batches(images: Iterable[Image], *, count: int) -> Iterator[Batch]:
-    """At most `count` images each, and 16 MiB unless one image alone is larger; read when they are needed."""
+    """Divide images into batches, reading them when they are needed.
+
+    Args:
+        images: Images, of any number.
+        count: Most images in a batch. A batch of several images also has at most 16 MiB.
+
+    Yields:
+        Lists of encoded images, with a FailedPrediction for an image that cannot be read.
+    """
     batch: Batch = []
     size = 0
     for image in map(read_image, images):
-        weight = 0 if isinstance(image, FailedPrediction) else len(image)
-        if batch and (len(batch) == count or size + weight > _BYTES):
+        image_size = 0 if isinstance(image, FailedPrediction) else len(image)
+        if batch and (len(batch) == count or size + image_size > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(image)
-        size += weight
+        size += image_size
     if batch:
         yield batch
 
 
-def explain_error(error: Any, *, target: str, model: str, timeout: float) -> UserError | None:
-    """The error to raise instead; None for one that is not the user's to mend.
+# Yields the images of the next request (an empty list: no request); expects its response or error to be sent.
+RequestSteps: TypeAlias = Generator[list[bytes], Any, list[Result | FailedPrediction]]
+
+
+def bisect_requests(
+    batch: Batch, *, decode: Callable[[Any], list[Result]], target: str
+) -> RequestSteps[Result]:
+    """Request a batch; while the server rejects it because of an image, request its halves.
 
     Args:
-        error: a grpc.RpcError with a status.
-        target: that was asked.
-        model: that it was asked for.
-        timeout: seconds it was given.
+        batch: Encoded images; a FailedPrediction is not requested.
+        decode: Decodes a response.
+        target: Server that is named in the reason of a rejected image.
+
+    Returns:
+        A result for each image, in order.
+
+    Raises:
+        grpc.RpcError: An error that is not about images.
+    """
+    images = [image for image in batch if isinstance(image, bytes)]
+    results = iter((yield from _bisect(images, decode=decode, target=target)))
+    return [next(results) if isinstance(image, bytes) else image for image in batch]
+
+
+def _bisect(
+    images: list[bytes], *, decode: Callable[[Any], list[Result]], target: str
+) -> RequestSteps[Result]:
+    response = yield images
+    if not images:
+        return []
+    if not isinstance(response, grpc.RpcError):
+        return [*decode(response)]
+    if not rejects_images(response):
+        raise response
+    if len(images) == 1:
+        details = first_line(response)
+        return [FailedPrediction(f"{target} rejected the image: send PNG or JPEG files ({details})")]
+    middle = len(images) // 2
+    results: list[Result | FailedPrediction] = []
+    for half in (images[:middle], images[middle:]):
+        results += yield from _bisect(half, decode=decode, target=target)
+    return results
+
+
+def explain_error(error: Any, *, target: str, model: str, timeout: float) -> UserError | None:
+    """Return the user-correctable error that corresponds to a gRPC error, or None for other errors.
+
+    Args:
+        error: A grpc.RpcError with a status.
+        target: Server that was called, "host:port".
+        model: Name of the requested model.
+        timeout: Time limit of the call, in seconds.
     """
     details = first_line(error)
     code = grpc.StatusCode.NOT_FOUND if "servable" in details.lower() else error.code()
-    lacking = (
-        f"{target} cannot answer this about the model {model!r}: ask another version. It said: {details}"
+    unsupported = (
+        f"{target} does not support this request for the model {model!r}: use another version ({details})"
     )
-    texts = {
+    messages = {
         grpc.StatusCode.UNAVAILABLE: (
-            f"no model server answers at {target}: start one there, or give another host:port, or the TLS it "
-            f"wants ({details})"
+            f"no model server answers at {target}: start one there, or give another host:port, or the TLS "
+            f"files it needs ({details})"
         ),
         grpc.StatusCode.NOT_FOUND: (
-            f"{target} does not serve the model {model!r} ({details}): give the name, version or label it is "
-            "served under"
+            f"{target} does not serve the model {model!r}: give the name, version or label it is served "
+            f"under ({details})"
         ),
-        grpc.StatusCode.INVALID_ARGUMENT: lacking,
-        grpc.StatusCode.FAILED_PRECONDITION: lacking,  # how TF Serving says that there is no such signature
+        grpc.StatusCode.INVALID_ARGUMENT: unsupported,
+        grpc.StatusCode.FAILED_PRECONDITION: unsupported,  # TF Serving's code for an unknown signature
         grpc.StatusCode.DEADLINE_EXCEEDED: (
-            f"{target} gave no answer within {timeout:g} seconds: give it more time"
+            f"{target} did not answer within {timeout:g} seconds: give a longer timeout"
         ),
-        grpc.StatusCode.UNAUTHENTICATED: f"{target} wants another token ({details}): give the one it knows",
-        grpc.StatusCode.PERMISSION_DENIED: f"{target} refuses this token ({details}): give another",
-        grpc.StatusCode.RESOURCE_EXHAUSTED: f"{target} has too much to do ({details}): ask it again later",
+        grpc.StatusCode.UNAUTHENTICATED: f"{target} requires a valid token: give the server's ({details})",
+        grpc.StatusCode.PERMISSION_DENIED: f"{target} rejects the token: give another ({details})",
+        grpc.StatusCode.RESOURCE_EXHAUSTED: f"{target} is overloaded: try again later ({details})",
     }
-    return UserError(texts[code]) if code in texts else None
+    return UserError(messages[code]) if code in messages else None
 
 
-def refuses_images(error: Any) -> bool:
-    """Whether it is about the images of a request, so that fewer of them may be answered."""
+def rejects_images(error: Any) -> bool:
+    """Return whether an error is about the images of a request, so that a part of them may be accepted."""
     details = first_line(error).lower()
     if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return "message larger than max" in details
@@ -226,5 +247,5 @@ def refuses_images(error: Any) -> bool:
 
 
 def first_line(error: Any) -> str:
-    """What the server said; TensorFlow's further lines name nodes of the graph."""
+    """Return the first line of a gRPC error's details; TensorFlow's further lines name nodes of the graph."""
     return (error.details() or "").partition("\n")[0]

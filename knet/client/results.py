@@ -1,4 +1,4 @@
-"""What the served model says of one image."""
+"""Results of a served model: predictions, explanations, and decisions by patient."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from knet.client.images import FailedPrediction, Image
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image.
+    """The prediction for one image.
 
-    `label` is what the model calls the image, by the threshold that was locked when it was trained; `score`
-    is the probability of the positive class (0 to 1), `probabilities` maps each class to its own, and
-    `model_version` is the version that answered. `in_distribution` says whether the image is like those that
-    the model was made for; where it is not, the rest is not to be relied on, and `reasons` says why, such as
-    `blurred`. `distance` is how far the image is from those that were trained on. `threshold` is the score
-    from which an image or a patient is called positive; None of a model exported before models said so.
+    Attributes:
+        label: Predicted class: the positive one if `score` is `threshold` or more.
+        score: Calibrated probability of the positive class, 0 to 1.
+        probabilities: Calibrated probability of each class, 0 to 1; the positive class is the last.
+        model_version: Version of the model that answered.
+        in_distribution: False flags the prediction as unreliable: the image is out of distribution.
+        reasons: Reasons for the flag, such as `blurred`; empty without it.
+        distance: Distance of the image from the training images.
+        threshold: Lowest score of a positive image or patient, 0 to 1. None if the model was exported before
+            models returned it.
     """
 
     label: str
@@ -36,16 +40,20 @@ class Prediction:
 
     @property
     def positive_class(self) -> str:
-        """The class that `score` is the probability of: the last of `probabilities`."""
+        """The class whose probability is `score`."""
         return list(self.probabilities)[-1]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What speaks for the label of one image, and where.
+    """The heat map (Grad-CAM) of the predicted label of one image.
 
-    `heat_map` holds rows of values from 0 to 1 over the whole image, as many as the last feature map has; all
-    are 0 where nothing speaks for it. `label`, `score` and `model_version` are as a `Prediction` has them.
+    Attributes:
+        label: Predicted class, as in `Prediction`.
+        score: Calibrated probability of the positive class, 0 to 1.
+        heat_map: Rows of values over the whole image, 0 to 1, in the resolution of the last feature map;
+            all 0 if no region supports the label.
+        model_version: Version of the model that answered.
     """
 
     label: str
@@ -56,31 +64,52 @@ class Explanation:
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """`state` is START, LOADING, AVAILABLE, UNLOADING or END; `error` why the version is not there, if so."""
+    """The status of one version of a served model.
+
+    Attributes:
+        version: Number of the version.
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: Reason why the version is not available, else empty.
+    """
 
     version: int
     state: str
     error: str
 
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
-def unwrap(answer: _Answer | FailedPrediction, *, image: Image, number: int) -> _Answer:
-    """The answer; raises UserError where there is none, which names the image's file or else its number."""
-    if isinstance(answer, FailedPrediction):
-        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {number}"
-        raise UserError(f"{name}: {answer.reason}")
-    return answer
+def unwrap(result: _Result | FailedPrediction, *, image: Image, index: int) -> _Result:
+    """Return a result unless it is a FailedPrediction.
+
+    Args:
+        result: Result for one image.
+        image: The image, whose path the error names.
+        index: Index of the image in its request, which the error names for an image without path.
+
+    Raises:
+        UserError: The result is a FailedPrediction.
+    """
+    if isinstance(result, FailedPrediction):
+        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
+        raise UserError(f"{name}: {result.reason}")
+    return result
 
 
 @dataclass(frozen=True)
 class PatientPrediction:
-    """What is made of one patient's images.
+    """The prediction for one patient, from the predictions for their images.
 
-    `mean_score` is the mean probability of `positive_class` over `images`, which the model's threshold turns
-    into `label`, as the evaluation does; `positive_share` is the share of the images that were called
-    positive, and `doubted` how many of them are not to be relied on.
+    Attributes:
+        patient: Identifier of the patient.
+        label: Predicted class: the positive one if `mean_score` is the model's threshold or more.
+        positive_class: Class whose probability `mean_score` is.
+        mean_score: Mean score of the images, 0 to 1.
+        positive_share: Share of the images with a positive label, 0 to 1.
+        images: Number of images.
+        flagged_ood: Number of images flagged as out of distribution; they count in the mean too.
+        model_version: Version of the model that answered.
     """
 
     patient: str
@@ -89,38 +118,41 @@ class PatientPrediction:
     mean_score: float
     positive_share: float
     images: int
-    doubted: int
+    flagged_ood: int
     model_version: int
 
 
 def by_patient(predictions: Iterable[tuple[str, Prediction]]) -> list[PatientPrediction]:
-    """A decision a patient, sorted by patient.
+    """Aggregate predictions for images by patient.
 
     Args:
-        predictions: each with the patient whose image it is of.
+        predictions: Pairs of a patient and the prediction for one of their images.
+
+    Returns:
+        A prediction for each patient, sorted by patient.
 
     Raises:
-        UserError: a patient's images were answered by several versions, or by one that does not say its
-            threshold; the text names patient and versions.
+        UserError: The predictions for a patient are of several versions of the model, or of one that does not
+            return its threshold.
     """
-    images: defaultdict[str, list[Prediction]] = defaultdict(list)
+    by_name: defaultdict[str, list[Prediction]] = defaultdict(list)
     for patient, prediction in predictions:
-        images[patient].append(prediction)
-    return [_decide(patient, images[patient]) for patient in sorted(images)]
+        by_name[patient].append(prediction)
+    return [_aggregate(patient, by_name[patient]) for patient in sorted(by_name)]
 
 
-def _decide(patient: str, predictions: Sequence[Prediction]) -> PatientPrediction:
+def _aggregate(patient: str, predictions: Sequence[Prediction]) -> PatientPrediction:
     versions = sorted({prediction.model_version for prediction in predictions})
     if len(versions) > 1:
         raise UserError(
-            f"the images of patient {patient} were answered by the versions {', '.join(map(str, versions))}, "
-            "which decide differently: ask one version about all of them"
+            f"the predictions for patient {patient} are of the versions {', '.join(map(str, versions))}, "
+            "whose thresholds may differ: predict all images with one version"
         )
     first = predictions[0]
     if first.threshold is None:
         raise UserError(
-            f"version {first.model_version} of the model does not say from which score a patient is called "
-            f"{first.positive_class}: ask a version that was trained since models say so"
+            f"version {first.model_version} of the model does not return the threshold for calling a patient "
+            f"{first.positive_class}: use a version trained with the current release"
         )
     mean = math.fsum(prediction.score for prediction in predictions) / len(predictions)
     negative, positive = first.probabilities
@@ -131,6 +163,6 @@ def _decide(patient: str, predictions: Sequence[Prediction]) -> PatientPredictio
         mean_score=mean,
         positive_share=sum(one.label == positive for one in predictions) / len(predictions),
         images=len(predictions),
-        doubted=sum(not one.in_distribution for one in predictions),
+        flagged_ood=sum(not one.in_distribution for one in predictions),
         model_version=first.model_version,
     )

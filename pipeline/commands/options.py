@@ -1,4 +1,4 @@
-"""The options by which commands find their configuration."""
+"""Options that several commands share: the configuration, the served model, the console."""
 
 from __future__ import annotations
 
@@ -21,31 +21,41 @@ if TYPE_CHECKING:
     from pipeline.config.config import Config
 
 
-PRESETS = ("demo", "paper", "production")  # of pipeline.config, which takes longer to import than --help may
+PRESETS = ("demo", "paper", "production")  # repeated here, since pipeline.config would slow down --help
 
 
 def config_options(function: click.decorators.FC) -> click.decorators.FC:
-    """The options by which every command finds its configuration."""
+    """Add the options --preset, --config and --set, whose values `load` accepts, to a command."""
     for option in (
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."),
         click.option(
-            "--config", "file", type=click.Path(path_type=Path), help="A YAML file instead of a preset."
+            "--config", "file", type=click.Path(path_type=Path), help="Use a YAML file instead of a preset."
         ),
-        click.option("--preset", type=click.Choice(PRESETS), default="demo", show_default=True),
+        click.option(
+            "--preset",
+            type=click.Choice(PRESETS),
+            default="demo",
+            show_default=True,
+            help="Use a preset configuration.",
+        ),
     ):
         function = option(function)
     return function
 
 
 def load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
-    """The configuration that `configured` options name."""
+    """Load the configuration that the options of `config_options` select.
+
+    Raises:
+        UserError: The file or an override is invalid.
+    """
     from pipeline.config.load import load_config
 
     return load_config(file or preset, overrides)
 
 
 def with_source(config: Config, data: Path) -> Config:
-    """The same, of other images."""
+    """Return a copy of a configuration with another `data.source`."""
     return config.model_copy(update={"data": config.data.model_copy(update={"source": data})})
 
 
@@ -55,23 +65,25 @@ _NAMES = (
     *("tls", "tls_ca", "tls_cert", "tls_key", "token_file"),
 )
 _OPTIONS = (
-    click.option("--server", default="localhost:8500", show_default=True, metavar="HOST:PORT"),
     click.option(
-        "--model", default=schema_names.MODEL_NAME, show_default=True, help="The name it is served by."
+        "--server", default="localhost:8500", show_default=True, metavar="HOST:PORT", help="Server."
     ),
-    click.option("--version", type=int, help="The version to ask, in place of the newest."),
-    click.option("--label", help="The label of the version to ask, such as stable."),
-    click.option("--timeout", default=30.0, show_default=True, help="Seconds for a request, of 8 images."),
-    click.option("--tls", is_flag=True, help="Encrypt; a known authority vouches for the server."),
-    click.option("--tls-ca", type=_FILE, help="Encrypt; PEM certificate of who vouches for the server."),
-    click.option("--tls-cert", type=_FILE, help="Encrypt; PEM certificate of this client."),
-    click.option("--tls-key", type=_FILE, help="The PEM key to it."),
-    click.option("--token-file", type=_FILE, help="Holds the token to send. Default: $KNET_TOKEN."),
+    click.option(
+        "--model", default=schema_names.MODEL_NAME, show_default=True, help="Name of the served model."
+    ),
+    click.option("--version", type=int, help="Version of the model. Default: the newest."),
+    click.option("--label", help="Label of the version, such as stable, instead of its number."),
+    click.option("--timeout", default=30.0, show_default=True, help="Seconds for each request of 8 images."),
+    click.option("--tls", is_flag=True, help="Use TLS; verify the server against the CAs that gRPC bundles."),
+    click.option("--tls-ca", type=_FILE, help="Use TLS; CA bundle (PEM) used to verify the server."),
+    click.option("--tls-cert", type=_FILE, help="Use TLS; client certificate (PEM)."),
+    click.option("--tls-key", type=_FILE, help="Private key (PEM) of the client certificate."),
+    click.option("--token-file", type=_FILE, help="File with the token to send. Default: $KNET_TOKEN."),
 )
 
 
 def client_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options, and gives the command an open `client` in their place."""
+    """Add the options of a served model to a command, which gets an open `client` instead of their values."""
 
     @wraps(function)
     def command(**given: Any) -> None:
@@ -114,14 +126,17 @@ def _read_token(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as a token: {getattr(error, 'strerror', error)}") from error
+        reason = getattr(error, "strerror", error)
+        raise UserError(
+            f"{file}: the token cannot be read ({reason}); give a text file with the token"
+        ) from error
 
 
-_WIDTH = 160  # where nobody's terminal sets one
+_WIDTH = 160  # characters, where standard output is not a terminal
 
 
 def console() -> Console:
-    """Standard output, on which nothing is coloured or taken for markup."""
+    """Return a console for standard output, without colours and markup."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Draws where the served model looked."""
+"""Heat maps of a served model, drawn over the images."""
 
 from __future__ import annotations
 
@@ -15,42 +15,52 @@ from knet.client import Client, FilePrediction, Prediction, file_name
 
 
 class Overlays:
-    """A PNG file for each image that was answered: the image with its heat map over it, in its own size."""
+    """Writer of PNG files, one for each classified image: the image with its heat map, in full size."""
 
     def __init__(self, client: Client, images: Iterable[Path], folder: Path) -> None:
-        """Takes whom to ask for heat maps, of which images, and the folder, which is made."""
+        """Create a writer.
+
+        Args:
+            client: Client to request heat maps from.
+            images: Images that may be drawn.
+            folder: Folder for the PNG files, created by the first.
+        """
         self._client = client
         pairs = overlay_files(images, folder).items()
         self._files = {file_name(image): (image, picture) for image, picture in pairs}
 
-    def draw(self, answer: FilePrediction) -> None:
-        """Writes one, in place of what is there.
+    def draw(self, prediction: FilePrediction) -> None:
+        """Request an image's heat map and write its PNG file; images without prediction are skipped.
 
-        Raises UserError as `Client.explain` does, and when an image cannot be drawn or a picture be written.
+        Raises:
+            UserError: The server cannot be used, the image cannot be decoded, or the file cannot be written.
         """
-        if not isinstance(answer.answer, Prediction):
+        if not isinstance(prediction.result, Prediction):
             return
-        image, picture = self._files[answer.image]
+        image, picture = self._files[prediction.image]
         (explanation,) = self._client.explain([image])
         try:
             drawn = overlay(Image.open(image).convert("RGB"), np.array(explanation.heat_map))
             picture.parent.mkdir(parents=True, exist_ok=True)
             drawn.save(picture)
         except OSError as error:
-            raise UserError(f"the heat map of {image} cannot be drawn to {picture}: {error}") from error
+            raise UserError(
+                f"the heat map of {image} cannot be drawn to {picture} ({error}): give a folder that can be "
+                "written, and images that Pillow can read"
+            ) from error
 
-    def draw_missing(self, answers: Iterable[FilePrediction]) -> None:
-        """Writes those that are not there."""
-        for answer in answers:
-            if not self._files[answer.image][1].is_file():
-                self.draw(answer)
+    def draw_missing(self, predictions: Iterable[FilePrediction]) -> None:
+        """Write the PNG files that do not exist."""
+        for prediction in predictions:
+            if not self._files[prediction.image][1].is_file():
+                self.draw(prediction)
 
 
 def overlay_files(images: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """A PNG file for each image, below a folder as the images lie below what they have in common."""
-    places = {image: image.absolute() for image in images}
-    common = os.path.commonpath([place.parent for place in places.values()])
+    """Return the PNG file for each image: its path relative to the images' common parent, below a folder."""
+    absolute = {image: image.absolute() for image in images}
+    common = os.path.commonpath([path.parent for path in absolute.values()])
     return {
-        image: folder / place.parent.relative_to(common) / f"{place.name}.heat.png"
-        for image, place in places.items()
+        image: folder / path.parent.relative_to(common) / f"{path.name}.heat.png"
+        for image, path in absolute.items()
     }

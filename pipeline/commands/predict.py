@@ -1,4 +1,4 @@
-"""`knet predict`."""
+"""`knet predict`: classify images with a served model."""
 
 from __future__ import annotations
 
@@ -19,155 +19,167 @@ if TYPE_CHECKING:
     from pipeline.commands.overlays import Overlays
 
 
-_OnAnswer = Callable[["FilePrediction"], None]
-
-
 @click.command("predict")
 @click.argument("images", nargs=-1, required=True)
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(("table", "json", "csv")),
-    help="json is an object a line. Default: table; of --output by its ending.",
+    help="Format of the output; json is one object a line. Default: table; with --output by its suffix.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the images' answers there, as JSON (.json) or CSV, which the same command goes on with.",
+    help="Write to a file: JSON (.json) or CSV. The same command resumes an interrupted CSV file.",
 )
 @click.option(
     "--explain",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for the images with heat maps over them.",
+    help="Write images with heat maps to a folder.",
 )
 @click.option(
     "--patients",
     metavar="breakhis|FILE",
-    help="Print patients instead: by BreaKHis's file names, or a CSV file with the columns path and group.",
+    help="Print patients instead of images: by BreaKHis file names, or a CSV file with the columns path and "
+    "group.",
 )
 @client_options
 def command(
     client: Client,
     images: tuple[str, ...],
-    form: str | None,
+    output_format: str | None,
     output: Path | None,
     explain: Path | None,
     patients: str | None,
 ) -> None:
-    """Ask a served model about images: files, folders, or - for file names on standard input, one a line.
+    """Classify images with a served model.
 
-    Exit code 0: every image was answered; 1: some were not, and are listed; 2: none, or a mistake.
+    IMAGES are files, folders, or - for file names on standard input, one a line.
+
+    Exits with 0 if every image has a prediction, with 1 if some have none (they are listed), with 2 if all
+    have none or the command is wrong.
     """
     from knet.base.text import counted
     from pipeline.commands.prediction_io import list_files, patient_by_file
 
-    files, passed_over = list_files(images, stdin=sys.stdin)
-    for folder, others in passed_over.items():
-        click.echo(f"note: passed over {counted(others, 'other file')} in {folder}", err=True)
-    owners = patient_by_file(files, patients) if patients else None
-    overlays = _overlays(client, files, images, explain) if explain else None
-    draw: _OnAnswer = overlays.draw if overlays else lambda answer: None
+    files, ignored = list_files(images, stdin=sys.stdin)
+    for folder, others in ignored.items():
+        click.echo(f"note: ignored {counted(others, 'other file')} in {folder}", err=True)
+    patient_of = patient_by_file(files, patients) if patients else None
+    overlays = _make_overlays(client, files, images, explain) if explain else None
+    draw: _Draw = overlays.draw if overlays else lambda prediction: None
     if output:
-        answers = _write_file(client, files, output, form=None if owners else form, draw=draw)
+        # With --patients the format is that of the printed patients.
+        file_format = None if patient_of else output_format
+        predictions = _write_file(client, files, output, output_format=file_format, draw=draw)
     else:
-        answers = _write(client, files, None if owners else sys.stdout, form=form or "table", draw=draw)
+        stream = None if patient_of else sys.stdout
+        predictions = _write_stream(client, files, stream, output_format=output_format or "table", draw=draw)
     if overlays:
-        overlays.draw_missing(answers)  # of answers that were there already
-    if owners:
-        _print_patients(answers, owners, form=form or "table")
-    _end(answers)
+        overlays.draw_missing(predictions)  # of predictions that an earlier command wrote to --output
+    if patient_of:
+        _print_patients(predictions, patient_of, output_format=output_format or "table")
+    _report_failures(predictions)
 
 
-def _overlays(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> Overlays:
+_Draw = Callable[["FilePrediction"], None]
+
+
+def _make_overlays(client: Client, files: Sequence[Path], names: Sequence[str], folder: Path) -> Overlays:
     try:
         from pipeline.commands.overlays import Overlays
     except ModuleNotFoundError as error:
         raise UserError(f"--explain needs {error.name}: pip install numpy pillow") from error
     for name in names:
         if Path(name).is_dir() and folder.resolve().is_relative_to(Path(name).resolve()):
-            raise UserError(f"--explain {folder} is in {name}, whose images are asked about: give another")
+            raise UserError(f"--explain {folder} is inside {name}, a folder of images: give another folder")
     return Overlays(client, files, folder)
 
 
 def _write_file(
-    client: Client, files: Sequence[Path], output: Path, *, form: str | None, draw: _OnAnswer
+    client: Client, files: Sequence[Path], output: Path, *, output_format: str | None, draw: _Draw
 ) -> list[FilePrediction]:
-    """In a form, or in that which the name ends with: CSV is added to, others are written as a whole."""
+    """Write predictions to a file: append rows to CSV, write other formats at the end."""
     from knet.base.files import atomic_write
 
-    if form == "csv" or (form is None and output.suffix not in (".json", ".jsonl")):
-        return _add_to_csv(client, files, output, draw=draw)
+    if output_format == "csv" or (output_format is None and output.suffix not in (".json", ".jsonl")):
+        return _append_to_csv(client, files, output, draw=draw)
     text = io.StringIO()
-    answers = _write(client, files, text, form=form or "json", draw=draw)
+    predictions = _write_stream(client, files, text, output_format=output_format or "json", draw=draw)
     try:
         atomic_write(output, text.getvalue())
     except OSError as error:
         raise UserError(f"{output}: {error.strerror}; give a file that can be written") from error
-    return answers
+    return predictions
 
 
-def _add_to_csv(
-    client: Client, files: Sequence[Path], table: Path, *, draw: _OnAnswer
+def _append_to_csv(
+    client: Client, files: Sequence[Path], table: Path, *, draw: _Draw
 ) -> list[FilePrediction]:
     from knet.client import predict_to_csv
     from pipeline.commands.prediction_io import images_bar
 
     with images_bar() as advance:
 
-        def on_answer(answer: FilePrediction, left: int) -> None:
-            draw(answer)
-            advance(left)
+        def on_result(prediction: FilePrediction, remaining: int) -> None:
+            draw(prediction)
+            advance(remaining)
 
-        return predict_to_csv(client, files, table, on_answer=on_answer)
+        return predict_to_csv(client, files, table, on_result=on_result)
 
 
-def _write(
-    client: Client, files: Sequence[Path], stream: TextIO | None, *, form: str, draw: _OnAnswer
+def _write_stream(
+    client: Client, files: Sequence[Path], stream: TextIO | None, *, output_format: str, draw: _Draw
 ) -> list[FilePrediction]:
-    """Asks, and writes the answers to a stream if there is one."""
+    """Classify files, and write the predictions if there is a stream."""
     from knet.client import predict_files
-    from pipeline.commands.prediction_io import images_bar, write_answers
+    from pipeline.commands.prediction_io import images_bar, write_predictions
 
-    answers: list[FilePrediction] = []
-    rows_move_the_terminal = form != "table" and stream is not None and stream.isatty()
-    with images_bar(hidden=rows_move_the_terminal) as advance:
+    predictions: list[FilePrediction] = []
+    rows_scroll = output_format != "table" and stream is not None and stream.isatty()
+    with images_bar(hidden=rows_scroll) as advance:
 
-        def asked() -> Iterator[FilePrediction]:
-            for answer in predict_files(client, files):
-                draw(answer)
-                answers.append(answer)
-                advance(len(files) - len(answers))
-                yield answer
+        def classify() -> Iterator[FilePrediction]:
+            for prediction in predict_files(client, files):
+                draw(prediction)
+                predictions.append(prediction)
+                advance(len(files) - len(predictions))
+                yield prediction
 
         if stream is None:
-            deque(asked(), maxlen=0)
+            deque(classify(), maxlen=0)
         else:
-            write_answers(asked(), stream, form=form)
-    return answers
+            write_predictions(classify(), stream, output_format=output_format)
+    return predictions
 
 
-def _print_patients(answers: Sequence[FilePrediction], owners: dict[Path, str], *, form: str) -> None:
+def _print_patients(
+    predictions: Sequence[FilePrediction], patient_of: dict[Path, str], *, output_format: str
+) -> None:
     from knet.client import Prediction, by_patient, file_name
     from pipeline.commands.prediction_io import write_patients
 
-    patients = {file_name(file): patient for file, patient in owners.items()}
-    said = [(patients[one.image], one.answer) for one in answers if isinstance(one.answer, Prediction)]
-    write_patients(by_patient(said), sys.stdout, form=form)
+    patients = {file_name(file): patient for file, patient in patient_of.items()}
+    pairs = [(patients[one.image], one.result) for one in predictions if isinstance(one.result, Prediction)]
+    write_patients(by_patient(pairs), sys.stdout, output_format=output_format)
 
 
-def _end(answers: Sequence[FilePrediction]) -> None:
-    """Lists the images that were not answered, and ends with the code for it."""
+def _report_failures(predictions: Sequence[FilePrediction]) -> None:
+    """List the images without prediction, and exit with the code for them."""
     from knet.base.text import counted, list_problems
     from knet.client import FailedPrediction, Prediction
 
-    versions = sorted({one.answer.model_version for one in answers if isinstance(one.answer, Prediction)})
+    results = [one.result for one in predictions]
+    versions = sorted({result.model_version for result in results if isinstance(result, Prediction)})
     if len(versions) > 1:
-        click.echo(f"note: the answers are of the versions {', '.join(map(str, versions))}", err=True)
-    bad = [f"{one.image}: {one.answer.reason}" for one in answers if isinstance(one.answer, FailedPrediction)]
-    if not bad:
+        click.echo(f"note: the predictions are of the versions {', '.join(map(str, versions))}", err=True)
+    failed = [
+        f"{one.image}: {one.result.reason}" for one in predictions if isinstance(one.result, FailedPrediction)
+    ]
+    if not failed:
         return
-    text = list_problems(f"{len(bad)} of {counted(len(answers), 'image')} not answered", bad)
-    if len(bad) == len(answers):
+    text = list_problems(f"{len(failed)} of {counted(len(predictions), 'image')} not classified", failed)
+    if len(failed) == len(predictions):
         raise UserError(text)
     click.echo(text, err=True)
     sys.exit(1)

@@ -1,4 +1,4 @@
-"""Which files are asked about."""
+"""Input files and printed results of `knet predict`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ from knet.data import breakhis
 
 
 def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict[str, int]]:
-    """Each file once, in order, and how many others there are in folders that hold some.
+    """List the image files that the arguments of the command name.
 
     Args:
-        names: files, folders that are searched for images, and `-` for file names on standard input.
-        stdin: a file name a line; empty lines count for nothing.
+        names: Files, folders to search for images, and `-` for file names on standard input.
+        stdin: File names, one a line; empty lines are ignored.
+
+    Returns:
+        Each file once, in order; and the number of other files by name of the folder that contains some.
 
     Raises:
-        UserError: a folder cannot be read or holds no image, or there is no file.
+        UserError: A folder cannot be read or contains no image, or no file is named.
     """
     files: list[Path] = []
-    passed_over = {}
+    ignored = {}
     for name in names:
         if name == "-":
             files += [Path(line) for line in stdin.read().split("\n") if line]
@@ -41,29 +44,29 @@ def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict
             images, others = find_images(Path(name))
             files += images
             if others:
-                passed_over[name] = others
+                ignored[name] = others
         else:
             files.append(Path(name))
     if not files:
-        raise UserError("standard input names no image: write a file name a line")
-    return list(dict.fromkeys(files)), passed_over
+        raise UserError("standard input names no image: write one file name a line")
+    return list(dict.fromkeys(files)), ignored
 
 
 BREAKHIS: Final = "breakhis"
 
 
 def patient_by_file(files: Iterable[Path], source: str) -> dict[Path, str]:
-    """The patient of each file.
+    """Return the patient of each file.
 
     Args:
-        files: images.
-        source: `breakhis`, by their names; or a CSV file with the columns `path`, from where it lies, and
-            `group`, as a manifest has them.
+        files: Image files.
+        source: `breakhis` for file names of BreaKHis; else a CSV file, such as a manifest, with the columns
+            `path` (relative to the CSV file) and `group`.
 
     Raises:
-        UserError: a file's patient is unknown, or the CSV file cannot be read; the text says which.
+        UserError: The patient of a file is unknown, or the CSV file cannot be read.
     """
-    groups = None if source == BREAKHIS else _groups(Path(source))
+    groups = None if source == BREAKHIS else _read_groups(Path(source))
     patients: dict[Path, str] = {}
     problems = []
     for file in files:
@@ -75,13 +78,13 @@ def patient_by_file(files: Iterable[Path], source: str) -> dict[Path, str]:
             problems.append(f"{file}: {error}")
     if problems:
         raise UserError(
-            list_problems(f"no patient is known of {counted(len(problems), 'image')}", problems)
-            + "\nleave them out, or name a CSV file with the columns path and group"
+            list_problems(f"the patient of {counted(len(problems), 'image')} is unknown", problems)
+            + "\nleave them out, or give a CSV file with the columns path and group"
         )
     return patients
 
 
-def _groups(file: Path) -> dict[Path, str]:
+def _read_groups(file: Path) -> dict[Path, str]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines, strict=True))
@@ -89,43 +92,59 @@ def _groups(file: Path) -> dict[Path, str]:
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; give {BREAKHIS} or a CSV file") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} is not CSV in UTF-8 ({error})") from error
+        raise UserError(f"{file} is not CSV in UTF-8 ({error}): convert it") from error
     except KeyError as error:
         raise UserError(
-            f"{file} lacks the column {error}: its first line must name path and group"
+            f"{file} lacks the column {error}: its first line must name the columns path and group"
         ) from error
     if not groups or not all(groups.values()):
-        raise UserError(f"{file} has no rows, or one whose group is empty: name the patient of each image")
+        raise UserError(f"{file} has no rows, or one without group: name the patient of each image")
     return groups
 
 
-_WIDTH: Final = 160  # of a table that no terminal sets one for
+def write_predictions(predictions: Iterable[FilePrediction], stream: TextIO, *, output_format: str) -> None:
+    """Write a row for each file.
 
-
-def write_answers(answers: Iterable[FilePrediction], stream: TextIO, *, form: str) -> None:
-    """A row a file, as its answer comes in; a table is printed when all are there, without what has none."""
-    if form == "csv":
-        _write_csv(COLUMNS, (answer.as_row() for answer in answers), stream)
-    elif form == "json":
-        _write_json((answer.as_json() for answer in answers), stream)
+    Args:
+        predictions: Results. JSON and CSV rows are written as they come in, a table when all are there.
+        stream: Text stream to write to.
+        output_format: `csv`, `json` (one object a line) or `table` (without failed predictions).
+    """
+    if output_format == "csv":
+        _write_csv(COLUMNS, (one.as_row() for one in predictions), stream)
+    elif output_format == "json":
+        _write_json((one.as_json() for one in predictions), stream)
     else:
-        good = [(a.image, a.answer) for a in answers if isinstance(a.answer, Prediction)]
+        good = [(one.image, one.result) for one in predictions if isinstance(one.result, Prediction)]
         rows = [(name, one.label, f"{one.score:.3f}", "; ".join(one.reasons)) for name, one in good]
         positive = good[0][1].positive_class if good else ""
-        _write_table(("image", "label", positive, "not to be relied on"), rows, stream)
+        _write_table(("image", "label", positive, "out of distribution"), rows, stream)
 
 
-def write_patients(patients: Sequence[PatientPrediction], stream: TextIO, *, form: str) -> None:
-    """A row a patient."""
-    if form == "csv":
+def write_patients(patients: Sequence[PatientPrediction], stream: TextIO, *, output_format: str) -> None:
+    """Write a row for each patient.
+
+    Args:
+        patients: Predictions for patients.
+        stream: Text stream to write to.
+        output_format: `csv`, `json` (one object a line) or `table`.
+    """
+    if output_format == "csv":
         columns = [field.name for field in fields(PatientPrediction)]
         _write_csv(columns, map(asdict, patients), stream)
-    elif form == "json":
+    elif output_format == "json":
         _write_json(map(asdict, patients), stream)
     else:
         rows = [_patient_row(patient) for patient in patients]
         positive = patients[0].positive_class if patients else ""
-        header = ("patient", "label", f"mean {positive}", f"called {positive}", "images", "doubted")
+        header = (
+            "patient",
+            "label",
+            f"mean {positive}",
+            f"share {positive}",
+            "images",
+            "out of distribution",
+        )
         _write_table(header, rows, stream)
 
 
@@ -136,7 +155,7 @@ def _patient_row(patient: PatientPrediction) -> tuple[str, ...]:
         f"{patient.mean_score:.3f}",
         f"{patient.positive_share:.0%}",
         str(patient.images),
-        str(patient.doubted),
+        str(patient.flagged_ood),
     )
 
 
@@ -147,9 +166,11 @@ def _write_csv(columns: Sequence[str], rows: Iterable[dict[str, str]], stream: T
 
 
 def _write_json(trees: Iterable[dict[str, object]], stream: TextIO) -> None:
-    """An object a line."""
     for tree in trees:
         stream.write(json.dumps(tree) + "\n")
+
+
+_WIDTH: Final = 160  # characters of a table that is not printed on a terminal
 
 
 def _write_table(header: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
@@ -157,7 +178,7 @@ def _write_table(header: Sequence[str], rows: Sequence[Sequence[str]], stream: T
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in header:
-        table.add_column(name, overflow="fold")  # of a long path the end matters
+        table.add_column(name, overflow="fold")  # the end of a long path matters
     for row in rows:
         table.add_row(*row)
     width = None if stream.isatty() else _WIDTH
@@ -166,7 +187,14 @@ def _write_table(header: Sequence[str], rows: Sequence[Sequence[str]], stream: T
 
 @contextmanager
 def images_bar(*, hidden: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal; call what is given with how many images are left."""
+    """Show a progress bar on standard error if that is a terminal.
+
+    Args:
+        hidden: Show no bar.
+
+    Yields:
+        A function that advances the bar by one image, given the number of remaining images.
+    """
     console = Console(stderr=True)
     with Progress(
         BarColumn(),
@@ -174,13 +202,13 @@ def images_bar(*, hidden: bool = False) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        redirect_stdout=False,  # it may be a pipe
+        redirect_stdout=False,  # standard output may be a pipe
         disable=hidden or not console.is_terminal,
     ) as bar:
         task = bar.add_task("", total=None)
 
-        def advance(left: int) -> None:
+        def advance(remaining: int) -> None:
             total = bar.tasks[task].total
-            bar.update(task, total=left + 1 if total is None else total, advance=1)
+            bar.update(task, total=remaining + 1 if total is None else total, advance=1)
 
         yield advance

@@ -1,4 +1,4 @@
-"""A model server without TensorFlow, whose answers and failures tests decide."""
+"""Fake model server without TensorFlow, with answers and failures that tests set."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ THRESHOLD = 0.5
 
 
 class FakeModelServer:
-    """Answers on a free port of this machine, with the number that an image file holds as its score.
+    """A gRPC server on a free port of this machine that takes the number in an image file as its score.
 
-    An image without a number is refused, and its whole request with it, but a PNG file scores 0.25. Scores
-    below 0.1 are doubted.
+    The server rejects requests with an image without a number, except for PNG files, whose score is 0.25.
+    It flags scores below 0.1 as out of distribution.
 
     Attributes:
-        failures: a status and a text for each of the next requests, in place of answers.
-        seconds: that each answer takes.
-        requests: that came, failed ones too.
-        metadata: of the last of them.
-        most_at_once: requests that were under way together.
+        failures: Status and details of the errors to send for the next requests.
+        seconds: Duration of each prediction.
+        requests: Requests received, failed ones included.
+        metadata: Headers of the last request.
+        max_concurrency: Most requests at the same time.
+        version: Version of the model in responses.
+        returns_threshold: Whether responses have a threshold.
+        address: "host:port" of the server.
     """
 
     def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
@@ -34,10 +37,10 @@ class FakeModelServer:
         self.seconds = 0.0
         self.requests: list[Any] = []
         self.metadata: dict[str, str] = {}
-        self.most_at_once = 0
+        self.max_concurrency = 0
         self.version = 7
-        self.says_threshold = True
-        self._at_once, self._lock = 0, Lock()
+        self.returns_threshold = True
+        self._active, self._lock = 0, Lock()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(16),
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
@@ -69,12 +72,12 @@ class FakeModelServer:
         self._server.start()
 
     def stop(self) -> None:
-        """Ends at once and frees the port."""
+        """Stop immediately and free the port."""
         self._server.stop(None).wait()
 
     @property
-    def asked(self) -> list[bytes]:
-        """Every image of every request that was one for a prediction."""
+    def images(self) -> list[bytes]:
+        """The images of all requests for predictions."""
         return [
             image
             for request in self.requests
@@ -85,20 +88,20 @@ class FakeModelServer:
 
     def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._active += 1
+            self.max_concurrency = max(self.max_concurrency, self._active)
         try:
-            self._note(request, context)
+            self._record(request, context)
             time.sleep(self.seconds)
             images = request.inputs[schema_names.SERVING_INPUT].string_val
             scores = [_score(image, context) for image in images]
         finally:
             with self._lock:
-                self._at_once -= 1
+                self._active -= 1
         outputs = (
             _explanation(scores)
             if request.model_spec.signature_name == schema_names.EXPLAIN_SIGNATURE
-            else _prediction(scores, says_threshold=self.says_threshold)
+            else _prediction(scores, returns_threshold=self.returns_threshold)
         )
         return protos.PredictResponse(
             model_spec={"version": {"value": self.version}},
@@ -106,7 +109,7 @@ class FakeModelServer:
         )
 
     def _status(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._note(request, context)
+        self._record(request, context)
         return protos.GetModelStatusResponse(
             model_version_status=[
                 {"version": 6, "state": "END", "status": {"error_message": "no file"}},
@@ -115,7 +118,7 @@ class FakeModelServer:
         )
 
     def _describe(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._note(request, context)
+        self._record(request, context)
         signatures = protos.SignatureDefMap()
         for output in ("score", "heat_map"):
             signatures.signature_def["explain"].outputs[output].SetInParent()
@@ -124,7 +127,7 @@ class FakeModelServer:
         response.metadata["signature_def"].value = signatures.SerializeToString()
         return response
 
-    def _note(self, request: Any, context: grpc.ServicerContext) -> None:
+    def _record(self, request: Any, context: grpc.ServicerContext) -> None:
         with self._lock:
             self.requests.append(request)
             self.metadata = {name: str(value) for name, value in context.invocation_metadata()}
@@ -140,21 +143,21 @@ def _score(image: bytes, context: grpc.ServicerContext) -> float:
         return float(image.split()[0])
     except (ValueError, IndexError):
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "must be PNG or JPEG\n\t [[node]]")
-        raise  # abort has raised already
+        raise  # unreachable: abort raises
 
 
-def _prediction(scores: list[float], *, says_threshold: bool) -> dict[str, Any]:
-    called = [score >= THRESHOLD for score in scores]
+def _prediction(scores: list[float], *, returns_threshold: bool) -> dict[str, Any]:
+    positive = [score >= THRESHOLD for score in scores]
     outputs: dict[str, Any] = {
         schema_names.PROBABILITIES: {"float_val": [p for score in scores for p in (1 - score, score)]},
         schema_names.CLASSES: {"string_val": CLASSES * len(scores)},
-        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[one] for one in called]},
+        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[one] for one in positive]},
         schema_names.SCORE: {"float_val": scores},
         schema_names.IN_DISTRIBUTION: {"bool_val": [score >= 0.1 for score in scores]},
         schema_names.REASONS: {"string_val": [text for score in scores for text in _reasons(score)]},
         schema_names.DISTANCE: {"float_val": [1.5] * len(scores)},
     }
-    if says_threshold:
+    if returns_threshold:
         outputs[schema_names.THRESHOLD] = {"float_val": [THRESHOLD] * len(scores)}
     return outputs
 

@@ -1,4 +1,4 @@
-"""Both clients, against a server that fails when it is told to."""
+"""Both clients against a fake server with planned failures."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ def scores(count: int) -> list[bytes]:
     return [f"{number / count}".encode() for number in range(count)]
 
 
-def test_an_answer_has_everything(ask: Any) -> None:
-    doubted, sure = ask("predict", [b"0.0625", b"0.75"])
-    assert doubted == Prediction(
+def test_prediction_has_all_fields(ask: Any) -> None:
+    flagged, unflagged = ask("predict", [b"0.0625", b"0.75"])
+    assert flagged == Prediction(
         *("benign", 0.0625, {"benign": 0.9375, "malignant": 0.0625}, 7),
         *(False, ("blurred", "noisy"), 1.5, 0.5),
     )
-    assert (sure.label, sure.in_distribution, sure.reasons) == ("malignant", True, ())
+    assert (unflagged.label, unflagged.in_distribution, unflagged.reasons) == ("malignant", True, ())
 
 
-def test_a_version_that_does_not_say_its_threshold(ask: Any, fake: FakeModelServer) -> None:
-    fake.says_threshold = False
+def test_prediction_of_version_without_threshold(ask: Any, fake: FakeModelServer) -> None:
+    fake.returns_threshold = False
     assert [one.threshold for one in ask("predict", [b"0.5"])] == [None]
 
 
-def test_images_are_paths_bytes_or_arrays(ask: Any, fake: FakeModelServer, tmp_path: Path) -> None:
+def test_predict_accepts_paths_bytes_and_arrays(ask: Any, fake: FakeModelServer, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"0.5")
     images = [tmp_path / "a.png", str(tmp_path / "a.png"), b"0.75", np.zeros((2, 3, 3), np.uint8)]
     assert [one.score for one in ask("predict", images)] == [0.5, 0.5, 0.75, 0.25]
 
 
-def test_answers_come_in_order_from_few_requests_at_a_time(ask: Any, fake: FakeModelServer) -> None:
+def test_predict_each_keeps_order_and_limits_concurrency(ask: Any, fake: FakeModelServer) -> None:
     fake.seconds = 0.02
     answers = ask("predict_each", iter(scores(50)), batch=4, concurrency=3)
     assert [one.score for one in answers] == pytest.approx([number / 50 for number in range(50)])
-    assert fake.most_at_once == 3
+    assert fake.max_concurrency == 3
     assert len(fake.requests) == 13
 
 
-def test_no_images(ask: Any, fake: FakeModelServer) -> None:
+def test_predict_no_images_sends_nothing(ask: Any, fake: FakeModelServer) -> None:
     assert ask("predict", []) == []
     assert fake.requests == []
 
 
-def test_bad_images_stand_in_their_places_and_cost_few_requests(
+def test_predict_each_finds_bad_images_with_few_requests(
     ask: Any, fake: FakeModelServer, tmp_path: Path
 ) -> None:
     (tmp_path / "void.png").touch()
@@ -66,32 +66,32 @@ def test_bad_images_stand_in_their_places_and_cost_few_requests(
     answers = ask("predict_each", images, batch=10)
     assert [isinstance(one, FailedPrediction) for one in answers] == [False] * 7 + [True] * 3
     refused, gone, void = (one.reason for one in answers[7:])
-    assert refused.endswith("refused the image: send PNG or JPEG files. It said: must be PNG or JPEG")
+    assert refused.endswith("rejected the image: send PNG or JPEG files (must be PNG or JPEG)")
     assert gone == "No such file or directory; give a PNG or JPEG file"
     assert void == "is empty; give a PNG or JPEG file"
     assert len(fake.requests) == 7  # of 8 images, and each half that holds the bad one in turn
 
 
-def test_bad_images_alone_are_not_sent(ask: Any, fake: FakeModelServer) -> None:
+def test_unreadable_images_are_not_sent(ask: Any, fake: FakeModelServer) -> None:
     assert [type(one) for one in ask("predict_each", [b"", b""])] == [FailedPrediction, FailedPrediction]
     assert fake.requests == []
 
 
-def test_who_insists_on_every_answer_is_told_which_image_has_none(ask: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^image 1: 127.* refused the image"):
+def test_predict_error_names_the_image(ask: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^image 1: 127.* rejected the image"):
         ask("predict", [b"0.5", b"bad"])
     with pytest.raises(UserError, match=r"gone\.png: No such file"):
         ask("predict", [b"0.5", tmp_path / "gone.png"])
 
 
-def test_an_unavailable_server_is_asked_again(ask: Any, fake: FakeModelServer) -> None:
+def test_unavailable_server_is_retried(ask: Any, fake: FakeModelServer) -> None:
     fake.failures = [UNAVAILABLE] * 2
-    image = b"0.5 " + b"x" * 1_000_000  # more than gRPC keeps for retries unless it is told to
+    image = b"0.5 " + b"x" * 1_000_000  # above the default retry buffer of gRPC
     assert [one.score for one in ask("predict", [image])] == [0.5]
     assert len(fake.requests) == 3
 
 
-def test_retries_end(ask: Any, fake: FakeModelServer) -> None:
+def test_retries_are_limited(ask: Any, fake: FakeModelServer) -> None:
     fake.failures = [UNAVAILABLE] * 9
     with pytest.raises(UserError, match=r"no model server answers at 127.*\(restarting\)"):
         ask("predict", [b"0.5"], retries=1)
@@ -104,21 +104,21 @@ def test_retries_end(ask: Any, fake: FakeModelServer) -> None:
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("DEADLINE_EXCEEDED", "gave no answer within 30 seconds: give it more time"),
-        ("UNAUTHENTICATED", "wants another token"),
-        ("PERMISSION_DENIED", "refuses this token"),
-        ("RESOURCE_EXHAUSTED", "has too much to do"),
+        ("DEADLINE_EXCEEDED", "did not answer within 30 seconds: give a longer timeout"),
+        ("UNAUTHENTICATED", "requires a valid token: give the server's"),
+        ("PERMISSION_DENIED", "rejects the token: give another"),
+        ("RESOURCE_EXHAUSTED", "is overloaded: try again later"),
         ("NOT_FOUND", "does not serve the model 'knet'"),
     ],
 )
-def test_nothing_else_is_asked_again(ask: Any, fake: FakeModelServer, code: str, text: str) -> None:
+def test_other_errors_are_not_retried(ask: Any, fake: FakeModelServer, code: str, text: str) -> None:
     fake.failures = [(grpc.StatusCode[code], "said so")] * 2
     with pytest.raises(UserError, match=text):
         ask("predict", [b"0.5"])
     assert len(fake.requests) == 1
 
 
-def test_errors_that_are_not_the_users_pass_as_they_are(ask: Any, fake: FakeModelServer) -> None:
+def test_other_grpc_errors_are_raised_unchanged(ask: Any, fake: FakeModelServer) -> None:
     fake.failures = [(grpc.StatusCode.DATA_LOSS, "lost")]
     with pytest.raises(grpc.RpcError) as caught:
         ask("predict", [b"0.5"])
@@ -133,15 +133,19 @@ def test_errors_that_are_not_the_users_pass_as_they_are(ask: Any, fake: FakeMode
             "Unrecognized servable version label: canary",
             "does not serve the model 'knet'",
         ),
-        ("INVALID_ARGUMENT", "input tensor alias not found in signature: x", "cannot answer this about"),
+        (
+            "INVALID_ARGUMENT",
+            "input tensor alias not found in signature: x",
+            "does not support this request for",
+        ),
         (
             "FAILED_PRECONDITION",
             'Serving signature key "x" not found.',
-            "cannot answer this about the model 'knet'",
+            "does not support this request for the model 'knet'",
         ),
     ],
 )
-def test_a_refusal_that_is_not_about_images_is_told_once(
+def test_rejection_not_about_images_is_not_bisected(
     ask: Any, fake: FakeModelServer, code: str, details: str, text: str
 ) -> None:
     fake.failures = [(grpc.StatusCode[code], details)] * 9
@@ -150,13 +154,13 @@ def test_a_refusal_that_is_not_about_images_is_told_once(
     assert len(fake.requests) == 1
 
 
-def test_a_server_that_takes_smaller_messages_gets_smaller_ones(ask: Any, fake: FakeModelServer) -> None:
+def test_too_large_message_is_bisected(ask: Any, fake: FakeModelServer) -> None:
     fake.failures = [(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max")]
     assert len(ask("predict", scores(4))) == 4
     assert len(fake.requests) == 3
 
 
-def test_a_server_that_comes_back_is_found(ask: Any, fake: FakeModelServer) -> None:
+def test_restarted_server_is_reached(ask: Any, fake: FakeModelServer) -> None:
     fake.stop()
     back: list[FakeModelServer] = []
     port = int(fake.address.rpartition(":")[2])
@@ -169,7 +173,7 @@ def test_a_server_that_comes_back_is_found(ask: Any, fake: FakeModelServer) -> N
         back[0].stop()
 
 
-def test_the_time_limit_holds_with_its_retries(ask: Any, fake: FakeModelServer) -> None:
+def test_timeout_includes_retries(ask: Any, fake: FakeModelServer) -> None:
     fake.seconds = 1
     started = time.monotonic()
     with pytest.raises(UserError, match=r"within 0\.2 seconds"):
@@ -177,7 +181,7 @@ def test_the_time_limit_holds_with_its_retries(ask: Any, fake: FakeModelServer) 
     assert time.monotonic() - started < 0.8
 
 
-def test_version_label_model_token_and_metadata_are_sent(ask: Any, fake: FakeModelServer) -> None:
+def test_model_version_token_and_metadata_are_sent(ask: Any, fake: FakeModelServer) -> None:
     ask("predict", [b"0.5"], model="other", version=0, token="secret", metadata={"x-ward": "7"})
     spec = fake.requests[0].model_spec
     assert (spec.name, spec.WhichOneof("version_choice"), spec.version.value) == ("other", "version", 0)
@@ -186,14 +190,14 @@ def test_version_label_model_token_and_metadata_are_sent(ask: Any, fake: FakeMod
     assert fake.requests[1].model_spec.version_label == "stable"
 
 
-def test_explanations(ask: Any) -> None:
+def test_explain_returns_heat_maps(ask: Any) -> None:
     assert ask("explain", [b"0.25", b"0.75"]) == [
         Explanation("benign", 0.25, ((0, 0.5, 1), (0, 0, 0.25)), 7),
         Explanation("malignant", 0.75, ((0, 0.5, 1), (0, 0, 0.75)), 7),
     ]
 
 
-def test_what_the_server_says_of_the_model(ask: Any, fake: FakeModelServer) -> None:
+def test_status_and_signatures_are_decoded(ask: Any, fake: FakeModelServer) -> None:
     assert ask("status") == [VersionStatus(7, "AVAILABLE", ""), VersionStatus(6, "END", "no file")]
     assert ask("signatures") == {"explain": ("heat_map", "score"), "features": ()}
     fake.failures = [(grpc.StatusCode.NOT_FOUND, "Could not find any versions of model x")]
@@ -201,14 +205,14 @@ def test_what_the_server_says_of_the_model(ask: Any, fake: FakeModelServer) -> N
         ask("status")
 
 
-def test_who_stops_listening_ends_what_is_under_way(fake: FakeModelServer) -> None:
+def test_closed_iterator_cancels_requests(fake: FakeModelServer) -> None:
     with Client(fake.address, batch=1, concurrency=2) as client:
-        next(client.predict_each(scores(100)))  # and lets go of the rest
+        next(client.predict_each(scores(100)))  # closes the iterator
         time.sleep(0.1)
         assert len(fake.requests) <= 3
 
 
-def test_who_stops_listening_within_asyncio_too(fake: FakeModelServer) -> None:
+def test_closed_async_iterator_cancels_requests(fake: FakeModelServer) -> None:
     async def stop_after_one() -> None:
         async with AsyncClient(fake.address, batch=1, concurrency=2) as client:
             async for _ in client.predict_each(scores(100)):
@@ -233,13 +237,13 @@ def test_threads_share_a_client(fake: FakeModelServer) -> None:
         ({"concurrency": 0}, r"concurrency \(0\)"),
         ({"retries": 5}, r"retries \(5\) 0 to 4"),
         ({"version": 1, "label": "stable"}, "version 1 and label 'stable'"),
-        ({"target": "far:8500", "token": "secret"}, "the token would go to far:8500 unencrypted"),
+        ({"target": "far:8500", "token": "secret"}, "the token would be sent to far:8500 unencrypted"),
         ({"token": "two words"}, "holds a space"),
         ({"token": ""}, "the token is empty"),
         ({"metadata": {"X-Ward": "7"}}, "the header 'X-Ward' cannot be sent"),
         ({"metadata": {"x-ward": "\n"}}, "the header 'x-ward' cannot be sent"),
     ],
 )
-def test_refused_settings(kind: Any, settings: dict[str, Any], text: str) -> None:
+def test_client_rejects_invalid_settings(kind: Any, settings: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         kind(**settings)

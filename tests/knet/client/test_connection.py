@@ -1,4 +1,4 @@
-"""Encrypted channels, and files that make none."""
+"""Encrypted channels and their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from knet.client import Client, Tls
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate for this machine, which vouches for itself, and its key."""
+    """A folder with a self-signed certificate for 127.0.0.1 and its key."""
     folder = tmp_path_factory.mktemp("pem")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
@@ -50,7 +50,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encrypted(pem: Path) -> Iterator[FakeModelServer]:
-    """A server that asks clients for their certificate too."""
+    """A server that requires client certificates."""
     certificate, key = (pem / "cert.pem").read_bytes(), (pem / "key.pem").read_bytes()
     server = FakeModelServer(
         credentials=grpc.ssl_server_credentials([(key, certificate)], certificate, require_client_auth=True)
@@ -59,7 +59,7 @@ def encrypted(pem: Path) -> Iterator[FakeModelServer]:
     server.stop()
 
 
-def test_both_sides_show_their_certificates(encrypted: FakeModelServer, pem: Path) -> None:
+def test_mutual_tls(encrypted: FakeModelServer, pem: Path) -> None:
     tls = Tls(pem / "cert.pem", pem / "cert.pem", pem / "key.pem")
     with Client(encrypted.address, tls=tls, token="secret") as client:
         assert client.predict([b"0.5"])[0].score == 0.5
@@ -67,22 +67,22 @@ def test_both_sides_show_their_certificates(encrypted: FakeModelServer, pem: Pat
 
 
 @pytest.mark.parametrize("mistake", ["none", "no client certificate", "unknown authority"])
-def test_no_other_client_is_answered(encrypted: FakeModelServer, pem: Path, mistake: str) -> None:
+def test_client_with_wrong_tls_is_rejected(encrypted: FakeModelServer, pem: Path, mistake: str) -> None:
     tls = {"none": None, "no client certificate": Tls(pem / "cert.pem"), "unknown authority": Tls()}[mistake]
     with (
         Client(encrypted.address, tls=tls, retries=0) as client,
-        pytest.raises(UserError, match="no model server answers at .* or the TLS it wants"),
+        pytest.raises(UserError, match="no model server answers at .* or the TLS files it needs"),
     ):
         client.predict([b"0.5"])
     assert encrypted.requests == []
 
 
-def test_files_that_make_no_channel(pem: Path, tmp_path: Path) -> None:
+def test_credentials_of_bad_files_are_an_error(pem: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give both or neither"):
         Tls(certificate=pem / "cert.pem").credentials()
     with pytest.raises(UserError, match=r"none\.pem: No such file or directory; give a PEM file"):
         Tls(tmp_path / "none.pem").credentials()
-    with pytest.raises(UserError, match=r"key\.pem holds no certificate in PEM form"):
+    with pytest.raises(UserError, match=r"key\.pem holds no certificate in PEM format"):
         Tls(pem / "key.pem").credentials()
-    with pytest.raises(UserError, match=r"cert\.pem holds no private key in PEM form"):
+    with pytest.raises(UserError, match=r"cert\.pem holds no private key in PEM format"):
         Tls(None, pem / "cert.pem", pem / "cert.pem").credentials()

@@ -1,4 +1,4 @@
-"""What the documents show of the clients runs."""
+"""Documented examples of clients and `knet predict` work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def blocks(file: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", ["README.md", "docs/serving.md"])
-def test_examples_run(
+def test_documented_examples_run(
     file: str,
     fake: FakeModelServer,
     tmp_path: Path,
@@ -38,13 +38,13 @@ def test_examples_run(
     for block in shown:
         exec(block.replace("localhost:8500", fake.address), names)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:2] == ["benign 0.0625 7", "not to be relied on: blurred noisy"]
+    assert printed[:2] == ["benign 0.0625 7", "flagged as unreliable: blurred noisy"]
     if "score" in names:
         assert asyncio.run(names["score"]([b"0.5"])) == [0.5]  # type: ignore[operator]
         assert printed[2:] == ["P1 malignant 0.5625 2 0"]
 
 
-def test_commands_are_understood() -> None:
+def test_documented_predict_commands_parse() -> None:
     shown = "\n".join(blocks("docs/serving.md", "sh")) + "\n".join(blocks("README.md", "sh"))
     lines = re.findall(r"knet (predict .*?)(?:#|$)", shown, flags=re.M)
     assert len(lines) > 5

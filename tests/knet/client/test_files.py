@@ -1,4 +1,4 @@
-"""Many files to a CSV file, stopped and begun again."""
+"""Predictions in a CSV file, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ def image_rows(table: Path) -> list[str]:
 @given(
     said=predictions | st.builds(FailedPrediction, texts.map(lambda text: " ".join(f"why {text}".split())))
 )
-def test_an_answer_survives_as_a_row(said: Prediction | FailedPrediction) -> None:
+def test_row_round_trip(said: Prediction | FailedPrediction) -> None:
     answer = FilePrediction("a, b.png", "0f", said)
     assert FilePrediction.from_row(answer.as_row()) == answer
     assert tuple(answer.as_row()) == COLUMNS
 
 
-def test_a_row_a_file(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_row_for_each_file(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     files = [*files[:2], tmp_path / "gone.png", files[2]]
     files[1].write_bytes(b"bad")
     answers = run(fake, files, tmp_path / "out" / "table.csv")
     frame = pd.read_csv(tmp_path / "out" / "table.csv")
     assert frame["image"].tolist() == [str(file) for file in files] == [one.image for one in answers]
     assert frame["score"].tolist()[0] == 0 and frame["score"].isna().tolist() == [False, True, True, False]
-    assert frame["error"][1].endswith("It said: must be PNG or JPEG")
+    assert frame["error"][1].endswith("(must be PNG or JPEG)")
     assert frame["error"][2] == "No such file or directory; give a PNG or JPEG file"
     assert frame["in_distribution"].tolist()[::3] == [False, True]
     assert frame["sha256"].isna().tolist() == [False, False, True, False]
@@ -89,25 +89,25 @@ def test_only_new_changed_and_unreadable_files_are_asked_about_again(
     fake.requests.clear()
     os.utime(files[0])  # looks newer, and holds the same
     assert run(fake, files[:10], table) == first
-    assert fake.asked == []
+    assert fake.images == []
     files[1].write_bytes(b"0.99")
     files[4].write_bytes(b"0.98")
     second = run(fake, files[:12], table)
-    assert sorted(fake.asked) == sorted([b"0.99", b"0.98", *(file.read_bytes() for file in files[10:12])])
-    assert [one.answer.score for one in second if isinstance(one.answer, Prediction)] == pytest.approx(
+    assert sorted(fake.images) == sorted([b"0.99", b"0.98", *(file.read_bytes() for file in files[10:12])])
+    assert [one.result.score for one in second if isinstance(one.result, Prediction)] == pytest.approx(
         [0, 0.99, 0.1, 0.98, *(number / 20 for number in range(5, 12))]
     )
-    assert isinstance(second[3].answer, FailedPrediction)
+    assert isinstance(second[3].result, FailedPrediction)
     assert sorted(image_rows(table)) == [str(file) for file in files[:12]]  # each once
 
 
-def test_rows_of_other_files_stay(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_keeps_other_rows(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     run(fake, files[:2], tmp_path / "table.csv")
     run(fake, files[2:4], tmp_path / "table.csv")
     assert image_rows(tmp_path / "table.csv") == [str(file) for file in files[:4]]
 
 
-def test_a_server_that_goes_away_leaves_what_it_said(
+def test_predict_to_csv_resumes_after_server_failure(
     fake: FakeModelServer, files: list[Path], tmp_path: Path
 ) -> None:
     table = tmp_path / "table.csv"
@@ -120,15 +120,15 @@ def test_a_server_that_goes_away_leaves_what_it_said(
         Client(fake.address, retries=0, batch=1, concurrency=1) as client,
         pytest.raises(UserError, match="no model server answers"),
     ):
-        predict_to_csv(client, files, table, on_answer=go_away)
+        predict_to_csv(client, files, table, on_result=go_away)
     assert image_rows(table) == [str(file) for file in files[:5]]
-    fake.failures, before = [], len(fake.asked)
+    fake.failures, before = [], len(fake.images)
     run(fake, files, table)
-    assert len(fake.asked) - before == 15
+    assert len(fake.images) - before == 15
     assert image_rows(table) == [str(file) for file in files]
 
 
-def test_wherever_a_kill_cuts_it_whole_rows_count(
+def test_predictions_csv_ignores_incomplete_line(
     fake: FakeModelServer, files: list[Path], tmp_path: Path
 ) -> None:
     table, cut = tmp_path / "table.csv", tmp_path / "cut.csv"
@@ -139,14 +139,14 @@ def test_wherever_a_kill_cuts_it_whole_rows_count(
     rows = whole.split(b"\n")
     for length in range(len(whole) + 1):
         cut.write_bytes(whole[:length])
-        kept = PredictionsCsv(cut)
+        csv_file = PredictionsCsv(cut)
         complete = whole[:length].count(b"\n")
-        assert len(kept.answers) == max(0, complete - 1)
-        kept.keep(kept.answers)
+        assert len(csv_file.predictions) == max(0, complete - 1)
+        csv_file.retain(csv_file.predictions)
         assert cut.read_bytes() == b"\n".join(rows[: max(1, complete)]) + b"\n"
 
 
-def test_a_killed_run_goes_on(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_resumes_after_kill(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     code = (
         "import sys; from pathlib import Path; from knet.client import Client, predict_to_csv\n"
@@ -167,50 +167,50 @@ def test_a_killed_run_goes_on(fake: FakeModelServer, files: list[Path], tmp_path
     fake.seconds = 0
     fake.requests.clear()
     run(fake, files, table)
-    assert not done & set(fake.asked)
-    assert len(fake.asked) == 20 - len(done)
+    assert not done & set(fake.images)
+    assert len(fake.images) == 20 - len(done)
     assert sorted(image_rows(table)) == [str(file) for file in files]
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "notes", "image,sha256\n"])
-def test_another_file_is_left_alone(
+def test_predict_to_csv_rejects_other_content(
     fake: FakeModelServer, files: list[Path], tmp_path: Path, content: str
 ) -> None:
     (tmp_path / "table.csv").write_text(content)
-    with pytest.raises(UserError, match=r"table\.csv holds something else than predictions"):
+    with pytest.raises(UserError, match=r"table\.csv is not a CSV file of predictions"):
         run(fake, files, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == content
     assert fake.requests == []
 
 
-def test_a_damaged_row_is_named(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_names_damaged_row(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     run(fake, files[:3], table)
     lines = table.read_text("utf-8").splitlines(keepends=True)
     table.write_text("".join([*lines[:2], "x,y\n", *lines[2:]]), encoding="utf-8")
-    with pytest.raises(UserError, match=r"table\.csv, line 3: no row of predictions"):
+    with pytest.raises(UserError, match=r"table\.csv, line 3: not a row of predictions"):
         run(fake, files, table)
 
 
-def test_a_table_that_cannot_be_written(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_unwritable_file(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"table\.csv: .*; give a file that can be written"):
         run(fake, files, tmp_path / "file" / "table.csv")
 
 
-def test_a_link_is_followed(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
+def test_predict_to_csv_follows_link(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv")
     run(fake, files[:1], tmp_path / "link.csv")
     assert (tmp_path / "link.csv").is_symlink() and image_rows(tmp_path / "table.csv") == [str(files[0])]
 
 
-def test_names_that_no_line_can_show_are_escaped(fake: FakeModelServer, tmp_path: Path) -> None:
+def test_predict_to_csv_escapes_unprintable_names(fake: FakeModelServer, tmp_path: Path) -> None:
     files = [tmp_path / "two\nlines.png", tmp_path / os.fsdecode(b"\xff.png")]
     for file in files:
         file.write_bytes(b"0.5")
     run(fake, files, tmp_path / "table.csv")
-    before = len(fake.asked)
+    before = len(fake.images)
     answers = run(fake, files, tmp_path / "table.csv")
     assert [Path(one.image).name for one in answers] == [r"two\nlines.png", r"\udcff.png"]
     assert [file_name(file) for file in files] == [one.image for one in answers]
-    assert len(fake.asked) == before
+    assert len(fake.images) == before

@@ -1,4 +1,4 @@
-"""PNG files that others read as what was written."""
+"""Encoding and finding images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from knet.client import find_images
 from knet.client.images import encode_png
 
 
-@given(rows=st.integers(1, 9), columns=st.integers(1, 9), seed=st.integers(0, 99), turned=st.booleans())
-def test_pixels_survive(rows: int, columns: int, seed: int, turned: bool) -> None:
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), seed=st.integers(0, 99), mirrored=st.booleans())
+def test_encode_png_is_lossless(rows: int, columns: int, seed: int, mirrored: bool) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
-    given_pixels = pixels[:, ::-1] if turned else pixels  # which lie otherwise in memory
+    given_pixels = pixels[:, ::-1] if mirrored else pixels  # not contiguous
     picture = Image.open(io.BytesIO(encode_png(given_pixels)))
     picture.load()
     assert picture.mode == "RGB"
@@ -30,7 +30,7 @@ def test_pixels_survive(rows: int, columns: int, seed: int, turned: bool) -> Non
 @pytest.mark.parametrize(
     ("pixels", "text"),
     [
-        (np.zeros((2, 3, 3)), r"an array of the form 'd' and the shape \(2, 3, 3\)"),
+        (np.zeros((2, 3, 3)), r"an array of the format 'd' and the shape \(2, 3, 3\)"),
         (np.zeros((2, 3), np.uint8), r"the shape \(2, 3\)"),
         (np.zeros((2, 3, 4), np.uint8), r"the shape \(2, 3, 4\)"),
         (np.zeros((0, 3, 3), np.uint8), r"the shape \(0, 3, 3\)"),
@@ -38,12 +38,12 @@ def test_pixels_survive(rows: int, columns: int, seed: int, turned: bool) -> Non
         (None, "a NoneType is not an array"),
     ],
 )
-def test_what_is_no_picture(pixels: Any, text: str) -> None:
+def test_encode_png_rejects_other_arrays(pixels: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         encode_png(pixels)
 
 
-def test_images_are_found_below_in_order_and_others_are_counted(tmp_path: Path) -> None:
+def test_find_images_sorts_images_and_counts_others(tmp_path: Path) -> None:
     for name in ("b/x.PNG", "b/c/y.jpeg", "a.jpg", "notes.txt", "c.tif", ".hidden/z.png", "b/.z.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -52,7 +52,7 @@ def test_images_are_found_below_in_order_and_others_are_counted(tmp_path: Path) 
     assert others == 2
 
 
-def test_a_folder_without_images(tmp_path: Path) -> None:
+def test_find_images_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "c.tif").touch()
     with pytest.raises(UserError, match=f"{tmp_path} holds no PNG or JPEG file"):
         find_images(tmp_path)

@@ -1,4 +1,4 @@
-"""The course of a batch, without a network."""
+"""Batches and their bisection, without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from knet.client.protocol import Batch, batches, bisect_requests
 
 
 class Refused(grpc.RpcError):
-    """As gRPC raises it."""
+    """An error as gRPC raises it."""
 
     def code(self) -> grpc.StatusCode:
         return grpc.StatusCode.INVALID_ARGUMENT
@@ -28,8 +28,10 @@ class Refused(grpc.RpcError):
 
 
 def ask(batch: Batch) -> tuple[list[str | FailedPrediction], int]:
-    """The answers of a server that refuses whatever holds an image `bad`, and how often it was asked."""
-    steps = bisect_requests(batch, read=lambda images: [image.decode() for image in images], target="here:1")
+    """Simulate a server that rejects requests with an image `bad`; return results and request count."""
+    steps = bisect_requests(
+        batch, decode=lambda images: [image.decode() for image in images], target="here:1"
+    )
     images, asked = next(steps), 0
     try:
         while True:
@@ -43,11 +45,9 @@ BATCH_IMAGES = st.sampled_from([b"1", b"2", b"3", b"bad", FailedPrediction("unre
 
 
 @given(batch=st.lists(BATCH_IMAGES, max_size=20))
-def test_every_image_has_the_answer_that_is_its_own(batch: Batch) -> None:
+def test_bisect_requests_gives_each_image_its_result(batch: Batch) -> None:
     answers, asked = ask(batch)
-    refusal = FailedPrediction(
-        "here:1 refused the image: send PNG or JPEG files. It said: must be PNG or JPEG"
-    )
+    refusal = FailedPrediction("here:1 rejected the image: send PNG or JPEG files (must be PNG or JPEG)")
     own = {b"bad": refusal}
     assert answers == [
         own.get(image, image.decode()) if isinstance(image, bytes) else image for image in batch
@@ -57,10 +57,10 @@ def test_every_image_has_the_answer_that_is_its_own(batch: Batch) -> None:
 
 
 @given(sizes=st.lists(st.integers(0, 12), max_size=30), count=st.integers(1, 5))
-def test_every_image_is_in_one_request_in_order(sizes: list[int], count: int) -> None:
+def test_batches_keep_order_and_limits(sizes: list[int], count: int) -> None:
     images = [b"x" * size for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BYTES", 10)
+        patch.setattr(module, "_BATCH_BYTES", 10)
         divided = list(batches(images, count=count))
     assert [image for batch in divided for image in batch] == [read_image(image) for image in images]
     for batch in divided:
@@ -69,7 +69,7 @@ def test_every_image_is_in_one_request_in_order(sizes: list[int], count: int) ->
         assert weight <= 10 or len(batch) == 1 or sum(isinstance(image, bytes) for image in batch) == 1
 
 
-def test_images_are_read_when_they_are_needed() -> None:
+def test_batches_read_images_when_needed() -> None:
     read = []
 
     def images() -> Iterator[bytes]:
@@ -81,8 +81,8 @@ def test_images_are_read_when_they_are_needed() -> None:
     assert read == [0, 1, 2]
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "LARGEST", 3)
+def test_read_image_gives_reason_of_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_BYTES", 3)
     (tmp_path / "void.png").touch()
     (tmp_path / "large.png").write_bytes(b"1234")
     reasons = {

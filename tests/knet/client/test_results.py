@@ -1,4 +1,4 @@
-"""What is derived from an answer."""
+"""Predictions and their aggregation by patient."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from knet.client.results import Prediction
 from knet.evaluation.patient_metrics import PatientSample
 
 
-def test_the_positive_class_is_the_one_of_the_score() -> None:
+def test_positive_class_is_that_of_score() -> None:
     prediction = Prediction("ductal", 0.25, {"ductal": 0.75, "lobular": 0.25}, 3, True, (), 1.5)
     assert prediction.positive_class == "lobular"
     assert prediction.probabilities[prediction.positive_class] == prediction.score
 
 
 def prediction(
-    score: float, *, threshold: float | None = 0.5, version: int = 7, doubted: bool = False
+    score: float, *, threshold: float | None = 0.5, version: int = 7, flagged_ood: bool = False
 ) -> Prediction:
     label = "malignant" if score >= (threshold or 0.5) else "benign"
     probabilities = {"benign": 1 - score, "malignant": score}
-    return Prediction(label, score, probabilities, version, not doubted, (), 1.5, threshold)
+    return Prediction(label, score, probabilities, version, not flagged_ood, (), 1.5, threshold)
 
 
-def test_a_patient_is_the_mean_of_the_images() -> None:
-    said = [("b", prediction(0.25)), ("a", prediction(0.875)), ("b", prediction(0.75, doubted=True))]
+def test_by_patient_averages_scores() -> None:
+    said = [("b", prediction(0.25)), ("a", prediction(0.875)), ("b", prediction(0.75, flagged_ood=True))]
     assert by_patient(said) == [
         PatientPrediction("a", "malignant", "malignant", 0.875, 1.0, 1, 0, 7),
         PatientPrediction("b", "malignant", "malignant", 0.5, 0.5, 2, 1, 7),
@@ -41,29 +41,29 @@ def test_a_patient_is_the_mean_of_the_images() -> None:
     threshold=st.floats(0, 1, width=32),
     seed=st.integers(0, 9),
 )
-def test_decisions_agree_with_the_evaluation(scores: list[float], threshold: float, seed: int) -> None:
+def test_by_patient_agrees_with_evaluation(scores: list[float], threshold: float, seed: int) -> None:
     patients = [str(number) for number in np.random.default_rng(seed).integers(0, 3, len(scores))]
     pairs = zip(patients, scores, strict=True)
     decided = by_patient([(name, prediction(score, threshold=threshold)) for name, score in pairs])
-    # The two add in another order, so a mean may differ in its last digit.
+    # The two sum in different orders, so a mean may differ in its last digit.
     assume(all(abs(one.mean_score - threshold) > 1e-12 or one.images == 1 for one in decided))
     positive = {one.patient: int(one.label == "malignant") for one in decided}
     sample = PatientSample(
         images=[f"{number}" for number in range(len(scores))],
         patients=patients,
-        labels=[positive[name] for name in patients],  # true, if what is said here is what is said there
+        labels=[positive[name] for name in patients],  # an accuracy of 1 means that both agree
         scores=scores,
         threshold=threshold,
     )
     assert sample.metrics()["patient_decision_accuracy"] == 1
 
 
-def test_versions_that_decide_differently_are_not_mixed() -> None:
-    with pytest.raises(UserError, match="patient a were answered by the versions 7, 8"):
+def test_by_patient_rejects_mixed_versions() -> None:
+    with pytest.raises(UserError, match="predictions for patient a are of the versions 7, 8"):
         by_patient([("a", prediction(0.5)), ("a", prediction(0.5, version=8))])
     assert len(by_patient([("a", prediction(0.5)), ("b", prediction(0.5, version=8))])) == 2
 
 
-def test_a_version_without_a_threshold_decides_on_no_patient() -> None:
-    with pytest.raises(UserError, match="version 7 of the model does not say from which score"):
+def test_by_patient_rejects_version_without_threshold() -> None:
+    with pytest.raises(UserError, match="version 7 of the model does not return the threshold"):
         by_patient([("a", prediction(0.5, threshold=None))])

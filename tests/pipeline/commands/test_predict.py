@@ -1,4 +1,4 @@
-"""`knet predict`, in this process, against a server without TensorFlow."""
+"""`knet predict`, in this process, against a fake server."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline.commands import main
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
-# What the base install has not.
+# Libraries that the base install lacks.
 HEAVY = ("tensorflow", "tfx", "keras", "apache_beam", "numpy", "pandas", "PIL", "pydantic", "yaml")
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How the command ended."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: str
@@ -47,7 +47,7 @@ def predict(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., Finished]:
-    """Runs the command in a folder with three images in `in`, one of which is none."""
+    """Run the command in a folder with three files in `in`, one of which is no image."""
     monkeypatch.chdir(tmp_path)
     Path("in/deep").mkdir(parents=True)
     for name, content in {"a.png": "0.25", "b.png": "0.0625", "deep/c.png": "bad", "notes.txt": ""}.items():
@@ -69,44 +69,44 @@ def predict(
     return run
 
 
-def test_a_table_of_what_was_answered(predict: Callable[..., Finished]) -> None:
+def test_table_of_predictions(predict: Callable[..., Finished]) -> None:
     done = predict("in/a.png", "in/b.png")
     assert (done.code, done.stderr) == (0, "")
     header, _, *rows = done.stdout.strip().splitlines()
-    assert header.split() == ["image", "label", "malignant", "not", "to", "be", "relied", "on"]
+    assert header.split() == ["image", "label", "malignant", "out", "of", "distribution"]
     assert [row.split() for row in rows] == [
         ["in/a.png", "benign", "0.250"],
         ["in/b.png", "benign", "0.062", "blurred;", "noisy"],
     ]
 
 
-def test_a_folder_whose_bad_files_are_listed(predict: Callable[..., Finished]) -> None:
+def test_bad_files_of_folder_are_listed(predict: Callable[..., Finished]) -> None:
     done = predict("in")
     assert done.code == 1
     assert "in/a.png" in done.stdout and "c.png" not in done.stdout
     note, listed, reason = done.stderr.splitlines()
-    assert note == "note: passed over 1 other file in in"
-    assert listed == "1 of 3 images not answered:"
-    assert reason.startswith("  in/deep/c.png: 127.0.0.1:") and reason.endswith("must be PNG or JPEG")
+    assert note == "note: ignored 1 other file in in"
+    assert listed == "1 of 3 images not classified:"
+    assert reason.startswith("  in/deep/c.png: 127.0.0.1:") and reason.endswith("(must be PNG or JPEG)")
 
 
-def test_nothing_answered_is_a_mistake(predict: Callable[..., Finished]) -> None:
+def test_no_prediction_exits_with_2(predict: Callable[..., Finished]) -> None:
     done = predict("in/deep/c.png", "in/gone.png")
     assert (done.code, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: 2 of 2 images not answered:\n  in/deep/c.png: ")
+    assert done.stderr.startswith("error: 2 of 2 images not classified:\n  in/deep/c.png: ")
 
 
-def test_names_on_standard_input_as_json(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+def test_json_of_names_on_standard_input(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     done = predict("-", "--format", "json", stdin="in/a.png\n\nin/deep/c.png\nin/a.png\n")
     assert done.code == 1
     first, second = map(json.loads, done.stdout.splitlines())
     assert (first["image"], first["score"], first["model_version"]) == ("in/a.png", 0.25, 7)
     assert second["image"] == "in/deep/c.png" and "score" not in second and second["error"]
     assert fake.requests[0].inputs["image"].string_val == [b"0.25", b"bad"]  # each once
-    assert predict("-").stderr == "error: standard input names no image: write a file name a line\n"
+    assert predict("-").stderr == "error: standard input names no image: write one file name a line\n"
 
 
-def test_csv_out(predict: Callable[..., Finished]) -> None:
+def test_csv_of_folder(predict: Callable[..., Finished]) -> None:
     rows = list(csv.DictReader(io.StringIO(predict("in", "--format", "csv").stdout)))
     assert [(row["image"], row["score"], bool(row["error"])) for row in rows] == [
         ("in/a.png", "0.25", False),
@@ -115,7 +115,7 @@ def test_csv_out(predict: Callable[..., Finished]) -> None:
     ]
 
 
-def test_a_file_is_carried_on_with(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+def test_output_csv_is_resumed(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     first = predict("in", "--output", "out.csv")
     assert (first.code, first.stdout) == (1, "")
     text, asked = Path("out.csv").read_text("utf-8"), len(fake.requests)
@@ -124,7 +124,7 @@ def test_a_file_is_carried_on_with(predict: Callable[..., Finished], fake: FakeM
     assert (Path("out.csv").read_text("utf-8"), len(fake.requests)) == (text, asked)
 
 
-def test_patients_have_a_form_of_their_own(predict: Callable[..., Finished]) -> None:
+def test_format_applies_to_patients_not_to_output(predict: Callable[..., Finished]) -> None:
     Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\n")
     for name in ("out.csv", "out.json"):
         done = predict("in/a.png", "--patients", "m.csv", "--output", name, "--format", "json")
@@ -133,7 +133,7 @@ def test_patients_have_a_form_of_their_own(predict: Callable[..., Finished]) -> 
     assert json.loads(Path("out.json").read_text("utf-8"))["image"] == "in/a.png"
 
 
-def test_long_names_are_whole(predict: Callable[..., Finished]) -> None:
+def test_table_prints_long_names(predict: Callable[..., Finished]) -> None:
     long = Path("in", "x" * 200 + "1.png")
     long.write_text("0.5")
     printed = predict(long).stdout
@@ -141,14 +141,14 @@ def test_long_names_are_whole(predict: Callable[..., Finished]) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "table"])
-def test_other_files_are_written_whole(predict: Callable[..., Finished], form: str) -> None:
+def test_output_of_other_formats_equals_printed(predict: Callable[..., Finished], form: str) -> None:
     printed = predict("in/a.png", "--format", form).stdout
     done = predict("in/a.png", "--format", form, "--output", "out")
     assert (done.code, done.stdout) == (0, "")
     assert Path("out").read_text("utf-8") == printed
 
 
-def test_patients(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+def test_patients_as_csv_and_table(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\nin/deep/c.png,P 2\n")
     done = predict("in", "--patients", "m.csv", "--output", "out.csv", "--format", "csv")
     assert done.code == 1
@@ -160,7 +160,7 @@ def test_patients(predict: Callable[..., Finished], fake: FakeModelServer) -> No
             "mean_score": "0.15625",
             "positive_share": "0.0",
             "images": "2",
-            "doubted": "1",
+            "flagged_ood": "1",
             "model_version": "7",
         }
     ]
@@ -174,7 +174,7 @@ def test_patients(predict: Callable[..., Finished], fake: FakeModelServer) -> No
     assert len(fake.requests) == asked
 
 
-def test_heat_maps_over_the_images(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+def test_explain_draws_heat_maps(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     Image.new("RGB", (30, 20), "white").save("in/a.png")
     done = predict("in/a.png", "in/gone.png", "--explain", "heat")
     assert done.code == 1
@@ -188,10 +188,10 @@ def test_heat_maps_over_the_images(predict: Callable[..., Finished], fake: FakeM
         assert predict("in/a.png", "--output", "out.csv", "--explain", "heat").code == 0
         assert Path("heat/a.png.heat.png").is_file()
     assert len(fake.requests) == asked + 2
-    assert predict("in", "--explain", "in/heat").stderr.endswith("are asked about: give another\n")
+    assert predict("in", "--explain", "in/heat").stderr.endswith("a folder of images: give another folder\n")
 
 
-def test_whom_it_asks_and_how(
+def test_token_label_and_model_are_sent(
     predict: Callable[..., Finished], fake: FakeModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KNET_TOKEN", "of-the-environment")
@@ -209,16 +209,16 @@ def test_whom_it_asks_and_how(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--token-file", "none"], "none cannot be read as a token: No such file or directory"),
+        (["--token-file", "none"], "none: the token cannot be read (No such file or directory)"),
         (["--tls-ca", "none.pem"], "none.pem: No such file or directory; give a PEM file"),
         (["--tls-cert", "none.pem"], "give both or neither"),
-        (["--version", "7", "--label", "stable"], "give the one or the other"),
+        (["--version", "7", "--label", "stable"], "give one of the two"),
         (["--timeout", "0"], "timeout (0) must be above 0"),
         (["--patients", "none.csv"], "none.csv: No such file or directory; give breakhis or a CSV file"),
         (["--format", "xml"], "'xml' is not one of"),
     ],
 )
-def test_mistakes(
+def test_wrong_options_exit_with_2(
     predict: Callable[..., Finished], fake: FakeModelServer, arguments: list[str], text: str
 ) -> None:
     done = predict("in", *arguments)
@@ -226,7 +226,7 @@ def test_mistakes(
     assert text in done.stderr and "Traceback" not in done.stderr
 
 
-def test_places_that_cannot_be_written(predict: Callable[..., Finished]) -> None:
+def test_unwritable_outputs_exit_with_2(predict: Callable[..., Finished]) -> None:
     Image.new("RGB", (30, 20), "white").save("a.png")
     done = predict("a.png", "--format", "json", "--output", "a.png/out.json")
     assert done.code == 2 and "give a file that can be written" in done.stderr
@@ -235,7 +235,7 @@ def test_places_that_cannot_be_written(predict: Callable[..., Finished]) -> None
 
 
 @pytest.mark.usefixtures("predict")
-def test_the_base_install_is_enough_but_for_heat_maps(fake: FakeModelServer) -> None:
+def test_base_install_suffices_without_heat_maps(fake: FakeModelServer) -> None:
     without = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
     code = f"{without}; from pipeline.commands.main import main; main()"
     command = [sys.executable, "-c", code, "predict", "in/a.png", "--server", fake.address]
@@ -250,13 +250,11 @@ def test_the_base_install_is_enough_but_for_heat_maps(fake: FakeModelServer) -> 
     assert explained.stderr == "error: --explain needs numpy: pip install numpy pillow\n"
 
 
-def test_answers_of_several_versions_are_noted(
-    predict: Callable[..., Finished], fake: FakeModelServer
-) -> None:
+def test_several_versions_are_noted(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     predict("in/a.png", "--output", "out.csv")
     fake.version = 8
     done = predict("in/a.png", "in/b.png", "--output", "out.csv")
-    assert (done.code, done.stderr) == (0, "note: the answers are of the versions 7, 8\n")
+    assert (done.code, done.stderr) == (0, "note: the predictions are of the versions 7, 8\n")
     Path("m.csv").write_text("path,group\nin/a.png,P 1\nin/b.png,P 1\n")
     done = predict("in/a.png", "in/b.png", "--output", "out.csv", "--patients", "m.csv")
-    assert done.code == 2 and "patient P 1 were answered by the versions 7, 8" in done.stderr
+    assert done.code == 2 and "predictions for patient P 1 are of the versions 7, 8" in done.stderr
