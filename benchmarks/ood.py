@@ -78,12 +78,12 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _summary(predictions: list[Prediction]) -> str:
-    doubted = [prediction for prediction in predictions if not prediction.in_distribution]
-    reasons = Counter(reason for prediction in doubted for reason in prediction.reasons)
+    flagged = [prediction for prediction in predictions if not prediction.in_distribution]
+    reasons = Counter(reason for prediction in flagged for reason in prediction.reasons)
     distance = float(np.median([prediction.distance for prediction in predictions]))
     why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     return (
-        f"{len(doubted):4} of {len(predictions):4} ({len(doubted) / len(predictions):6.1%}) doubted, "
+        f"{len(flagged):4} of {len(predictions):4} ({len(flagged) / len(predictions):6.1%}) flagged, "
         f"median distance {distance:6.1f}  {why}"
     )
 

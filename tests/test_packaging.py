@@ -126,7 +126,7 @@ def test_cli_extra_runs_predict_and_names_what_other_commands_miss(
     python, _ = environment(tmp_path, wheels.knet, wheels.pipeline, libraries=libraries)
     knet = python.with_name("knet")
     told = subprocess.run([knet, "predict", "--help"], check=True, capture_output=True, text=True)
-    assert "Ask a served model about images" in told.stdout
+    assert "Classify images with a served model" in told.stdout
     image = tmp_path / "image.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n")
     asked = subprocess.run(
