@@ -17,5 +17,6 @@ RESULTS: Final = "results.json"  # metrics of all candidates, as knet.evaluation
 DECISION: Final = "decision.json"  # the selected candidate and the reason
 GATE: Final = "gate.json"  # whether the selected candidate passed the gate, and why
 PREDICTIONS: Final = "predictions"  # <candidate>.parquet, as knet.evaluation.predictions defines them
-EXPLANATIONS: Final = "explanations"  # explanations.json and its heat maps
+EXPLANATIONS: Final = "explanations"  # EXPLANATIONS_FILE and its heat maps
+EXPLANATIONS_FILE: Final = "explanations.json"
 TUNING: Final = "tuning"  # one folder per search: trials.csv, summary.json and plots as SVG

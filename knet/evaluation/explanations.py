@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
-from knet.base import schema_names
+from knet.base import artifact_files, run_files, schema_names
 from knet.base.heat_maps import overlay, thumbnail
 from knet.models.model_info import read_model_info
 from knet.training.dataset import IngestedExample, ingested_examples
 
-EXPLANATIONS: Final = "explanations.json"
 _BATCH_SIZE = 16
 _DRAWS = 5  # models with random weights that heat maps are compared with
 
@@ -47,7 +46,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     """
     folder.mkdir(parents=True, exist_ok=True)
     info = read_model_info(model)
-    served = model / "Format-Serving"
+    served = model / artifact_files.SERVING_FORMAT
     loaded = tf.saved_model.load(str(served if served.is_dir() else model))
     chosen = _pick_examples(loaded, examples, threshold=info.calibration.threshold, count=count)
     images = [image for _, image in chosen]
@@ -72,7 +71,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
         "similarity": _mean(itertools.chain(*similarities)),
         "images": entries,
     }
-    file = folder / EXPLANATIONS
+    file = folder / run_files.EXPLANATIONS_FILE
     file.write_text(json.dumps(tree, indent=2), encoding="utf-8")
     return file
 

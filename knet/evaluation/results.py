@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any, Final
+from typing import Any
 
 from knet.base import schema_names
 from knet.evaluation.bootstrap import Estimate, estimate_metrics
 from knet.evaluation.patient_metrics import PatientSample
 from knet.evaluation.predictions import patient_sample
-
-SPLITS: Final = ("validation", "test")
 
 
 def candidate_results(
@@ -46,7 +44,7 @@ def candidate_results(
             {"slice": values, **_slice_results(part, classes=classes, resamples=resamples, seed=seed)}
             for values, part in _slices(frame, split=split, columns=slices)
         ]
-        for split in SPLITS
+        for split in schema_names.EVALUATED_SPLITS
     }
     return {"threshold": float(frame[schema_names.THRESHOLD].iloc[0]), "splits": results}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 from knet.models.grad_cam import GradCam
 from knet.models.hybrid import BACKBONE, HEAD, LOGITS, PENULTIMATE, PREPROCESSING
 from knet.models.images import decode_and_measure
@@ -170,9 +170,6 @@ def logits_and_embeddings(model: keras.Model) -> keras.Model:
     return keras.Model(head.input, [head.get_layer(name).output for name in (LOGITS, PENULTIMATE)])
 
 
-_MODEL_FILE = "saved_model.pb"
-
-
 def set_method_name(folder: Path, *, signature: str, method: str) -> None:
     """Changes a SavedModel's file.
 
@@ -181,13 +178,10 @@ def set_method_name(folder: Path, *, signature: str, method: str) -> None:
         signature: its name.
         method: of TF Serving, such as `tensorflow/serving/classify`.
     """
-    saved_model = saved_model_pb2.SavedModel.FromString((folder / _MODEL_FILE).read_bytes())
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / artifact_files.SAVED_MODEL).read_bytes())
     for graph in saved_model.meta_graphs:
         graph.signature_def[signature].method_name = method
-    (folder / _MODEL_FILE).write_bytes(saved_model.SerializeToString(deterministic=True))
-
-
-_WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+    (folder / artifact_files.SAVED_MODEL).write_bytes(saved_model.SerializeToString(deterministic=True))
 
 
 def write_warm_up_requests(folder: Path) -> None:
@@ -203,8 +197,8 @@ def write_warm_up_requests(folder: Path) -> None:
         inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto([image], tf.string, [1])},
     )
     log = prediction_log_pb2.PredictionLog(predict_log={"request": request})
-    (folder / _WARM_UP_FILE).parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(folder / _WARM_UP_FILE)) as writer:
+    (folder / artifact_files.WARM_UP_REQUESTS).parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / artifact_files.WARM_UP_REQUESTS)) as writer:
         writer.write(log.SerializeToString(deterministic=True))
 
 

@@ -6,10 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from knet.base import artifact_files
 from knet.models.calibration import Calibration
 from knet.models.out_of_distribution import ImageLimits
-
-_FILE = Path("assets.extra") / "knet.json"
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class ModelInfo:
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:
     """Writes it into a SavedModel's folder."""
-    (folder / _FILE).parent.mkdir(parents=True, exist_ok=True)
-    (folder / _FILE).write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
+    (folder / artifact_files.MODEL_INFO).parent.mkdir(parents=True, exist_ok=True)
+    (folder / artifact_files.MODEL_INFO).write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
 
 
 def read_model_info(folder: Path) -> ModelInfo:
@@ -62,5 +61,5 @@ def read_threshold(folder: Path) -> float:
 
 
 def _read(folder: Path) -> bytes:
-    served = folder / "Format-Serving"
-    return ((served if served.is_dir() else folder) / _FILE).read_bytes()
+    served = folder / artifact_files.SERVING_FORMAT
+    return ((served if served.is_dir() else folder) / artifact_files.MODEL_INFO).read_bytes()

@@ -14,11 +14,10 @@ from typing import Any, Final
 from markupsafe import Markup
 from PIL import Image
 
-from knet.base import run_files
+from knet.base import artifact_files, run_files
 from knet.evaluation.predictions import read_predictions
 from knet.runs.record import RunRecord
 
-EVALUATED: Final = ("validation", "test")  # splits
 _LONGEST = 320  # pixels of a heat map's side
 
 
@@ -96,10 +95,10 @@ def read_inputs(record: RunRecord, folder: Path) -> Inputs:
 
 
 def _search(folder: Path) -> Search:
-    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / artifact_files.TRIALS).open(encoding="utf-8", newline="") as file:
         trials = [{name: _short(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
     plots = tuple(Markup(plot.read_text(encoding="utf-8")) for plot in sorted(folder.glob("*.svg")))
-    return Search(_read(folder / "summary.json"), trials, plots)
+    return Search(_read(folder / artifact_files.SEARCH_SUMMARY), trials, plots)
 
 
 def _short(cell: str) -> str:
@@ -115,7 +114,7 @@ def _thumbnails(folder: Path) -> dict[str, str]:
 
 
 def _explanations(folder: Path) -> dict[str, Any] | None:
-    explained: dict[str, Any] | None = _read(folder / "explanations.json")
+    explained: dict[str, Any] | None = _read(folder / run_files.EXPLANATIONS_FILE)
     if explained:
         for image in explained["images"]:
             for kind in ("image", "overlay"):

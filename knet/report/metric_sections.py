@@ -14,7 +14,7 @@ from sklearn import metrics
 from knet.base import schema_names
 from knet.models.model_info import ModelInfo
 from knet.report.charts import Axis, Chart, Line, interval_mark, line_chart
-from knet.report.inputs import EVALUATED, Inputs, Section
+from knet.report.inputs import Inputs, Section
 
 _CURVES_TITLE = "ROC and precision-recall"
 _SHARE = (0.0, 1.0)
@@ -26,7 +26,7 @@ def curves(inputs: Inputs) -> Section:
         return Section("curves", _CURVES_TITLE, missing="No candidate was evaluated in this run.")
     positive = inputs.record.config["data"]["classes"][1]
     charts, undefined = [], []
-    for split in reversed(EVALUATED):
+    for split in reversed(schema_names.EVALUATED_SPLITS):
         points = {
             name: _curve_points(predictions[predictions[schema_names.SPLIT] == split])
             for name, predictions in inputs.predictions.items()
@@ -193,7 +193,8 @@ def confusion(inputs: Inputs) -> Section:
             "name": name,
             "threshold": found["threshold"],
             "matrices": {
-                split: _matrix(found["splits"][split][0]["confusion"]) for split in reversed(EVALUATED)
+                split: _matrix(found["splits"][split][0]["confusion"])
+                for split in reversed(schema_names.EVALUATED_SPLITS)
             },
         }
         for name, found in ((name, inputs.results["candidates"][name]) for name in inputs.compared)
@@ -248,7 +249,7 @@ def patients(inputs: Inputs) -> Section:
     if name is None or name not in inputs.predictions:
         return Section("patients", _PATIENTS_TITLE, missing="No winner was chosen in this run.")
     predictions = inputs.predictions[name]
-    rows = patient_rows(predictions[predictions[schema_names.SPLIT] == "test"])
+    rows = patient_rows(predictions[predictions[schema_names.SPLIT] == schema_names.TEST])
     if not rows:
         return Section("patients", _PATIENTS_TITLE, missing="There is no test patient.")
     worst = [row for row in rows[:WORST] if row.most_wrong]
@@ -270,7 +271,7 @@ _SLICES_TITLE = "Slices"
 
 def slices(inputs: Inputs) -> Section:
     """The winner's accuracy on test images by each slice column, and by each pair of them."""
-    found = inputs.slices(inputs.record.winner, "test")
+    found = inputs.slices(inputs.record.winner, schema_names.TEST)
     if not found:
         return Section("slices", _SLICES_TITLE, missing="No winner was chosen in this run.")
     rows = [_slice_row(part) for part in found]

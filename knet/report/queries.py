@@ -12,12 +12,13 @@ from typing import Any, Final
 from rich import box
 from rich.table import Table
 
+from knet.base import schema_names
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
 from knet.evaluation.patient_metrics import METRICS
-from knet.report.inputs import EVALUATED, Inputs, verdict
+from knet.report.inputs import Inputs, verdict
 from knet.runs.record import CandidateRecord, RunRecord, TuningRecord, read_record
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
@@ -138,7 +139,7 @@ def _metrics_title(first: RunRecord, second: RunRecord) -> str:
 
 
 def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
-    for split in EVALUATED:
+    for split in schema_names.EVALUATED_SPLITS:
         left, right = (inputs.metrics(inputs.record.winner, split) for inputs in (first, second))
         for name in (name for name in METRICS if name in left or name in right):
             yield f"{split} {name}", format_estimate(left.get(name)), format_estimate(right.get(name))
@@ -220,12 +221,12 @@ def lineage_steps(record: RunRecord) -> list[Step]:
 # Split, metric and title of each column of metrics; the patient recognition rate has its interval too.
 _RATE = "patient_recognition_rate"
 _SUMMARY_METRICS = (
-    ("validation", "accuracy", "val accuracy"),
-    ("validation", "balanced_accuracy", "val balanced"),
-    ("validation", "roc_auc", "val AUC"),
-    ("test", _RATE, "test patients"),
-    ("test", "balanced_accuracy", "test balanced"),
-    ("test", "roc_auc", "test AUC"),
+    (schema_names.VALIDATION, "accuracy", "val accuracy"),
+    (schema_names.VALIDATION, "balanced_accuracy", "val balanced"),
+    (schema_names.VALIDATION, "roc_auc", "val AUC"),
+    (schema_names.TEST, _RATE, "test patients"),
+    (schema_names.TEST, "balanced_accuracy", "test balanced"),
+    (schema_names.TEST, "roc_auc", "test AUC"),
 )
 SUMMARY_HEADER = (
     "candidate",
@@ -311,6 +312,6 @@ def _runs_row(file: Path) -> Sequence[str]:
         verdict(record).word,
         record.winner or "–",
         record.metric,
-        format_metric(winner.metrics.get("test", {}).get(record.metric) if winner else None),
+        format_metric(winner.metrics.get(schema_names.TEST, {}).get(record.metric) if winner else None),
         format_duration(sum(node.seconds for node in record.nodes)),
     )

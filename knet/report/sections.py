@@ -6,7 +6,7 @@ import yaml
 
 from knet.base import schema_names
 from knet.report.charts import Bar, bar_chart, interval_mark
-from knet.report.inputs import ACCURACY, CITATION, EVALUATED, YEAR, Inputs, Section, verdict
+from knet.report.inputs import ACCURACY, CITATION, YEAR, Inputs, Section, verdict
 from knet.report.queries import lineage_steps
 
 
@@ -18,7 +18,7 @@ def summary(inputs: Inputs) -> Section:
         "Summary",
         {
             "verdict": verdict(record),
-            "metrics": inputs.metrics(record.winner, "test"),
+            "metrics": inputs.metrics(record.winner, schema_names.TEST),
             "gated": bool(record.config["gate"]["minimum"]) or record.config["gate"]["margin"] is not None,
             "seconds": sum(node.seconds for node in record.nodes),
             "patients": sum(record.data.patients.values()),
@@ -65,7 +65,8 @@ def candidates(inputs: Inputs) -> Section:
             "titles": _METRICS,
             "positive": inputs.record.config["data"]["classes"][1],
             "splits": {
-                split: {name: inputs.metrics(name, split) for name in names} for split in reversed(EVALUATED)
+                split: {name: inputs.metrics(name, split) for name in names}
+                for split in reversed(schema_names.EVALUATED_SPLITS)
             },
             "resamples": inputs.results["resamples"],
         },
@@ -141,7 +142,7 @@ def paper(inputs: Inputs) -> Section:
     candidates = inputs.record.candidates
     if not candidates:
         return Section("paper", _TITLE, missing="No candidate was trained to its end in this run.")
-    ours = {name: inputs.metrics(name, "test").get("accuracy") for name in candidates}
+    ours = {name: inputs.metrics(name, schema_names.TEST).get("accuracy") for name in candidates}
     groups = [
         (name, [_ours(found), Bar(ACCURACY.get(name), _papers(name), colour=2, hollow=True)])
         for name, found in ours.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from knet.base import artifact_files
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.protos import load_messages
@@ -104,9 +105,6 @@ def loaded_versions(model: Any, versions: Collection[int]) -> set[int]:
             return set(sorted(versions)[-max(policy.latest.num_versions, 1) :])
 
 
-SAVED_MODEL = "saved_model.pb"  # written last, so a version folder without it is incomplete
-
-
 def complete_versions(base_path: Path) -> dict[int, Path]:
     """Folders of the complete versions by version number, ascending; empty if the folder is missing."""
     if not base_path.is_dir():
@@ -114,7 +112,7 @@ def complete_versions(base_path: Path) -> dict[int, Path]:
     found = {
         int(folder.name): folder
         for folder in base_path.iterdir()
-        if folder.name.isdecimal() and (folder / SAVED_MODEL).is_file()
+        if folder.name.isdecimal() and (folder / artifact_files.SAVED_MODEL).is_file()
     }
     return dict(sorted(found.items()))
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from knet.base import artifact_files, schema_names
 from knet.base.digests import code_digest, file_digest, git_commit, text_digest
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
@@ -242,9 +243,9 @@ def _write_model(
     model: keras.Model, learner: TrainingSetup, training: _Training, decision: Postprocessing, *, folder: Path
 ) -> None:
     """Writes the `.keras` file, and how the training went."""
-    model.save(folder / "model.keras")
+    model.save(folder / artifact_files.KERAS_MODEL)
     write_history(
-        folder / "history.json",
+        folder / artifact_files.HISTORY,
         training.history,
         confusion=decision.calibration.confusion,
         classes=learner.candidate.classes,
@@ -291,7 +292,7 @@ def fit_postprocessing(model: keras.Model, learner: TrainingSetup, *, batch_size
         UserError: the model gives undefined values.
     """
     candidate = learner.candidate
-    splits = {"train": learner.images, "validation": learner.validation_images}
+    splits = {schema_names.TRAIN: learner.images, schema_names.VALIDATION: learner.validation_images}
     count = sum(split.count for split in splits.values())
     logging.getLogger(PROGRESS).info("the final model looks at %d train and validation images", count)
     outputs = model_outputs(
@@ -303,17 +304,21 @@ def fit_postprocessing(model: keras.Model, learner: TrainingSetup, *, batch_size
                 f"training {candidate.name}: the trained model gives undefined values on {name} images; "
                 "lower training.learning_rate"
             )
-    gaussians = ClassGaussians.fit(outputs["train"].vectors, outputs["train"].labels)
+    gaussians = ClassGaussians.fit(outputs[schema_names.TRAIN].vectors, outputs[schema_names.TRAIN].labels)
     measured = {
         name: Measured(*split.quality(), gaussians.distances(outputs[name].vectors))
         for name, split in splits.items()
     }
     limits = ImageLimits.fit(
-        measured["train"], measured["validation"], false_reject_rate=candidate.ood.false_reject_rate
+        measured[schema_names.TRAIN],
+        measured[schema_names.VALIDATION],
+        false_reject_rate=candidate.ood.false_reject_rate,
     )
     return Postprocessing(
         calibration=calibrate(
-            outputs["validation"].logits, outputs["validation"].labels, settings=candidate.calibration
+            outputs[schema_names.VALIDATION].logits,
+            outputs[schema_names.VALIDATION].labels,
+            settings=candidate.calibration,
         ),
         gaussians=gaussians,
         limits=limits,

@@ -12,12 +12,11 @@ import pandas as pd
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
+from knet.base import artifact_files
 from knet.tuning.oracles import search_space
 from knet.tuning.plan import SearchPlan
 from knet.tuning.plots import lr_momentum_scatter, optimization_history, parallel_coordinates
-from knet.tuning.trials import COMPLETED, TABLE, best_trial, chosen_values
-
-SUMMARY = "summary.json"  # a `TuningRecord`, but for its folder
+from knet.tuning.trials import COMPLETED, best_trial, chosen_values
 
 
 def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
@@ -29,8 +28,10 @@ def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
         folder: where.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trials.to_csv(folder / TABLE, index=False)
-    (folder / SUMMARY).write_text(json.dumps(_summary(trials, plan), indent=2), encoding="utf-8")
+    trials.to_csv(folder / artifact_files.TRIALS, index=False)
+    (folder / artifact_files.SEARCH_SUMMARY).write_text(
+        json.dumps(_summary(trials, plan), indent=2), encoding="utf-8"
+    )
     objective = plan.tuning.objective
     names = [*plan.tuning.ranges, *plan.tuning.choices]
     plots = {

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 COMPLETED: Final = "completed"
-TABLE: Final = "trials.csv"  # its file
 EPOCHS: Final = "tuner/epochs"  # of a Hyperband trial, among its values
 SECONDS: Final = "seconds"  # among a trial's metrics
 

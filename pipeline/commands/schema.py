@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from knet.base import node_ids
 from knet.base.errors import UserError
 from pipeline.commands.options import config_options, load, with_source
 
@@ -124,8 +125,8 @@ def _statistics(
             console.print("starting TensorFlow and TFX")
             from pipeline.runners.local import run_down_to
 
-            executions = run_down_to(["StatisticsGen"], config, checked, schema=file, console=console)
-            folder = executions["StatisticsGen"].outputs["statistics"].uri
+            executions = run_down_to([node_ids.STATISTICS_GEN], config, checked, schema=file, console=console)
+            folder = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
         from knet.data.validation import read_statistics
 
         yield file, list(read_statistics(folder).values())

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from knet.base import node_ids
 from knet.base.settings import Section
 
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
@@ -299,7 +300,7 @@ class KubeflowConfig(Section):
 
     def resources_of(self, node: str) -> ResourcesConfig:
         """Resources of a node: by its name, else by its kind, else the defaults."""
-        kind = node.partition("-")[0]
+        kind = node_ids.kind(node)
         return self.resources.get(node) or self.resources.get(kind) or ResourcesConfig()
 
 

@@ -17,6 +17,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from knet.base import artifact_files, node_ids, schema_names
 from knet.base.digests import code_digest, file_digest, text_digest
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
@@ -232,16 +233,18 @@ def transform_fold(config: Config, *, console: Console) -> tuple[Data, FoldSplit
     """
     data = prepare_data(config)
     schema = schema_file(config, data, Workspace(config.output.resolve()))
-    executions = run_down_to(["Transform"], config, data, schema=schema, console=console)
-    folder = executions["Transform"].outputs["transformed_examples"].uri
+    executions = run_down_to([node_ids.TRANSFORM], config, data, schema=schema, console=console)
+    folder = executions[node_ids.TRANSFORM].outputs["transformed_examples"].uri
 
     def split(name: str, copies: tuple[str, ...] = ("original",)) -> TransformedSplit:
-        return TransformedSplit([str(folder / f"Split-{name}" / "*")], size=config.image.size, copies=copies)
+        return TransformedSplit(
+            [str(folder / artifact_files.split_folder(name) / "*")], size=config.image.size, copies=copies
+        )
 
     return data, FoldSplits(
-        train=split("train", config.training.augmentation),
-        validation=split("validation"),
-        test=split("test"),
+        train=split(schema_names.TRAIN, config.training.augmentation),
+        validation=split(schema_names.VALIDATION),
+        test=split(schema_names.TEST),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from knet.base import schema_names
+from knet.base import artifact_files, node_ids, schema_names
 from knet.base.digests import git_commit
 from knet.evaluation.bootstrap import estimate_metrics
 from knet.evaluation.patient_metrics import PatientSample
@@ -76,7 +76,7 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
 
 def _run(config: Config, data: Data, patients: Mapping[str, str], *, console: Console) -> dict[str, Any]:
     """Return the training history and test metrics of each candidate, by name."""
-    trainers = {name: f"Trainer-{name}" for name in config.candidates}
+    trainers = {name: node_ids.trainer(name) for name in config.candidates}
     executions = run_down_to(
         list(trainers.values()),
         config,
@@ -84,17 +84,17 @@ def _run(config: Config, data: Data, patients: Mapping[str, str], *, console: Co
         schema=schema_file(config, data, Workspace(config.output.resolve())),
         console=console,
     )
-    examples = executions["Transform"].outputs["transformed_examples"].uri
+    examples = executions[node_ids.TRANSFORM].outputs["transformed_examples"].uri
     test = TransformedSplit(
-        [str(examples / f"Split-{schema_names.SPLITS[-1]}" / "*")], size=config.image.size
+        [str(examples / artifact_files.split_folder(schema_names.TEST) / "*")], size=config.image.size
     )
     return {name: _evaluate(executions[node], test, patients) for name, node in trainers.items()}
 
 
 def _evaluate(trainer: Execution, test: TransformedSplit, patients: Mapping[str, str]) -> dict[str, Any]:
     logs: Path = trainer.outputs["model_run"].uri
-    history = json.loads((logs / "history.json").read_text(encoding="utf-8"))
-    model = keras.saving.load_model(logs / "model.keras", compile=False)
+    history = json.loads((logs / artifact_files.HISTORY).read_text(encoding="utf-8"))
+    model = keras.saving.load_model(logs / artifact_files.KERAS_MODEL, compile=False)
     paths = test.paths()
     sample = PatientSample(
         images=paths,

@@ -16,6 +16,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 
 import schemas
+from knet.base import node_ids
 from knet.base.digests import file_digest
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
@@ -102,7 +103,7 @@ def _with_slices(config: Config) -> Config:
 
 
 # Kinds of nodes that run Beam.
-_BEAM = {"BreakHisExampleGen", "StatisticsGen", "Transform", "Evaluator"}
+_BEAM = {node_ids.EXAMPLE_GEN, node_ids.STATISTICS_GEN, node_ids.TRANSFORM, node_ids.EVALUATOR}
 _NODE_ID = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
 
 
@@ -184,7 +185,7 @@ def _check_names(kubeflow: KubeflowConfig, nodes: Collection[str]) -> None:
                 f"the node {node} cannot run on Kubeflow, which names pods after it: an id has letters, "
                 "digits and hyphens, at most 63"
             )
-    kinds = {node.partition("-")[0] for node in nodes}
+    kinds = {node_ids.kind(node) for node in nodes}
     for name in kubeflow.resources:
         if name not in kinds and name not in nodes:
             raise UserError(f"kubeflow.resources.{name}: no such node; there are {', '.join(sorted(nodes))}")
@@ -196,8 +197,10 @@ def _shared_dir(config: Config, node: str) -> dict[str, str]:
     Raises:
         UserError: other pods read them, but `kubeflow.shared_dir` is not set.
     """
-    kind = node.partition("-")[0]
-    if not ((config.beam.remote and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == "Tuner")):
+    kind = node_ids.kind(node)
+    if not (
+        (config.beam.remote and kind in _BEAM) or (config.kubeflow.tuner_pods and kind == node_ids.TUNER)
+    ):
         return {}
     if config.kubeflow.shared_dir is None:
         raise UserError(

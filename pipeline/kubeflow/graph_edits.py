@@ -9,6 +9,7 @@ import json
 from graphlib import TopologicalSorter
 from typing import Any, Final
 
+from knet.base import node_ids
 from knet.base.digests import text_digest
 from pipeline.config.config import Config
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
@@ -18,13 +19,12 @@ START: Final = "RunStart"
 REPORT: Final = "RunReport"
 END: Final = "RunEnd"
 SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport: node ids hold one hyphen
-_INGEST = "BreakHisExampleGen"
 # Large artifacts that the report does not read.
 _NOT_IN_REPORT = {
-    ("Transform", "transformed_examples"),
-    ("Transform", "updated_analyzer_cache"),
-    ("ModelSelector", "model"),
-    ("ModelSelector", "evaluation"),
+    (node_ids.TRANSFORM, "transformed_examples"),
+    (node_ids.TRANSFORM, "updated_analyzer_cache"),
+    (node_ids.MODEL_SELECTOR, "model"),
+    (node_ids.MODEL_SELECTOR, "evaluation"),
 }
 
 
@@ -166,7 +166,7 @@ def _digest(spec: dict[str, Any]) -> str:
     parameters = {
         name: task["inputs"].get("parameters", {})
         for name, task in _tasks(spec).items()
-        if name != "DataGate"
+        if name != node_ids.DATA_GATE
     }
     return text_digest(json.dumps(parameters, sort_keys=True))
 
@@ -190,21 +190,21 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
     for name in ("data_source", "data_root", "seed", "epochs"):
         _wire(spec, START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
-        _wire(spec, _INGEST, name, run=name)
+        _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)
     for name in ("fingerprint", "span"):
-        _wire(spec, _INGEST, name, start=name)
-    _wire(spec, _INGEST, "split.seed", run="seed", parameter_type="NUMBER_INTEGER")
-    for node in (_INGEST, "ModelSelector", "ModelGate"):
+        _wire(spec, node_ids.EXAMPLE_GEN, name, start=name)
+    _wire(spec, node_ids.EXAMPLE_GEN, "split.seed", run="seed", parameter_type="NUMBER_INTEGER")
+    for node in (node_ids.EXAMPLE_GEN, node_ids.MODEL_SELECTOR, node_ids.MODEL_GATE):
         _wire(spec, node, "seed", run="seed")
     for name in ("previous_statistics", "previous_digest"):
-        _wire(spec, "DataGate", name, start=name)
+        _wire(spec, node_ids.DATA_GATE, name, start=name)
     for name in ("baseline", "baseline_digest", "baseline_version"):
-        _wire(spec, "ModelGate", name, start=name)
+        _wire(spec, node_ids.MODEL_GATE, name, start=name)
     for node in list(spec["root"]["dag"]["tasks"]):
         kind, _, backbone = node.partition("-")
-        if kind == "Trainer":
+        if kind == node_ids.TRAINER:
             _wire_trainer(spec, node)
-        elif kind == "Tuner" and config.tuning:
+        elif kind == node_ids.TUNER and config.tuning:
             searched = backbone or config.tuning.backbone
             _wire(spec, node, "candidate.seed", run="seed", parameter_type="NUMBER_INTEGER")
             _wire(spec, node, "previous_trials", start=f"trials_{searched}")

@@ -173,10 +173,10 @@ def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, cac
         count: images of each kind.
         cache: folder for the explanations of all runs.
     """
-    from knet.evaluation.explanations import EXPLANATIONS, write_explanations
+    from knet.evaluation.explanations import write_explanations
 
     code = code_digest("knet.evaluation.explanations")
     cached = cache / text_digest(str(model), str(examples), str(count), code)
-    if not (cached / EXPLANATIONS).is_file():
+    if not (cached / run_files.EXPLANATIONS_FILE).is_file():
         write_explanations(model, examples, cached, count=count)
     shutil.copytree(cached, folder)

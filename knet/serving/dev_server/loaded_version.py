@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from knet.base import artifact_files
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.tensors import array_of
 
@@ -180,9 +181,6 @@ def requested_outputs(signature: Signature, output_filter: Iterable[str]) -> tup
     return wanted or signature.outputs
 
 
-_WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
-
-
 def warm_up(version: LoadedVersion) -> int:
     """Run the warm-up requests of a version.
 
@@ -192,7 +190,7 @@ def warm_up(version: LoadedVersion) -> int:
     Raises:
         StatusError: a request fails; TF Serving does not load such a model either.
     """
-    file = version.folder / _WARM_UP_FILE
+    file = version.folder / artifact_files.WARM_UP_REQUESTS
     if not file.is_file():
         return 0
     records = list(tf.data.TFRecordDataset([str(file)]).as_numpy_iterator())

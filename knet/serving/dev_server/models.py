@@ -12,9 +12,10 @@ from typing import Any
 
 from grpc import StatusCode
 
+from knet.base import artifact_files
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.loaded_version import LoadedVersion, warm_up
-from knet.serving.models_config import SAVED_MODEL, complete_versions, loaded_versions
+from knet.serving.models_config import complete_versions, loaded_versions
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class ServedModels:
 
     async def _load(self, served: _ServedModel, number: int, folder: Path) -> None:
         try:
-            written = (folder / SAVED_MODEL).stat().st_mtime
+            written = (folder / artifact_files.SAVED_MODEL).stat().st_mtime
         except FileNotFoundError:  # withdrawn in the meantime
             return
         if served.failed.get(number) == written:

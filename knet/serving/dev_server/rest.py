@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -19,7 +18,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from knet.base import schema_names
+from knet.base import artifact_files, schema_names
 from knet.report.report import environment
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.grpc_services import model_status
@@ -182,9 +181,6 @@ async def _json_errors(
         return reply
 
 
-_CARD = Path("assets.extra") / "knet.json"
-
-
 def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
     """Routes of the web page, `/`, and of the newest version's model card in JSON, `/card`."""
     page = render_page(model=schema_names.MODEL_NAME)
@@ -194,9 +190,9 @@ def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
 
     async def card(request: web.Request) -> web.Response:
         version = models.find(model_pb2.ModelSpec(name=schema_names.MODEL_NAME))
-        file = version.folder / _CARD
+        file = version.folder / artifact_files.MODEL_INFO
         if not file.is_file():
-            raise web.HTTPNotFound(text=f"version {version.number} has no {_CARD}")
+            raise web.HTTPNotFound(text=f"version {version.number} has no {artifact_files.MODEL_INFO}")
         tree = {"version": version.number, **json.loads(file.read_text(encoding="utf-8"))}
         return web.json_response(tree)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from knet.base import run_files, schema_names
+from knet.base import node_ids, run_files, schema_names
 from knet.base.errors import UserError
 from knet.data.schema_edits import read_schema
 from knet.data.validation import Distance, measure_drift, measure_skew, read_statistics
@@ -311,7 +311,7 @@ def _folder_of_statistics(record: RunRecord, folder: Path, registry: RunRegistry
     lineage = folder / run_files.LINEAGE
     if lineage.is_file():
         for row in json.loads(lineage.read_text(encoding="utf-8")):
-            if row["node"] == "StatisticsGen" and Path(row["uri"]).is_dir():
+            if row["node"] == node_ids.STATISTICS_GEN and Path(row["uri"]).is_dir():
                 return Path(row["uri"])
     stored = registry.previous_statistics()
     if stored and stored.run_id in registry.runs():
@@ -326,7 +326,7 @@ def _folder_of_statistics(record: RunRecord, folder: Path, registry: RunRegistry
 
 def _statistics(folder: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
     try:
-        return read_statistics(folder)["train"]
+        return read_statistics(folder)[schema_names.TRAIN]
     except OSError as error:
         raise UserError(
             f"no statistics: {error.filename}: {error.strerror}; name a folder that StatisticsGen wrote"
