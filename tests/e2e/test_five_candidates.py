@@ -290,7 +290,7 @@ def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(r
     page = Path(named.removeprefix("data:").strip())
     assert (page.parent / "report.html").is_file()
     text = page.read_text("utf-8")
-    assert "Nothing is wrong" in text and "Synthetic data" in text and "<facets-overview" in text
+    assert "No anomalies" in text and "Synthetic data" in text and "<facets-overview" in text
 
 
 def test_the_page_of_a_run_shows_all_there_is_and_needs_no_artifacts(runs: Runs, tmp_path: Path) -> None:

@@ -428,7 +428,7 @@ def test_schema_update_writes_a_schema_that_the_data_pass(
     assert finished.code == 0, finished.stderr
     assert finished.stdout == f"written: {target}; use it with --set data.schema_file={target}\n"
     assert "int_domain { min: 32 max: 8000" in target.read_text("utf-8")
-    assert target.read_text("utf-8").startswith("# What an ingested BreaKHis example must look like.\n")
+    assert target.read_text("utf-8").startswith("# Schema of an ingested BreaKHis example.\n")
 
 
 def test_schema_infer_writes_a_schema_of_the_data_alone_and_replaces_no_file_unasked(
