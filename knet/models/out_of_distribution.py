@@ -54,7 +54,7 @@ _LESS, _MORE = 1 - 1e-4, 1 + 1e-4  # since what is measured when serving may dif
 class Measured:
     """What images are judged by, each [images]."""
 
-    tissue_fraction: NDArray[np.floating]  # as in components.breakhis_example_gen.image_scalars
+    tissue_fraction: NDArray[np.floating]  # as in knet.base.image_scalars
     laplacian: NDArray[np.floating]  # likewise
     distance: NDArray[np.floating]  # of ClassGaussians
 
