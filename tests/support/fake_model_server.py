@@ -16,7 +16,7 @@ THRESHOLD = 0.5
 
 
 class FakeModelServer:
-    """A gRPC server on a free port of this machine that takes the number in an image file as its score.
+    """A gRPC server on a free port of this machine; the number in an image file is its score.
 
     The server rejects requests with an image without a number, except for PNG files, whose score is 0.25.
     It flags scores below 0.1 as out of distribution.

@@ -1,4 +1,4 @@
-"""A fake model server, and both clients asked alike."""
+"""A fake model server, and calls of both clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fake() -> Iterator[FakeModelServer]:
 
 @pytest.fixture(params=["sync", "asyncio"])
 def ask(request: pytest.FixtureRequest, fake: FakeModelServer) -> Ask:
-    """Calls a method of a client of the fake server, or of another, with some settings."""
+    """Call a method of a client of the fake server, or of another server, with some settings."""
     return _ask(fake) if request.param == "sync" else _ask_async(fake)
 
 

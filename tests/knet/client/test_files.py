@@ -163,7 +163,7 @@ def test_predict_to_csv_resumes_after_kill(fake: FakeModelServer, files: list[Pa
     process.wait()
     done = {Path(name).read_bytes() for name in image_rows(table)}
     assert 5 <= len(done) < 20
-    time.sleep(0.2)  # until the server has let go of what the killed one asked
+    time.sleep(0.2)  # until the server has finished the killed requests
     fake.seconds = 0
     fake.requests.clear()
     run(fake, files, table)

@@ -32,13 +32,13 @@ def ask(batch: Batch) -> tuple[list[str | FailedPrediction], int]:
     steps = bisect_requests(
         batch, decode=lambda images: [image.decode() for image in images], target="here:1"
     )
-    images, asked = next(steps), 0
+    images, request_count = next(steps), 0
     try:
         while True:
-            asked += bool(images)
+            request_count += bool(images)
             images = steps.send(Refused() if b"bad" in images else images or None)
     except StopIteration as done:
-        return done.value, asked
+        return done.value, request_count
 
 
 BATCH_IMAGES = st.sampled_from([b"1", b"2", b"3", b"bad", FailedPrediction("unreadable")])
@@ -46,14 +46,14 @@ BATCH_IMAGES = st.sampled_from([b"1", b"2", b"3", b"bad", FailedPrediction("unre
 
 @given(batch=st.lists(BATCH_IMAGES, max_size=20))
 def test_bisect_requests_gives_each_image_its_result(batch: Batch) -> None:
-    answers, asked = ask(batch)
+    answers, request_count = ask(batch)
     refusal = FailedPrediction("here:1 rejected the image: send PNG or JPEG files (must be PNG or JPEG)")
     own = {b"bad": refusal}
     assert answers == [
         own.get(image, image.decode()) if isinstance(image, bytes) else image for image in batch
     ]
     sent, bad = sum(isinstance(image, bytes) for image in batch), batch.count(b"bad")
-    assert asked <= (1 + 2 * bad * math.ceil(math.log2(sent)) if sent else 0)
+    assert request_count <= (1 + 2 * bad * math.ceil(math.log2(sent)) if sent else 0)
 
 
 @given(sizes=st.lists(st.integers(0, 12), max_size=30), count=st.integers(1, 5))

@@ -118,10 +118,10 @@ def test_csv_of_folder(predict: Callable[..., Finished]) -> None:
 def test_output_csv_is_resumed(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
     first = predict("in", "--output", "out.csv")
     assert (first.code, first.stdout) == (1, "")
-    text, asked = Path("out.csv").read_text("utf-8"), len(fake.requests)
+    text, request_count = Path("out.csv").read_text("utf-8"), len(fake.requests)
     again = predict("in", "--output", "out.csv")
     assert (again.code, again.stderr) == (1, first.stderr)
-    assert (Path("out.csv").read_text("utf-8"), len(fake.requests)) == (text, asked)
+    assert (Path("out.csv").read_text("utf-8"), len(fake.requests)) == (text, request_count)
 
 
 def test_format_applies_to_patients_not_to_output(predict: Callable[..., Finished]) -> None:
@@ -165,13 +165,13 @@ def test_patients_as_csv_and_table(predict: Callable[..., Finished], fake: FakeM
         }
     ]
     assert len(Path("out.csv").read_text("utf-8").splitlines()) == 4
-    asked = len(fake.requests)
+    request_count = len(fake.requests)
     table = predict("in", "--patients", "m.csv", "--output", "out.csv")  # of answers that are there
     assert table.stdout.split("\n")[-3:-1][0].split() == ["P", "1", "benign", "0.156", "0%", "2", "1"]
-    assert len(fake.requests) == asked
+    assert len(fake.requests) == request_count
     unknown = predict("in", "--patients", "breakhis")
     assert unknown.code == 2 and "in/a.png: the name is outside the grammar" in unknown.stderr
-    assert len(fake.requests) == asked
+    assert len(fake.requests) == request_count
 
 
 def test_explain_draws_heat_maps(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
@@ -181,13 +181,13 @@ def test_explain_draws_heat_maps(predict: Callable[..., Finished], fake: FakeMod
     picture = np.asarray(Image.open("heat/a.png.heat.png"))
     assert picture.shape == (20, 30, 3)
     assert picture[0, 0].tolist() == [255, 255, 255] and picture[0, -1, 0] < 120
-    asked = len(fake.requests)
+    request_count = len(fake.requests)
     predict("in/a.png", "--output", "out.csv")
     Path("heat/a.png.heat.png").unlink()
     for _ in range(2):  # of an answer that is there already
         assert predict("in/a.png", "--output", "out.csv", "--explain", "heat").code == 0
         assert Path("heat/a.png.heat.png").is_file()
-    assert len(fake.requests) == asked + 2
+    assert len(fake.requests) == request_count + 2
     assert predict("in", "--explain", "in/heat").stderr.endswith("a folder of images: give another folder\n")
 
 
