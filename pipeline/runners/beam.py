@@ -1,4 +1,4 @@
-"""The flags of every Beam pipeline, and Beam's default runner."""
+"""Options of every Beam pipeline, and Beam's default runner."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def beam_args(config: BeamConfig) -> list[str]:
-    """Flags for the Beam pipelines inside components: on this machine, or as `config.args` has it."""
-    # Else batches grow up to 1,000 images whatever their size; so they hold 20 MiB.
+    """Return the options of Beam pipelines in components: the local runner, unless `args` names another."""
+    # Batches of 20 MiB; otherwise they grow to 1,000 images of any size.
     batching = "--tfxio_use_byte_size_batching"
     if any(arg.startswith("--runner") for arg in config.args):
         return [batching, *config.args]
@@ -21,12 +21,12 @@ def beam_args(config: BeamConfig) -> list[str]:
         f"--runner={FN_API_RUNNER}",
         f"--direct_num_workers={config.workers}",
         f"--direct_running_mode={'in_memory' if config.workers == 1 else 'multi_processing'}",
-        # Not used here; but where no image is named, TFX packs itself into an sdist for each Beam node.
+        # Unused, but without it TFX packs itself into an sdist for each Beam node.
         "--sdk_container_image=none",
         *config.args,
     ]
 
 
 def use_fn_api_runner_by_default() -> None:
-    """For pipelines that take no flags: the one by which TFX's BeamDagRunner orders the nodes."""
+    """Set the runner of pipelines without options, such as that by which BeamDagRunner orders nodes."""
     StandardOptions.DEFAULT_RUNNER = FN_API_RUNNER

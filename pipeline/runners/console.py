@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line a node, while the libraries' chatter goes to a log file."""
+"""Console output of a run: one line per node; library logs go to a file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ _COLOURS = {"waiting": "dim", "running": "yellow", "done": "green", "cached": "c
 
 @contextmanager
 def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
-    """A console for our own lines; all else that is written to standard output or error goes to a file.
+    """Redirect standard output and error to a log file, and yield a console that still prints.
 
-    File descriptors are redirected, since much of TensorFlow's and gRPC's output is not Python's. With
-    `verbose` nothing is redirected.
+    File descriptors are redirected, since much of TensorFlow's and gRPC's output bypasses Python.
+
+    Args:
+        log_file: appended to; its folder is created.
+        verbose: whether to redirect nothing.
+
+    Raises:
+        UserError: the log file cannot be written.
     """
     if verbose:
-        yield _console(sys.stdout, live=False)  # a live table would be torn by the chatter
+        yield _console(sys.stdout, live=False)  # library logs would tear a live table apart
         return
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +62,7 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
 
 
 def _console(file: TextIO, *, live: bool) -> Console:
-    # Where nobody's terminal sets a width, the table of candidates needs this much.
+    # Wide enough for the table of candidates, where no terminal sets a width.
     width = None if file.isatty() else 160
     return Console(file=file, width=width, markup=False, force_terminal=live)
 
@@ -70,9 +76,9 @@ class _Row:
 
 
 class NodeDisplay(logging.Handler):
-    """A live table of nodes on a terminal; elsewhere a line as each node ends.
+    """Live table of nodes on a terminal; elsewhere a line as each node ends.
 
-    It is a handler of the progress logger too: what a node says stands in its row.
+    As a handler of the progress logger it also shows the messages of the running node.
 
     Example:
         with NodeDisplay(console, ["Transform", "Trainer"]) as display:
@@ -88,7 +94,7 @@ class NodeDisplay(logging.Handler):
         self._live = Live(
             get_renderable=self._table,
             console=console,
-            # Else what Python code prints would be shown here, and not go to the log file.
+            # Otherwise output of Python code would be shown here instead of in the log file.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -108,12 +114,12 @@ class NodeDisplay(logging.Handler):
             self._live.stop()
 
     def started(self, node: str) -> None:
-        """A node begins."""
+        """Mark a node as running."""
         self._running = node
         self._rows[node] = _Row(state="running", started=time.monotonic())
 
     def ended(self, node: str, state: str) -> float:
-        """A node ended `done`, `cached` or `failed`; returns its seconds."""
+        """Mark a node as `done`, `cached` or `failed`, and return its duration in seconds."""
         row = self._rows[node]
         row.state, row.seconds, row.text = state, time.monotonic() - row.started, ""
         self._running = None
@@ -122,7 +128,7 @@ class NodeDisplay(logging.Handler):
         return row.seconds
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows what the running node says."""
+        """Show a progress message of the running node."""
         text = record.getMessage()
         if self._running is not None:
             self._rows[self._running].text = text
@@ -139,7 +145,7 @@ class NodeDisplay(logging.Handler):
 
 
 def user_message(error: Exception) -> str | None:
-    """The text of the UserError that an error is; Beam's workers hand theirs on as text only."""
+    """Return the message of a UserError, also of one that Beam's workers passed on as text; else None."""
     if isinstance(error, UserError):
         return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
     match = re.search(

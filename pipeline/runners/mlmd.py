@@ -1,4 +1,4 @@
-"""Opens the MLMD database that a configuration names."""
+"""MLMD of local runs: connection to the database, and executions with their output artifacts."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from knet.runs.record import Execution, OutputArtifact
 from knet.runs.workspace import Workspace
 from pipeline.config.config import Config, MetadataConfig
 
-_ANSWER_SECONDS = 10.0  # that a server has for taking a connection
-_TABLES_SECONDS = 60.0  # that another run has for making the tables, which takes it about one
+_ANSWER_SECONDS = 10.0  # timeout of a connection
+_TABLES_SECONDS = 60.0  # timeout for another run to create the tables, which takes about one second
 
 
 def open_metadata(config: Config) -> pb.ConnectionConfig:
-    """How MLMD reaches the database, which has MLMD's tables from now on.
+    """Connect to the MLMD database, create its tables if they are missing, and return its connection config.
 
-    It holds the password of a server: it must not be logged or written.
+    The config holds the password of a server and must not be logged or written.
 
     Args:
-        config: the experiment; without a `metadata` section the database is a file below its `output`.
+        config: the experiment; without a `metadata` section the database is a SQLite file below `output`.
 
     Raises:
-        UserError: the server cannot be reached, or lets nobody in with these settings, or the output has
-            artifacts of another database; the text names the field, in one line.
+        UserError: the server cannot be reached, or rejects the login, or `output` has artifacts of another
+            database.
     """
     workspace = Workspace(config.output.resolve())
     numbers = _numbers(workspace.artifacts)  # before the database is asked: another run may add some
@@ -50,7 +50,7 @@ def open_metadata(config: Config) -> pb.ConnectionConfig:
 
 
 def without_password(connection: pb.ConnectionConfig) -> pb.ConnectionConfig:
-    """The same, fit to be logged."""
+    """Return a copy without the password, which may be logged."""
     shown = pb.ConnectionConfig()
     shown.CopyFrom(connection)
     if shown.HasField("mysql"):
@@ -59,7 +59,11 @@ def without_password(connection: pb.ConnectionConfig) -> pb.ConnectionConfig:
 
 
 def _check_server(section: MetadataConfig) -> None:
-    """MLMD says the same of a server that is away as of a wrong password, namely nothing."""
+    """Check that the server accepts connections; MLMD reports no reason if it does not.
+
+    Raises:
+        UserError: there is no server at `metadata.host` and `metadata.port`.
+    """
     try:
         socket.create_connection((section.host, section.port), timeout=_ANSWER_SECONDS).close()
     except OSError as error:
@@ -88,7 +92,7 @@ def _mysql(section: MetadataConfig) -> pb.MySQLDatabaseConfig:
 
 
 def _connect(connection: pb.ConnectionConfig, section: MetadataConfig) -> mlmd.MetadataStore:
-    """Connects, which has MLMD make its tables where there are none."""
+    """Connect; MLMD creates missing tables."""
     waiting_ends = time.monotonic() + _TABLES_SECONDS
     while True:
         try:
@@ -117,18 +121,22 @@ def _explain(reason: str, section: MetadataConfig) -> str:
 
 
 def _numbers(artifacts: Path) -> list[int]:
-    """The executions that left artifacts, in `<node>/<output>/<execution>`."""
+    """Return the ids of executions with artifacts, from paths `<node>/<output>/<execution>`."""
     return [int(folder.name) for folder in artifacts.glob("*/*/*") if folder.name.isdecimal()]
 
 
 def _check_numbers(numbers: Sequence[int], store: mlmd.MetadataStore, artifacts: Path) -> None:
-    """An artifact's folder is named after its execution, and executions are counted by the database."""
+    """Check that no new execution can get the id, and so the folder, of an earlier one's artifacts.
+
+    Raises:
+        UserError: artifacts exist with higher ids than the database has given out.
+    """
     newest = store.get_executions(mlmd.ListOptions(limit=1, order_by=mlmd.OrderByField.ID, is_asc=False))
     last = newest[0].id if newest else 0
     if max(numbers, default=0) > last:
         raise UserError(
             f"output: {artifacts} has artifacts of another MLMD database, from executions to {max(numbers)}, "
-            f"which new ones would overwrite, as this database has come to {last}; name another output, or "
+            f"which new ones would overwrite, as the last execution here is {last}; name another output, or "
             "remove that folder"
         )
 
@@ -141,10 +149,10 @@ _OUTPUT_EVENTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 
 
 def read_execution(connection: pb.ConnectionConfig, execution_id: int) -> Execution:
-    """Looks an execution up; cached ones have the outputs of the execution they stand for."""
-    from tfx.orchestration.metadata import Metadata  # which other users of an Execution do without
+    """Read an execution; a cached one has the outputs of the execution whose results it reuses."""
+    from tfx.orchestration.metadata import Metadata  # slow to import
 
-    with Metadata(connection) as metadata:  # which tries again where MySQL gave way to another run
+    with Metadata(connection) as metadata:  # which retries aborted MySQL transactions
         store = metadata.store
         (execution,) = store.get_executions_by_id([execution_id])
         events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type in _OUTPUT_EVENTS]
