@@ -161,48 +161,32 @@ class Simulator:
         executor = graph.spec["deploymentSpec"]["executors"][label]
         if set(executor) != {"container"}:
             raise UserError(f"{name}: Kubeflow runs containers only, not {', '.join(executor)}")
-        container = {
-            **executor["container"],
-            "fields": graph.platform.get(label, {}).get("fieldPathAsEnv", ()),
-        }
-        results[name] = self._run_node(name, component, container, inputs, task=task, folder=graph.folder)
+        container = _Container(
+            name,
+            component,
+            {**executor["container"], "fields": graph.platform.get(label, {}).get("fieldPathAsEnv", ())},
+            inputs,
+        )
+        is_cacheable = task.get("cachingOptions", {}).get("enableCache", False)
+        results[name] = self._run_node(container, is_cacheable=is_cacheable, folder=graph.folder)
         self._on_result(results[name])
 
-    def _run_node(
-        self,
-        name: str,
-        component: Mapping[str, Any],
-        container: Mapping[str, Any],
-        inputs: dict[str, Any],
-        *,
-        task: Mapping[str, Any],
-        folder: str,
-    ) -> NodeResult:
-        entry = self._root / "cache" / f"{_cache_key(container, inputs, component)}.json"
-        cached = task.get("cachingOptions", {}).get("enableCache", False)
-        if cached and entry.is_file():
+    def _run_node(self, container: _Container, *, is_cacheable: bool, folder: str) -> NodeResult:
+        name = container.node
+        entry = self._root / "cache" / f"{_cache_key(container)}.json"
+        if is_cacheable and entry.is_file():
             return NodeResult(name, "cached", Outputs(**json.loads(entry.read_text(encoding="utf-8"))))
-        outputs = self._run_container(
-            name, component, container, inputs, folder=f"{folder}/{name}/{uuid.uuid4()}"
-        )
-        if cached:
+        outputs = self._run_container(container, folder=f"{folder}/{name}/{uuid.uuid4()}")
+        if is_cacheable:
             atomic_write(entry, json.dumps(vars(outputs)))
         return NodeResult(name, "done", outputs)
 
-    def _run_container(
-        self,
-        name: str,
-        component: Mapping[str, Any],
-        container: Mapping[str, Any],
-        inputs: dict[str, Any],
-        *,
-        folder: str,
-    ) -> Outputs:
+    def _run_container(self, container: _Container, *, folder: str) -> Outputs:
         """Run a container between downloads and uploads; a folder holds the file system of its pod."""
-        pod = self._run / name
+        pod = self._run / container.node
         shutil.rmtree(pod, ignore_errors=True)
         pod.mkdir(parents=True)
-        message = executor_input(component, inputs, folder=folder, pod=pod)
+        message = executor_input(container.component, container.inputs, folder=folder, pod=pod)
         for held in message["inputs"].get("artifacts", {}).values():
             for artifact in held["artifacts"]:
                 self._buckets.download(artifact["uri"], in_pod(pod, artifact["uri"]))
@@ -210,24 +194,21 @@ class Simulator:
             for artifact in held["artifacts"]:
                 in_pod(pod, artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
         (pod / PARAMETERS).mkdir(parents=True)
-        self._run_process(name, container, message, pod)
+        self._run_process(container, message, pod)
         shutil.copyfile(pod / _LOG, in_pod(pod, f"{folder}/{LOGS}"))
-        artifacts = output_artifacts(name, message)
+        artifacts = output_artifacts(container.node, message)
         for artifact in artifacts.values():
             self._buckets.upload(in_pod(pod, artifact["uri"]), artifact["uri"])
-        definitions = component.get("outputDefinitions", {}).get("parameters", {})
+        definitions = container.component.get("outputDefinitions", {}).get("parameters", {})
         parameters = {
             key: _parse(Path(value["outputFile"]).read_text(encoding="utf-8"), definitions[key])
             for key, value in message["outputs"].get("parameters", {}).items()
         }
         return Outputs(artifacts, parameters)
 
-    def _run_process(
-        self, name: str, container: Mapping[str, Any], message: Mapping[str, Any], pod: Path
-    ) -> None:
-        command = [
-            substitute(word, message) for word in (*container.get("command", ()), *container.get("args", ()))
-        ]
+    def _run_process(self, container: _Container, message: Mapping[str, Any], pod: Path) -> None:
+        spec = container.spec
+        command = [substitute(word, message) for word in (*spec.get("command", ()), *spec.get("args", ()))]
         if command[0] == "python":
             command[0] = sys.executable
         log = pod / _LOG
@@ -236,8 +217,8 @@ class Simulator:
                 command,
                 env={
                     **os.environ,
-                    **{item["name"]: item["value"] for item in container.get("env", ())},
-                    **{item["name"]: self._pod_field(item["fieldPath"]) for item in container["fields"]},
+                    **{item["name"]: item["value"] for item in spec.get("env", ())},
+                    **{item["name"]: self._pod_field(item["fieldPath"]) for item in spec["fields"]},
                     ROOT_VARIABLE: str(pod),
                 },
                 stdout=stream,
@@ -246,7 +227,7 @@ class Simulator:
             ).returncode
         if code != 0:
             last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise UserError(f"{name} ended with code {code}: {last} (its whole log: {log})")
+            raise UserError(f"{container.node} ended with code {code}: {last} (its whole log: {log})")
 
     def _pod_field(self, path: str) -> str:
         """Return the value of a pod's field."""
@@ -268,6 +249,23 @@ class _Graph:
     spec: Mapping[str, Any]
     platform: Mapping[str, Any]
     folder: str
+
+
+@dataclass(frozen=True)
+class _Container:
+    """Container of a node, and its inputs.
+
+    Attributes:
+        node: name of the node.
+        component: ComponentSpec.
+        spec: PipelineContainerSpec, with the `fieldPathAsEnv` of its pod as `fields`.
+        inputs: ExecutorInput.Inputs.
+    """
+
+    node: str
+    component: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    inputs: dict[str, Any]
 
 
 def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -361,17 +359,17 @@ def _inputs(
     return without_empty(inputs)
 
 
-def _cache_key(container: Mapping[str, Any], inputs: Mapping[str, Any], component: Mapping[str, Any]) -> str:
+def _cache_key(container: _Container) -> str:
     """Return a digest of the fields of the backend's key, which include no file contents."""
     artifacts = {
         name: [artifact["name"] for artifact in held["artifacts"]]
-        for name, held in inputs.get("artifacts", {}).items()
+        for name, held in container.inputs.get("artifacts", {}).items()
     }
     key = {
-        "container": {name: container.get(name) for name in ("image", "command", "args")},
-        "parameters": inputs.get("parameterValues", {}),
+        "container": {name: container.spec.get(name) for name in ("image", "command", "args")},
+        "parameters": container.inputs.get("parameterValues", {}),
         "artifacts": artifacts,
-        "outputs": component.get("outputDefinitions", {}),
+        "outputs": container.component.get("outputDefinitions", {}),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 

@@ -105,7 +105,7 @@ def fold(patients: list[int]) -> FoldTestSet:
     paths = [f"{patient}/{number}" for patient in patients for number in range(4)]
     labels = [int(patient % 3 > 0) for patient in patients for _ in range(4)]
     good = [0.75 if label else 0.25 for label in labels]
-    coin = [score if place % 2 else 1 - score for place, score in enumerate(good)]
+    coin = [score if index % 2 else 1 - score for index, score in enumerate(good)]
     return FoldTestSet(tuple(paths), tuple(labels), {"good": result(good), "coin": result(coin)})
 
 

@@ -292,8 +292,8 @@ def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, An
 
 def test_added_parameters_are_in_the_inputs_argument(documents: tuple[Any, Any]) -> None:
     container = documents[0]["deploymentSpec"]["executors"]["Trainer-vgg16_executor"]["container"]
-    place = container["args"].index("--json_serialized_inputs_spec_args") + 1
-    types = json.loads(container["args"][place])["parameters"]
+    index = container["args"].index("--json_serialized_inputs_spec_args") + 1
+    types = json.loads(container["args"][index])["parameters"]
     assert types["custom_config.candidate.seed"] == {"parameterType": "NUMBER_INTEGER"}
 
 

@@ -160,21 +160,19 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
 
 
 def test_parser_of_tfx_fails_on_the_output_that_a_launcher_adds(recorded: Read) -> None:
-    """The reason why the entrypoint takes outputs from the specification."""
+    """The reason why the entrypoint reads outputs from the specification."""
     message = json_format.ParseDict(recorded("Pusher"), pipeline_spec_pb2.ExecutorInput())
     with pytest.raises(ImportError, match=r"system\.Artifact"):
         kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(message.outputs.artifacts)
 
 
-def test_import_schema_gen_writes_its_output_where_the_launcher_uploads(
-    run: Callable[..., Message], pod: Path
-) -> None:
+def test_import_schema_gen_writes_to_the_uploaded_path(run: Callable[..., Message], pod: Path) -> None:
     made = run("ImportSchemaGen", schema_file=str(schemas.BREAKHIS))
     written = _path(made, "schema", pod) / "schema.pbtxt"
     assert written.read_text("utf-8") == Path(schemas.BREAKHIS).read_text("utf-8")
 
 
-def test_data_gate_reads_its_inputs_where_the_launcher_downloads(
+def test_data_gate_reads_the_downloaded_inputs(
     run: Callable[..., Message], recorded: Read, pod: Path
 ) -> None:
     message = recorded("DataGate")
@@ -210,24 +208,25 @@ def test_model_gate_blesses_by_a_property_of_its_output(
 
 def test_write_outputs_writes_a_file_for_each_parameter(message_of: Read) -> None:
     message = message_of("RunStart")
-    places = message["outputs"]["parameters"]
+    parameters = message["outputs"]["parameters"]
     run_node(
-        lambda node: node.write_outputs(dict.fromkeys(places, 1)), ["--executor_input", json.dumps(message)]
+        lambda node: node.write_outputs(dict.fromkeys(parameters, 1)),
+        ["--executor_input", json.dumps(message)],
     )
-    assert {Path(place["outputFile"]).read_text("utf-8") for place in places.values()} == {"1"}
+    assert {Path(item["outputFile"]).read_text("utf-8") for item in parameters.values()} == {"1"}
 
 
 def test_run_report_finds_every_node_in_its_inputs(
     message_of: Read, pod: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published: list[Any] = []
-    monkeypatch.setattr(run_nodes, "read_run_context", lambda place: "the context")
+    monkeypatch.setattr(run_nodes, "read_run_context", lambda location: "the context")
     monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given))
     message = message_of("RunReport")
     message["inputs"]["artifacts"]["executor-logs"] = message["outputs"]["artifacts"]["executor-logs"]
     run_node(run_nodes.run_report, ["--executor_input", json.dumps(message)])
-    ((place, _, outcome),) = published
-    assert place == "/data/registry"
+    ((location, _, outcome),) = published
+    assert location == "/data/registry"
     assert set(outcome.executions) == {record.node for record in outcome.nodes} == set(_TFX_NODES)
     assert {record.state for record in outcome.nodes} == {"done"}
     model = outcome.executions["Trainer-vgg16"].outputs["model"]

@@ -63,11 +63,11 @@ def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tm
     assert (first["span"], first["synthetic_data"]) == ("1", "true")
     (tmp_path / "statistics").mkdir()
     (tmp_path / "statistics" / "FeatureStats.pb").write_bytes(b"")
-    kept = RunRegistry(location / "registry").keep_statistics(
+    stored = RunRegistry(location / "registry").keep_statistics(
         tmp_path / "statistics", run_id="a", schema=Path("s.pbtxt")
     )
     second = _start(location, images, tmp_path / "second")
-    assert second["previous_digest"] == kept.digest and second["previous_statistics"] == str(kept.folder)
+    assert second["previous_digest"] == stored.digest and second["previous_statistics"] == str(stored.folder)
     assert {name: second[name] for name in ("fingerprint", "span")} == {
         name: first[name] for name in ("fingerprint", "span")
     }
