@@ -76,5 +76,5 @@ LITTLE_TISSUE: Final = "little tissue"
 BLURRED: Final = "blurred"
 NOISY: Final = "noisy"
 UNLIKE_TRAINING: Final = "unlike the training images"
-EMBEDDING: Final = "vector"  # float32 [batch, units]: output of the penultimate layer
+EMBEDDING: Final = "embedding"  # float32 [batch, units]: output of the penultimate layer
 HEAT_MAP: Final = "heat_map"  # float32 [batch, rows, columns], 0 to 1: Grad-CAM of the label

@@ -1,4 +1,4 @@
-"""The registry of backbones: how each is built, scaled, divided into blocks and read as a grid of tokens."""
+"""Registry of CNN backbones: builder, input scaling, blocks, token grid and ImageNet weights of each."""
 
 from __future__ import annotations
 
@@ -17,33 +17,25 @@ import keras
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 
-_PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
-# "caffe" scaling of the VGG16 and ResNet weights: BGR order, ImageNet means removed.
-_IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
-# Of RGB in 0..1.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True)
 class Backbone:
-    """One entry of the registry."""
+    """Entry of the registry."""
 
-    build: Callable[..., keras.Model]  # takes include_top, weights (a file or None) and input_shape
-    scale: Callable[[Any], Any]  # [batch, size, size, 3] RGB in 0..255 to what the ImageNet weights expect
+    build: Callable[..., keras.Model]  # of include_top, weights (a file or None) and input_shape
+    scale: Callable[[Any], Any]  # RGB [batch, size, size, 3], 0 to 255, to the input of the ImageNet weights
     grid: Callable[[int], int]  # rows (and columns) of the last feature map at an input size in pixels
     layer_pattern: str  # matches, at its start, the name of every layer that belongs to a block
-    block_name: str  # of what it matched, as `re.Match.expand` takes it
+    block_name: str  # template for `re.Match.expand` of that match
     weights_url: str  # of the ImageNet weights without top; may hold {alpha} and {rows}
-    weights_md5: str | None  # as Keras knows it
+    weights_md5: str | None  # published by Keras
 
 
-@dataclass(frozen=True)
-class Block:
-    """What is frozen and released together; a single tensor leads from a block to the next."""
-
-    name: str
-    layers: tuple[keras.layers.Layer, ...]
+# "caffe" scaling of the VGG16 and ResNet weights: BGR order, ImageNet means removed.
+_IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
+# "torch" scaling: means and standard deviations of RGB in 0..1.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _scale_to_unit_range(pixels: Any) -> Any:
@@ -61,19 +53,23 @@ def _scale_like_torch(pixels: Any) -> Any:
     return keras.layers.Normalization(mean=mean, variance=variance, dtype="float32")(pixels)
 
 
-def _halved_rounding_down(size: int) -> int:
+# Five layers of stride 2, which round an odd side down or up.
+def _stride_32_floor(size: int) -> int:
     return size // 32
 
 
-def _halved_rounding_up(size: int) -> int:
+def _stride_32_ceil(size: int) -> int:
     return -(-size // 32)
+
+
+_PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 def _resnet(build: Callable[..., keras.Model], name: str, md5: str) -> Backbone:
     return Backbone(
         build=build,
         scale=_scale_like_caffe,
-        grid=_halved_rounding_up,
+        grid=_stride_32_ceil,
         layer_pattern=r"(conv\d_block\d+)_",
         block_name=r"\1",
         weights_url=f"{_PUBLISHED}/resnet/{name}_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -85,7 +81,7 @@ BACKBONES: dict[str, Backbone] = {
     "mobilenet": Backbone(
         build=keras.applications.MobileNet,
         scale=_scale_to_unit_range,
-        grid=_halved_rounding_down,
+        grid=_stride_32_floor,
         layer_pattern=r"conv_(?:pad|dw|pw)_(\d+)(?:_|$)",
         block_name=r"pair\1",
         weights_url=f"{_PUBLISHED}/mobilenet/mobilenet_{{alpha}}_{{rows}}_tf_no_top.h5",
@@ -94,7 +90,7 @@ BACKBONES: dict[str, Backbone] = {
     "vgg16": Backbone(
         build=keras.applications.VGG16,
         scale=_scale_like_caffe,
-        grid=_halved_rounding_down,
+        grid=_stride_32_floor,
         layer_pattern=r"(block\d)_",
         block_name=r"\1",
         weights_url=f"{_PUBLISHED}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -106,7 +102,7 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnetv2b0": Backbone(
         build=functools.partial(keras.applications.EfficientNetV2B0, include_preprocessing=False),
         scale=_scale_like_torch,
-        grid=_halved_rounding_up,
+        grid=_stride_32_ceil,
         layer_pattern=r"(block\d[a-z]|top)_",
         block_name=r"\1",
         weights_url=f"{_PUBLISHED}/efficientnet_v2/efficientnetv2-b0_notop.h5",
@@ -116,18 +112,35 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def token_count(name: str, size: int) -> int:
-    """How many tokens a backbone's last feature map has at an input size in pixels."""
+    """Return the number of tokens, rows * columns, of a backbone's last feature map.
+
+    Args:
+        name: key of `BACKBONES`.
+        size: height and width of the input, pixels.
+    """
     return BACKBONES[name].grid(size) ** 2
 
 
-def blocks_of(name: str, body: keras.Model) -> tuple[Block, ...]:
-    """The blocks of a backbone that was built, from input to output.
+@dataclass(frozen=True)
+class Block:
+    """Layers that are frozen and unfrozen together; a single tensor leads from a block to the next."""
 
-    What precedes the first block of its pattern is a block of its own, `stem`.
+    name: str
+    layers: tuple[keras.layers.Layer, ...]
+
+
+def backbone_blocks(name: str, backbone: keras.Model) -> tuple[Block, ...]:
+    """Return the blocks of a built backbone, from input to output.
+
+    Layers before the first block of its pattern form the block `stem`.
+
+    Args:
+        name: key of `BACKBONES`.
+        backbone: built by that entry.
     """
     entry = BACKBONES[name]
     blocks: dict[str, list[keras.layers.Layer]] = {}
-    for layer in body.layers:
+    for layer in backbone.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         match = re.match(entry.layer_pattern, layer.name)
@@ -136,20 +149,20 @@ def blocks_of(name: str, body: keras.Model) -> tuple[Block, ...]:
 
 
 _MOBILENET_ALPHAS = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
-_MOBILENET_ROWS = (128, 160, 192, 224)  # input sizes that it was trained at
+_MOBILENET_ROWS = (128, 160, 192, 224)  # input sizes with published weights, pixels
 
 
 def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
-    """The file of a backbone's ImageNet weights without top, fetched by Keras where its cache lacks it.
+    """Return the file of a backbone's ImageNet weights without top, downloaded if Keras's cache lacks it.
 
     Args:
-        backbone: a name in `BACKBONES`.
-        alpha: width multiplier, MobileNet only.
-        size: pixels per side; MobileNet has weights for several.
+        backbone: key of `BACKBONES`.
+        alpha: width multiplier of MobileNet; None: 1.
+        size: height and width of the input, pixels; MobileNet has weights for several.
 
     Raises:
-        UserError: there are none for this alpha, the file cannot be fetched, or it is not the published
-            one; the text names file, URL, hash and the place where it is looked for.
+        UserError: there are no weights for this alpha, the download fails, or the file has another hash; the
+            text names file, URL, hash and cache folder.
     """
     entry = BACKBONES[backbone]
     url = entry.weights_url.format(
@@ -159,11 +172,10 @@ def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
     file = cache / "models" / url.rpartition("/")[2]
     published = f"md5 {entry.weights_md5}" if entry.weights_md5 else "no hash is published"
     if not file.is_file():
-        logging.getLogger(PROGRESS).info("fetching the ImageNet weights of %s: %s", backbone, url)
+        logging.getLogger(PROGRESS).info("downloading the ImageNet weights of %s: %s", backbone, url)
         try:
-            file.parent.mkdir(
-                parents=True, exist_ok=True
-            )  # Keras would take another place where it is missing
+            # Keras falls back to a temporary folder if this one is missing.
+            file.parent.mkdir(parents=True, exist_ok=True)
             return Path(
                 keras.utils.get_file(
                     file.name, url, cache_dir=cache, cache_subdir="models", file_hash=entry.weights_md5
@@ -178,8 +190,8 @@ def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
             ) from error
     if entry.weights_md5 and _md5(file) != entry.weights_md5:
         raise UserError(
-            f"candidates.{backbone}.weights: {file} is not what is published at {url} ({published}); "
-            "remove it, and it is fetched anew"
+            f"candidates.{backbone}.weights: {file} differs from the file published at {url} ({published}); "
+            "remove it, and it is downloaded again"
         )
     return file
 
@@ -189,7 +201,7 @@ def _alpha_name(alpha: float | None) -> str:
     if alpha not in _MOBILENET_ALPHAS:
         raise UserError(
             f"candidates.mobilenet.alpha: there are ImageNet weights for 0.25, 0.5, 0.75 and 1, not for "
-            f"{alpha:g}; take one of these, or set weights to a file of yours or to none"
+            f"{alpha:g}; use one of these, or set weights to a file of yours or to none"
         )
     return _MOBILENET_ALPHAS[alpha]
 

@@ -1,4 +1,4 @@
-"""Fits temperature and decision threshold of a trained model on validation images."""
+"""Calibration of a trained model: temperature scaling, decision threshold and reliability diagram."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from knet.models.settings import CalibrationConfig
 def calibrate(
     logits: NDArray[np.floating], labels: NDArray[np.integer], *, settings: CalibrationConfig
 ) -> Calibration:
-    """Fits on validation; a class without images leaves the temperature at 1 and the threshold at 0.5.
+    """Fit temperature and decision threshold on validation images.
+
+    Without images of both classes the temperature is 1 and the threshold 0.5, unless it is configured.
 
     Args:
-        logits: [images, 2].
-        labels: [images], 0 or 1.
-        settings: what is fitted, and how the threshold is chosen.
+        logits: float [images, 2], the positive class second.
+        labels: int [images], 0 or 1.
+        settings: whether to fit the temperature, and the rule for the threshold.
     """
     temperature = fit_temperature(logits, labels) if settings.temperature else 1.0
     scores = calibrated_scores(logits, temperature=temperature)
@@ -40,7 +42,12 @@ def calibrate(
 
 
 def calibrated_scores(logits: NDArray[np.floating], *, temperature: float) -> NDArray[np.float32]:
-    """The probability of the positive class [images], as the served model gives it."""
+    """Return the probability of the positive class, float32 [images], computed as in the served model.
+
+    Args:
+        logits: float [images, 2].
+        temperature: divisor of the logits.
+    """
     from scipy import special
 
     scores: NDArray[np.float32] = special.softmax(logits.astype(np.float32) / np.float32(temperature), axis=1)
@@ -49,13 +56,13 @@ def calibrated_scores(logits: NDArray[np.floating], *, temperature: float) -> ND
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a model's logits become an answer, and how that fares on the images it was fitted on."""
+    """Fitted temperature and threshold, with their results on the validation images."""
 
     temperature: float
-    threshold: float  # the calibrated score from which an image is called positive
-    confusion: tuple[tuple[int, int], tuple[int, int]]  # rows are true classes, columns what they are called
+    threshold: float  # calibrated score at and above which an image is predicted positive
+    confusion: tuple[tuple[int, int], tuple[int, int]]  # images by true class (rows) and predicted class
     before: Reliability  # at temperature 1
-    after: Reliability
+    after: Reliability  # at `temperature`
 
 
 def choose_threshold(
@@ -65,19 +72,19 @@ def choose_threshold(
     rule: Literal["youden", "sensitivity"] | float,
     target_sensitivity: float,
 ) -> float:
-    """The decision threshold: the score from which an image is called positive.
+    """Choose the decision threshold: the score at and above which an image is predicted positive.
 
     Args:
-        scores: [images], the probability of the positive class.
-        labels: [images], 0 or 1.
-        rule: `youden` maximises sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), of several the
-            most sensitive; `sensitivity` takes the highest that reaches the target; a number is taken as it
-            is.
-        target_sensitivity: for the rule of that name.
+        scores: float32 [images], probability of the positive class.
+        labels: int [images], 0 or 1.
+        rule: `youden` maximizes J = sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), with ties
+            broken by sensitivity; `sensitivity` is the highest threshold that reaches the target; a number is
+            returned unchanged.
+        target_sensitivity: for the rule `sensitivity`, 0 to 1.
 
     Returns:
-        Half way between two scores where it was chosen, so that rounding changes no decision, as a float32;
-        0.5 where a class has no images to choose by.
+        A float32 value midway between two scores, so that rounding changes no decision; 0.5 if a class has no
+        images.
     """
     if isinstance(rule, float):
         return rule
@@ -85,34 +92,34 @@ def choose_threshold(
     if not len(positives) or not len(negatives):
         return 0.5
     values = np.unique(scores)
-    found = len(positives) - np.searchsorted(positives, values)
-    spared = np.searchsorted(negatives, values)
+    true_positives = len(positives) - np.searchsorted(positives, values)
+    true_negatives = np.searchsorted(negatives, values)
     if rule == "youden":
-        # In whole images, so that ties are ties.
-        best = int(np.argmax(found * len(negatives) + spared * len(positives)))
+        # J times both counts: integers, so that equal values compare equal.
+        best = int(np.argmax(true_positives * len(negatives) + true_negatives * len(positives)))
     else:
-        best = int(np.flatnonzero(found / len(positives) >= target_sensitivity)[-1])
+        best = int(np.flatnonzero(true_positives / len(positives) >= target_sensitivity)[-1])
     below = values[best - 1] if best else np.float32(0)
     middle = np.float32((float(below) + float(values[best])) / 2)
     return float(middle if middle > below else values[best])
 
 
-# Logits of images that are all told apart would otherwise ask for a temperature of 0.
+# Perfectly separated validation images would drive the temperature to 0, all-wrong ones to infinity.
 BOUNDS: Final = (0.1, 10.0)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The temperature by which logits are divided before the softmax (Guo et al., ICML 2017, section 4.2).
+    """Fit the temperature T of p = softmax(logits / T) (Guo et al., ICML 2017, section 4.2, equation 9).
 
-    It minimises the negative log-likelihood within `BOUNDS`. Which class is likelier, and the order of the
-    images, do not depend on it.
+    T minimizes the mean negative log-likelihood within `BOUNDS`. It changes neither the likelier class nor
+    the order of the images.
 
     Args:
-        logits: [images, 2].
-        labels: [images], 0 or 1.
+        logits: float [images, 2].
+        labels: int [images], 0 or 1.
 
     Returns:
-        The temperature; 1 where there are no images of one of the classes, which would say nothing.
+        T; 1 if a class has no images.
     """
     from scipy import optimize
 
@@ -120,8 +127,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
         return 1.0
     margins = np.diff(logits.astype(float), axis=1)[:, 0] * np.where(labels == 1, 1, -1)
 
-    def loss(sharpness: float) -> float:  # convex in 1 / temperature
-        return float(np.logaddexp(0, -sharpness * margins).mean())
+    def loss(inverse: float) -> float:  # convex in 1 / T
+        return float(np.logaddexp(0, -inverse * margins).mean())
 
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]
     found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})

@@ -1,4 +1,4 @@
-"""Notes what each epoch came to, and draws the curves for TensorBoard."""
+"""Keras callbacks of training: history with TensorBoard curves, progress log, check for finite losses."""
 
 from __future__ import annotations
 
@@ -16,64 +16,75 @@ from knet.base.progress import PROGRESS
 
 
 class TrainingHistory(keras.callbacks.Callback):
-    """A row for each epoch, beside its curves.
+    """History of a training: a row per epoch, also written as TensorBoard curves.
 
     Attributes:
-        epochs: the rows, which may be given before training begins: `epoch` from 1, `seconds` of all of it,
-            `images_per_second` of its training alone, the `learning_rate` that it began with, and what Keras
-            logs.
+        epochs: the rows; those of an earlier process may be assigned before training starts. Each has
+            `epoch` (from 1), `seconds` (training and validation), `images_per_second` (training alone),
+            `learning_rate` (at its start) and the metrics that Keras logs.
     """
 
     def __init__(self, folder: Path, *, images: int) -> None:
-        """Takes the folder of the logs, and how many images an epoch has."""
+        """Create the TensorBoard writers.
+
+        Args:
+            folder: log folder.
+            images: training images of an epoch, views counted.
+        """
         super().__init__()
         self.epochs: list[dict[str, float]] = []
         self._images = images
         self._writers = {
             part: tf.summary.create_file_writer(str(folder / part)) for part in ("train", "validation")
         }
-        self._began = self._trained = 0.0
+        self._start = self._trained = 0.0
         self._learning_rate = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Draws the epochs before."""
+        """Write the curves of the epochs of an earlier process."""
         for row in self.epochs:
-            self._draw(row)
+            self._write_curves(row)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock."""
-        self._began = time.monotonic()
+        """Record start time and learning rate."""
+        self._start = time.monotonic()
         self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes when it was: after the last, validation begins."""
+        """Record the time; after the last batch validation starts."""
         self._trained = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds a row."""
+        """Append the epoch's row and write its curves."""
         row = {
             "epoch": epoch + 1,
-            "seconds": time.monotonic() - self._began,
-            "images_per_second": self._images / (self._trained - self._began),
+            "seconds": time.monotonic() - self._start,
+            "images_per_second": self._images / (self._trained - self._start),
             "learning_rate": self._learning_rate,
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         self.epochs.append(row)
-        self._draw(row)
+        self._write_curves(row)
 
-    def draw_confusion(self, confusion: Sequence[Sequence[int]], classes: tuple[str, str]) -> None:
-        """Adds the final model's confusion matrix on validation; rows are true classes."""
-        lines = ["| | " + " | ".join(f"called {name}" for name in classes) + " |", "|---|---|---|"]
+    def write_confusion(self, confusion: Sequence[Sequence[int]], classes: tuple[str, str]) -> None:
+        """Write the final model's confusion matrix and close the writers.
+
+        Args:
+            confusion: validation images by true class (rows) and predicted class (columns).
+            classes: names of the negative and the positive class.
+        """
+        lines = ["| | " + " | ".join(f"predicted {name}" for name in classes) + " |", "|---|---|---|"]
         lines += [f"| {name} | {row[0]} | {row[1]} |" for name, row in zip(classes, confusion, strict=True)]
         with self._writers["validation"].as_default():
             tf.summary.text("confusion", "\n".join(lines), step=len(self.epochs))
             for name, row in zip(classes, confusion, strict=True):
-                for called, count in zip(classes, row, strict=True):
-                    tf.summary.scalar(f"confusion/{name} called {called}", count, step=len(self.epochs))
+                for predicted, count in zip(classes, row, strict=True):
+                    tag = f"confusion/{name} predicted {predicted}"
+                    tf.summary.scalar(tag, count, step=len(self.epochs))
         for writer in self._writers.values():
             writer.close()
 
-    def _draw(self, row: dict[str, float]) -> None:
+    def _write_curves(self, row: dict[str, float]) -> None:
         for name, value in row.items():
             part = "validation" if name.startswith("val_") else "train"
             if name != "epoch":
@@ -84,10 +95,15 @@ class TrainingHistory(keras.callbacks.Callback):
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A line after each epoch, and at most one a second within an epoch."""
+    """Progress log: one line after each epoch, and at most one per second within an epoch."""
 
     def __init__(self, prefix: str = "", *, level: int = logging.INFO) -> None:
-        """Takes what each line begins with, and the level of an epoch's last one."""
+        """Create the callback.
+
+        Args:
+            prefix: start of every line.
+            level: logging level of the line after an epoch; the others are DEBUG.
+        """
         super().__init__()
         self._prefix = prefix
         self._level = level
@@ -95,19 +111,19 @@ class TrainingProgress(keras.callbacks.Callback):
         self._last = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remembers where we are."""
+        """Record the epoch's number."""
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """At most a line a second."""
+        """Log the batch, at most once per second."""
         if time.monotonic() - self._last >= 1:
-            self._say(logging.DEBUG, f"batch {batch + 1}", logs)
+            self._log(logging.DEBUG, f"batch {batch + 1}", logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Always a line."""
-        self._say(self._level, "done", logs)
+        """Log the epoch."""
+        self._log(self._level, "done", logs)
 
-    def _say(self, level: int, where: str, logs: dict[str, Any] | None) -> None:
+    def _log(self, level: int, where: str, logs: dict[str, Any] | None) -> None:
         self._last = time.monotonic()
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
         logging.getLogger(PROGRESS).log(
@@ -122,24 +138,37 @@ class TrainingProgress(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Raises an error at the first batch whose loss is not finite, or else after the epoch's validation."""
+    """Stop with an error at the first training or validation loss that is not finite."""
 
-    def __init__(self, refusal: Callable[[int, int | None], Exception]) -> None:
-        """Takes what makes the error of an epoch and a batch, from 0; of None where it is validation's."""
+    def __init__(self, make_error: Callable[[int, int | None], Exception]) -> None:
+        """Create the callback.
+
+        Args:
+            make_error: returns the error to raise, given epoch and batch, both from 0; the batch is None for
+                the validation loss.
+        """
         super().__init__()
-        self._refusal = refusal
+        self._make_error = make_error
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remembers where we are."""
+        """Record the epoch's number."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the mean over the batches so far, which one that is not finite makes so too."""
+        """Check the mean loss of the epoch's batches so far, which one batch makes not finite.
+
+        Raises:
+            Exception: from `make_error`.
+        """
         if not math.isfinite((logs or {})["loss"]):
-            raise self._refusal(self._epoch, batch)
+            raise self._make_error(self._epoch, batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at validation's."""
+        """Check the validation loss.
+
+        Raises:
+            Exception: from `make_error`.
+        """
         if not math.isfinite((logs or {})["val_loss"]):
-            raise self._refusal(epoch, None)
+            raise self._make_error(epoch, None)

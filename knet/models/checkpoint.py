@@ -1,4 +1,4 @@
-"""Keeps the state of a training on disk, so that one that was killed goes on where it was."""
+"""Checkpoint of a training, from which a killed one resumes to the same result."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _STOPPING = ("wait", "stopped_epoch", "best_epoch", "best")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole state after each epoch, and restores it when training begins.
+    """Save model, optimizer, early stopping and history after each epoch; restore them when training starts.
 
-    The state is that of model, optimiser, early stopping and history; it stands behind the latter two among
-    the callbacks. The order of images must depend on the epoch's number alone.
+    Keras's BackupAndRestore does not save the counters of EarlyStopping. The order of the images must depend
+    on seed and epoch alone.
 
     Example:
         checkpoint = Checkpoint(file, stopping=stopping, history=history)
@@ -33,7 +33,12 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self, file: Path, *, stopping: keras.callbacks.EarlyStopping, history: TrainingHistory
     ) -> None:
-        """Reads the file where there is one, and restores the history.
+        """Read the file if it exists, and restore the history.
+
+        Args:
+            file: the checkpoint, .npz.
+            stopping: early stopping; must precede this callback in the list of callbacks.
+            history: must precede it too.
 
         Raises:
             UserError: the file is damaged.
@@ -43,14 +48,13 @@ class Checkpoint(keras.callbacks.Callback):
         self._stopping = stopping
         self._history = history
         self._saved = _read(file)
-        # From 0; the number of epochs where none is left.
-        self.first_epoch: int = 0
+        self.first_epoch: int = 0  # to train; the number of epochs if training had ended
         if self._saved:
             self.first_epoch = self._saved["progress"]["next_epoch"]
             history.epochs = self._saved["progress"]["history"]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Restores what was saved."""
+        """Restore weights, optimizer and early stopping."""
         if not self._saved:
             return
         _assign(_variables(self.model), self._saved["model"])
@@ -58,10 +62,10 @@ class Checkpoint(keras.callbacks.Callback):
         for name in _STOPPING:
             setattr(self._stopping, name, self._saved["progress"]["stopping"][name])
         self._stopping.best_weights = self._saved["best"] or None
-        self._saved = {}  # as large as the model
+        self._saved = {}  # free the memory, as large as the model
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Replaces the file."""
+        """Replace the file."""
         stopping = {name: getattr(self._stopping, name) for name in _STOPPING}
         progress = {
             "next_epoch": self.params["epochs"] if self.model.stop_training else epoch + 1,
@@ -76,12 +80,12 @@ class Checkpoint(keras.callbacks.Callback):
         _write(self._file, progress, arrays)
 
     def remove(self) -> None:
-        """Deletes the file, when what was trained is safe."""
+        """Delete the file; for use after the model is exported."""
         self._file.unlink(missing_ok=True)
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """All but those of the metrics: the seeds of dropout too, which `get_weights` leaves out."""
+    """Return all variables but the metrics'; unlike `get_weights` with the seeds of dropout."""
     metrics = {id(variable) for variable in model.metrics_variables}
     return [variable for variable in model.variables if id(variable) not in metrics]
 
@@ -106,7 +110,7 @@ def _write(file: Path, progress: dict[str, Any], arrays: dict[str, list[np.ndarr
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Progress, and lists of arrays by kind; empty where there is no file."""
+    """Return `progress` and the lists of arrays by kind; empty if there is no file."""
     if not file.is_file():
         return {}
     try:
@@ -118,5 +122,5 @@ def _read(file: Path) -> dict[str, Any]:
             return {**kinds, "progress": json.loads(str(stored["progress"]))}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"the checkpoint {file} is damaged ({error}); delete it, and training begins anew"
+            f"the checkpoint {file} is damaged ({error}); delete it, and training starts again"
         ) from None

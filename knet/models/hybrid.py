@@ -1,4 +1,4 @@
-"""The paper's hybrid: a backbone, and on it a CNN branch beside an LSTM branch."""
+"""The paper's hybrid model LSTM-KNet: a backbone with a CNN branch and an LSTM branch; its FLOPs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from knet.models.images import GlobalContrastNormalization
 from knet.models.optimizer import AccumulatingModel
 from knet.models.stain import STAIN_NORMALISATIONS
 
-PREPROCESSING = "scaling"
-STAIN_NORMALIZATION = "stains"  # the layer in it that normalises them, where there is one
+# Names of layers.
+PREPROCESSING = "preprocessing"
+STAIN_NORMALIZATION = "stain_normalization"  # in PREPROCESSING, if it is configured
 BACKBONE = "backbone"
+HEAD = "head"
+PENULTIMATE = "head_dense"  # in HEAD
+LOGITS = "logits"  # in HEAD
 
 
 def build_hybrid_model(
@@ -34,53 +38,54 @@ def build_hybrid_model(
     stain_reference: Sequence[float] | None = None,
     **head: Any,
 ) -> AccumulatingModel:
-    """Builds LSTM-KNet on a backbone (Dsouza & Ansari, 2022).
+    """Build LSTM-KNet on a backbone (Dsouza & Ansari, 2022).
 
     Args:
-        backbone: a name in `BACKBONES`.
-        size: pixels per side.
-        weights: `imagenet`, the path of a weights file without top, or None for a random start.
-        alpha: width multiplier, MobileNet only.
-        normalisation: `image`, `backbone` or `dataset`.
-        pixel_mean: RGB means of the training images, 0 to 255, for `dataset`.
-        pixel_std: RGB deviations, likewise.
-        batch_norm_momentum: of every batch normalisation.
+        backbone: key of `BACKBONES`.
+        size: height and width of the input, pixels.
+        weights: `imagenet`, the path of a weights file without top, or None for random weights.
+        alpha: width multiplier of MobileNet; None for other backbones.
+        normalisation: `image`, `backbone` or `dataset` (see `ImageConfig`).
+        pixel_mean: RGB means of the training images, [3], 0 to 255, for `dataset`.
+        pixel_std: RGB standard deviations of the training images, [3], for `dataset`.
+        batch_norm_momentum: of every batch normalization.
         stain_normalisation: `none`, `macenko` or `reinhard`.
-        stain_reference: as `fit_stain_reference` returns it; None where weights will be loaded.
-        **head: as `build_hybrid_head` takes it.
+        stain_reference: from `fit_stain_reference`; None if weights will be loaded.
+        **head: arguments of `build_hybrid_head`.
+
+    Returns:
+        A model from RGB [batch, size, size, 3], 0 to 255, to the probabilities of both classes [batch, 2].
+        Its layers `preprocessing`, `backbone` and `head` are models.
 
     Raises:
         UserError: the weights are missing or do not fit the backbone.
-
-    Returns:
-        A model from [batch, size, size, 3] RGB in 0..255 to the probabilities of both classes [batch, 2]. Its
-        layers `scaling`, `backbone` and `head` are models of their own.
     """
     pixels = keras.Input((size, size, 3), name="pixels", dtype="float32")
     stained = pixels
     if stain_normalisation != "none":
         stained = STAIN_NORMALISATIONS[stain_normalisation](stain_reference, name=STAIN_NORMALIZATION)(pixels)
-    scaled = {
+    normalised = {
         "image": GlobalContrastNormalization(dtype="float32"),
         "backbone": BACKBONES[backbone].scale,
         "dataset": layers.Normalization(
             mean=list(pixel_mean), variance=[s * s for s in pixel_std], dtype="float32"
         ),
     }[normalisation](stained)
-    scaling = keras.Model(pixels, scaled, name=PREPROCESSING)
-    body = _build_body(backbone, size=size, weights=weights, alpha=alpha)
-    for layer in body.layers:
+    preprocessing = keras.Model(pixels, normalised, name=PREPROCESSING)
+    features = _build_backbone(backbone, size=size, weights=weights, alpha=alpha)
+    for layer in features.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
-    on_body = build_hybrid_head(body.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
-    return AccumulatingModel(pixels, on_body(body(scaling(pixels))), name=f"knet_{backbone}")
+    classifier = build_hybrid_head(features.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
+    probabilities = classifier(features(preprocessing(pixels)))
+    return AccumulatingModel(pixels, probabilities, name=f"knet_{backbone}")
 
 
-def _build_body(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:
+def _build_backbone(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:
     file = str(imagenet_weights(backbone, alpha=alpha, size=size)) if weights == "imagenet" else weights
     extra = {} if alpha is None else {"alpha": alpha}
     try:
-        body = BACKBONES[backbone].build(
+        model = BACKBONES[backbone].build(
             include_top=False, weights=file, input_shape=(size, size, 3), **extra
         )
     except (ValueError, OSError) as error:
@@ -90,12 +95,7 @@ def _build_body(backbone: str, *, size: int, weights: str | None, alpha: float |
             f"candidates.{backbone}.weights: {file} does not fit {backbone} without top"
             f"{'' if alpha is None else f' with alpha {alpha:g}'} ({error})"
         ) from error
-    return keras.Model(body.input, body.output, name=BACKBONE)
-
-
-HEAD = "head"
-PENULTIMATE = "head_dense"
-LOGITS = "logits"
+    return keras.Model(model.input, model.output, name=BACKBONE)
 
 
 def build_hybrid_head(
@@ -109,23 +109,23 @@ def build_hybrid_head(
     batch_norm_momentum: float,
     synchronized: bool,
 ) -> keras.Model:
-    """Builds what stands on a backbone (Dsouza & Ansari, 2022; LSTM as in eqs 4-8).
+    """Build the head on a backbone (Dsouza & Ansari, 2022; LSTM: equations 4 to 8).
 
     Args:
-        feature_map: rows, columns and channels of the backbone's output.
-        variant: `parallel`, CNN branch beside LSTM branch; `serial`, the LSTM alone on the feature map; or
-            `none`, the CNN branch alone.
-        sequence_length: tokens, common to all candidates; at least rows * columns.
-        lstm_units: width of the LSTM.
-        dense_units: width of each of the two fully connected layers.
-        dropout: share of features dropped before the second of them.
-        batch_norm_momentum: of its batch normalisation.
-        synchronized: whether that takes its statistics over all replicas.
+        feature_map: shape of the backbone's output: rows, columns, channels.
+        variant: `parallel`, CNN branch beside LSTM branch; `serial`, LSTM branch alone; or `none`, CNN branch
+            alone.
+        sequence_length: tokens, the same for all candidates; at least rows * columns.
+        lstm_units: units of the LSTM.
+        dense_units: units of each of the two fully connected layers.
+        dropout: rate before the second of them.
+        batch_norm_momentum: of its batch normalization.
+        synchronized: whether batch normalization computes its statistics over all replicas.
 
     Returns:
-        A model named `head` from [batch, rows, columns, channels] to probabilities [batch, 2], float32,
-        the positive class second; its layer `logits` is what they are the softmax of, `head_dense` the
-        penultimate vector.
+        A model named `head` from [batch, rows, columns, channels] to probabilities [batch, 2], float32, the
+        positive class second. The output of its layer `logits` is [batch, 2] before the softmax, that of
+        `head_dense` the embedding [batch, dense_units].
     """
     inputs = keras.Input(feature_map, name="feature_map")
     branches: list[Any] = []
@@ -134,7 +134,7 @@ def build_hybrid_head(
         branches.append(layers.Dense(dense_units, activation="relu", name="cnn_branch")(pooled))
     if variant in ("parallel", "serial"):
         tokens, mask = RasterTokens(length=sequence_length, name="tokens")(inputs)
-        # The cuDNN kernel would be exported, and could then not be loaded where there is no GPU.
+        # A SavedModel with the cuDNN kernel cannot be loaded without a GPU.
         branches.append(layers.LSTM(lstm_units, use_cudnn=False, name="lstm_branch")(tokens, mask=mask))
     joined = layers.Concatenate()(branches) if len(branches) > 1 else branches[0]
     joined = layers.BatchNormalization(
@@ -149,12 +149,13 @@ def build_hybrid_head(
 
 @keras.saving.register_keras_serializable("knet")
 class RasterTokens(keras.layers.Layer):
-    """Reads a feature map row by row as tokens, right-padded to a length common to all candidates.
+    """Turn a feature map into a sequence of tokens in raster order, right-padded to `length`.
 
-    The mask is explicit because a token of a ReLU network may be all zeros and still be one.
+    The mask is explicit because a token of a ReLU network may be all zeros (keras.layers.Masking would drop
+    it).
 
-    Input: [batch, rows, columns, channels]. Output: tokens [batch, length, channels], zeros beyond
-    rows * columns, and a boolean mask [batch, length], true for genuine tokens.
+    Input: [batch, rows, columns, channels]. Output: tokens [batch, length, channels], zeros after
+    rows * columns, and a boolean mask [batch, length], true for tokens of the feature map.
     """
 
     def __init__(self, *, length: int, **kwargs: Any) -> None:
@@ -162,41 +163,41 @@ class RasterTokens(keras.layers.Layer):
         self.length = length
 
     def call(self, feature_map: Any) -> tuple[Any, Any]:
-        """Tokens and mask."""
+        """Return tokens and mask."""
         _, rows, columns, channels = feature_map.shape
         tokens = ops.reshape(feature_map, (-1, rows * columns, channels))
         tokens = ops.pad(tokens, [(0, 0), (0, self.length - rows * columns), (0, 0)])
-        genuine = ops.arange(self.length) < rows * columns
-        mask = ops.broadcast_to(genuine[None, :], (ops.shape(feature_map)[0], self.length))
+        present = ops.arange(self.length) < rows * columns
+        mask = ops.broadcast_to(present[None, :], (ops.shape(feature_map)[0], self.length))
         return tokens, mask
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor takes."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "length": self.length}
 
 
-# A kernel of these is applied at every place of the output.
+def count_flops(model: keras.Model) -> int:
+    """Count the floating-point operations of a forward pass of one image; a multiply-add is two.
+
+    Convolutions, fully connected layers and LSTMs are counted, the latter at every token of the padded
+    sequence. Other layers, such as normalization and pooling, are about a hundredth.
+
+    Args:
+        model: a functional model, channels last, of fixed sizes; nested models are counted too.
+    """
+    return sum(_layer_flops(layer) for layer in model.layers)
+
+
+# Layers whose kernel is applied at every position of the output.
 _KERNELS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
-def count_flops(model: keras.Model) -> int:
-    """Floating-point operations of one image's way through a model; a multiplication and an addition are two.
-
-    Convolutions, fully connected layers and LSTMs are counted, the latter at every token of the padded
-    sequence. What is left out, such as normalisation and pooling, is about a hundredth.
-
-    Args:
-        model: a functional one, with channels last and fixed sizes; models in it are counted too.
-    """
-    return sum(_of_layer(layer) for layer in model.layers)
-
-
-def _of_layer(layer: keras.Layer) -> int:
+def _layer_flops(layer: keras.Layer) -> int:
     if isinstance(layer, keras.Model):
         return count_flops(layer)
     if isinstance(layer, _KERNELS):
-        places = math.prod(layer.output.shape[1:-1])
-        return 2 * places * math.prod(layer.kernel.shape)
+        positions = math.prod(layer.output.shape[1:-1])
+        return 2 * positions * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.LSTM):
         tokens = keras.tree.flatten(layer.input)[0].shape[1]
         return 2 * tokens * sum(math.prod(w.shape) for w in (layer.cell.kernel, layer.cell.recurrent_kernel))

@@ -1,62 +1,88 @@
-"""What a SavedModel says about itself: a small JSON file in its `assets.extra`."""
+"""Metadata of a trained model, stored in its SavedModel as assets.extra/knet.json."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from knet.base import artifact_files
 from knet.models.calibration import Calibration
-from knet.models.out_of_distribution import ImageLimits
+from knet.models.out_of_distribution import ImageLimits, with_current_limit_names
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """How a model came to be."""
+    """Metadata of a trained model."""
 
     candidate: str
-    weights: str  # what it started from: imagenet, none, or a file's name
+    weights: str  # initial: imagenet, none, or a file's name
     classes: tuple[str, ...]
     image_size: int  # pixels per side
     parameters: int
-    flops: int  # floating-point operations of one image, as pipeline.models.count_flops counts them
+    flops: int  # floating-point operations per image, see knet.models.hybrid.count_flops
     train_images: int
     validation_images: int
-    epochs: int  # that were run
+    epochs: int  # trained, until early stopping
     learning_rate: float
     momentum: float
-    seconds: float  # that the Trainer took
-    calibration: Calibration  # on validation images
+    seconds: float  # of the Trainer
+    calibration: Calibration  # fitted on validation images
     image_limits: ImageLimits
-    rejected: dict[str, float]  # share of train and of validation images beyond the limits
+    rejected: dict[str, float]  # fraction of the train and validation images beyond the limits
     device: str  # such as 1 x CPU
     seed: int
-    synthetic_data: bool  # trained on the synthetic sample images: says nothing about tissue
-    fingerprint: str  # of the data's files; empty where it was not known when the graph was compiled
-    split_sha256: str  # of the frozen split, likewise
+    synthetic_data: bool  # trained on synthetic sample images, so useless for tissue
+    fingerprint: str  # of the data's files; empty if unknown when the graph was compiled
+    split_sha256: str  # of the frozen split; empty if unknown when the graph was compiled
     examples_sha256: str  # of the pixels and labels of train and validation
-    candidate_sha256: str  # of all settings that bear on the training, without the tuned ones
-    code_sha256: str  # of the code that trained, with the versions of its libraries
-    commit: str | None  # of that code, where it is a checkout
-    tuned: dict[str, float] = field(default_factory=dict)  # what the Tuner chose; empty where there is none
+    candidate_sha256: str  # of all settings that affect training, before tuning
+    code_sha256: str  # of the Trainer's code and library versions
+    commit: str | None  # of the code; None outside a checkout
+    tuned: dict[str, float] = field(default_factory=dict)  # by the Tuner; empty without one
 
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:
-    """Writes it into a SavedModel's folder."""
+    """Write a model's metadata into its SavedModel.
+
+    Args:
+        folder: the SavedModel.
+        info: metadata.
+    """
     (folder / artifact_files.MODEL_INFO).parent.mkdir(parents=True, exist_ok=True)
     (folder / artifact_files.MODEL_INFO).write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
 
 
 def read_model_info(folder: Path) -> ModelInfo:
-    """Reads it from a SavedModel's folder, or from a TFX Model artifact's."""
-    from pydantic import TypeAdapter  # which other users of a ModelInfo do without
+    """Read a model's metadata; fields that earlier versions wrote under other names are renamed.
+
+    Args:
+        folder: a SavedModel, or a TFX Model artifact.
+    """
+    from pydantic import TypeAdapter  # so that the dataclass can be imported without pydantic
 
     return TypeAdapter(ModelInfo).validate_json(_read(folder))
 
 
+def read_model_card(folder: Path) -> dict[str, Any]:
+    """Read a model's metadata as a JSON object, with current names, for a page about a model of any version.
+
+    Args:
+        folder: a SavedModel, or a TFX Model artifact.
+    """
+    tree: dict[str, Any] = json.loads(_read(folder))
+    if "image_limits" in tree:
+        tree["image_limits"] = with_current_limit_names(tree["image_limits"])
+    return tree
+
+
 def read_threshold(folder: Path) -> float:
-    """The score from which the model in such a folder calls an image positive."""
+    """Read a model's decision threshold.
+
+    Args:
+        folder: a SavedModel, or a TFX Model artifact.
+    """
     return float(json.loads(_read(folder))["calibration"]["threshold"])
 
 

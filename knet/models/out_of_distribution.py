@@ -1,106 +1,145 @@
-"""How far an image is from those that were trained on, in what the last layer but one makes of it."""
+"""Out-of-distribution detection: Mahalanobis distance of embeddings, and limits on tissue and sharpness."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_VARIANCE = 1e-6  # of a unit that is the same on every training image
-
 
 @dataclass(frozen=True)
 class ClassGaussians:
-    """A Gaussian of each class over penultimate vectors, with a common covariance (Lee et al., NeurIPS 2018).
+    """Gaussians of the classes over embeddings, with a common covariance (Lee et al., NeurIPS 2018, eq 1).
 
-    The covariance is shrunk (Ledoit & Wolf, J Multivariate Anal 88:365-411, 2004): there may be fewer images
-    than units.
+    The covariance is shrunk (Ledoit & Wolf, J Multivariate Anal 88:365-411, 2004), as there may be fewer
+    images than units.
     """
 
     means: NDArray[np.float64]  # [classes, units]
-    whitening: NDArray[np.float64]  # [units, units], W with W Wᵀ the inverse of the covariance
+    whitening: NDArray[np.float64]  # [units, units]: W with W Wᵀ = inverse of the covariance
 
     @classmethod
-    def fit(cls, vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> ClassGaussians:
-        """Fits on training images.
+    def fit(cls, embeddings: NDArray[np.floating], labels: NDArray[np.integer]) -> ClassGaussians:
+        """Fit means and covariance to training images.
 
         Args:
-            vectors: [images, units].
-            labels: [images].
+            embeddings: float [images, units].
+            labels: int [images].
         """
         from scipy import linalg
         from sklearn.covariance import LedoitWolf
 
-        present, places = np.unique(labels, return_inverse=True)
-        vectors = vectors.astype(float)
-        means = np.stack([vectors[labels == label].mean(axis=0) for label in present])
-        shrunk = LedoitWolf(assume_centered=True).fit(vectors - means[places.ravel()]).covariance_
-        root = linalg.cholesky(shrunk + _LEAST_VARIANCE * np.eye(len(shrunk)), lower=True)
+        classes, index = np.unique(labels, return_inverse=True)
+        embeddings = embeddings.astype(float)
+        means = np.stack([embeddings[labels == label].mean(axis=0) for label in classes])
+        shrunk = LedoitWolf(assume_centered=True).fit(embeddings - means[index.ravel()]).covariance_
+        root = linalg.cholesky(shrunk + _MIN_VARIANCE * np.eye(len(shrunk)), lower=True)
         return cls(means, linalg.solve_triangular(root, np.eye(len(root)), lower=True).T)
 
-    def distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The Mahalanobis distances [images] of vectors [images, units] to the nearest class."""
-        apart = (vectors.astype(float)[:, None, :] - self.means) @ self.whitening
-        return np.sqrt(np.square(apart).sum(axis=2).min(axis=1))
+    def distances(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the Mahalanobis distances to the nearest class mean, [images].
+
+        Args:
+            embeddings: float [images, units].
+        """
+        whitened = (embeddings.astype(float)[:, None, :] - self.means) @ self.whitening
+        return np.sqrt(np.square(whitened).sum(axis=2).min(axis=1))
 
 
-# Of the false rejects that are allowed, what each limit on the pixels may cost; the distance has the rest.
-_SHARE_OF_A_LIMIT = 0.1
-_LESS, _MORE = 1 - 1e-4, 1 + 1e-4  # since what is measured when serving may differ in the last digits
+_MIN_VARIANCE = 1e-6  # added to every unit's, which is 0 for a unit that is constant on the training images
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What images are judged by, each [images]."""
+class ImageMeasurements:
+    """Measurements of images that `ImageLimits` limits, each [images]."""
 
-    tissue_fraction: NDArray[np.floating]  # as in knet.base.image_scalars
-    laplacian: NDArray[np.floating]  # likewise
-    distance: NDArray[np.floating]  # of ClassGaussians
+    tissue_fraction: NDArray[np.floating]  # see knet.base.image_scalars
+    laplacian: NDArray[np.floating]  # variance, see knet.base.image_scalars
+    distance: NDArray[np.floating]  # from `ClassGaussians.distances`
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """The limits, which themselves are allowed."""
+    """Limits of in-distribution images, inclusive."""
 
-    least_tissue: float
-    least_laplacian: float
-    largest_laplacian: float
-    largest_distance: float
+    min_tissue: float  # tissue fraction, 0 to 1
+    min_sharpness: float  # variance of the Laplacian
+    max_sharpness: float
+    max_distance: float  # Mahalanobis distance
 
     @classmethod
-    def fit(cls, train: Measured, validation: Measured, *, false_reject_rate: float) -> ImageLimits:
-        """Puts limits on the pixels by training images, and on the distance by validation images.
+    def fit(
+        cls, train: ImageMeasurements, validation: ImageMeasurements, *, false_reject_rate: float
+    ) -> ImageLimits:
+        """Fit the limits to training and validation images.
 
-        A limit on the pixels rejects at most a tenth of `false_reject_rate` of the training images, and is
-        loosened until that is so of the validation images too. The distance is cut so that in all at most
-        `false_reject_rate` of the validation images are rejected. (Distances of training images would be too
-        short: the Gaussians were fitted on them.)
+        - Each of the three limits on tissue and sharpness rejects at most a tenth of `false_reject_rate` of
+          the training images, and of the validation images.
+        - The maximal distance is chosen on validation images (training images are nearer, as the Gaussians
+          were fitted to them), so that at most `false_reject_rate` of them are rejected in all.
+
+        Args:
+            train: measurements of the training images.
+            validation: measurements of the validation images.
+            false_reject_rate: fraction of the validation images, 0 to 1.
         """
-        share = _SHARE_OF_A_LIMIT * false_reject_rate
+        rate = _RATE_PER_PIXEL_LIMIT * false_reject_rate
         both = (train, validation)
         limits = cls(
-            least_tissue=_LESS * min(_lower(images.tissue_fraction, share) for images in both),
-            least_laplacian=_LESS * min(_lower(images.laplacian, share) for images in both),
-            largest_laplacian=_MORE * max(-_lower(-images.laplacian, share) for images in both),
-            largest_distance=np.inf,
+            min_tissue=_LESS * min(_lower_quantile(images.tissue_fraction, rate) for images in both),
+            min_sharpness=_LESS * min(_lower_quantile(images.laplacian, rate) for images in both),
+            max_sharpness=_MORE * max(-_lower_quantile(-images.laplacian, rate) for images in both),
+            max_distance=np.inf,
         )
         passing = np.sort(validation.distance[~limits.rejects(validation)])
         rejected = len(validation.distance) - len(passing)
         spare = int(false_reject_rate * len(validation.distance)) - rejected
-        return replace(limits, largest_distance=_MORE * float(passing[-1 - spare]))
+        return replace(limits, max_distance=_MORE * float(passing[-1 - spare]))
 
-    def rejects(self, images: Measured) -> NDArray[np.bool_]:
-        """Which images [images] are beyond a limit; what is undefined is."""
+    def rejects(self, images: ImageMeasurements) -> NDArray[np.bool_]:
+        """Return which images violate a limit or have a NaN measurement, [images]."""
         within = (
-            (images.tissue_fraction >= self.least_tissue)
-            & (images.laplacian >= self.least_laplacian)
-            & (images.laplacian <= self.largest_laplacian)
-            & (images.distance <= self.largest_distance)
+            (images.tissue_fraction >= self.min_tissue)
+            & (images.laplacian >= self.min_sharpness)
+            & (images.laplacian <= self.max_sharpness)
+            & (images.distance <= self.max_distance)
         )
         return ~within
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Read the former field names too, of models and run records written by earlier versions."""
+        from pydantic_core import core_schema
 
-def _lower(values: NDArray[np.floating], share: float) -> float:
-    """The value that at most so many are below."""
-    return float(np.quantile(values, share, method="lower"))
+        return core_schema.no_info_before_validator_function(with_current_limit_names, handler(source))
+
+
+# Part of the false reject rate that each limit on tissue and sharpness may use; the distance has the rest.
+_RATE_PER_PIXEL_LIMIT = 0.1
+_LESS, _MORE = 1 - 1e-4, 1 + 1e-4  # tolerance: serving may measure other last digits than ingestion
+
+
+def _lower_quantile(values: NDArray[np.floating], q: float) -> float:
+    """Return the largest of the values that at most a fraction q of them is below."""
+    return float(np.quantile(values, q, method="lower"))
+
+
+_FORMER_NAMES = {
+    "least_tissue": "min_tissue",
+    "least_laplacian": "min_sharpness",
+    "largest_laplacian": "max_sharpness",
+    "largest_distance": "max_distance",
+}
+
+
+def with_current_limit_names(limits: Any) -> Any:
+    """Return stored limits with renamed fields under their current names.
+
+    Args:
+        limits: JSON object; anything else is returned unchanged.
+    """
+    if not isinstance(limits, dict):
+        return limits
+    return {_FORMER_NAMES.get(name, name): value for name, value in limits.items()}

@@ -81,7 +81,7 @@ class HeadConfig(Section):
 BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
 # The paper's backbones: the default candidates.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
-# Names of pipeline.evaluation.patient_sample.METRICS that are better when larger.
+# Names of knet.evaluation.patient_metrics.METRICS that are better when larger.
 MetricName = Literal[
     "accuracy",
     "balanced_accuracy",

@@ -9,7 +9,7 @@ import keras
 from pydantic import BaseModel, ConfigDict
 
 from knet.base.errors import UserError
-from knet.models.backbones import Block, blocks_of
+from knet.models.backbones import Block, backbone_blocks
 from knet.models.fine_tuning import StagedFineTuning, unfreeze_top_blocks
 from knet.models.hybrid import BACKBONE, HEAD, build_hybrid_model
 from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
@@ -110,7 +110,7 @@ class Candidate(BaseModel):
             )
         self.compile(
             model,
-            blocks=blocks_of(self.name, model.get_layer(BACKBONE)),
+            blocks=backbone_blocks(self.name, model.get_layer(BACKBONE)),
             devices=devices,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -151,7 +151,7 @@ class Candidate(BaseModel):
             model.micro_batch = training.micro_batch
             model.compile(
                 optimizer=BlockSGD(schedule, momentum, multipliers=self._multipliers(model, blocks)),
-                loss=SmoothedCrossentropy(smoothing=training.label_smoothing),
+                loss=SmoothedCrossentropy(label_smoothing=training.label_smoothing),
                 weighted_metrics=[
                     "accuracy"
                 ],  # of genuine images: those that fill a micro-batch weigh nothing

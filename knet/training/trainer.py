@@ -26,7 +26,7 @@ from knet.models.checkpoint import Checkpoint
 from knet.models.export import export_model, model_outputs
 from knet.models.hybrid import count_flops
 from knet.models.model_info import ModelInfo, write_model_info
-from knet.models.out_of_distribution import ClassGaussians, ImageLimits, Measured
+from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.training.candidate import Candidate, apply_hyperparameters
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, prepare_devices, start_from_seed
@@ -299,14 +299,14 @@ def fit_postprocessing(model: keras.Model, learner: TrainingSetup, *, batch_size
         model, {name: split.batches(batch_size=batch_size) for name, split in splits.items()}
     )
     for name in splits:
-        if not (np.isfinite(outputs[name].logits).all() and np.isfinite(outputs[name].vectors).all()):
+        if not (np.isfinite(outputs[name].logits).all() and np.isfinite(outputs[name].embeddings).all()):
             raise UserError(
                 f"training {candidate.name}: the trained model gives undefined values on {name} images; "
                 "lower training.learning_rate"
             )
-    gaussians = ClassGaussians.fit(outputs[schema_names.TRAIN].vectors, outputs[schema_names.TRAIN].labels)
+    gaussians = ClassGaussians.fit(outputs[schema_names.TRAIN].embeddings, outputs[schema_names.TRAIN].labels)
     measured = {
-        name: Measured(*split.quality(), gaussians.distances(outputs[name].vectors))
+        name: ImageMeasurements(*split.quality(), gaussians.distances(outputs[name].embeddings))
         for name, split in splits.items()
     }
     limits = ImageLimits.fit(
@@ -392,7 +392,7 @@ def write_history(
         resumed_after: epochs that an earlier process trained, 0 where there was none.
         devices: that it was trained on.
     """
-    history.draw_confusion(confusion, classes)
+    history.write_confusion(confusion, classes)
     tree = {
         "device": devices.description,
         "precision": devices.precision,

@@ -9,8 +9,8 @@ from typing import Any
 
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
-from knet.models.backbones import blocks_of
-from knet.models.fine_tuning import divide_model
+from knet.models.backbones import backbone_blocks
+from knet.models.fine_tuning import split_model
 from knet.models.hybrid import BACKBONE
 from knet.models.optimizer import AccumulatingModel
 from knet.models.stain import fit_stain_reference
@@ -93,8 +93,8 @@ class TrainingSetup:
             whole = self._whole()
             body = whole.get_layer(BACKBONE)
             body.set_weights(self._body_weights)
-            _, learning = divide_model(whole, self.candidate.name, upper_blocks=self._upper_blocks)
-            self.candidate.compile(learning, blocks=blocks_of(self.candidate.name, body), **settings)
+            _, learning = split_model(whole, self.candidate.name, trainable_blocks=self._upper_blocks)
+            self.candidate.compile(learning, blocks=backbone_blocks(self.candidate.name, body), **settings)
         return learning, whole
 
     @property
@@ -110,11 +110,11 @@ class TrainingSetup:
         with self.devices.scope():
             whole = self._whole()
             body = whole.get_layer(BACKBONE)
-            count = len(blocks_of(self.candidate.name, body))
+            count = len(backbone_blocks(self.candidate.name, body))
             if self._upper_blocks >= count:
                 self._without_cache(f"all {count} blocks of {self.candidate.name} learn")
                 return
-            frozen, _ = divide_model(whole, self.candidate.name, upper_blocks=self._upper_blocks)
+            frozen, _ = split_model(whole, self.candidate.name, trainable_blocks=self._upper_blocks)
         images = self._copies + validation.count
         needed = images * map_bytes(frozen.output_shape[1:])
         root.mkdir(parents=True, exist_ok=True)

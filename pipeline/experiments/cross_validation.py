@@ -23,7 +23,7 @@ from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.data.catalog import read_catalog
 from knet.models.callbacks import TrainingProgress
-from knet.models.fine_tuning import divide_model
+from knet.models.fine_tuning import split_model
 from knet.models.settings import BackboneName
 from knet.runs.record import Data
 from knet.runs.workspace import Workspace
@@ -332,7 +332,7 @@ def train_probe(candidate: Candidate, splits: FoldSplits, *, cache_root: Path) -
     """
     start_from_seed(candidate.seed)
     model = candidate.model(pixel_statistics=splits.train.pixel_statistics())
-    frozen, _ = divide_model(model, candidate.name, upper_blocks=0)
+    frozen, _ = split_model(model, candidate.name, trainable_blocks=0)
 
     def embed(split: TransformedSplit) -> LabeledEmbeddings:
         maps = cache_split(split, frozen, root=cache_root, batch_size=_BATCH_SIZE)

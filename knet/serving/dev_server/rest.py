@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from knet.base import artifact_files, schema_names
+from knet.models.model_info import read_model_card
 from knet.report.report import environment
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.grpc_services import model_status
@@ -193,8 +194,7 @@ def page_routes(models: ServedModels) -> list[web.AbstractRouteDef]:
         file = version.folder / artifact_files.MODEL_INFO
         if not file.is_file():
             raise web.HTTPNotFound(text=f"version {version.number} has no {artifact_files.MODEL_INFO}")
-        tree = {"version": version.number, **json.loads(file.read_text(encoding="utf-8"))}
-        return web.json_response(tree)
+        return web.json_response({"version": version.number, **read_model_card(version.folder)})
 
     return [web.get("/", index), web.get("/card", card)]
 

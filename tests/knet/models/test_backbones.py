@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from knet.base.errors import UserError
-from knet.models.backbones import BACKBONES, blocks_of, imagenet_weights, token_count
+from knet.models.backbones import BACKBONES, backbone_blocks, imagenet_weights, token_count
 from knet.models.settings import BackboneName
 
 _TABLE = Path(__file__).resolve().parents[3] / "docs" / "fine-tuning.md"
 
 
-def test_the_configuration_knows_every_backbone() -> None:
+def test_backbone_names_of_the_configuration_are_complete() -> None:
     assert set(typing.get_args(BackboneName)) == BACKBONES.keys()
 
 
@@ -45,38 +45,38 @@ SCALINGS: dict[str, Callable[[np.ndarray], Any]] = {
 class TestEveryBackbone:
     """What the rest of the product takes for granted."""
 
-    def test_grid_is_that_of_its_last_feature_map(self, name: str, built: Callable[[str], Any]) -> None:
+    def test_grid_equals_last_feature_map(self, name: str, built: Callable[[str], Any]) -> None:
         for size in (32, 64, 100, 224, 227):
             _, rows, columns, _ = built(name).body.compute_output_shape((1, size, size, 3))
             assert (rows, columns) == (BACKBONES[name].grid(size),) * 2
             assert token_count(name, size) == rows * columns
 
-    def test_scaling_is_that_of_keras_applications(self, name: str) -> None:
+    def test_scale_equals_keras_applications(self, name: str) -> None:
         reference = SCALINGS.get(name, keras.applications.resnet.preprocess_input)
         pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(BACKBONES[name].scale(pixels)), reference(pixels.copy()), atol=1e-4
         )
 
-    def test_imagenet_weights_are_those_of_keras_applications(
+    def test_weights_url_and_hash_equal_keras_applications(
         self, name: str, built: Callable[[str], Any]
     ) -> None:
         entry = BACKBONES[name]
         assert entry.weights_url.format(alpha="1_0", rows=224) == built(name).weights_url
         assert entry.weights_md5 == built(name).weights_md5
 
-    def test_every_layer_is_in_one_block(self, name: str, built: Callable[[str], Any]) -> None:
+    def test_blocks_hold_every_layer_once(self, name: str, built: Callable[[str], Any]) -> None:
         body = built(name).body
-        blocks = blocks_of(name, body)
+        blocks = backbone_blocks(name, body)
         inside = [layer.name for block in blocks for layer in block.layers]
         assert sorted(inside) == sorted(layer.name for layer in body.layers[1:])
         assert [block.name for block in blocks].count("stem") == (name != "vgg16")
         assert all(block.name != "stem" for block in blocks[1:])
 
-    def test_one_tensor_leads_from_a_block_to_the_next(self, name: str, built: Callable[[str], Any]) -> None:
+    def test_blocks_are_joined_by_single_tensors(self, name: str, built: Callable[[str], Any]) -> None:
         body = built(name).body
         entrance = body.input
-        for block in blocks_of(name, body):
+        for block in backbone_blocks(name, body):
             allowed = {id(entrance), *(id(layer.output) for layer in block.layers)}
             for layer in block.layers:
                 inputs = layer.input if isinstance(layer.input, list) else [layer.input]
@@ -84,10 +84,10 @@ class TestEveryBackbone:
             entrance = block.layers[-1].output
         assert entrance is body.output
 
-    def test_its_blocks_are_those_of_the_documentation(self, name: str, built: Callable[[str], Any]) -> None:
+    def test_blocks_equal_the_documentation(self, name: str, built: Callable[[str], Any]) -> None:
         row = re.search(rf"^\| {name} \| (\d+) \| (.+?) \|$", _TABLE.read_text("utf-8"), re.M)
         assert row is not None
-        blocks = blocks_of(name, built(name).body)
+        blocks = backbone_blocks(name, built(name).body)
         assert int(row[1]) == len(blocks)
         assert list(_listed(row[2])) == [block.name for block in blocks]
 
@@ -128,16 +128,14 @@ def find() -> Path:
     return imagenet_weights("resnet50", alpha=None, size=64)
 
 
-def test_missing_weights_are_fetched_once(published: Path, cache: Path) -> None:
+def test_imagenet_weights_are_downloaded_once(published: Path, cache: Path) -> None:
     published.write_bytes(CONTENT)
     assert find() == cache / published.name
     published.unlink()
     assert find().read_bytes() == CONTENT
 
 
-def test_weights_that_cannot_be_fetched_are_named_with_origin_hash_and_place(
-    published: Path, cache: Path
-) -> None:
+def test_imagenet_weights_error_names_url_hash_and_folder(published: Path, cache: Path) -> None:
     with pytest.raises(UserError) as caught:
         find()
     md5 = hashlib.md5(CONTENT).hexdigest()
@@ -151,16 +149,16 @@ def test_weights_that_cannot_be_fetched_are_named_with_origin_hash_and_place(
         assert told in str(caught.value), told
 
 
-def test_a_fetched_file_with_another_hash_is_refused(published: Path, cache: Path) -> None:
+def test_imagenet_weights_refuse_a_download_with_another_hash(published: Path, cache: Path) -> None:
     published.write_bytes(b"another")
     with pytest.raises(UserError, match="cannot be fetched"):
         find()
 
 
-def test_a_cached_file_with_another_hash_is_refused(published: Path, cache: Path) -> None:
+def test_imagenet_weights_refuse_a_cached_file_with_another_hash(published: Path, cache: Path) -> None:
     cache.mkdir(parents=True)
     (cache / published.name).write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"resnet50_notop\.h5 is not what is published .* remove it"):
+    with pytest.raises(UserError, match=r"resnet50_notop\.h5 differs from the file published .* remove it"):
         find()
 
 
@@ -172,7 +170,7 @@ def test_a_cached_file_with_another_hash_is_refused(published: Path, cache: Path
         (0.25, 64, "mobilenet_2_5_224_tf_no_top.h5"),
     ],
 )
-def test_mobilenet_has_a_file_for_each_width_and_size(
+def test_imagenet_weights_of_mobilenet_by_alpha_and_size(
     alpha: float | None, size: int, name: str, cache: Path
 ) -> None:
     cache.mkdir(parents=True)
@@ -180,7 +178,7 @@ def test_mobilenet_has_a_file_for_each_width_and_size(
     assert imagenet_weights("mobilenet", alpha=alpha, size=size).name == name
 
 
-def test_a_width_without_published_weights_is_refused() -> None:
+def test_imagenet_weights_refuse_an_unpublished_alpha() -> None:
     with pytest.raises(
         UserError, match=r"mobilenet\.alpha: there are ImageNet weights for 0\.25, .* not for 0\.3"
     ):

@@ -29,14 +29,14 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
     return np.stack([-1.5 * margins, 1.5 * margins], axis=1).astype("float32"), labels
 
 
-def test_too_sure_a_model_becomes_reliable(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_calibrate_makes_an_overconfident_model_reliable(sample: tuple[np.ndarray, np.ndarray]) -> None:
     found = calibrate(*sample, settings=CalibrationConfig())
     assert found.temperature == pytest.approx(3, rel=0.25)
     assert found.after.log_loss < found.before.log_loss
     assert found.after.calibration_error < found.before.calibration_error / 2
 
 
-def test_the_confusion_is_at_the_threshold(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_calibrate_counts_confusion_at_the_threshold(sample: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = sample
     found = calibrate(logits, labels, settings=CalibrationConfig(threshold="sensitivity"))
     called = calibrated_scores(logits, temperature=found.temperature) >= found.threshold
@@ -50,13 +50,13 @@ def test_the_confusion_is_at_the_threshold(sample: tuple[np.ndarray, np.ndarray]
     assert true_positive / (true_positive + false_negative) >= 0.95
 
 
-def test_either_can_be_left_alone(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_calibrate_without_temperature_or_with_fixed_threshold(sample: tuple[np.ndarray, np.ndarray]) -> None:
     found = calibrate(*sample, settings=CalibrationConfig(temperature=False, threshold=0.5))
     assert (found.temperature, found.threshold) == (1, 0.5)
     assert found.before == found.after
 
 
-def test_one_class_leaves_everything_alone() -> None:
+def test_calibrate_with_one_class_changes_nothing() -> None:
     found = calibrate(np.array([[0.0, 3.0]] * 4), np.ones(4, int), settings=CalibrationConfig())
     assert (found.temperature, found.threshold) == (1, 0.5)
     assert found.confusion == ((0, 0), (0, 4))
@@ -85,14 +85,14 @@ def rates(negatives: list[float], positives: list[float], threshold: float) -> t
 
 
 @given(SAMPLES)
-def test_youden_finds_the_best_of_all_thresholds(sample: Sample) -> None:
+def test_choose_threshold_youden_maximizes_j(sample: Sample) -> None:
     best = sum(rates(*sample, choose(*sample)))
     others = [2.0, *sample[0], *sample[1]]
     assert best == pytest.approx(max(sum(rates(*sample, other)) for other in others))
 
 
 @given(SAMPLES, st.floats(0.01, 1))
-def test_the_target_sensitivity_is_reached_by_the_highest_threshold(sample: Sample, target: float) -> None:
+def test_choose_threshold_sensitivity_is_the_highest_that_reaches_it(sample: Sample, target: float) -> None:
     threshold = choose(*sample, rule="sensitivity", target_sensitivity=target)
     assert rates(*sample, threshold)[0] >= target
     called = [score for score in (*sample[0], *sample[1]) if score >= np.float32(threshold)]
@@ -100,34 +100,34 @@ def test_the_target_sensitivity_is_reached_by_the_highest_threshold(sample: Samp
         assert rates(*sample, float(np.nextafter(np.float32(higher), np.float32(2))))[0] < target
 
 
-def test_it_lies_half_way_between_two_scores() -> None:
+def test_choose_threshold_is_midway_between_scores() -> None:
     assert choose([0.125, 0.25], [0.75, 0.875]) == 0.5
     assert choose([0.5], [0.5, 0.75], rule="sensitivity", target_sensitivity=1.0) == 0.25
 
 
-def test_neighbouring_scores_are_told_apart() -> None:
+def test_choose_threshold_separates_adjacent_floats() -> None:
     low = float(np.float32(0.7))
     high = float(np.nextafter(np.float32(low), np.float32(1)))
     assert rates([low], [high], choose([low], [high])) == (1, 1)
 
 
-def test_of_several_the_most_sensitive_is_taken() -> None:
+def test_choose_threshold_breaks_ties_by_sensitivity() -> None:
     # Sensitivity 1 and specificity 1/2, or 1/2 and 1.
     assert rates([0.1, 0.3], [0.2, 0.4], choose([0.1, 0.3], [0.2, 0.4])) == (1, 0.5)
 
 
-def test_a_positive_image_with_the_score_zero_is_found_where_the_target_wants_it() -> None:
+def test_choose_threshold_reaches_a_positive_with_score_zero() -> None:
     threshold = choose([0.5], [0.0], rule="sensitivity", target_sensitivity=1.0)
     assert rates([0.5], [0.0], threshold)[0] == 1
 
 
-def test_a_number_is_taken_as_it_is() -> None:
+def test_choose_threshold_returns_a_number_unchanged() -> None:
     assert choose([0.1], [0.2], rule=0.7) == 0.7
 
 
 @pytest.mark.parametrize("sample", [([], []), ([0.2], []), ([], [0.9])])
 @pytest.mark.parametrize("rule", ["youden", "sensitivity"])
-def test_without_images_of_both_classes_it_is_a_half(sample: Sample, rule: str) -> None:
+def test_choose_threshold_with_one_class_is_a_half(sample: Sample, rule: str) -> None:
     assert choose(*sample, rule=rule) == 0.5
 
 
@@ -145,7 +145,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> floa
 
 
 @pytest.mark.parametrize("true", [0.4, 1.0, 2.5])
-def test_it_finds_the_temperature_that_labels_were_drawn_with(true: float) -> None:
+def test_fit_temperature_recovers_the_true_temperature(true: float) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (20_000, 2))
     labels = (rng.random(20_000) < special.expit((logits[:, 1] - logits[:, 0]) / true)).astype(int)
@@ -159,7 +159,7 @@ def test_it_finds_the_temperature_that_labels_were_drawn_with(true: float) -> No
 
 
 @given(TEMPERATURE_SAMPLES)
-def test_the_loss_is_never_more_than_without_it(sample: list[tuple[float, int]]) -> None:
+def test_fit_temperature_never_raises_the_loss(sample: list[tuple[float, int]]) -> None:
     logits, labels = arrays(sample)
     found = fit_temperature(logits, labels)
     assert BOUNDS[0] * (1 - 1e-9) <= found <= BOUNDS[1] * (1 + 1e-9)
@@ -168,22 +168,22 @@ def test_the_loss_is_never_more_than_without_it(sample: list[tuple[float, int]])
 
 
 @given(TEMPERATURE_SAMPLES)
-def test_the_order_of_images_stays(sample: list[tuple[float, int]]) -> None:
+def test_calibrated_scores_keep_the_order_of_images(sample: list[tuple[float, int]]) -> None:
     logits, labels = arrays(sample)
     scores = calibrated_scores(logits, temperature=fit_temperature(logits, labels))
     by_margin = np.argsort(logits[:, 1] - logits[:, 0], kind="stable")
     assert (np.diff(scores[by_margin]) >= 0).all()
 
 
-def test_what_is_told_apart_wholly_has_the_lowest_temperature() -> None:
+def test_fit_temperature_of_separated_classes_is_the_lower_bound() -> None:
     assert fit_temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1])) == BOUNDS[0]
 
 
-def test_what_is_told_apart_the_wrong_way_round_has_the_highest() -> None:
+def test_fit_temperature_of_inverted_classes_is_the_upper_bound() -> None:
     assert fit_temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([1, 0])) == BOUNDS[1]
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0], [1]])
-def test_one_class_says_nothing(labels: list[int]) -> None:
+def test_fit_temperature_with_one_class_is_1(labels: list[int]) -> None:
     logits = np.random.default_rng(0).normal(size=(len(labels), 2))
     assert fit_temperature(logits, np.array(labels, int)) == 1

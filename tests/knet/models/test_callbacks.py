@@ -1,4 +1,4 @@
-"""The rows of a history are its curves too, those of an earlier process included."""
+"""Training callbacks: history rows and TensorBoard curves, errors for losses that are not finite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from knet.models.optimizer import StaircaseDecay
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard would show."""
+    """The scalar curves of a log folder, by tag."""
     found: dict[str, list[tuple[int, float]]] = {}
     for file in sorted(folder.glob("events.out.tfevents.*")):
         for record in tf.data.TFRecordDataset([str(file)]).as_numpy_iterator():
@@ -26,7 +26,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def test_curves_and_rows(tmp_path: Path) -> None:
+def test_training_history_has_rows_and_curves(tmp_path: Path) -> None:
     x, y = np.ones((6, 1), "float32"), np.ones((6, 1), "float32")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     rate = StaircaseDecay(rate=0.1, gamma=0.5, batch=2, images=6)
@@ -43,7 +43,7 @@ def test_curves_and_rows(tmp_path: Path) -> None:
         verbose=0,
         callbacks=[history],
     ).history
-    history.draw_confusion([[5, 1], [0, 7]], ("ductal", "lobular"))
+    history.write_confusion([[5, 1], [0, 7]], ("ductal", "lobular"))
 
     assert [row["epoch"] for row in history.epochs] == [1, 2, 3]
     assert [row["loss"] for row in history.epochs] == [4.0, *fitted["loss"]]
@@ -54,8 +54,8 @@ def test_curves_and_rows(tmp_path: Path) -> None:
     assert [value for _, value in validation["epoch_loss"]] == pytest.approx([3.0, *fitted["val_loss"]])
     assert [value for _, value in train["epoch_learning_rate"]] == pytest.approx([0.2, 0.1, 0.05])
     assert len(train["epoch_images_per_second"]) == 2
-    assert validation["confusion/ductal called lobular"] == [(3, 1.0)]
-    assert validation["confusion/lobular called lobular"] == [(3, 7.0)]
+    assert validation["confusion/ductal predicted lobular"] == [(3, 1.0)]
+    assert validation["confusion/lobular predicted lobular"] == [(3, 7.0)]
 
 
 def fit(bad: int | None, *, bad_validation: bool = False) -> None:
@@ -80,15 +80,15 @@ def fit(bad: int | None, *, bad_validation: bool = False) -> None:
     )
 
 
-def test_epoch_and_batch_are_told() -> None:
+def test_finite_loss_reports_epoch_and_batch() -> None:
     with pytest.raises(ArithmeticError, match="1 2"):
         fit(2)
 
 
-def test_validation_counts() -> None:
+def test_finite_loss_reports_validation() -> None:
     with pytest.raises(ArithmeticError, match="0 None"):
         fit(None, bad_validation=True)
 
 
-def test_a_finite_loss_passes() -> None:
+def test_finite_loss_passes_finite_losses() -> None:
     fit(None)

@@ -1,4 +1,4 @@
-"""A training that is interrupted after any epoch goes on to the same weights, history and end."""
+"""A training interrupted after any epoch resumes to the same weights, history and early stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Interrupt(keras.callbacks.Callback):
 
 
 class _Losses(keras.callbacks.Callback):
-    """Puts known validation losses in the place of real ones: the best is the fourth."""
+    """Replaces the validation losses: the best is that of the fourth epoch."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
@@ -83,7 +83,7 @@ def state(model: keras.Model, stopping: Any, history: TrainingHistory) -> Any:
     return rows, stopping.best, stopping.best_epoch, [a.tobytes() for a in model.get_weights()]
 
 
-def test_every_interruption_ends_where_the_whole_training_does(tiny: str, tmp_path: Path) -> None:
+def test_checkpoint_resumes_to_the_same_result_after_any_epoch(tiny: str, tmp_path: Path) -> None:
     tf.config.experimental.enable_op_determinism()
     whole = state(*train(tmp_path / "whole")[:3])
     assert len(whole[0]) == 6  # the best is the fourth of seven, and patience is two
@@ -94,7 +94,7 @@ def test_every_interruption_ends_where_the_whole_training_does(tiny: str, tmp_pa
         assert state(*train(folder)[:3]) == whole
 
 
-def test_a_training_that_had_stopped_does_not_go_on(tiny: str, tmp_path: Path) -> None:
+def test_checkpoint_of_a_stopped_training_trains_no_more(tiny: str, tmp_path: Path) -> None:
     whole = state(*train(tmp_path)[:3])
     *again, checkpoint = train(tmp_path)
     assert checkpoint.first_epoch == EPOCHS
@@ -104,7 +104,7 @@ def test_a_training_that_had_stopped_does_not_go_on(tiny: str, tmp_path: Path) -
     assert train(tmp_path)[3].first_epoch == 0
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_checkpoint_names_a_damaged_file(tmp_path: Path) -> None:
     file = tmp_path / "state.npz"
     file.write_bytes(b"PK\x03\x04 and no more")
     stopping = keras.callbacks.EarlyStopping()

@@ -26,7 +26,7 @@ from knet.client import Client
 from knet.models.export import export_model, model_outputs
 from knet.models.hybrid import build_hybrid_model
 from knet.models.images import decode_images
-from knet.models.out_of_distribution import ClassGaussians, ImageLimits, Measured
+from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.serving.dev_server.server import DevServer
 
 SIZE = 32
@@ -34,9 +34,7 @@ CLASSES = ("ductal", "lobular")
 TEMPERATURE, THRESHOLD = 0.5, 0.7
 _RNG = np.random.default_rng(0)
 GAUSSIANS = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 2)
-LIMITS = ImageLimits(
-    least_tissue=0.1, least_laplacian=100.0, largest_laplacian=40_000.0, largest_distance=6.0
-)
+LIMITS = ImageLimits(min_tissue=0.1, min_sharpness=100.0, max_sharpness=40_000.0, max_distance=6.0)
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +87,22 @@ def images() -> list[bytes]:
     return [tf.io.encode_png(one).numpy() for one in pixels]
 
 
-def test_image_bytes_give_the_keras_models_probabilities_calibrated(
+def test_serving_default_equals_the_calibrated_keras_model(
     model: keras.Model, exported: tf.Module, images: list[bytes]
 ) -> None:
-    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    outputs = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
     own = model.predict(decode_images(tf.constant(images), size=SIZE), verbose=0)
     calibrated = own ** (1 / TEMPERATURE)
     calibrated /= calibrated.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(answer[schema_names.PROBABILITIES], calibrated, atol=1e-6)
-    np.testing.assert_allclose(answer[schema_names.SCORE], calibrated[:, 1], atol=1e-6)
-    assert answer[schema_names.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
-    assert answer[schema_names.THRESHOLD].numpy().tolist() == [np.float32(THRESHOLD)] * len(images)
+    np.testing.assert_allclose(outputs[schema_names.PROBABILITIES], calibrated, atol=1e-6)
+    np.testing.assert_allclose(outputs[schema_names.SCORE], calibrated[:, 1], atol=1e-6)
+    assert outputs[schema_names.CLASSES].numpy().tolist() == [[b"ductal", b"lobular"]] * len(images)
+    assert outputs[schema_names.THRESHOLD].numpy().tolist() == [np.float32(THRESHOLD)] * len(images)
 
 
 # Biases of the last layer that put every score below the threshold though above a half, or above both.
 @pytest.mark.parametrize(("bias", "label"), [(0.25, b"ductal"), (1.0, b"lobular")])
-def test_the_label_is_decided_by_the_threshold(
+def test_label_is_decided_by_the_threshold(
     model: keras.Model, exported: tf.Module, images: list[bytes], bias: float, label: bytes
 ) -> None:
     (last,) = (v for v in exported.variables if v.shape == (2,) and v.dtype.is_floating)
@@ -114,15 +112,15 @@ def test_the_label_is_decided_by_the_threshold(
     kernel.assign(tf.zeros_like(kernel))
     try:
         for signature in (schema_names.SERVING_SIGNATURE, schema_names.EXPLAIN_SIGNATURE):
-            answer = exported.signatures[signature](image=tf.constant(images))
-            assert answer[schema_names.SCORE].numpy().min() > 0.5
-            assert set(answer[schema_names.PREDICTED_LABEL].numpy()) == {label}
+            outputs = exported.signatures[signature](image=tf.constant(images))
+            assert outputs[schema_names.SCORE].numpy().min() > 0.5
+            assert set(outputs[schema_names.PREDICTED_LABEL].numpy()) == {label}
     finally:
         last.assign(kept[0])
         kernel.assign(kept[1])
 
 
-def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list[bytes]) -> None:
+def test_examples_equal_serving_default(exported: tf.Module, images: list[bytes]) -> None:
     records = []
     for image in images:
         example = tf.train.Example()
@@ -135,21 +133,21 @@ def test_examples_give_the_same_as_image_bytes(exported: tf.Module, images: list
     )
 
 
-def test_the_features_are_the_penultimate_vector(
+def test_features_are_the_penultimate_layer(
     model: keras.Model, exported: tf.Module, images: list[bytes]
 ) -> None:
-    vector = exported.signatures[schema_names.FEATURES_SIGNATURE](image=tf.constant(images))[
+    embedding = exported.signatures[schema_names.FEATURES_SIGNATURE](image=tf.constant(images))[
         schema_names.EMBEDDING
     ]
-    assert vector.shape == (3, 8)
-    logits = model.get_layer("head").get_layer("logits")(vector)
+    assert embedding.shape == (3, 8)
+    logits = model.get_layer("head").get_layer("logits")(embedding)
     by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
     np.testing.assert_allclose(
         tf.nn.softmax(logits / TEMPERATURE), by_image[schema_names.PROBABILITIES], atol=1e-6
     )
 
 
-def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, images: list[bytes]) -> None:
+def test_explain_returns_the_label_of_its_heat_map(exported: tf.Module, images: list[bytes]) -> None:
     explained = exported.signatures[schema_names.EXPLAIN_SIGNATURE](image=tf.constant(images))
     by_image = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
     assert explained[schema_names.HEAT_MAP].shape == (3, 1, 1)
@@ -157,9 +155,7 @@ def test_an_explanation_comes_with_the_label_that_it_is_of(exported: tf.Module, 
         assert explained[name].numpy().tolist() == by_image[name].numpy().tolist()
 
 
-def test_images_are_judged_as_they_were_when_the_limits_were_fitted(
-    exported: tf.Module, images: list[bytes]
-) -> None:
+def test_check_images_agrees_with_the_fitted_limits(exported: tf.Module, images: list[bytes]) -> None:
     rng = np.random.default_rng(1)
     textured = rng.integers(0, 120, (46, 70, 3), dtype="uint8").repeat(4, axis=0).repeat(4, axis=1)
     pixels = {
@@ -170,35 +166,37 @@ def test_images_are_judged_as_they_were_when_the_limits_were_fitted(
         "tiny": np.zeros((1, 2, 3), "uint8"),
     }
     encoded = tf.constant([tf.io.encode_png(one).numpy() for one in pixels.values()])
-    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=encoded)
-    vectors = exported.signatures[schema_names.FEATURES_SIGNATURE](image=encoded)[
+    outputs = exported.signatures[schema_names.SERVING_SIGNATURE](image=encoded)
+    embeddings = exported.signatures[schema_names.FEATURES_SIGNATURE](image=encoded)[
         schema_names.EMBEDDING
     ].numpy()
-    distances = GAUSSIANS.distances(vectors)
-    np.testing.assert_allclose(answer[schema_names.DISTANCE], distances, rtol=1e-4)
+    distances = GAUSSIANS.distances(embeddings)
+    np.testing.assert_allclose(outputs[schema_names.DISTANCE], distances, rtol=1e-4)
     scalars = [image_scalars(one) for one in list(pixels.values())[:-1]]
     tissue, laplacian = (
         np.array([s[name] for s in scalars])
         for name in (schema_names.TISSUE_FRACTION, schema_names.LAPLACIAN)
     )
-    measured = Measured(tissue, laplacian, distances[:-1])
-    verdicts = answer[schema_names.IN_DISTRIBUTION].numpy()
-    assert (~verdicts[:-1]).tolist() == LIMITS.rejects(measured).tolist()
+    measured = ImageMeasurements(tissue, laplacian, distances[:-1])
+    in_distribution = outputs[schema_names.IN_DISTRIBUTION].numpy()
+    assert (~in_distribution[:-1]).tolist() == LIMITS.rejects(measured).tolist()
     reasons = {
         name: {reason.decode() for reason in row if reason}
-        for name, row in zip(pixels, answer[schema_names.REASONS].numpy(), strict=True)
+        for name, row in zip(pixels, outputs[schema_names.REASONS].numpy(), strict=True)
     }
-    assert all(bool(found) != verdict for found, verdict in zip(reasons.values(), verdicts, strict=True))
+    assert all(
+        bool(found) != accepted for found, accepted in zip(reasons.values(), in_distribution, strict=True)
+    )
     assert not reasons["good"] & {schema_names.LITTLE_TISSUE, schema_names.BLURRED, schema_names.NOISY}
     assert schema_names.NOISY in reasons["noise"]
     assert {schema_names.LITTLE_TISSUE, schema_names.BLURRED} <= reasons["white"]
     assert schema_names.BLURRED in reasons["black"] and schema_names.BLURRED in reasons["tiny"]
 
 
-def test_jpeg_is_taken(exported: tf.Module, images: list[bytes]) -> None:
+def test_serving_default_accepts_jpeg(exported: tf.Module, images: list[bytes]) -> None:
     jpeg = tf.io.encode_jpeg(tf.io.decode_png(images[0])).numpy()
-    answer = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant([jpeg]))
-    assert np.isfinite(answer[schema_names.SCORE]).all()
+    outputs = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant([jpeg]))
+    assert np.isfinite(outputs[schema_names.SCORE]).all()
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "features", "explain"])
@@ -213,7 +211,7 @@ def test_jpeg_is_taken(exported: tf.Module, images: list[bytes]) -> None:
         ("JPEG", 0.5, "Invalid JPEG data"),
     ],
 )
-def test_other_files_and_truncated_ones_are_refused(
+def test_signatures_refuse_other_formats_and_truncated_files(
     exported: tf.Module, picture: Callable[..., bytes], signature: str, kind: str, part: float, message: str
 ) -> None:
     whole = picture(kind=kind)
@@ -236,7 +234,7 @@ def _jpeg_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("header", [_png_header, _jpeg_header])
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (64_001, 1_000), (8_001, 8_000)])
-def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
+def test_oversized_image_is_refused_before_decoding(
     exported: tf.Module, header: Callable[[int, int], bytes], width: int, height: int
 ) -> None:
     # Nothing follows the header, so that decoding would say something else.
@@ -245,12 +243,12 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(
 
 
 @pytest.mark.parametrize("sides", [(2**32 - 1, 2**32 - 1), (2**31, 1)])
-def test_sides_that_overflow_are_refused(exported: tf.Module, sides: tuple[int, int]) -> None:
+def test_image_sides_that_overflow_are_refused(exported: tf.Module, sides: tuple[int, int]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
         exported.signatures["serving_default"](image=tf.constant([_png_header(*sides)]))
 
 
-def test_examples_are_classified(exported: tf.Module, folder: Path, images: list[bytes]) -> None:
+def test_classify_equals_serving_default(exported: tf.Module, folder: Path, images: list[bytes]) -> None:
     example = tf.train.Example()
     example.features.feature[schema_names.IMAGE].bytes_list.value.append(images[0])
     classified = exported.signatures[schema_names.CLASSIFY_SIGNATURE](
@@ -266,7 +264,7 @@ def test_examples_are_classified(exported: tf.Module, folder: Path, images: list
     assert methods[schema_names.EXAMPLES_SIGNATURE] == "tensorflow/serving/predict"
 
 
-def test_the_development_server_lists_and_answers_every_signature(folder: Path, images: list[bytes]) -> None:
+def test_dev_server_lists_and_answers_every_signature(folder: Path, images: list[bytes]) -> None:
     with DevServer(folder.parent, port=0) as server, grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         spec = {"name": schema_names.MODEL_NAME}
@@ -276,20 +274,20 @@ def test_the_development_server_lists_and_answers_every_signature(folder: Path, 
         listed = get_model_metadata_pb2.SignatureDefMap()
         reply.metadata["signature_def"].Unpack(listed)
         assert {"serving_default", "examples", "classify", "features", "explain"} <= set(listed.signature_def)
-        answer = stub.Predict(
+        outputs = stub.Predict(
             predict_pb2.PredictRequest(
                 model_spec={**spec, "signature_name": "explain"},
                 inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto(images)},
             )
         )
-        assert set(answer.outputs) == {
+        assert set(outputs.outputs) == {
             schema_names.HEAT_MAP,
             schema_names.PREDICTED_LABEL,
             schema_names.SCORE,
         }
 
 
-def test_the_client_reads_what_is_served(folder: Path, exported: tf.Module, images: list[bytes]) -> None:
+def test_client_reads_the_served_outputs(folder: Path, exported: tf.Module, images: list[bytes]) -> None:
     direct = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
     heat = exported.signatures[schema_names.EXPLAIN_SIGNATURE](image=tf.constant(images))[
         schema_names.HEAT_MAP
@@ -300,21 +298,21 @@ def test_the_client_reads_what_is_served(folder: Path, exported: tf.Module, imag
     np.testing.assert_allclose([one.heat_map for one in explanations], heat, atol=1e-6)
     assert [one.label for one in explanations] == [one.label for one in predictions]
     assert {one.threshold for one in predictions} == {float(np.float32(THRESHOLD))}
-    verdicts = direct[schema_names.IN_DISTRIBUTION].numpy().tolist()
-    assert [one.in_distribution for one in predictions] == verdicts
+    in_distribution = direct[schema_names.IN_DISTRIBUTION].numpy().tolist()
+    assert [one.in_distribution for one in predictions] == in_distribution
 
 
-def test_the_warm_up_request_is_one_that_the_model_answers(folder: Path, exported: tf.Module) -> None:
+def test_warm_up_request_is_answered_by_the_model(folder: Path, exported: tf.Module) -> None:
     file = folder / "assets.extra" / "tf_serving_warmup_requests"
     (record,) = tf.data.TFRecordDataset([str(file)]).as_numpy_iterator()
     request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
     assert (request.model_spec.name, request.model_spec.signature_name) == ("knet", "serving_default")
     inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-    answer = exported.signatures[request.model_spec.signature_name](**inputs)
-    assert answer[schema_names.PROBABILITIES].shape == (1, 2)
+    outputs = exported.signatures[request.model_spec.signature_name](**inputs)
+    assert outputs[schema_names.PROBABILITIES].shape == (1, 2)
 
 
-def test_logits_and_vectors_are_those_of_the_model_in_order(
+def test_model_outputs_equal_the_model_in_order(
     tiny_hybrid: Callable[[int], keras.Model],
 ) -> None:
     model = tiny_hybrid(32)
@@ -325,6 +323,6 @@ def test_logits_and_vectors_are_those_of_the_model_in_order(
     assert found.labels.tolist() == labels.tolist()
     own = model.predict(pixels, verbose=0)
     np.testing.assert_allclose(tf.nn.softmax(found.logits), own, atol=1e-6)
-    assert found.vectors.shape == (7, 8)
-    on_vectors = model.get_layer("head").get_layer("logits")(found.vectors)
-    np.testing.assert_allclose(on_vectors, found.logits, atol=1e-5)
+    assert found.embeddings.shape == (7, 8)
+    from_embeddings = model.get_layer("head").get_layer("logits")(found.embeddings)
+    np.testing.assert_allclose(from_embeddings, found.logits, atol=1e-5)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from knet.base.progress import PROGRESS
-from knet.models.backbones import BACKBONES, blocks_of
-from knet.models.fine_tuning import StagedFineTuning, divide_model, split_backbone, unfreeze_top_blocks
+from knet.models.backbones import BACKBONES, backbone_blocks
+from knet.models.fine_tuning import StagedFineTuning, split_backbone, split_model, unfreeze_top_blocks
 from knet.models.hybrid import build_hybrid_model
 
 
@@ -76,7 +76,7 @@ def fit(model: keras.Model, epochs: int, *callbacks: keras.callbacks.Callback) -
     ).history
 
 
-def test_each_stage_adds_a_block_from_the_top(tiny: str) -> None:
+def test_staged_unfreezes_a_block_per_stage(tiny: str) -> None:
     watch = Watch()
     model = build(tiny)
     fit(model, 5, StagedFineTuning(tiny, stage_epochs=1, patience=9), watch)
@@ -85,13 +85,13 @@ def test_each_stage_adds_a_block_from_the_top(tiny: str) -> None:
     assert int(model.optimizer.iterations) == 5
 
 
-def test_a_stage_lasts_as_long_as_it_is_told(tiny: str) -> None:
+def test_staged_stage_lasts_stage_epochs(tiny: str) -> None:
     watch = Watch()
     fit(build(tiny), 3, StagedFineTuning(tiny, stage_epochs=2, patience=9), watch)
     assert watch.changed == [{"head"}, {"head"}, {"head", "block2"}]
 
 
-def test_patience_begins_with_the_last_stage(tiny: str) -> None:
+def test_staged_patience_starts_with_the_last_stage(tiny: str) -> None:
     stop = StagedFineTuning(
         tiny, stage_epochs=2, monitor="val_loss", patience=2, min_delta=10, restore_best_weights=True
     )
@@ -99,7 +99,7 @@ def test_patience_begins_with_the_last_stage(tiny: str) -> None:
     assert len(history["loss"]) == 4 + 2  # two stages of two epochs, and the patience
 
 
-def test_the_best_weights_may_be_of_an_early_stage(tiny: str) -> None:
+def test_staged_restores_best_weights_of_an_early_stage(tiny: str) -> None:
     stop = StagedFineTuning(tiny, stage_epochs=1, monitor="val_loss", patience=1, restore_best_weights=True)
     model = build(tiny, rate=3.0)  # so high that it gets worse
     history = fit(model, 4, stop)
@@ -109,7 +109,7 @@ def test_the_best_weights_may_be_of_an_early_stage(tiny: str) -> None:
     np.testing.assert_allclose(loss, min(history["val_loss"]), rtol=1e-5)
 
 
-def test_another_callback_may_stop_at_any_stage(tiny: str) -> None:
+def test_staged_lets_another_callback_stop_training(tiny: str) -> None:
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.model.stop_training = True
@@ -118,7 +118,7 @@ def test_another_callback_may_stop_at_any_stage(tiny: str) -> None:
     assert len(history["loss"]) == 1
 
 
-def test_too_few_epochs_for_all_stages_are_told(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_staged_warns_of_too_few_epochs(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger=PROGRESS):
         fit(build(tiny), 2, StagedFineTuning(tiny, stage_epochs=1, patience=9))
         assert caplog.messages == ["2 epochs do not reach all 3 stages of tiny, which take 3"]
@@ -130,16 +130,16 @@ def build_blocks(tiny: str) -> keras.Model:
     return BACKBONES[tiny].build(include_top=False, weights=None, input_shape=(32, 32, 3))
 
 
-@pytest.mark.parametrize(("count", "learning"), [(0, set()), (1, {"block2"}), (9, {"block1", "block2"})])
-def test_only_the_topmost_blocks_learn(tiny: str, count: int, learning: set[str]) -> None:
+@pytest.mark.parametrize(("count", "trainable"), [(0, set()), (1, {"block2"}), (9, {"block1", "block2"})])
+def test_unfreeze_top_blocks_freezes_the_others(tiny: str, count: int, trainable: set[str]) -> None:
     body = build_blocks(tiny)
-    unfreeze_top_blocks(blocks_of(tiny, body), count)
-    assert {variable.path.split("_")[0] for variable in body.trainable_variables} == learning
+    unfreeze_top_blocks(backbone_blocks(tiny, body), count)
+    assert {variable.path.split("_")[0] for variable in body.trainable_variables} == trainable
 
 
-def test_a_frozen_normalisation_infers_while_others_train(tiny: str) -> None:
+def test_frozen_batch_norm_is_in_inference_mode(tiny: str) -> None:
     body = build_blocks(tiny)
-    unfreeze_top_blocks(blocks_of(tiny, body), 1)
+    unfreeze_top_blocks(backbone_blocks(tiny, body), 1)
     before = {layer.name: layer.get_weights() for layer in body.layers}
     pixels = np.random.default_rng(0).normal(5, 2, (4, 32, 32, 3)).astype("float32")
     frozen = keras.Model(body.input, body.get_layer("block1_relu").output)
@@ -150,30 +150,32 @@ def test_a_frozen_normalisation_infers_while_others_train(tiny: str) -> None:
         assert any(np.any(old != new) for old, new in pairs) == moves
 
 
-def test_a_block_can_be_released_again(tiny: str) -> None:
+def test_unfreeze_top_blocks_after_freezing_all(tiny: str) -> None:
     body = build_blocks(tiny)
-    unfreeze_top_blocks(blocks_of(tiny, body), 0)
-    unfreeze_top_blocks(blocks_of(tiny, body), 2)
+    unfreeze_top_blocks(backbone_blocks(tiny, body), 0)
+    unfreeze_top_blocks(backbone_blocks(tiny, body), 2)
     assert len(body.trainable_variables) == 8
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "resnet50", "efficientnetv2b0"])
-@pytest.mark.parametrize("upper_blocks", [0, 2])
-def test_the_parts_compose_to_the_whole(name: str, upper_blocks: int, built: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("trainable_blocks", [0, 2])
+def test_split_backbone_parts_compose_to_the_backbone(
+    name: str, trainable_blocks: int, built: Callable[[str], Any]
+) -> None:
     body = built(name).body
-    lower, upper = split_backbone(name, body, upper_blocks=upper_blocks)
+    lower, upper = split_backbone(name, body, trainable_blocks=trainable_blocks)
     pixels = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(upper(lower(pixels)), body(pixels), atol=1e-6)
     weights = {id(variable) for variable in upper.weights}
-    above = blocks_of(name, body)[len(blocks_of(name, body)) - upper_blocks :]
+    above = backbone_blocks(name, body)[len(backbone_blocks(name, body)) - trainable_blocks :]
     assert weights == {
         id(variable) for block in above for layer in block.layers for variable in layer.weights
     }
 
 
-def test_training_the_upper_part_trains_the_backbone(built: Callable[[str], Any]) -> None:
+def test_split_backbone_shares_weights(built: Callable[[str], Any]) -> None:
     body = built("mobilenet").body
-    _, upper = split_backbone("mobilenet", body, upper_blocks=1)
+    _, upper = split_backbone("mobilenet", body, trainable_blocks=1)
     assert {id(variable) for variable in upper.weights} < {id(variable) for variable in body.weights}
 
 
@@ -200,21 +202,19 @@ def hybrid(tiny: str, normalisation: str = "backbone") -> Any:
 
 
 @pytest.mark.parametrize("normalisation", ["image", "backbone", "dataset"])
-@pytest.mark.parametrize("upper_blocks", [0, 1])
-def test_the_parts_compose_to_the_whole_divide_model(
-    tiny: str, normalisation: str, upper_blocks: int
-) -> None:
+@pytest.mark.parametrize("trainable_blocks", [0, 1])
+def test_split_model_parts_compose_to_the_model(tiny: str, normalisation: str, trainable_blocks: int) -> None:
     model = hybrid(tiny, normalisation)
-    frozen, learning = divide_model(model, tiny, upper_blocks=upper_blocks)
-    np.testing.assert_allclose(learning(frozen(PIXELS)), model(PIXELS), atol=1e-6)
+    frozen, trainable = split_model(model, tiny, trainable_blocks=trainable_blocks)
+    np.testing.assert_allclose(trainable(frozen(PIXELS)), model(PIXELS), atol=1e-6)
 
 
-def test_what_the_upper_part_learns_the_model_has_learnt(tiny: str) -> None:
+def test_split_model_training_a_part_trains_the_model(tiny: str) -> None:
     model = hybrid(tiny)
-    frozen, learning = divide_model(model, tiny, upper_blocks=1)
+    frozen, trainable = split_model(model, tiny, trainable_blocks=1)
     before, maps = np.asarray(model(PIXELS)), frozen(PIXELS)
-    learning.compile(keras.optimizers.SGD(0.5), loss="sparse_categorical_crossentropy")
-    learning.fit(maps, np.array([0, 1, 1]), epochs=3, verbose=0)
-    np.testing.assert_allclose(model(PIXELS), learning(maps), atol=1e-6)
+    trainable.compile(keras.optimizers.SGD(0.5), loss="sparse_categorical_crossentropy")
+    trainable.fit(maps, np.array([0, 1, 1]), epochs=3, verbose=0)
+    np.testing.assert_allclose(model(PIXELS), trainable(maps), atol=1e-6)
     assert np.abs(np.asarray(model(PIXELS)) - before).max() > 0.01
     np.testing.assert_array_equal(frozen(PIXELS), maps)

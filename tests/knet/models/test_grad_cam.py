@@ -42,7 +42,7 @@ def logits(model: keras.Model, feature_map: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", ["parallel", "serial", "none"])
-def test_it_is_what_finite_differences_give(variant: str, feature_map: tf.Tensor) -> None:
+def test_grad_cam_equals_finite_differences(variant: str, feature_map: tf.Tensor) -> None:
     model, features, step = hybrid(variant), feature_map.numpy(), 1e-3
     called = np.array([0, 1] * (len(features) // 2))
     nudges = step * np.eye(ROWS * COLUMNS * CHANNELS, dtype="float32").reshape(-1, ROWS, COLUMNS, CHANNELS)
@@ -57,7 +57,7 @@ def test_it_is_what_finite_differences_give(variant: str, feature_map: tf.Tensor
     np.testing.assert_allclose(GradCam(model)(feature_map, called), expected, atol=0.01)
 
 
-def test_it_is_not_all_zero_and_at_most_one(feature_map: tf.Tensor) -> None:
+def test_grad_cam_is_scaled_to_one(feature_map: tf.Tensor) -> None:
     model = hybrid("parallel")
     heat = GradCam(model)(feature_map, logits(model, feature_map.numpy()).argmax(axis=1)).numpy()
     assert heat.shape == (6, ROWS, COLUMNS)
@@ -65,11 +65,11 @@ def test_it_is_not_all_zero_and_at_most_one(feature_map: tf.Tensor) -> None:
     np.testing.assert_allclose(heat.max(axis=(1, 2)), 1, atol=1e-6)
 
 
-def test_other_weights_look_elsewhere(feature_map: tf.Tensor) -> None:
+def test_grad_cam_depends_on_the_weights(feature_map: tf.Tensor) -> None:
     models = [hybrid("parallel", seed=seed) for seed in (0, 1)]
     one, other = (GradCam(model)(feature_map, np.zeros(6, int)).numpy() for model in models)
     assert all(np.abs(a - b).max() > 0.1 for a, b in zip(one, other, strict=True))
 
 
-def test_where_nothing_speaks_for_the_class_it_is_zero(feature_map: tf.Tensor) -> None:
+def test_grad_cam_is_zero_without_positive_evidence(feature_map: tf.Tensor) -> None:
     assert GradCam(hybrid("none"))(tf.zeros_like(feature_map), np.ones(6, int)).numpy().max() == 0

@@ -43,33 +43,33 @@ def pixels() -> np.ndarray:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_gives_probabilities(backbone: str, pixels: np.ndarray) -> None:
+def test_build_hybrid_model_of_every_backbone(backbone: str, pixels: np.ndarray) -> None:
     probabilities = build(backbone)(pixels)
     assert probabilities.shape == (3, 2)
     np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, atol=1e-5)
 
 
-def test_padding_never_changes_the_output(pixels: np.ndarray) -> None:
+def test_hybrid_model_ignores_padding(pixels: np.ndarray) -> None:
     short, long = build(sequence_length=1), build(sequence_length=64)
     long.set_weights(short.get_weights())
     np.testing.assert_allclose(short(pixels), long(pixels), atol=1e-6)
 
 
-def test_backbone_and_head_are_models_of_their_own(pixels: np.ndarray) -> None:
+def test_hybrid_model_composes_backbone_and_head(pixels: np.ndarray) -> None:
     model = build(normalisation="backbone")
     body, head = model.get_layer("backbone"), model.get_layer("head")
     scaled = BACKBONES["mobilenet"].scale(pixels)
     np.testing.assert_allclose(head(body(scaled)), model(pixels), atol=1e-6)
 
 
-def test_whole_numbers_are_taken_as_they_are(pixels: np.ndarray) -> None:
+def test_hybrid_model_accepts_uint8(pixels: np.ndarray) -> None:
     model = build()
     whole = pixels.astype("uint8")
     np.testing.assert_array_equal(model(whole), model(whole.astype("float32")))
 
 
 @pytest.mark.parametrize("normalisation", ["image", "backbone", "dataset"])
-def test_model_survives_saving_with_every_normalisation(
+def test_hybrid_model_is_saved_with_every_normalization(
     normalisation: str, pixels: np.ndarray, tmp_path: Path
 ) -> None:
     model = build(normalisation=normalisation)
@@ -78,14 +78,14 @@ def test_model_survives_saving_with_every_normalisation(
     np.testing.assert_allclose(restored(pixels), model(pixels), atol=1e-6)
 
 
-def test_dataset_normalisation_removes_the_given_mean() -> None:
+def test_dataset_normalization_subtracts_the_mean() -> None:
     mean = np.broadcast_to(np.array([180, 140, 190], "float32"), (1, SIZE, SIZE, 3))
     model = build(normalisation="dataset")
     scaled = keras.Model(model.input, model.layers[1].output)(mean)
     np.testing.assert_allclose(scaled, 0, atol=1e-4)
 
 
-def test_weights_file_is_what_the_backbone_starts_from(shared_data: Path) -> None:
+def test_build_hybrid_model_loads_a_weights_file(shared_data: Path) -> None:
     file = shared_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     body = build(weights=str(file)).get_layer("backbone")
     expected = keras.applications.MobileNet(
@@ -95,7 +95,7 @@ def test_weights_file_is_what_the_backbone_starts_from(shared_data: Path) -> Non
         np.testing.assert_array_equal(own, other)
 
 
-def test_weights_of_another_network_are_refused(shared_data: Path) -> None:
+def test_build_hybrid_model_refuses_weights_of_another_backbone(shared_data: Path) -> None:
     file = shared_data / "weights" / "mobilenet_7_5_224_tf_no_top.h5"
     with pytest.raises(UserError, match="does not fit mobilenet"):
         build(weights=str(file))
@@ -144,7 +144,7 @@ def lstm(tokens: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize("sequence_length", [ROWS * COLUMNS, 64])
 @pytest.mark.parametrize("variant", ["parallel", "serial"])
-def test_lstm_branch_is_the_paper_s_equations(
+def test_lstm_branch_equals_the_paper_s_equations(
     variant: str, sequence_length: int, feature_map: np.ndarray
 ) -> None:
     head = build_head(variant, sequence_length=sequence_length)
@@ -156,7 +156,7 @@ def test_lstm_branch_is_the_paper_s_equations(
 
 
 @pytest.mark.parametrize("variant", ["parallel", "serial", "none"])
-def test_padding_never_changes_the_output_hybrid_head(variant: str, feature_map: np.ndarray) -> None:
+def test_hybrid_head_ignores_padding(variant: str, feature_map: np.ndarray) -> None:
     short, long = build_head(variant, sequence_length=ROWS * COLUMNS), build_head(variant, sequence_length=64)
     long.set_weights(short.get_weights())
     np.testing.assert_allclose(short(feature_map), long(feature_map), atol=1e-6)
@@ -166,7 +166,7 @@ def test_padding_never_changes_the_output_hybrid_head(variant: str, feature_map:
     ("variant", "branches"),
     [("parallel", {"cnn_branch", "lstm_branch"}), ("serial", {"lstm_branch"}), ("none", {"cnn_branch"})],
 )
-def test_each_variant_has_its_branches_and_each_reaches_the_output(
+def test_head_variants_use_all_their_branches(
     variant: str, branches: set[str], feature_map: np.ndarray
 ) -> None:
     head = build_head(variant)
@@ -180,7 +180,7 @@ def test_each_variant_has_its_branches_and_each_reaches_the_output(
         layer.set_weights(weights)
 
 
-def test_probabilities_are_the_softmax_of_the_logits_in_float32(feature_map: np.ndarray) -> None:
+def test_probabilities_are_the_float32_softmax_of_logits(feature_map: np.ndarray) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -192,7 +192,7 @@ def test_probabilities_are_the_softmax_of_the_logits_in_float32(feature_map: np.
     np.testing.assert_allclose(head(feature_map), keras.ops.softmax(logits), atol=1e-6)
 
 
-def test_tokens_are_read_row_by_row_and_padded_right() -> None:
+def test_raster_tokens_are_row_major_and_right_padded() -> None:
     feature_map = np.arange(2 * 2 * 3 * 4, dtype="float32").reshape(2, 2, 3, 4)
     tokens, mask = RasterTokens(length=8)(feature_map)
     np.testing.assert_array_equal(tokens[:, :6], feature_map.reshape(2, 6, 4))
@@ -200,12 +200,12 @@ def test_tokens_are_read_row_by_row_and_padded_right() -> None:
     np.testing.assert_array_equal(mask, [[True] * 6 + [False] * 2] * 2)
 
 
-def test_genuine_tokens_of_zeros_are_not_masked() -> None:
+def test_raster_tokens_do_not_mask_zeros() -> None:
     _, mask = RasterTokens(length=4)(np.zeros((1, 2, 2, 3), dtype="float32"))
     assert np.all(mask)
 
 
-def test_a_small_model_is_counted_as_by_hand() -> None:
+def test_count_flops_of_a_small_model() -> None:
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, padding="same", strides=2)(inputs)  # 4 * 4 places, 3 * 3 * 3 * 4 weights
     x = layers.DepthwiseConv2D(3, padding="same")(x)  # 4 * 4 places, 3 * 3 * 4 weights
@@ -216,14 +216,14 @@ def test_a_small_model_is_counted_as_by_hand() -> None:
     assert count_flops(keras.Model(inputs, outputs)) == 2 * (16 * 108 + 16 * 36 + 16 * 180 + 10)
 
 
-def test_models_in_a_model_are_counted() -> None:
+def test_count_flops_of_a_nested_model() -> None:
     inner_inputs = keras.Input((6,))
     inner = keras.Model(inner_inputs, layers.Dense(3)(inner_inputs))
     inputs = keras.Input((6,))
     assert count_flops(keras.Model(inputs, inner(inputs))) == 2 * 18
 
 
-def test_mobilenet_has_what_its_paper_says() -> None:
+def test_count_flops_of_mobilenet_equals_its_paper() -> None:
     """Howard et al. (2017), table 8: 569 million multiply-adds at 224 px, 1.024 of them its classifier's."""
     model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(224, 224, 3))
     assert count_flops(model) / 2 == pytest.approx(569e6 - 1.024e6, rel=2e-3)

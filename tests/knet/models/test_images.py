@@ -23,7 +23,7 @@ def images() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("pixels", images(), ids=["noise", "smallest", "ramp", "black", "white"])
-def test_it_is_what_stands_in_the_examples(pixels: np.ndarray) -> None:
+def test_image_measurements_equal_those_of_ingestion(pixels: np.ndarray) -> None:
     scalars = image_scalars(pixels)
     assert float(tissue_fraction(pixels)) == pytest.approx(scalars[schema_names.TISSUE_FRACTION], abs=1e-6)
     assert float(laplacian_variance(pixels)) == pytest.approx(
@@ -32,17 +32,17 @@ def test_it_is_what_stands_in_the_examples(pixels: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (2, 9, 3)])
-def test_images_too_small_for_a_laplacian_have_none(shape: tuple[int, ...]) -> None:
+def test_laplacian_variance_of_a_tiny_image_is_0(shape: tuple[int, ...]) -> None:
     assert float(laplacian_variance(np.full(shape, 7, "uint8"))) == 0
 
 
-def test_each_image_has_zero_mean_and_unit_deviation() -> None:
+def test_contrast_normalization_has_mean_0_and_deviation_1() -> None:
     pixels = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype("float32")
     normalised = np.asarray(GlobalContrastNormalization()(pixels))
     np.testing.assert_allclose(normalised.mean(axis=(1, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(normalised.std(axis=(1, 2, 3)), 1, atol=1e-4)
 
 
-def test_a_constant_image_becomes_zeros() -> None:
+def test_contrast_normalization_of_a_constant_image_is_0() -> None:
     pixels = np.full((1, 4, 4, 3), 200, dtype="float32")
     np.testing.assert_array_equal(GlobalContrastNormalization()(pixels), 0)

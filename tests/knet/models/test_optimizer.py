@@ -1,4 +1,4 @@
-"""Fifty updates against the paper's eqs (2) and (3) in NumPy."""
+"""Optimizer, schedule, accumulation and loss against the paper's equations in NumPy, and against Keras."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(2, name="upper")(hidden))
 
 
-def test_fifty_updates_are_those_of_the_paper_s_equations() -> None:
+def test_block_sgd_equals_the_paper_s_equations() -> None:
     alphas = {"lower": 0.25, "upper": 1.0}
     schedule = StaircaseDecay(rate=RATE, gamma=GAMMA, batch=BATCH, images=IMAGES)
     optimizer = BlockSGD(schedule, momentum=MU, multipliers={"lower": 0.25})
@@ -44,7 +44,7 @@ def test_fifty_updates_are_those_of_the_paper_s_equations() -> None:
         np.testing.assert_allclose(variable.numpy(), weight, atol=1e-6)
 
 
-def test_a_block_whose_rate_is_zero_does_not_learn() -> None:
+def test_block_sgd_with_multiplier_0_does_not_learn() -> None:
     optimizer = BlockSGD(0.1, multipliers={"lower": 0.0})
     variables = model().trainable_variables
     before = [variable.numpy() for variable in variables]
@@ -53,22 +53,22 @@ def test_a_block_whose_rate_is_zero_does_not_learn() -> None:
     assert changed == [False, False, True, True]
 
 
-def test_it_survives_saving() -> None:
+def test_block_sgd_is_serialized() -> None:
     schedule = StaircaseDecay(rate=RATE, gamma=GAMMA, batch=BATCH, images=IMAGES)
     optimizer = BlockSGD(schedule, momentum=MU, multipliers={"lower": 0.5})
     restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert restored.get_config() == optimizer.get_config()
 
 
-@pytest.mark.parametrize(("batch", "images"), [(4, 20), (3, 10), (500, 16_359)])
-def test_it_is_the_paper_s_equation(batch: int, images: int) -> None:
+@pytest.mark.parametrize(("batch", "images"), [(4, 20), (3, 10), (500, 16_359), (3, 52)])
+def test_staircase_decay_equals_the_paper_s_equation(batch: int, images: int) -> None:
     decay = StaircaseDecay(rate=0.1, gamma=0.95, batch=batch, images=images)
-    updates = np.array([0, 1, 4, 5, 9, 10, 32, 33, 330])
-    expected = 0.1 * 0.95 ** np.floor(updates * batch / images)
+    updates = np.array([0, 1, 4, 5, 9, 10, 32, 33, 260, 330])  # 260 * 3 / 52 is whole, in float32 below it
+    expected = 0.1 * 0.95 ** (updates * batch // images)
     np.testing.assert_allclose([float(decay(update)) for update in updates], expected, rtol=1e-5)
 
 
-def test_after_a_hundred_epochs_it_is_what_the_protocol_says() -> None:
+def test_staircase_decay_after_100_epochs() -> None:
     decay = StaircaseDecay(rate=0.001, gamma=0.95, batch=500, images=15_000)
     np.testing.assert_allclose(float(decay(100 * 30)), 5.9e-6, rtol=0.01)
 
@@ -113,7 +113,7 @@ def assert_equal(model: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     ("micro_batch", "class_weight"), [(None, None), (1, None), (3, None), (100, None), (3, {0: 0.5, 1: 2.0})]
 )
-def test_any_micro_batch_gives_the_large_batch_s_updates(
+def test_accumulation_equals_the_large_batch(
     batches: tf.data.Dataset, micro_batch: int | None, class_weight: dict[int, float] | None
 ) -> None:
     reference, model = build(keras.Model), build()
@@ -127,7 +127,7 @@ def test_any_micro_batch_gives_the_large_batch_s_updates(
         np.testing.assert_allclose(history["accuracy"], expected["accuracy"], rtol=1e-6)
 
 
-def test_compiled_by_xla_it_gives_the_same(batches: tf.data.Dataset) -> None:
+def test_accumulation_with_xla(batches: tf.data.Dataset) -> None:
     reference, model = build(), build()
     train(reference, batches)
     model.micro_batch = 3
@@ -135,7 +135,7 @@ def test_compiled_by_xla_it_gives_the_same(batches: tf.data.Dataset) -> None:
     assert_equal(model, reference)
 
 
-def test_a_normalisation_that_learns_sees_micro_batches(batches: tf.data.Dataset) -> None:
+def test_accumulation_with_trainable_batch_norm(batches: tf.data.Dataset) -> None:
     reference, model = build(normalisation="learning"), build(normalisation="learning")
     train(reference, batches)
     model.micro_batch = 4
@@ -146,7 +146,7 @@ def test_a_normalisation_that_learns_sees_micro_batches(batches: tf.data.Dataset
     assert np.abs(difference).max() > 1e-3
 
 
-def test_mixed_precision_learns_alike(batches: tf.data.Dataset) -> None:
+def test_accumulation_in_mixed_precision(batches: tf.data.Dataset) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")  # whose loss is scaled
     try:
@@ -162,7 +162,7 @@ def test_mixed_precision_learns_alike(batches: tf.data.Dataset) -> None:
         np.testing.assert_allclose(own, expected, atol=0.02)
 
 
-def test_it_survives_saving_accumulating_model(batches: tf.data.Dataset, tmp_path: Any) -> None:
+def test_accumulating_model_is_saved(batches: tf.data.Dataset, tmp_path: Any) -> None:
     model = build()
     train(model, batches)
     model.save(tmp_path / "model.keras")
@@ -174,20 +174,20 @@ LABELS = np.array([0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], "float32")
 
 
-def test_without_smoothing_it_is_the_mean_negative_log_likelihood() -> None:
+def test_crossentropy_without_smoothing_is_the_mean_log_loss() -> None:
     expected = -np.log([0.9, 0.8, 0.3]).mean()
     np.testing.assert_allclose(SmoothedCrossentropy()(LABELS, PROBABILITIES), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.5])
-def test_smoothing_is_that_of_keras(smoothing: float) -> None:
+def test_crossentropy_smoothing_equals_keras(smoothing: float) -> None:
     reference = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    loss = SmoothedCrossentropy(smoothing=smoothing)
+    loss = SmoothedCrossentropy(label_smoothing=smoothing)
     expected = reference(np.eye(2, dtype="float32")[LABELS], PROBABILITIES)
     np.testing.assert_allclose(loss(LABELS, PROBABILITIES), expected, rtol=1e-6)
 
 
-def test_an_image_that_is_quite_wrong_still_teaches() -> None:
+def test_crossentropy_gradient_of_a_confident_error() -> None:
     head = keras.Sequential([keras.Input((2,)), keras.layers.Activation("softmax")])
     logits = tf.constant([[60.0, 0.0]])
     with tf.GradientTape() as tape:

@@ -64,7 +64,7 @@ def measured(kind: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(values), np.asarray(usable)
 
 
-def test_macenko_finds_the_stains_that_images_were_made_of() -> None:
+def test_macenko_recovers_the_stains_of_images() -> None:
     values, usable = measured(MacenkoNormalization, stained(3))
     assert usable.all()
     for value in values:
@@ -73,7 +73,7 @@ def test_macenko_finds_the_stains_that_images_were_made_of() -> None:
     np.testing.assert_allclose(values[:, 6:], 2.0, rtol=0.07)
 
 
-def test_macenko_agrees_with_numpy() -> None:
+def test_macenko_equals_numpy() -> None:
     images, reference = stained(2, seed=1), [*HAEMATOXYLIN, *EOSIN, 1.2, 0.8]
     values, _ = measured(MacenkoNormalization, images)
     normalised = np.asarray(MacenkoNormalization(reference)(images.astype("float32")))
@@ -85,7 +85,7 @@ def test_macenko_agrees_with_numpy() -> None:
         np.testing.assert_allclose(result.reshape(-1, 3), expected, atol=0.5)
 
 
-def test_reinhard_agrees_with_numpy_and_gives_the_reference_s_means_and_deviations() -> None:
+def test_reinhard_equals_numpy_and_matches_the_reference() -> None:
     images = stained(2, seed=2)
     values, usable = measured(ReinhardNormalization, images)
     assert usable.all()
@@ -102,14 +102,14 @@ def test_reinhard_agrees_with_numpy_and_gives_the_reference_s_means_and_deviatio
 
 
 @pytest.mark.parametrize("kind", STAIN_NORMALISATIONS.values())
-def test_an_image_is_its_own_reference(kind: Any) -> None:
+def test_stain_normalization_to_its_own_reference_is_identity(kind: Any) -> None:
     images = stained(1, seed=4).astype("float32")
     (reference,), _ = measured(kind, images)
     np.testing.assert_allclose(np.asarray(kind(reference)(images)), images, atol=2.0)
 
 
 @pytest.mark.parametrize("kind", STAIN_NORMALISATIONS.values())
-def test_paler_images_become_as_dark_as_the_reference(kind: Any) -> None:
+def test_stain_normalization_darkens_paler_images(kind: Any) -> None:
     (reference,), _ = measured(kind, stained(1, seed=5))
     pale = stained(2, seed=5, strength=0.6).astype("float32")
     dark = stained(1, seed=5).mean(axis=(0, 1, 2))
@@ -119,7 +119,7 @@ def test_paler_images_become_as_dark_as_the_reference(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 90, 255])
-def test_an_image_of_one_colour_has_no_two_stains_and_stays(value: int) -> None:
+def test_stain_normalization_keeps_an_image_of_one_color(value: int) -> None:
     flat = np.full((1, SIZE, SIZE, 3), value, dtype="float32")
     layer = MacenkoNormalization([*HAEMATOXYLIN, *EOSIN, 1.0, 1.0])
     np.testing.assert_array_equal(np.asarray(layer(flat)), flat)
@@ -128,7 +128,7 @@ def test_an_image_of_one_colour_has_no_two_stains_and_stays(value: int) -> None:
 
 @given(seed=st.integers(0, 2**16), other=st.sampled_from([0, 128, 255]))
 @settings(max_examples=10)
-def test_what_stands_beside_an_image_does_not_matter(seed: int, other: int) -> None:
+def test_stain_normalization_is_independent_of_the_batch(seed: int, other: int) -> None:
     image = stained(1, seed=seed)
     beside = np.concatenate([np.full_like(image, other), image])
     for kind in STAIN_NORMALISATIONS.values():
@@ -136,7 +136,7 @@ def test_what_stands_beside_an_image_does_not_matter(seed: int, other: int) -> N
 
 
 @pytest.mark.parametrize("name", STAIN_NORMALISATIONS)
-def test_the_reference_is_the_median_of_the_images_that_show_stains(name: str) -> None:
+def test_fit_stain_reference_is_the_median_of_usable_images(name: str) -> None:
     images = np.concatenate([stained(3, seed=6), np.full((1, SIZE, SIZE, 3), 255, np.uint8)])
     batches = tf.data.Dataset.from_tensor_slices((images, [0] * 4)).batch(2)
     reference = np.array(fit_stain_reference(name, batches))
@@ -144,7 +144,7 @@ def test_the_reference_is_the_median_of_the_images_that_show_stains(name: str) -
     np.testing.assert_allclose(reference, np.median(values[usable], axis=0), atol=1e-5)
 
 
-def test_glass_alone_is_refused() -> None:
+def test_fit_stain_reference_refuses_glass_alone() -> None:
     batches = tf.data.Dataset.from_tensors((np.full((2, SIZE, SIZE, 3), 255, np.uint8), [0, 0]))
     with pytest.raises(UserError, match=r"image\.stain_normalisation=macenko: no training image"):
         fit_stain_reference("macenko", batches)
@@ -152,7 +152,7 @@ def test_glass_alone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", STAIN_NORMALISATIONS.values())
-def test_the_reference_is_saved_with_the_model(kind: Callable[..., Any], tmp_path: Path) -> None:
+def test_stain_reference_is_saved_with_the_model(kind: Callable[..., Any], tmp_path: Path) -> None:
     images = stained(2, seed=7).astype("float32")
     (reference,), _ = measured(kind, stained(1, seed=8))
     inputs = keras.Input((SIZE, SIZE, 3))

@@ -321,7 +321,7 @@ def test_images_of_no_tissue_are_rejected(learner: TrainingSetup, model: Any) ->
     ).astype("uint8")
     outputs = model_outputs(model, {"": tf.data.Dataset.from_tensors((others, np.zeros(4, int)))})[""]
     found = check_images(
-        outputs.vectors,
+        outputs.embeddings,
         tf.stack([tissue_fraction(one) for one in others]),
         tf.stack([laplacian_variance(one) for one in others]),
         gaussians=decision.gaussians,

@@ -156,7 +156,7 @@ def test_stains_are_those_of_the_training_images_whatever_the_others_look_like(
             candidate, devices=DEVICES, train=train, validation=validation, cache_root=tmp_path / "maps"
         )
         _, whole = made.build(learning_rate=0.1, momentum=0.9)
-        (reference,) = whole.get_layer("scaling").get_layer("stains").get_weights()
+        (reference,) = whole.get_layer("preprocessing").get_layer("stain_normalization").get_weights()
         np.testing.assert_allclose(reference, expected, rtol=1e-6)
         other = np.array(fit_stain_reference(name, validation.batches(batch_size=4)))
         assert not np.allclose(reference, other, 1e-3)

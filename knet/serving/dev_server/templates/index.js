@@ -300,8 +300,8 @@ function cardRows() {
       : `${info.train_images.toLocaleString("en")} images, from ${info.weights} weights, ${info.epochs} epochs; calibrated on ${info.validation_images.toLocaleString("en")} images of other patients.`],
     ["Decision", `An image is classified as ${info.classes[1]} if its probability is at least ${figure(calibration.threshold)}. Temperature ${figure(calibration.temperature)}. `
       + `On the validation images, on which both were fitted: calibration error ${figure(calibration.after.calibration_error)}, Brier score ${figure(calibration.after.brier)}.`],
-    ["Out of distribution", `Predictions are flagged as unreliable for images with less than ${share(limits.least_tissue)} tissue, a Laplacian variance outside ${limits.least_laplacian.toFixed(0)} to ${limits.largest_laplacian.toFixed(0)}, `
-      + `or farther than ${limits.largest_distance.toFixed(1)} from the training images: ${share(rejected.validation)} of the validation images.`],
+    ["Out of distribution", `Predictions are flagged as unreliable for images with less than ${share(limits.min_tissue)} tissue, a Laplacian variance outside ${limits.min_sharpness.toFixed(0)} to ${limits.max_sharpness.toFixed(0)}, `
+      + `or farther than ${limits.max_distance.toFixed(1)} from the training images: ${share(rejected.validation)} of the validation images.`],
     ["Limits", "Input is one field of view, not a whole slide or a patient history. Not validated for scanners, stains, organs and tissues outside the training data. "
       + "Probabilities depend on the prevalence of the classes. The run report has the metrics on test patients, with confidence intervals."],
     ["Provenance", `data ${info.fingerprint || "unknown"}; split ${info.split_sha256 || "unknown"}; commit ${info.commit ?? "unknown"}; seed ${info.seed}. Details: knet lineage ${served.version}.`],
