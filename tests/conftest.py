@@ -103,7 +103,7 @@ def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) ->
             _make_bucket("knet", server, deadline=time.monotonic() + 90)
             yield "s3://knet"
         finally:
-            server.terminate()
+            server.kill()  # it takes ten seconds and more to end by itself, and nothing it holds is kept
             server.wait()
 
 

@@ -55,7 +55,9 @@ def read_predictions(path: Path) -> Any:
     if len(duplicates):
         row = duplicates.iloc[0]
         candidate, image = row[schema_names.CANDIDATE], row[schema_names.IMAGE_PATH]
-        raise UserError(f"{path}: two predictions of {candidate} for image {image}; run into a new output folder")
+        raise UserError(
+            f"{path}: two predictions of {candidate} for image {image}; run into a new output folder"
+        )
     check_scores(
         frame[schema_names.SCORE],
         images=frame[schema_names.IMAGE_PATH],

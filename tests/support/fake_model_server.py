@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from concurrent import futures
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import grpc
@@ -24,6 +23,8 @@ class FakeModelServer:
     Attributes:
         failures: Status and details of the errors to send for the next requests.
         seconds: Duration of each prediction.
+        answers: Number of predictions to answer, None for all; later ones wait for `go_on`.
+        go_on: Event that releases the predictions that wait.
         requests: Requests received, failed ones included.
         metadata: Headers of the last request.
         max_concurrency: Most requests at the same time.
@@ -35,6 +36,10 @@ class FakeModelServer:
     def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.seconds = 0.0
+        self.answers: int | None = None
+        self.go_on = Event()
+        self._stopped = Event()
+        self._predictions = 0
         self.requests: list[Any] = []
         self.metadata: dict[str, str] = {}
         self.max_concurrency = 0
@@ -73,6 +78,8 @@ class FakeModelServer:
 
     def stop(self) -> None:
         """Stop immediately and free the port."""
+        self._stopped.set()
+        self.go_on.set()
         self._server.stop(None).wait()
 
     @property
@@ -89,10 +96,14 @@ class FakeModelServer:
     def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self._active += 1
+            self._predictions += 1
+            held_back = self.answers is not None and self._predictions > self.answers
             self.max_concurrency = max(self.max_concurrency, self._active)
         try:
             self._record(request, context)
-            time.sleep(self.seconds)
+            self._stopped.wait(self.seconds)
+            if held_back:
+                self.go_on.wait()
             images = request.inputs[schema_names.SERVING_INPUT].string_val
             scores = [_score(image, context) for image in images]
         finally:

@@ -174,11 +174,10 @@ def test_restarted_server_is_reached(ask: Any, fake: FakeModelServer) -> None:
 
 
 def test_timeout_includes_retries(ask: Any, fake: FakeModelServer) -> None:
-    fake.seconds = 1
-    started = time.monotonic()
+    fake.answers = 0
     with pytest.raises(UserError, match=r"within 0\.2 seconds"):
         ask("predict", [b"0.5"], timeout=0.2)
-    assert time.monotonic() - started < 0.8
+    assert len(fake.requests) <= 1  # none where the machine is too busy to send it within the limit
 
 
 def test_model_version_token_and_metadata_are_sent(ask: Any, fake: FakeModelServer) -> None:

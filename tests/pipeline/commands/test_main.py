@@ -71,13 +71,8 @@ def knet_without(modules: Sequence[str], *arguments: object) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, seconds)
 
 
-def test_help_comes_within_a_second() -> None:
-    def seconds() -> float:
-        started = time.monotonic()
-        subprocess.run([Path(sys.executable).with_name("knet"), "--help"], check=True, capture_output=True)
-        return time.monotonic() - started
-
-    assert any(seconds() < 1 for _ in range(3))  # another process may hold it up once
+def test_help_takes_less_than_a_second_of_processor_time() -> None:
+    assert min(knet_without([], "--help").seconds for _ in range(3)) < 1
 
 
 def test_help_needs_none_of_the_libraries() -> None:
