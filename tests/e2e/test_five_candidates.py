@@ -326,7 +326,9 @@ def test_served_training_images_are_no_distance_from_the_training_images(runs: R
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         for image, prediction in zip(images, client.predict(images), strict=True):
             log.record(image, prediction)
-    arguments = f"--least {len(images)} --metrics {tmp_path / 'knet.prom'} --page {tmp_path / 'page.html'}"
+    arguments = (
+        f"--min-images {len(images)} --metrics {tmp_path / 'knet.prom'} --page {tmp_path / 'page.html'}"
+    )
     finished = runs.knet.run(command=f"monitor {tmp_path / 'log'} {arguments}")
     assert finished.code in (0, 1), finished.stderr  # scores of so few patients may have drifted
     gauges = text_string_to_metric_families((tmp_path / "knet.prom").read_text("utf-8"))
