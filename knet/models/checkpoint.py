@@ -114,7 +114,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        with np.load(file) as stored:
+        with file.open("rb") as stream, np.load(stream) as stored:
             kinds: dict[str, Any] = {
                 kind: [stored[name] for name in sorted(stored.files) if name.startswith(f"{kind}/")]
                 for kind in ("model", "optimizer", "best")

@@ -80,7 +80,7 @@ def test_tar_gz_archive_checks_free_space(
     archive = pack("data.tar.gz", "a.png")
     usage = shutil.disk_usage(tmp_path)._replace(free=2 * archive.stat().st_size - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="takes .* with the examples, but .* left: free some space"):
+    with pytest.raises(UserError, match="needs .* with the examples, but .* left: free some space"):
         open_source(archive).random_access(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 

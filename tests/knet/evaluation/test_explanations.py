@@ -64,6 +64,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_write_explanations_agree_with_the_model(model: Path, examples: Path, tmp_path: Path) -> None:
     file = write_explanations(model, examples, tmp_path / "report", count=2)
     tree = json.loads(file.read_text("utf-8"))
@@ -78,8 +79,9 @@ def test_write_explanations_agree_with_the_model(model: Path, examples: Path, tm
         assert entry["label"] == ("benign", "malignant")[int(Path(entry["path"]).stem) % 2]
         if entry["kind"] != "uncertain":
             assert (entry["called"] == entry["label"]) == (entry["kind"] == "certain")
-        plain, overlay = (Image.open(file.parent / entry[name]) for name in ("image", "overlay"))
-        assert plain.size == overlay.size == (96, 64)
+        for name in ("image", "overlay"):
+            with Image.open(file.parent / entry[name]) as picture:
+                assert picture.size == (96, 64)
     differing = [
         (file.parent / entry["image"]).read_bytes() != (file.parent / entry["overlay"]).read_bytes()
         for entry in tree["images"]

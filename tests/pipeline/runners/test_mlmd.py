@@ -134,7 +134,7 @@ def test_artifacts_that_another_database_numbered_are_not_met(tmp_path: Path) ->
 @pytest.mark.usefixtures("password")
 def test_several_at_once_make_the_tables_of_an_empty_database(mariadb: Any) -> None:
     code = (
-        "import sys; from pipeline.config import load_config\n"
+        "import sys; from pipeline.config.load import load_config\n"
         "from pipeline.runners.mlmd import open_metadata\n"
         "config = load_config('demo', sys.argv[1:])\n"
         "print('ready', flush=True); input(); open_metadata(config)"

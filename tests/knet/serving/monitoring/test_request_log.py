@@ -49,7 +49,9 @@ PREDICTION = Prediction("malignant", 0.75, {"benign": 0.25, "malignant": 0.75}, 
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for file in sorted(folder.iterdir()) for line in file.open(encoding="utf-8")]
+    return [
+        json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_text("utf-8").splitlines()
+    ]
 
 
 def test_record_writes_scalars_and_image_hash(tmp_path: Path, picture: Callable[..., bytes]) -> None:
