@@ -21,11 +21,18 @@ help: ## Show this list
 run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production, ARGS="--set key=value"
 	@.venv/bin/knet run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-.PHONY: test
-test: .venv/.dev ## Check style and types, run the whole test suite
+.PHONY: lint
+lint: .venv/.dev ## Check style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+.PHONY: check
+check: lint ## Check style and types, run the quick tests: three minutes on two cores
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not e2e and not container" $(ARGS)
+
+.PHONY: test
+test: lint ## Check style and types, run the whole test suite
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-current

@@ -51,6 +51,7 @@ def hadolint(tool: Callable[[str], Path], text: str, *options: str) -> list[dict
     return found
 
 
+@pytest.mark.slow
 def test_checkov_finds_nothing(checked: dict[str, set[str]]) -> None:
     assert checked["/Dockerfile"] == set()
 

@@ -119,6 +119,7 @@ def test_base_install_imports_the_client_alone_and_at_once(wheels: SimpleNamespa
     assert min(seconds) < _CLIENT_CPU_SECONDS
 
 
+@pytest.mark.slow
 def test_cli_extra_runs_predict_and_names_what_other_commands_miss(
     wheels: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_cli_extra_runs_predict_and_names_what_other_commands_miss(
     assert re.match(r"error: this command needs \w+: install the pipeline extra, pip install", refused.stderr)
 
 
+@pytest.mark.slow
 def test_a_worker_ingests_with_the_wheels_and_without_tensorflow(
     wheels: SimpleNamespace, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ CUSTOM = {"FlinkDeployment", "PrometheusRule", "ServiceMonitor"}
 Objects = dict[str, list[dict[str, Any]]]
 
 
+@pytest.mark.slow
 def test_objects_fit_the_schemas_of_kubernetes(
     tool: Callable[[str], Path], rendered: dict[str, Path], objects: Objects
 ) -> None:
@@ -53,6 +54,7 @@ def test_unknown_field_fails_validation(
     assert done.returncode != 0 and "replica" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_checkov_passes_with_exceptions(tool: Callable[[str], Path], rendered: dict[str, Path]) -> None:
     files = [word for file in rendered.values() for word in ("-f", str(file))]
     done = subprocess.run(

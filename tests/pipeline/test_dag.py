@@ -71,6 +71,7 @@ def test_code_digests_of_nodes_ignore_comments_and_docstrings(tree: Path) -> Non
     assert len(before) > 10 and _code_digests(tree) == before
 
 
+@pytest.mark.slow
 def test_code_digest_changes_where_the_optimiser_is_run(tree: Path) -> None:
     before = _code_digests(tree)
     _edit(tree, "knet/models/optimizer.py", "momentum: Any = 0.9,", "momentum: Any = 0.8,")

@@ -21,6 +21,8 @@ from knet.data.breakhis import parse_path
 from knet.data.schema_edits import read_schema
 from knet.data.validation import find_drift, measure_drift
 
+pytestmark = pytest.mark.slow
+
 Pixels = NDArray[np.uint8]
 SCHEMA = read_schema(schemas.BREAKHIS)
 

@@ -136,6 +136,7 @@ def test_example_gen_of_an_archive_equals_its_folder(
     assert ingest(tmp_path / archive).files == ingest(samples).files
 
 
+@pytest.mark.slow
 def test_example_gen_of_two_workers_equals_one(ingest: Ingest, samples: Path) -> None:
     assert ingest(samples, workers=2).files == ingest(samples).files
 

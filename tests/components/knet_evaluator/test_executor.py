@@ -17,6 +17,8 @@ from knet.evaluation.patient_metrics import METRICS, PatientSample
 from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
 from knet.evaluation.tfma_config import CONFUSION, IMAGES, SliceKey, read_metrics
 
+pytestmark = pytest.mark.slow
+
 _AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
 
 
@@ -26,7 +28,8 @@ def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
     frame = read_predictions(evaluation / FOLDER)
     found = {}
     for columns in ([], ["magnification"], ["subtype"], ["magnification", "subtype"]):
-        for _, part in frame.groupby([schema_names.SPLIT, *columns]):
+        for rows in frame.groupby([schema_names.SPLIT, *columns]).groups.values():
+            part = frame.loc[rows]
             key = frozenset((column, part[column].iloc[0]) for column in [schema_names.SPLIT, *columns])
             found[key] = patient_sample(part)
     return found
@@ -106,7 +109,8 @@ def test_evaluator_with_other_slices_has_the_same_metrics(
     frame = read_predictions(folder / FOLDER)
     found = read_metrics(folder)
     for columns in {(), tuple(slices)}:
-        for _, part in frame.groupby([schema_names.SPLIT, *columns]):
+        for rows in frame.groupby([schema_names.SPLIT, *columns]).groups.values():
+            part = frame.loc[rows]
             key = frozenset((name, part[name].iloc[0]) for name in (schema_names.SPLIT, *columns))
             metrics, expected = found.pop(key), patient_sample(part).metrics()
             for name in ("accuracy", "patient_recognition_rate"):

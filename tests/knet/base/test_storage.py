@@ -16,6 +16,8 @@ from knet.data.image_checks import UnusableError
 from knet.runs.record import RunRecord
 from knet.runs.registry import RunRegistry
 
+pytestmark = pytest.mark.slow
+
 
 def test_folder_store_reads_and_lists_files(tmp_path: Path) -> None:
     store = open_store(tmp_path / "new")

@@ -258,6 +258,7 @@ def accuracies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 def test_sample_data_classes_are_separable(accuracies: dict[str, float]) -> None:
     assert accuracies["absorbance"] >= 0.8
 

@@ -240,6 +240,7 @@ def test_make_split_of_breakhis_by_the_shares_of_the_paper(all_images: Images) -
     }
 
 
+@pytest.mark.slow
 @given(seed=seeds, way=ways)
 def test_make_split_of_breakhis_never_divides_a_slide(
     all_images: Images, seed: int, way: dict[str, Any]

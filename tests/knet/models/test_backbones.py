@@ -45,6 +45,7 @@ SCALINGS: dict[str, Callable[[np.ndarray], Any]] = {
 class TestEveryBackbone:
     """What the rest of the product takes for granted."""
 
+    @pytest.mark.slow
     def test_grid_equals_last_feature_map(self, name: str, built: Callable[[str], Any]) -> None:
         for size in (32, 64, 100, 224, 227):
             _, rows, columns, _ = built(name).body.compute_output_shape((1, size, size, 3))

@@ -83,6 +83,7 @@ def state(model: keras.Model, stopping: Any, history: TrainingHistory) -> Any:
     return rows, stopping.best, stopping.best_epoch, [a.tobytes() for a in model.get_weights()]
 
 
+@pytest.mark.slow
 def test_checkpoint_resumes_to_the_same_result_after_any_epoch(tiny: str, tmp_path: Path) -> None:
     tf.config.experimental.enable_op_determinism()
     whole = state(*train(tmp_path / "whole")[:3])

@@ -29,6 +29,8 @@ from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.serving.dev_server.server import DevServer
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 CLASSES = ("ductal", "lobular")
 TEMPERATURE, THRESHOLD = 0.5, 0.7

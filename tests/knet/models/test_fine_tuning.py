@@ -76,6 +76,7 @@ def fit(model: keras.Model, epochs: int, *callbacks: keras.callbacks.Callback) -
     ).history
 
 
+@pytest.mark.slow
 def test_staged_unfreezes_a_block_per_stage(tiny: str) -> None:
     watch = Watch()
     model = build(tiny)
@@ -91,6 +92,7 @@ def test_staged_stage_lasts_stage_epochs(tiny: str) -> None:
     assert watch.changed == [{"head"}, {"head"}, {"head", "block2"}]
 
 
+@pytest.mark.slow
 def test_staged_patience_starts_with_the_last_stage(tiny: str) -> None:
     stop = StagedFineTuning(
         tiny, stage_epochs=2, monitor="val_loss", patience=2, min_delta=10, restore_best_weights=True
@@ -99,6 +101,7 @@ def test_staged_patience_starts_with_the_last_stage(tiny: str) -> None:
     assert len(history["loss"]) == 4 + 2  # two stages of two epochs, and the patience
 
 
+@pytest.mark.slow
 def test_staged_restores_best_weights_of_an_early_stage(tiny: str) -> None:
     stop = StagedFineTuning(tiny, stage_epochs=1, monitor="val_loss", patience=1, restore_best_weights=True)
     model = build(tiny, rate=3.0)  # so high that it gets worse
@@ -118,6 +121,7 @@ def test_staged_lets_another_callback_stop_training(tiny: str) -> None:
     assert len(history["loss"]) == 1
 
 
+@pytest.mark.slow
 def test_staged_warns_of_too_few_epochs(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger=PROGRESS):
         fit(build(tiny), 2, StagedFineTuning(tiny, stage_epochs=1, patience=9))

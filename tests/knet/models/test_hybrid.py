@@ -42,6 +42,7 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (3, SIZE, SIZE, 3)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_build_hybrid_model_of_every_backbone(backbone: str, pixels: np.ndarray) -> None:
     probabilities = build(backbone)(pixels)

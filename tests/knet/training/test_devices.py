@@ -94,6 +94,7 @@ def test_models_built_within_its_scope_have_its_precision() -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     command = [sys.executable, str(_ROOT / "tests" / "support" / "train_on_replicas.py"), str(output)]
@@ -108,6 +109,7 @@ def test_two_replicas_equal_one(tmp_path: Path) -> None:
         assert first != last
 
 
+@pytest.mark.slow
 def test_what_is_built_follows_the_seed_alone() -> None:
     built = []
     for seed in (0, 0, 1):

@@ -89,6 +89,7 @@ def trained_weights(patterns: tuple[str, str], folder: Path, candidate: Candidat
     return keras.saving.load_model(folder / "run" / "model.keras", compile=False).get_weights()
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights_and_another_seed_does_not(
     patterns: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_same_seed_gives_the_same_weights_and_another_seed_does_not(
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 def test_tuned_values_are_used_and_recorded(patterns: tuple[str, str], tmp_path: Path) -> None:
     best = keras_tuner.HyperParameters()
     best.Fixed("learning_rate", 0.02)
@@ -148,6 +150,7 @@ def served_as_the_account_says(folder: Path) -> None:
     assert answer["in_distribution"].numpy().all()
 
 
+@pytest.mark.slow
 def test_a_diverged_training_is_refused_with_the_remedy(
     patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +177,7 @@ def test_memory_that_runs_out_suggests_a_micro_batch(
         run_fn(fn_args(patterns, tmp_path, candidate("training.micro_batch=null")))
 
 
+@pytest.mark.slow
 def test_what_is_trained_in_mixed_precision_is_served_in_float32(
     patterns: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -191,6 +195,7 @@ def feature_maps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "feature-maps").glob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_kept_feature_maps_give_the_model_that_images_give(
     write_transformed: Callable[..., str], body_weights: Path, tmp_path: Path, blocks: int
@@ -216,6 +221,7 @@ def test_kept_feature_maps_give_the_model_that_images_give(
     np.testing.assert_allclose(answers["true"], answers["false"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_tuner_and_trainer_have_feature_maps_computed_once(
     patterns: tuple[str, str], body_weights: Path, tmp_path: Path
 ) -> None:
@@ -235,6 +241,7 @@ def test_tuner_and_trainer_have_feature_maps_computed_once(
     assert kept.items() <= after.items() and len(after) == 3  # those of validation
 
 
+@pytest.mark.slow
 def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, str], tmp_path: Path) -> None:
     # With next to no learning rate the validation loss hardly moves, and rises as the statistics drift.
     still = candidate(
@@ -244,6 +251,7 @@ def test_training_stops_when_validation_no_longer_improves(patterns: tuple[str, 
     assert read_model_info(tmp_path).epochs < 30
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], tmp_path: Path) -> None:
     settings = candidate(
         *("training.epochs=3", "training.micro_batch=3", "training.batch_size=8", "head.dropout=0.5"),

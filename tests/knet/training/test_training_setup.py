@@ -55,6 +55,7 @@ def blocks(count: int, cache: str = "auto") -> tuple[str, ...]:
     return "training.fine_tune=blocks", f"training.blocks={count}", f"training.feature_cache={cache}"
 
 
+@pytest.mark.slow
 def test_frozen_blocks_are_computed_once_for_every_copy_of_train_and_once_for_validation(
     learner: Callable[..., TrainingSetup],
 ) -> None:
@@ -69,6 +70,7 @@ def test_frozen_blocks_are_computed_once_for_every_copy_of_train_and_once_for_va
     assert "conv_pw_12" in names and "conv_pw_11" not in names
 
 
+@pytest.mark.slow
 def test_every_model_has_the_frozen_weights_of_the_feature_maps(
     learner: Callable[..., TrainingSetup],
 ) -> None:
@@ -78,6 +80,7 @@ def test_every_model_has_the_frozen_weights_of_the_feature_maps(
     np.testing.assert_array_equal(bodies[0](pixels), bodies[1](pixels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 2])
 def test_feature_maps_give_the_probabilities_that_images_give(
     learner: Callable[..., TrainingSetup], pattern: str, count: int
@@ -125,6 +128,7 @@ def no_range(patch: pytest.MonkeyPatch) -> tuple[int, str]:
     return 0, "too large or too small for float16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("situation", [no_blocks_left, no_space_left, no_range])
 def test_what_cannot_be_kept_is_said_and_refused_only_where_it_was_asked_for(
     learner: Callable[..., TrainingSetup],

@@ -92,6 +92,7 @@ def evaluate(plan: Callable[..., SearchPlan]) -> FoldEvaluation:
     return FoldEvaluation(plan())
 
 
+@pytest.mark.slow
 def test_a_trial_is_trained_as_a_model_of_its_own_would_be(
     plan: Callable[..., SearchPlan], evaluate: FoldEvaluation
 ) -> None:
@@ -119,6 +120,7 @@ def test_memory_that_runs_out_is_the_values_fault(
         evaluate(VALUES, 1)
 
 
+@pytest.mark.slow
 def test_shapes_may_change_from_trial_to_trial(plan: Callable[..., SearchPlan]) -> None:
     evaluate = FoldEvaluation(plan("tuning.folds=1", "tuning.objective=balanced_accuracy"))
     narrow = {**VALUES, "lstm_units": 8, "dense_units": 8, "dropout": 0.1}
@@ -127,6 +129,7 @@ def test_shapes_may_change_from_trial_to_trial(plan: Callable[..., SearchPlan]) 
     assert evaluate(narrow, 1) == first
 
 
+@pytest.mark.slow
 def test_what_learns_in_stages_starts_with_the_first_one_in_every_trial(
     plan: Callable[..., SearchPlan],
 ) -> None:

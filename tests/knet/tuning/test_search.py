@@ -24,6 +24,7 @@ def budget(method: str, trials: int = 12) -> tuple[str, ...]:
     return f"tuning.method={method}", f"tuning.trials={trials}", "tuning.epochs=9", "tuning.grid_points=3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_chosen_values_are_never_worse_than_the_paper_s(
     make_plan: Callable[..., SearchPlan], method: str
@@ -72,6 +73,7 @@ def test_values_of_an_earlier_search_come_next(make_plan: Callable[..., SearchPl
     assert trials.loc[1:2, ["learning_rate", "momentum"]].to_dict("records") == list(warm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_search_keeps_what_it_finished_and_goes_on_as_it_would_have(
     make_plan: Callable[..., SearchPlan], tmp_path: Path, method: str
@@ -114,6 +116,7 @@ def test_an_error_that_is_not_the_values_fault_ends_the_search(
         run_search(plan, tmp_path / "search")
 
 
+@pytest.mark.slow
 def test_two_workers_share_one_oracle_and_one_may_be_killed(
     make_plan: Callable[..., SearchPlan], tmp_path: Path
 ) -> None:

@@ -158,7 +158,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["run", "--set", "colour=red"], "colour: no such field"),
         (
             ["kubeflow", "compile", "--output", "pipeline.json"],
-            "--output pipeline.json: Kubeflow takes a file that ends",
+            "--output pipeline.json: Kubeflow accepts files that end",
         ),
         (["sample-data", "somewhere", "--patients", "3"], "patients must be at least 8, not 3"),
         (["data", "download", "somewhere"], "read them at https://web.inf.ufpr.br/vri/databases/"),
@@ -167,17 +167,23 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["schema", "infer", "--output", "."], "--output .: the file exists; --force replaces it"),
         (["schema", "update"], "Missing option '--output'"),
         (["predict"], "Missing argument 'IMAGES...'"),
-        (["report", "last"], "there is no run in runs/demo yet, nor is last the folder of one"),
+        (["report", "last"], "there is no run in runs/demo yet, and last is not the folder of a run"),
         (["compare", "last", "x"], "there is no run in runs/demo yet"),
         (["lineage", "1"], "no run in runs/demo pushed version 1; none was pushed yet"),
         (["experiment", "results"], "Missing option '--data'"),
         (["experiment", "results", "--data", ".", "--page", "p.html"], "--page p.html: the page is Markdown"),
         (["experiment", "paper", "--scale", "large"], "'large' is not one of 'full', 'smoke'"),
         (["cache", "--remove-unused", "-1"], "-1.0 is not in the range x>=0"),
-        (["serve", "x", "--keep-images", "y"], "--log-key-file and --keep-images go with --request-log"),
-        (["serve", "x", "--engine", "tf-serving", "--request-log", "y"], "TF Serving keeps no such log"),
-        (["monitor", "none.jsonl"], "no request log: none.jsonl is missing; name a file, or the folder of a"),
-        (["monitor", "x", "--predictions", "y"], "--predictions: say with --statistics too what the images"),
+        (["serve", "x", "--keep-images", "y"], "--log-key-file and --keep-images need --request-log"),
+        (
+            ["serve", "x", "--engine", "tf-serving", "--request-log", "y"],
+            "--request-log: TF Serving has no such log; let its client write one with",
+        ),
+        (["monitor", "none.jsonl"], "no request log: none.jsonl is missing; name a log file, or its folder"),
+        (
+            ["monitor", "x", "--predictions", "y"],
+            "--predictions needs --statistics: name the statistics of the training images too",
+        ),
         (["monitor"], "Missing argument 'LOG...'"),
         (["paint"], "No such command 'paint'"),
     ],
@@ -197,6 +203,7 @@ def test_a_mistake_ends_with_a_message_and_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sample_data_can_be_run_on(knet: Callable[..., Finished], tmp_path: Path) -> None:
     finished = knet("sample-data", tmp_path / "drawn", "--patients", 8)
     assert (finished.code, finished.stderr) == (0, "")
@@ -204,6 +211,7 @@ def test_sample_data_can_be_run_on(knet: Callable[..., Finished], tmp_path: Path
     assert len(list((tmp_path / "drawn").rglob("*.png"))) == 40
 
 
+@pytest.mark.slow
 def test_predict_without_a_server_says_where_none_was(
     knet: Callable[..., Finished], tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:

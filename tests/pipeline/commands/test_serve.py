@@ -20,6 +20,7 @@ from pipeline.commands.main import cli
 _KNET = [sys.executable, "-c", "from pipeline.commands.main import main; main()"]
 
 
+@pytest.mark.slow
 def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
     models = tmp_path / "knet"
     shutil.copytree(base_path / "7", models / "7")

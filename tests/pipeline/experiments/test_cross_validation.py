@@ -66,6 +66,7 @@ def run(
     return cross
 
 
+@pytest.mark.slow
 def test_cross_validate_trains_once_and_ignores_test_labels(
     run: Callable[..., list[FoldTestSet]], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def graph(
     return ran
 
 
+@pytest.mark.slow
 def test_run_paper_evaluates_every_schedule(graph: list[tuple[Config, str]], tmp_path: Path) -> None:
     results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=io.StringIO()))
     assert list(results["runs"]) == ["2-epochs", "all"]

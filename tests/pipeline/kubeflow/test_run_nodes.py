@@ -57,6 +57,7 @@ def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str
     return {name: (folder / name).read_text("utf-8") for name in names}
 
 
+@pytest.mark.slow
 def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tmp_path: Path) -> None:
     first = _start(location, images, tmp_path / "first")
     assert len(first["fingerprint"]) == 64 and first["previous_digest"] == first["baseline"] == ""

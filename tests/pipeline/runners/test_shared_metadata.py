@@ -17,6 +17,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from pipeline.config.load import load_config
 from pipeline.runners.mlmd import open_metadata
 
+pytestmark = pytest.mark.slow
+
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _TOGETHER, _RUNS = ("left", "right"), ("left", "right", "again")
 _NODES = {"BreakHisExampleGen", "ImportSchemaGen"}

@@ -98,6 +98,7 @@ def is_healthy(server: DevServer, png: Callable[[int], bytes]) -> bool:
     return check.status == health_pb2.HealthCheckResponse.SERVING and prediction.label == "benign"
 
 
+@pytest.mark.slow
 def test_server_survives_malformed_messages(
     batching: DevServer, png: Callable[[int], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
