@@ -47,7 +47,7 @@ test-image: .venv/.dev ## Build the image with buildah and run a step of the gra
 setup: .venv/.dev ## Set up .venv with the development tools
 
 .PHONY: format
-format: .venv/.dev ## Format the code and mend what ruff can mend
+format: .venv/.dev ## Format the code and fix what ruff can fix
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
