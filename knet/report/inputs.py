@@ -15,6 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from knet.base import artifact_files, run_files
+from knet.base.settings import with_current_names
 from knet.evaluation.predictions import read_predictions
 from knet.runs.record import RunRecord
 
@@ -86,12 +87,20 @@ def read_inputs(record: RunRecord, folder: Path) -> Inputs:
         ],
         histories={name: history for name, history in histories.items() if history},
         results=_read(folder / run_files.RESULTS),
-        decision=_read(folder / run_files.DECISION),
+        decision=_decision(folder / run_files.DECISION),
         predictions={name: read_predictions(file) for name, file in tables.items() if file.is_file()},
         thumbnails=_thumbnails(folder / run_files.THUMBNAILS),
         explanations=_explanations(folder / run_files.EXPLANATIONS),
         lineage=_read(folder / run_files.LINEAGE) or [],
     )
+
+
+def _decision(file: Path) -> dict[str, Any] | None:
+    """Read the decision of ModelSelector, of earlier versions too, with the current names of the settings."""
+    decision: dict[str, Any] | None = _read(file)
+    if decision is None:
+        return None
+    return with_current_names({"selection": decision})["selection"]
 
 
 def _search(folder: Path) -> Search:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from knet.base import run_files
 from knet.report.report import write_report
 from knet.runs.record import RunRecord
 
@@ -277,3 +279,16 @@ def test_figures_on_the_page_are_those_of_the_results(full_page: Path) -> None:
 def test_the_protocols_are_said_to_differ_beside_the_paper_s_figures(full_page: Path) -> None:
     text = Page(full_page.read_text("utf-8")).text
     assert "The protocols differ. The paper" in text and "splits by image" in text
+
+
+def test_report_reads_a_decision_with_former_setting_names(
+    full_record: RunRecord, full_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(full_folder, folder)
+    file = folder / run_files.DECISION
+    decision = json.loads(file.read_text("utf-8"))
+    decision["pin"], decision["tie"] = decision.pop("force_winner"), decision.pop("equivalence_margin")
+    file.write_text(json.dumps(decision), "utf-8")
+    before = write_report(full_record, full_folder).read_text("utf-8")
+    assert write_report(full_record, folder).read_text("utf-8") == before
