@@ -1,4 +1,4 @@
-"""How often a served model doubts images: those of its kind, and those of other kinds.
+"""How often a served model flags images as out of distribution: those of its kind, and those of other kinds.
 
     python benchmarks/ood.py runs/demo/serving/knet TEST_FOLDER OTHER_FOLDER...
 

@@ -1,4 +1,4 @@
-"""What the run came to, in one line and a few figures."""
+"""Sections on the run: summary, candidates, data, configuration, lineage, model card, nodes, paper, tuning."""
 
 from __future__ import annotations
 

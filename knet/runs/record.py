@@ -62,7 +62,7 @@ class CandidateRecord:
 
     info: ModelInfo
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by split; empty before evaluation
-    # 95 % intervals of these, likewise
+    # 95 % confidence intervals of the metrics
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
@@ -88,7 +88,7 @@ class RunRecord:
     pushed_version: str | None = None
     pushed_folder: str | None = None
     error: str | None = None  # why the run failed
-    user_error: bool = False  # whether the user can mend it
+    user_error: bool = False  # whether the user can fix it
 
     def to_json(self) -> str:
         """Readable JSON; an undefined metric is null."""
@@ -167,6 +167,6 @@ class OutputArtifact:
 class Execution:
     """How an execution ended and what it put out, by output name."""
 
-    id: int | str  # likewise
+    id: int | str
     cached: bool
     outputs: dict[str, OutputArtifact]

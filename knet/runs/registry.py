@@ -28,7 +28,7 @@ class ProductionModel:
 class StoredPredictions:
     """What a model that was pushed said of each image."""
 
-    file: Path  # Parquet, as `pipeline.evaluation.predictions` has it; for `local_copy`, likewise below
+    file: Path  # Parquet, written by `knet.evaluation.predictions`; read it through `local_copy`
     digest: str  # SHA-256 of its content, in hexadecimal
     version: str  # of the model
 

@@ -133,7 +133,7 @@ class Candidate(BaseModel):
         Args:
             model: what will be trained; it holds the head.
             blocks: of the whole backbone.
-            devices: as for `build`, likewise the others.
+            devices: as for `build`, as are the others.
             learning_rate: alpha.
             momentum: mu.
             images: of an epoch.

@@ -56,7 +56,7 @@ class TransformedSplit:
             patterns: of the files, as TFX hands them over.
             size: pixels per side.
             copies: what each image is trained on as; the train split's alone.
-            changes: to be made anew in every epoch, likewise.
+            changes: random changes, drawn again in every epoch.
         """
         paths = [path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)]
         # By content: several workers number their files in an order of chance.
@@ -181,7 +181,7 @@ class TransformedSplit:
 
         Args:
             batch: its number in the epoch, from 0.
-            batch_size: as for `training_batches`, likewise the seed.
+            batch_size: as for `training_batches`.
             seed: of the order.
             epoch: its number.
             shuffle_buffer: of the split that was trained on, whose records may be this one's feature maps.

@@ -14,7 +14,7 @@ import tensorflow as tf
 from knet.training.settings import DevicesConfig
 
 _TENSOR_CORES = (7, 0)  # the compute capability from which matrix products in float16 are much faster
-_BFLOAT16 = (8, 0)  # likewise in bfloat16, which needs no scaling of the loss
+_BFLOAT16 = (8, 0)  # the same in bfloat16, which needs no loss scaling
 
 
 @dataclass(frozen=True)

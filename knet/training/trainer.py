@@ -37,7 +37,7 @@ from knet.training.training_setup import TrainingSetup
 def run_fn(fn_args: Any) -> None:
     """Trains, restores the best epoch, and writes the SavedModel and, beside the logs, `model.keras`.
 
-    `history.json` is there too, as `write_history` makes it. A training that was killed goes on after its
+    `history.json` is there too, as `write_history` makes it. A training that was killed continues after its
     last whole epoch.
 
     Args:
@@ -344,7 +344,7 @@ def loss_error(
         candidate: that was trained.
         train: what on.
         epoch: in which it happened, from 0.
-        batch: likewise; None where it was validation's loss.
+        batch: index of the batch; None if the loss is that of validation.
         shuffle_buffer: of the split that was trained on.
         learning_rate: at the start.
     """

@@ -80,7 +80,7 @@ class _Given:
 
 class _Bayesian(_Given, keras_tuner.oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        # By the trial's number, so that a search that was killed goes on as it would have.
+        # By the trial's number, so that a killed search continues with the same values.
         self._random_state = np.random.RandomState(self.seed + int(trial_id))
         return super().populate_space(trial_id)
 

@@ -19,7 +19,7 @@ PLAN = "plan.json"  # the file in the folder of a search
 
 
 class TrialError(Exception):
-    """What an evaluation raises where the values are to blame; the search goes on."""
+    """An evaluation failed because of its hyperparameters; the search continues."""
 
 
 class SearchPlan(BaseModel):

@@ -104,7 +104,7 @@ class TrialTuner(base_tuner.BaseTuner):
         return {self._plan.tuning.objective: score, SECONDS: time.monotonic() - start}
 
     def on_trial_end(self, trial: Any) -> None:
-        """Records it and says what it came to."""
+        """Record the trial and log its result."""
         super().on_trial_end(trial)
         trial = self.oracle.get_trial(trial.trial_id)
         logging.getLogger(PROGRESS).info(

@@ -1,4 +1,4 @@
-"""Every machine gets the newest stack it can run, and is told why."""
+"""Selection of the newest stack that a machine can run, with its reason."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Browser:
         Args:
             url: its address.
             width: of the window, pixels.
-            height: likewise.
+            height: of the window, pixels.
             dark: whether its user likes it dark.
         """
         self.complaints, self.requested = [], []
