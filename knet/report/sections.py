@@ -1,4 +1,4 @@
-"""Sections on the run: summary, candidates, data, configuration, lineage, model card, nodes, paper, tuning."""
+"""Sections of the report on the run: summary, candidates, data, configuration, lineage, model card, nodes."""
 
 from __future__ import annotations
 
