@@ -143,7 +143,7 @@ _CALIBRATION_TITLE = "Calibration"
 
 
 def calibration(inputs: Inputs) -> Section:
-    """Reliability before and after the temperature, and the number of images flagged as out of distribution."""
+    """Reliability before and after the temperature, and the images flagged as out of distribution."""
     infos = {name: candidate.info for name, candidate in inputs.record.candidates.items()}
     if not infos:
         return Section(

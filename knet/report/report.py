@@ -51,7 +51,7 @@ SECTIONS: Final[tuple[Callable[[Inputs], Section], ...]] = (
 def write_report(record: RunRecord, folder: Path) -> Path:
     """Writes the page and the record into the folder of a run, and returns the page's path.
 
-    A failed run has a page too, with the results up to the failure. The page loads nothing: images and styles are in it.
+    A failed run has a page too, with the results up to the failure. Images and styles are inside the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / run_files.RECORD, record.to_json())
