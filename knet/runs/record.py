@@ -1,4 +1,4 @@
-"""What is remembered of a run, finished or failed: the source of the report and of the run registry."""
+"""The record of a run, finished or failed: source of the report and entry of the run registry."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from knet.models.model_info import ModelInfo
 
 @dataclass(frozen=True)
 class Data:
-    """The checked data of a run."""
+    """The data of a run, after the checks of preflight."""
 
-    source: Path  # a folder, an archive or a manifest
-    root: Path | None  # where a manifest's paths are
+    source: Path  # folder, archive or manifest
+    root: Path | None  # folder of a manifest's paths
     fingerprint: str
-    span: int  # its number among the data seen so far
+    span: int  # number among the data sets seen so far, from 1
     synthetic: bool
     patients: dict[str, int]  # by split
     images: dict[str, int]  # by split
     columns: tuple[str, ...]  # further features of each image
     excluded_duplicates: int  # second copies of slides filed under two subtypes
     split_sha256: str  # of the frozen split
-    slices: tuple[str, ...] = ()  # those of the columns by which the models are judged
-    split_notes: tuple[str, ...] = ()  # such as slices that are not in every split
+    slices: tuple[str, ...] = ()  # columns that the evaluation slices by
+    split_notes: tuple[str, ...] = ()  # such as slices missing in a split
 
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """How one node fared."""
+    """State and duration of a node."""
 
     node: str
     state: str  # done, cached or failed
@@ -42,74 +42,73 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class TuningRecord:
-    """What a search chose."""
+    """Result of a search."""
 
-    candidate: str  # that it was made on
+    candidate: str  # that was searched on
     method: str
-    objective: str  # whose mean over the folds decided
+    objective: str  # metric; its mean over the folds is optimized
     values: dict[str, float]
-    trial: int  # that had them, from 0; the first has the paper's values
+    trial: int  # number of the best trial, from 0, which has the paper's values
     score: float
-    paper_score: float | None  # None where that trial failed
+    paper_score: float | None  # None if that trial failed
     trials: int
-    failed: int  # of them
-    folder: Path  # of the table and the plots
+    failed: int  # number of failed trials
+    folder: Path  # with the table and the plots
 
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """One candidate and how it did."""
+    """A trained candidate with its metrics."""
 
     info: ModelInfo
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by split; empty before evaluation
-    # 95 % confidence intervals of the metrics
-    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # 95 %, by split
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run of the graph."""
+    """A run of the pipeline."""
 
     run_id: str
     name: str
     started: str  # ISO 8601, UTC
     data: Data
-    config: dict[str, Any]  # the whole tree
+    config: dict[str, Any]  # the whole configuration
     nodes: tuple[NodeRecord, ...]
     candidates: dict[str, CandidateRecord]
-    metric: str  # that chose the winner
+    metric: str  # that the winner was selected by
     tuning: dict[str, TuningRecord] = field(default_factory=dict)  # by node
-    ingest: dict[str, Any] | None = None  # what became of every file, as ExampleGen reports it
-    examples: Path | None = None  # the ingested examples
+    ingest: dict[str, Any] | None = None  # ingest report of ExampleGen
+    examples: Path | None = None  # artifact of the ingested examples
     winner: str | None = None
-    choice: str | None = None  # why it was chosen
-    refusals: tuple[str, ...] = ()  # why the gate held the winner back
-    gate_notes: tuple[str, ...] = ()  # what else the gate found
+    choice: str | None = None  # reason of the selection
+    refusals: tuple[str, ...] = ()  # reasons why the winner was not pushed
+    gate_notes: tuple[str, ...] = ()  # other findings of the gate
     pushed_version: str | None = None
     pushed_folder: str | None = None
-    error: str | None = None  # why the run failed
-    user_error: bool = False  # whether the user can fix it
+    error: str | None = None  # reason of the failure
+    user_error: bool = False  # whether the user can fix the error
 
     def to_json(self) -> str:
-        """Readable JSON; an undefined metric is null."""
-        return json.dumps(_plain(asdict(self)), indent=2)
+        """Return the record as JSON; undefined metrics are null."""
+        return json.dumps(_json_value(asdict(self)), indent=2)
 
 
 def read_record(file: Path) -> RunRecord:
-    """Read a record back; null metrics and intervals become NaN, renamed settings get their current names.
+    """Read a record; null metrics and intervals become NaN, renamed settings get their current names.
 
     Raises:
-        UserError: the file is missing, or no record of this version.
+        UserError: the file is missing, damaged, or of a version that cannot be read.
     """
-    from pydantic import TypeAdapter, ValidationError  # which other users of a record do without
+    from pydantic import TypeAdapter, ValidationError  # not needed to write a record
 
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
         for candidate in tree["candidates"].values():
             for figures in ("metrics", "intervals"):
-                candidate[figures] = _undefined(candidate[figures])
+                candidate[figures] = _null_to_nan(candidate[figures])
         tree["config"] = with_current_names(tree["config"])
-        _rename_counts(tree)
+        _rename_fields(tree)
         return TypeAdapter(RunRecord).validate_python(tree)
     except OSError as error:
         raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None
@@ -125,29 +124,29 @@ def read_record(file: Path) -> RunRecord:
 _RENAMED = {"left_out": "excluded_duplicates", "passed_over": "ignored_files"}
 
 
-def _rename_counts(tree: dict[str, Any]) -> None:
-    """Give renamed fields of `data` and `ingest` their current names."""
+def _rename_fields(tree: dict[str, Any]) -> None:
+    """Give renamed fields of `data` and `ingest` their current names, in place."""
     for section in (tree["data"], tree.get("ingest") or {}):
         for old, new in _RENAMED.items():
             if old in section:
                 section[new] = section.pop(old)
 
 
-def _undefined(value: Any) -> Any:
-    """Turns null into NaN."""
+def _null_to_nan(value: Any) -> Any:
+    """Replace null by NaN."""
     if isinstance(value, dict):
-        return {key: _undefined(item) for key, item in value.items()}
+        return {key: _null_to_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_undefined(item) for item in value]
+        return [_null_to_nan(item) for item in value]
     return math.nan if value is None else value
 
 
-def _plain(value: Any) -> Any:
-    """Replaces what JSON has no word for."""
+def _json_value(value: Any) -> Any:
+    """Replace values that JSON cannot hold: NaN by null, paths by text."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     if isinstance(value, float) and value != value:
         return None
     return value if isinstance(value, str | int | float | None) else str(value)
@@ -155,18 +154,18 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class OutputArtifact:
-    """Where an artifact lies, and the properties its executor gave it."""
+    """An output artifact of an execution."""
 
-    id: int | str  # in the runner's own metadata
-    uri: Path  # to read it from
-    properties: dict[str, Any]
-    remote: str | None = None  # its place in an object store, where the path is that of a copy
+    id: int | str  # in the metadata store of the runner
+    uri: Path  # local path
+    properties: dict[str, Any]  # custom properties
+    remote: str | None = None  # URI in an object store, if the path is that of a copy
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How an execution ended and what it put out, by output name."""
+    """A successful execution of a node."""
 
-    id: int | str
+    id: int | str  # in the metadata store of the runner
     cached: bool
-    outputs: dict[str, OutputArtifact]
+    outputs: dict[str, OutputArtifact]  # by output name

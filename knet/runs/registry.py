@@ -1,4 +1,4 @@
-"""The run registry: what must be remembered between runs, as plain files under one root."""
+"""The run registry: records of runs, the model in production, and the inputs of later runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from knet.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class ProductionModel:
-    """A model that was pushed."""
+    """A pushed model."""
 
     version: str
     folder: Path
@@ -26,29 +26,29 @@ class ProductionModel:
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """What a model that was pushed said of each image."""
+    """Predictions of a pushed model."""
 
-    file: Path  # Parquet, written by `knet.evaluation.predictions`; read it through `local_copy`
-    digest: str  # SHA-256 of its content, in hexadecimal
+    file: Path  # Parquet, as knet.evaluation.predictions defines it; open it with `local_copy`
+    digest: str  # SHA-256 of the file, hexadecimal
     version: str  # of the model
 
 
 @dataclass(frozen=True)
 class StoredStatistics:
-    """The statistics of the data of a run, by split as StatisticsGen writes them."""
+    """Statistics of the data of a run, as StatisticsGen writes them."""
 
-    folder: Path
-    digest: str  # SHA-256 of all paths and contents, in hexadecimal
-    run_id: str  # the last run whose statistics these were
-    schema: Path  # the file of the schema that they passed, wherever it is
+    folder: Path  # open it with `local_copy`
+    digest: str  # SHA-256 of all paths and contents, hexadecimal
+    run_id: str  # last run with these statistics
+    schema: Path  # schema file that the data passed
 
 
 @dataclass(frozen=True)
 class StoredTrials:
-    """The trials of a search."""
+    """Trials of a search."""
 
-    file: Path  # a table, as pipeline.tuning.trials_table makes it
-    digest: str  # SHA-256 of it, in hexadecimal
+    file: Path  # CSV, as knet.tuning.trials defines it; open it with `local_copy`
+    digest: str  # SHA-256 of the file, hexadecimal
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,23 @@ class PriorState:
 
 
 class RunRegistry:
-    """What runs leave for later ones.
+    """Files that runs leave for later runs, under one root.
 
-    Run records are in `runs/<run id>.json`. What each version is that was pushed stands in
-    `pushed/<version>.json`, and of the model in production in `production.json`: the one that was pushed
-    last, unless it was rolled back. The predictions of models that were pushed are in
-    `predictions/<digest>.parquet`.
-    `spans.json` lists the fingerprints of the data seen so far. Statistics of data are in
-    `statistics/<digest>`; `statistics.json` names those of the last successful run. Trials of searches are
-    in `trials/<digest>.csv`; `trials.json` names those of each backbone, in the order of the searches.
+    - `runs/<run id>.json`: the record of each run.
+    - `pushed/<version>.json`: candidate, run and predictions of each pushed version.
+    - `production.json`: the same of the model in production, which is the last one pushed or rolled back to.
+    - `predictions/<digest>.parquet`: predictions of pushed models.
+    - `spans.json`: fingerprints of the data sets seen so far, in order.
+    - `statistics/<digest>/`, `statistics.json`: statistics of data, and those of the last successful run.
+    - `trials/<digest>.csv`, `trials.json`: trials of searches, and their digests by backbone, in order.
 
-    Files are written whole or not at all, what is named by its digest before what names it. So runs at the
-    same time, on several machines too, corrupt nothing; where two of them end at the same moment, the later
-    one's push and statistics are remembered, and one of their new data sets or searches may be forgotten: it
-    is new again the next time.
+    Files are written atomically, content before the file that refers to it by digest. So concurrent runs, on
+    several machines too, corrupt nothing. If two runs end at the same moment, the push and statistics of the
+    later one are recorded, and a new data set or search of one of them may be lost; it counts as new again.
     """
 
     def __init__(self, root: Path | str) -> None:
-        """Opens, or will make, the registry in a folder or, such as `s3://bucket/folder`, an object store."""
+        """Open the registry below a folder or an object store's URI, such as `s3://bucket/folder`."""
         self._root = root
         self._store = open_store(root)
 
@@ -96,13 +95,16 @@ class RunRegistry:
         predictions: Path | None = None,
         baseline: StoredPredictions | None = None,
     ) -> Path:
-        """Keeps a run, and makes the model it pushed, if any, the production model; returns its file.
+        """Record a run, and make the model that it pushed, if any, the one in production.
 
         Args:
-            run: the run.
-            graph: digest of all that decided which model it was.
-            predictions: of that model, a Parquet file, which is copied.
-            baseline: what it was compared with.
+            run: record of the run.
+            graph: digest of all that determines the winner.
+            predictions: Parquet file of the winner's predictions, which is copied.
+            baseline: predictions that the gate compared the winner with.
+
+        Returns:
+            The file of the record.
         """
         name = f"runs/{run.run_id}.json"
         self._store.write(name, run.to_json().encode())
@@ -113,7 +115,7 @@ class RunRegistry:
                 "candidate": run.winner,
                 "run_id": run.run_id,
                 "graph": graph,
-                "predictions": predictions and self._keep_predictions(predictions),
+                "predictions": predictions and self._store_predictions(predictions),
                 "baseline": baseline and {"digest": baseline.digest, "version": baseline.version},
             }
             self._write_json(_pushed(run.pushed_version), production)
@@ -121,48 +123,48 @@ class RunRegistry:
         return self._store.location(name)
 
     def make_production(self, version: str) -> None:
-        """Makes a version that was pushed here the production model.
+        """Make a pushed version the model in production.
 
         Raises:
-            UserError: it was not.
+            UserError: no recorded run pushed the version.
         """
         self.require_pushed(version)
         self._write_json("production.json", self._read_json(_pushed(version)))
 
     def require_pushed(self, version: str) -> None:
-        """Raises UserError unless a version was pushed here."""
+        """Raise a UserError unless a recorded run pushed the version."""
         if self.pushed(version) is None:
-            raise UserError(f"no run in {self._root} pushed version {version}")
+            raise UserError(f"no run in {self._root} pushed version {version}; knet runs lists the runs")
 
     def pushed(self, version: str) -> ProductionModel | None:
-        """The model that was pushed here as a version, or None."""
+        """Return the model of a pushed version, or None."""
         return _production_model(self._read_json(_pushed(version)))
 
     def baseline(self, graph: str) -> StoredPredictions | None:
-        """What a run's winner is to be compared with: the model in production, if there is one.
+        """Return the predictions to compare a run's winner with: those of the model in production, if any.
 
-        A run that repeats the one which pushed that model is given what that one was given, so that it is
-        answered from the cache, and its winner not compared with itself.
+        A run that repeats the one which pushed that model gets the baseline of that run. So it is answered
+        from the cache, and its winner is not compared with itself.
 
         Args:
-            graph: digest of all that decides which model will win.
+            graph: digest of all that determines the winner.
         """
         tree = self._production()
         if tree is None:
             return None
         if tree.get("graph") == graph:
-            kept = tree["baseline"]
+            entry = tree["baseline"]
         else:
-            kept = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
-        return kept and StoredPredictions(file=self._store.location(_predictions(kept["digest"])), **kept)
+            entry = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
+        return entry and StoredPredictions(file=self._store.location(_predictions(entry["digest"])), **entry)
 
     def runs(self) -> dict[str, Path]:
-        """The files of all records by run id, oldest first."""
+        """Return the files of all records by run id, oldest first."""
         files = [self._store.location(name) for name in self._store.names("runs/") if name.endswith(".json")]
         return {file.stem: file for file in files}
 
     def span(self, fingerprint: str) -> int:
-        """The number, from 1, of some data among all that were seen here; notes new ones."""
+        """Return the span of a data set: its number, from 1, among all recorded ones; record a new one."""
         seen: list[str] = self._read_json("spans.json") or []
         if fingerprint not in seen:
             seen.append(fingerprint)
@@ -170,61 +172,61 @@ class RunRegistry:
         return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
-        """The model in production, or None before the first push."""
+        """Return the model in production, or None before the first push."""
         return _production_model(self._production())
 
     def _production(self) -> Any:
         return self._read_json("production.json")
 
-    def _keep_predictions(self, file: Path) -> str:
+    def _store_predictions(self, file: Path) -> str:
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         self._store.write(_predictions(digest), content)
         return digest
 
-    def keep_statistics(self, folder: Path, *, run_id: str, schema: Path) -> StoredStatistics:
-        """Copies the statistics of a successful run; the next run may be compared with them.
+    def store_statistics(self, folder: Path, *, run_id: str, schema: Path) -> StoredStatistics:
+        """Copy the statistics of a successful run, for drift detection by the next.
 
-        Equal statistics are kept once, so that a run on the same data finds the same folder.
+        Equal statistics are stored once, so that a run on the same data gets the same folder.
         """
         digest = folder_digest(folder)
         for file in (path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder).as_posix()
             self._store.write(f"statistics/{digest}/{name}", file.read_bytes())
         self._write_json("statistics.json", {"digest": digest, "run_id": run_id, "schema": str(schema)})
-        kept = self._store.location(f"statistics/{digest}")
-        return StoredStatistics(folder=kept, digest=digest, run_id=run_id, schema=schema)
+        stored = self._store.location(f"statistics/{digest}")
+        return StoredStatistics(folder=stored, digest=digest, run_id=run_id, schema=schema)
 
     def previous_statistics(self) -> StoredStatistics | None:
-        """Those of the last successful run, or None before the first."""
+        """Return the statistics of the last successful run, or None before the first."""
         tree = self._read_json("statistics.json")
         if tree is None:
             return None
         folder = self._store.location(f"statistics/{tree['digest']}")
         return StoredStatistics(**{**tree, "folder": folder, "schema": Path(tree["schema"])})
 
-    def keep_trials(self, file: Path, *, backbone: str, search: str) -> None:
-        """Copies the table of a search that ended, unless the same search was kept before.
+    def store_trials(self, file: Path, *, backbone: str, search: str) -> None:
+        """Copy the trials of a finished search, unless the same search is stored already.
 
         Args:
-            file: the table.
-            backbone: that was searched with.
-            search: a digest of all that it depends on, but earlier searches.
+            file: CSV of the trials.
+            backbone: name of the backbone that was searched on.
+            search: digest of all that the search depends on except earlier searches.
         """
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        kept = self._searches()
-        if any(entry["search"] == search for entry in kept.get(backbone, [])):
+        searches = self._searches()
+        if any(entry["search"] == search for entry in searches.get(backbone, [])):
             return
         self._store.write(f"trials/{digest}.csv", content)
-        kept.setdefault(backbone, []).append({"search": search, "digest": digest})
-        self._write_json("trials.json", kept)
+        searches.setdefault(backbone, []).append({"search": search, "digest": digest})
+        self._write_json("trials.json", searches)
 
-    def trials_before(self, *, backbone: str, search: str) -> StoredTrials | None:
-        """Those of the search before this one, or None.
+    def previous_trials(self, *, backbone: str, search: str) -> StoredTrials | None:
+        """Return the trials of the search before this one, or None.
 
-        For a search that was kept it is the one that was the last when it was made: asked again, it is the
-        same search, which the cache answers.
+        For a stored search, it is the one that was the last when the search was made, so that a repeated
+        search has the same input and is answered from the cache.
         """
         entries = self._searches().get(backbone, [])
         names = [entry["search"] for entry in entries]
@@ -238,7 +240,7 @@ class RunRegistry:
         return self._read_json("trials.json") or {}
 
     def _read_json(self, name: str) -> Any:
-        """The content of a file, or None where there is none."""
+        """Return the content of a file, or None if it does not exist."""
         content = self._store.read(name)
         return None if content is None else json.loads(content)
 

@@ -1,4 +1,4 @@
-"""Where a configuration's runs keep their things."""
+"""The workspace: folders and files of a configuration's runs below `output`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Workspace:
 
     @property
     def served(self) -> Path:
-        """The folder that TF Serving watches; it holds a folder a version."""
+        """The model base path of TF Serving, with a folder per version."""
         return self.root / "serving" / schema_names.MODEL_NAME
 
     @property
@@ -37,47 +37,47 @@ class Workspace:
 
     @property
     def fingerprints(self) -> Path:
-        """The digests of files that were read before."""
+        """Cached digests of data files."""
         return self.root / "fingerprints.json"
 
     @property
     def schema(self) -> Path:
-        """The schema of what a manifest lists."""
+        """The schema derived from a manifest's columns."""
         return self.root / "schema.pbtxt"
 
     @property
     def checkpoints(self) -> Path:
-        """The states of trainings and searches that have not ended."""
+        """Checkpoints of unfinished trainings and searches."""
         return self.root / "checkpoints"
 
     @property
     def feature_maps(self) -> Path:
-        """What frozen blocks make of the images; may be removed when nothing runs."""
+        """Cached feature maps of frozen blocks; may be removed when nothing runs."""
         return self.root / "feature-maps"
 
     @property
     def explanations(self) -> Path:
-        """Heat maps of winners, a folder each; may be removed when nothing runs."""
+        """Cached heat maps of winners, a folder each; may be removed when nothing runs."""
         return self.root / "explanations"
 
     @property
     def reports(self) -> Path:
-        """A folder a run."""
+        """Reports, a folder per run."""
         return self.root / "reports"
 
     @property
     def monitor_page(self) -> Path:
-        """The page on what served models were asked."""
+        """The page of `knet monitor`."""
         return self.root / "monitor.html"
 
     @property
     def log(self) -> Path:
-        """What the libraries have to say."""
+        """The log of the libraries."""
         return self.root / "run.log"
 
     @property
     def sample_data(self) -> Path:
-        """The synthetic images, a folder for each set of parameters."""
+        """Synthetic images, a folder for each set of parameters."""
         return self.root / "sample-data"
 
 
@@ -86,16 +86,16 @@ _DAY = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class CacheFile:
-    """A file that may be removed when nothing runs; what it holds is then computed again."""
+    """A file that may be removed when nothing runs; its content is computed again when needed."""
 
     path: Path
     kind: str  # feature maps or checkpoint
     size: int  # bytes
-    unused_days: float  # since it was last read or written
+    unused_days: float  # since the last read or write
 
 
 def cache_files(workspace: Workspace) -> list[CacheFile]:
-    """All of a workspace, that which was used last at the end."""
+    """Return the cache files of a workspace, the most recently used last."""
     found = [
         CacheFile(path, kind, stat.st_size, (time.time() - max(stat.st_atime, stat.st_mtime)) / _DAY)
         for kind, root in (("feature maps", workspace.feature_maps), ("checkpoint", workspace.checkpoints))
@@ -107,11 +107,11 @@ def cache_files(workspace: Workspace) -> list[CacheFile]:
 
 
 def remove_unused_files(workspace: Workspace, *, days: float) -> list[CacheFile]:
-    """Removes what was not used for some days, and returns it.
+    """Remove cache files that have not been used for some days, and return them.
 
     Args:
-        workspace: in which nothing runs.
-        days: 0 removes everything.
+        workspace: a workspace in which nothing runs.
+        days: minimum time since the last use; 0 removes all.
     """
     old = [file for file in cache_files(workspace) if file.unused_days >= days]
     for file in old:

@@ -88,7 +88,7 @@ def load_prior_state(registry: RunRegistry, config: Config, data: Data) -> Prior
     found = {}
     if config.tuning and config.tuning.warm_start:
         search = search_digest(config, data)
-        found = {n: registry.trials_before(backbone=n, search=search) for n in config.searched_backbones}
+        found = {n: registry.previous_trials(backbone=n, search=search) for n in config.searched_backbones}
     return PriorState(
         statistics=registry.previous_statistics() if config.data_gate.drift else None,
         trials={name: trials for name, trials in found.items() if trials},
@@ -155,10 +155,10 @@ def finalize_run(
         publish()
     search = search_digest(context.config, context.data)
     for tuning in record.tuning.values():
-        registry.keep_trials(tuning.folder / artifact_files.TRIALS, backbone=tuning.candidate, search=search)
+        registry.store_trials(tuning.folder / artifact_files.TRIALS, backbone=tuning.candidate, search=search)
     if record.error is None:
         statistics = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
-        registry.keep_statistics(statistics, run_id=record.run_id, schema=context.schema)
+        registry.store_statistics(statistics, run_id=record.run_id, schema=context.schema)
     registry.record(
         record,
         graph=context.graph,

@@ -88,7 +88,7 @@ def test_registry_in_object_store(s3: str, tmp_path: Path, make_record: Callable
     (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
     (tmp_path / "statistics" / "Split-train" / "FeatureStats.pb").write_bytes(b"statistics")
     registry.record(make_record(), graph="first", predictions=predictions)
-    registry.keep_statistics(tmp_path / "statistics", run_id="a", schema=Path("/app/schema.pbtxt"))
+    registry.store_statistics(tmp_path / "statistics", run_id="a", schema=Path("/app/schema.pbtxt"))
 
     later = RunRegistry(f"{s3}/registry")
     assert list(later.runs()) == ["20240131-120000"]

@@ -1,4 +1,4 @@
-"""A record is read back as it was written."""
+"""Records of runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from knet.runs.record import RunRecord, read_record
 MakeRecord = Callable[..., RunRecord]
 
 
-def test_a_record_is_read_back(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_read_record_round_trip(make_record: MakeRecord, tmp_path: Path) -> None:
     record = make_record(examples=Path("/examples"), refusals=("a", "b"))
     (tmp_path / "record.json").write_text(record.to_json(), encoding="utf-8")
     assert read_record(tmp_path / "record.json") == record
 
 
-def test_an_undefined_metric_is_undefined_again(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_read_record_undefined_metrics_are_nan(make_record: MakeRecord, tmp_path: Path) -> None:
     candidate = replace(
         make_record().candidates["vgg16"],
         metrics={"test": {"roc_auc": math.nan}},
@@ -54,19 +54,19 @@ def test_read_record_translates_renamed_counts(make_record: MakeRecord, tmp_path
     assert read_record(tmp_path / "record.json") == record
 
 
-def test_a_missing_record_is_named(tmp_path: Path) -> None:
+def test_read_record_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: No such file"):
         read_record(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"candidates": {"a": 1}}'])
-def test_what_is_no_record_is_named(text: str, tmp_path: Path) -> None:
+def test_read_record_other_content_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"record\.json is no record of a run by this version"):
         read_record(tmp_path / "record.json")
 
 
-def test_a_record_of_another_version_names_the_field_that_is_missing(
+def test_read_record_of_other_version_names_the_missing_field(
     make_record: MakeRecord, tmp_path: Path
 ) -> None:
     tree = json.loads(make_record().to_json())

@@ -1,4 +1,4 @@
-"""What is remembered between runs."""
+"""The run registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from knet.runs.record import RunRecord
 from knet.runs.registry import ProductionModel, RunRegistry
 
 MakeRecord = Callable[..., RunRecord]
-REFUSED = {"refusals": ("accuracy is too low",), "pushed_version": None, "pushed_folder": None}
+NOT_PUSHED = {"refusals": ("accuracy is too low",), "pushed_version": None, "pushed_folder": None}
 SCHEMA = Path("/somewhere/schema.pbtxt")
 FAILED = {"winner": None, "pushed_version": None, "pushed_folder": None, "error": "Transform: no space left"}
 
@@ -30,21 +30,21 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_spans_count_the_data_that_were_seen(registry: RunRegistry) -> None:
+def test_span_numbers_data_sets_in_order(registry: RunRegistry) -> None:
     assert [registry.span(seen) for seen in ("a", "b", "a", "c", "b")] == [1, 2, 1, 3, 2]
 
 
-def test_spans_are_remembered(registry: RunRegistry, tmp_path: Path) -> None:
+def test_span_is_stored_in_the_registry(registry: RunRegistry, tmp_path: Path) -> None:
     registry.span("a")
     assert RunRegistry(tmp_path / "registry").span("b") == 2
     assert RunRegistry(tmp_path / "another").span("b") == 1
 
 
-def test_before_the_first_run_there_is_no_production_model(registry: RunRegistry) -> None:
+def test_production_before_the_first_run_is_none(registry: RunRegistry) -> None:
     assert registry.production() is None
 
 
-def test_a_pushed_model_is_the_production_model(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_production_is_the_pushed_model(registry: RunRegistry, make_record: MakeRecord) -> None:
     registry.record(make_record())
     assert registry.production() == ProductionModel(
         version="1706702400",
@@ -54,7 +54,7 @@ def test_a_pushed_model_is_the_production_model(registry: RunRegistry, make_reco
     )
 
 
-def test_a_second_push_replaces_the_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_production_is_the_last_pushed_model(registry: RunRegistry, make_record: MakeRecord) -> None:
     registry.record(make_record())
     registry.record(make_record(run_id="20240201-120000", winner="vgg16", pushed_version="2"))
     production = registry.production()
@@ -62,8 +62,8 @@ def test_a_second_push_replaces_the_first(registry: RunRegistry, make_record: Ma
     assert (production.run_id, production.candidate, production.version) == ("20240201-120000", "vgg16", "2")
 
 
-@pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=["refused", "failed"])
-def test_a_run_that_pushed_nothing_leaves_production_alone(
+@pytest.mark.parametrize("outcome", [NOT_PUSHED, FAILED], ids=["not pushed", "failed"])
+def test_record_without_push_keeps_production(
     registry: RunRegistry, make_record: MakeRecord, outcome: dict[str, object]
 ) -> None:
     registry.record(make_record())
@@ -72,32 +72,32 @@ def test_a_run_that_pushed_nothing_leaves_production_alone(
     assert registry.production() == before
 
 
-@pytest.mark.parametrize("outcome", [{}, REFUSED, FAILED], ids=["pushed", "refused", "failed"])
-def test_every_run_is_kept_in_a_file_of_its_own(
+@pytest.mark.parametrize("outcome", [{}, NOT_PUSHED, FAILED], ids=["pushed", "not pushed", "failed"])
+def test_record_writes_a_file_for_every_outcome(
     registry: RunRegistry, make_record: MakeRecord, outcome: dict[str, object], tmp_path: Path
 ) -> None:
     path = registry.record(make_record(**outcome))
     assert path == tmp_path / "registry" / "runs" / "20240131-120000.json"
-    kept = json.loads(path.read_text("utf-8"))
-    assert (kept["error"], kept["pushed_version"]) == (
+    stored = json.loads(path.read_text("utf-8"))
+    assert (stored["error"], stored["pushed_version"]) == (
         outcome.get("error"),
         outcome.get("pushed_version", "1706702400"),
     )
 
 
-def test_earlier_runs_stay(registry: RunRegistry, make_record: MakeRecord, tmp_path: Path) -> None:
+def test_record_keeps_earlier_runs(registry: RunRegistry, make_record: MakeRecord, tmp_path: Path) -> None:
     for run_id in ("a", "b"):
         registry.record(make_record(run_id=run_id))
     assert files(tmp_path / "registry" / "runs") == {"a.json", "b.json"}
 
 
-def test_all_runs_are_known_oldest_first(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_runs_are_listed_oldest_first(registry: RunRegistry, make_record: MakeRecord) -> None:
     assert registry.runs() == {}
     files = {run_id: registry.record(make_record(run_id=run_id)) for run_id in ("20240102", "20240101")}
     assert list(registry.runs().items()) == sorted(files.items())
 
 
-def test_an_undefined_metric_is_null(registry: RunRegistry, make_record: MakeRecord) -> None:
+def test_record_undefined_metric_is_null(registry: RunRegistry, make_record: MakeRecord) -> None:
     record = make_record()
     undefined = replace(record.candidates["vgg16"], metrics={"test": {"roc_auc": math.nan, "accuracy": 0.5}})
     path = registry.record(make_record(candidates={"vgg16": undefined}))
@@ -108,9 +108,7 @@ def test_an_undefined_metric_is_null(registry: RunRegistry, make_record: MakeRec
     }
 
 
-def test_nothing_but_the_records_is_left(
-    registry: RunRegistry, make_record: MakeRecord, tmp_path: Path
-) -> None:
+def test_record_leaves_no_other_files(registry: RunRegistry, make_record: MakeRecord, tmp_path: Path) -> None:
     registry.record(make_record())
     assert files(tmp_path) == {
         "registry/production.json",
@@ -119,9 +117,7 @@ def test_nothing_but_the_records_is_left(
     }
 
 
-def test_a_version_that_was_pushed_before_can_be_in_production_again(
-    registry: RunRegistry, make_record: MakeRecord
-) -> None:
+def test_make_production_returns_to_a_pushed_version(registry: RunRegistry, make_record: MakeRecord) -> None:
     registry.record(make_record(run_id="20240101", pushed_version="1"))
     first = registry.production()
     registry.record(make_record(run_id="20240102", pushed_version="2", winner="vgg16"))
@@ -133,7 +129,7 @@ def test_a_version_that_was_pushed_before_can_be_in_production_again(
     assert registry.production() == first
 
 
-def test_a_crash_before_a_file_is_whole_leaves_the_old_one(
+def test_record_crash_keeps_the_old_file(
     registry: RunRegistry, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
@@ -155,15 +151,13 @@ def predictions(tmp_path: Path) -> Path:
     return file
 
 
-def test_before_the_first_push_there_is_nothing_to_compare_with(
-    registry: RunRegistry, make_record: MakeRecord
-) -> None:
+def test_baseline_before_the_first_push_is_none(registry: RunRegistry, make_record: MakeRecord) -> None:
     assert registry.baseline("graph") is None
-    registry.record(make_record(**REFUSED), graph="graph")
+    registry.record(make_record(**NOT_PUSHED), graph="graph")
     assert registry.baseline("graph") is None
 
 
-def test_another_run_is_compared_with_the_predictions_of_the_model_in_production(
+def test_baseline_is_that_of_the_model_in_production(
     registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
 ) -> None:
     registry.record(make_record(), graph="first", predictions=predictions)
@@ -174,7 +168,7 @@ def test_another_run_is_compared_with_the_predictions_of_the_model_in_production
     assert baseline.file == tmp_path / "registry" / "predictions" / f"{baseline.digest}.parquet"
 
 
-def test_a_run_that_repeats_the_one_in_production_is_given_what_that_one_was_given(
+def test_baseline_of_repeated_run_is_that_of_the_first(
     registry: RunRegistry, make_record: MakeRecord, predictions: Path
 ) -> None:
     registry.record(make_record(), graph="first", predictions=predictions)
@@ -190,16 +184,16 @@ def test_a_run_that_repeats_the_one_in_production_is_given_what_that_one_was_giv
     assert back == later
 
 
-def test_a_refused_run_leaves_what_is_compared_with(
+def test_baseline_is_kept_by_a_run_that_did_not_push(
     registry: RunRegistry, make_record: MakeRecord, predictions: Path
 ) -> None:
     registry.record(make_record(), graph="first", predictions=predictions)
     before = registry.baseline("second")
-    registry.record(make_record(**REFUSED), graph="second", predictions=predictions, baseline=before)
+    registry.record(make_record(**NOT_PUSHED), graph="second", predictions=predictions, baseline=before)
     assert registry.baseline("second") == before
 
 
-def test_the_same_predictions_are_kept_once(
+def test_record_stores_equal_predictions_once(
     registry: RunRegistry, make_record: MakeRecord, predictions: Path, tmp_path: Path
 ) -> None:
     for version in ("1", "2"):
@@ -217,71 +211,67 @@ def statistics(tmp_path: Path) -> Path:
     return tmp_path / "statistics"
 
 
-def test_before_the_first_run_there_are_no_statistics(registry: RunRegistry) -> None:
+def test_previous_statistics_before_the_first_run_are_none(registry: RunRegistry) -> None:
     assert registry.previous_statistics() is None
 
 
-def test_kept_statistics_are_those_of_the_run(registry: RunRegistry, statistics: Path) -> None:
-    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
-    assert registry.previous_statistics() == kept
-    assert (kept.run_id, kept.schema) == ("a", SCHEMA)
-    assert files(kept.folder) == files(statistics)
-    assert (kept.folder / "Split-test" / "FeatureStats.pb").read_bytes() == b"test"
+def test_store_statistics_copies_those_of_the_run(registry: RunRegistry, statistics: Path) -> None:
+    stored = registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
+    assert registry.previous_statistics() == stored
+    assert (stored.run_id, stored.schema) == ("a", SCHEMA)
+    assert files(stored.folder) == files(statistics)
+    assert (stored.folder / "Split-test" / "FeatureStats.pb").read_bytes() == b"test"
 
 
-def test_kept_statistics_outlive_the_run_s_artifacts(registry: RunRegistry, statistics: Path) -> None:
-    kept = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+def test_store_statistics_outlive_the_artifacts(registry: RunRegistry, statistics: Path) -> None:
+    stored = registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
     shutil.rmtree(statistics)
-    assert len(files(kept.folder)) == 2
+    assert len(files(stored.folder)) == 2
 
 
-def test_equal_statistics_are_kept_once(registry: RunRegistry, statistics: Path) -> None:
-    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
-    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+def test_store_statistics_equal_ones_once(registry: RunRegistry, statistics: Path) -> None:
+    first = registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
+    second = registry.store_statistics(statistics, run_id="b", schema=SCHEMA)
     assert (first.folder, first.digest) == (second.folder, second.digest)
     previous = registry.previous_statistics()
     assert previous is not None and previous.run_id == "b"
 
 
-def test_other_statistics_have_another_digest_and_replace_the_previous(
-    registry: RunRegistry, statistics: Path
-) -> None:
-    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+def test_store_statistics_other_ones_replace_the_previous(registry: RunRegistry, statistics: Path) -> None:
+    first = registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
     (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
-    second = registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+    second = registry.store_statistics(statistics, run_id="b", schema=SCHEMA)
     assert first.digest != second.digest
     assert registry.previous_statistics() == second
     assert first.folder.is_dir()
 
 
-def test_a_crash_while_statistics_are_copied_leaves_the_old_ones(
+def test_store_statistics_crash_keeps_the_old_ones(
     registry: RunRegistry, statistics: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
         raise OSError("power cut")
 
-    first = registry.keep_statistics(statistics, run_id="a", schema=SCHEMA)
+    first = registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
     (statistics / "Split-test" / "FeatureStats.pb").write_bytes(b"other")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", crash)
         with pytest.raises(OSError, match="power cut"):
-            registry.keep_statistics(statistics, run_id="b", schema=SCHEMA)
+            registry.store_statistics(statistics, run_id="b", schema=SCHEMA)
     assert registry.previous_statistics() == first
-    # What was left behind is in no one's way.
-    assert registry.keep_statistics(statistics, run_id="c", schema=SCHEMA).folder.is_dir()
+    # The partial copy does not block a later one.
+    assert registry.store_statistics(statistics, run_id="c", schema=SCHEMA).folder.is_dir()
 
 
-def test_a_search_begins_with_the_one_before_it_however_often_it_is_asked(
-    registry: RunRegistry, tmp_path: Path
-) -> None:
+def test_previous_trials_of_repeated_search_are_the_same(registry: RunRegistry, tmp_path: Path) -> None:
     def before(search: str, backbone: str = "vgg16") -> str | None:
-        kept = registry.trials_before(backbone=backbone, search=search)
-        return kept.file.read_text("utf-8") if kept else None
+        stored = registry.previous_trials(backbone=backbone, search=search)
+        return stored.file.read_text("utf-8") if stored else None
 
     assert before("first") is None
     for search in ("first", "second", "first", "third"):
         (tmp_path / "trials.csv").write_text(f"of {search}", "utf-8")
-        registry.keep_trials(tmp_path / "trials.csv", backbone="vgg16", search=search)
+        registry.store_trials(tmp_path / "trials.csv", backbone="vgg16", search=search)
     asked = [before(search) for search in ("first", "second", "third", "fourth")]
     assert asked == [None, "of first", "of second", "of third"]
     assert before("second", backbone="mobilenet") is None

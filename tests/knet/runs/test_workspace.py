@@ -1,4 +1,4 @@
-"""What was not used for long is removed, and nothing else."""
+"""The workspace and its cache files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def write(path: Path, *, read: float, written: float) -> Path:
     return path
 
 
-def test_only_what_was_neither_read_nor_written_for_some_days_goes(tmp_path: Path) -> None:
+def test_remove_unused_files_by_days_since_last_use(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     old = write(workspace.feature_maps / "old.tfrecord", read=9, written=9)
     read = write(workspace.feature_maps / "read.tfrecord", read=1, written=9)
-    given_up = write(workspace.checkpoints / "vgg16" / "state.npz", read=20, written=8)
+    abandoned = write(workspace.checkpoints / "vgg16" / "state.npz", read=20, written=8)
     running = write(workspace.checkpoints / "vgg16" / "other.npz", read=20, written=0)
     model = write(workspace.root / "artifacts" / "model", read=99, written=99)
 
     found = [(file.path, file.kind, file.size) for file in cache_files(workspace)]
-    assert found[:2] == [(old, "feature maps", 10), (given_up, "checkpoint", 10)]
-    assert {file.path for file in remove_unused_files(workspace, days=7)} == {old, given_up}
-    assert [path.exists() for path in (old, given_up, read, running, model)] == [
+    assert found[:2] == [(old, "feature maps", 10), (abandoned, "checkpoint", 10)]
+    assert {file.path for file in remove_unused_files(workspace, days=7)} == {old, abandoned}
+    assert [path.exists() for path in (old, abandoned, read, running, model)] == [
         False,
         False,
         True,
@@ -40,5 +40,5 @@ def test_only_what_was_neither_read_nor_written_for_some_days_goes(tmp_path: Pat
     assert model.exists()
 
 
-def test_a_workspace_that_has_not_run_keeps_nothing(tmp_path: Path) -> None:
+def test_cache_files_of_new_workspace_are_none(tmp_path: Path) -> None:
     assert cache_files(Workspace(tmp_path / "none")) == []

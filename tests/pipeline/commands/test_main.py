@@ -409,7 +409,7 @@ def finished_run(tmp_path: Path) -> Path:
                 pd.DataFrame({schema_names.WIDTH: width})
             ).SerializeToString()
         )
-    RunRegistry(tmp_path / "out" / "registry").keep_statistics(
+    RunRegistry(tmp_path / "out" / "registry").store_statistics(
         tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
     )
     return tmp_path / "out"

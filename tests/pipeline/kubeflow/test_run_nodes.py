@@ -64,7 +64,7 @@ def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tm
     assert (first["span"], first["synthetic_data"]) == ("1", "true")
     (tmp_path / "statistics").mkdir()
     (tmp_path / "statistics" / "FeatureStats.pb").write_bytes(b"")
-    stored = RunRegistry(location / "registry").keep_statistics(
+    stored = RunRegistry(location / "registry").store_statistics(
         tmp_path / "statistics", run_id="a", schema=Path("s.pbtxt")
     )
     second = _start(location, images, tmp_path / "second")

@@ -234,7 +234,7 @@ def test_reference_of_version_falls_back_to_the_registry(
     registry = RunRegistry(workspace.registry)
     later = make_record(run_id="20240201-120000", pushed_version=None)
     registry.record(later)
-    registry.keep_statistics(statistics_folder, run_id=later.run_id, schema=schemas.BREAKHIS)
+    registry.store_statistics(statistics_folder, run_id=later.run_id, schema=schemas.BREAKHIS)
     assert reference_of_version(VERSION, workspace).statistics == training
     registry.record(replace(later, data=replace(later.data, fingerprint="other")))
     with pytest.raises(
@@ -275,7 +275,7 @@ def test_find_schema_configured_then_last_run_then_default(
     other = tmp_path / "other.pbtxt"
     text = 'feature { name: "image/eosin" skew_comparator { jensen_shannon_divergence { threshold: 0.5 } } }'
     other.write_text(text, encoding="utf-8")
-    RunRegistry(workspace.registry).keep_statistics(statistics_folder, run_id="1", schema=other)
+    RunRegistry(workspace.registry).store_statistics(statistics_folder, run_id="1", schema=other)
     assert len(find_schema(None, workspace, default=schemas.BREAKHIS).feature) == 1
     assert len(find_schema(schemas.BREAKHIS, workspace, default=other).feature) > 1
     other.write_text('feature { name: "image/eosin" }', encoding="utf-8")
