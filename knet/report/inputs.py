@@ -1,4 +1,4 @@
-"""All that a page is made of, read from the folder of a run."""
+"""Inputs of the report page, read from the folder of a run."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ from knet.base.settings import with_current_names
 from knet.evaluation.predictions import read_predictions
 from knet.runs.record import RunRecord
 
-_LONGEST = 320  # pixels of a heat map's side
+_MAX_SIDE: Final = 320  # pixels of a heat map
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search for hyperparameters left."""
+    """Results of a hyperparameter search."""
 
     summary: dict[str, Any]
-    trials: list[dict[str, str]]  # a row each, by column; numbers with four digits
+    trials: list[dict[str, str]]  # a row per trial, by column; numbers with four digits
     plots: tuple[Markup, ...]
 
     @property
     def columns(self) -> list[str]:
-        """The names of the table's columns."""
+        """Columns of the table of trials."""
         return list(self.trials[0]) if self.trials else []
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A run's record, and what was collected beside it as far as the run came."""
+    """The record of a run and the files beside it; a failed run lacks some."""
 
     record: RunRecord
-    data_page: str | None  # its file's name, where there is one
-    findings: dict[str, Any] | None  # `findings` and `drift`
+    data_page: str | None  # file name
+    findings: dict[str, Any] | None  # validation report of DataGate: `findings` and `drift`
     searches: list[Search]
     histories: dict[str, dict[str, Any]]  # by candidate
-    results: dict[str, Any] | None  # as `candidate_results` has them
+    results: dict[str, Any] | None  # metrics of all candidates, by `candidate_results`
     decision: dict[str, Any] | None
     predictions: Mapping[str, Any]  # data frames, by candidate
-    thumbnails: dict[str, str]  # addresses of pictures by image
+    thumbnails: dict[str, str]  # data URLs by image path
     explanations: dict[str, Any] | None
-    lineage: list[dict[str, Any]]  # a row an artifact
+    lineage: list[dict[str, Any]]  # a row per artifact
 
     @property
     def compared(self) -> list[str]:
-        """The candidates that have figures, in the configuration's order."""
+        """Candidates with results, in the order of the configuration."""
         return [
             name for name in self.record.candidates if self.results and name in self.results["candidates"]
         ]
 
     def slices(self, candidate: str | None, split: str) -> list[dict[str, Any]]:
-        """A candidate's figures on a split and on its parts; nothing where it was not evaluated."""
+        """Return a candidate's results on the slices of a split; none if it was not evaluated."""
         if self.results is None or candidate not in self.results["candidates"]:
             return []
         found: list[dict[str, Any]] = self.results["candidates"][candidate]["splits"][split]
         return found
 
     def metrics(self, candidate: str | None, split: str) -> dict[str, dict[str, float | None]]:
-        """Value, low and high of each metric of a candidate on a whole split."""
+        """Return value, low and high of each metric of a candidate on a whole split."""
         for part in self.slices(candidate, split):
             if not part["slice"]:
                 return dict(part["metrics"])
@@ -75,7 +75,7 @@ class Inputs:
 
 
 def read_inputs(record: RunRecord, folder: Path) -> Inputs:
-    """Reads what there is."""
+    """Read the inputs from the folder of a run; missing files are None or empty."""
     histories = {name: _read(folder / run_files.TRAINING / f"{name}.json") for name in record.candidates}
     tables = {name: folder / run_files.PREDICTIONS / f"{name}.parquet" for name in record.candidates}
     return Inputs(
@@ -105,12 +105,12 @@ def _decision(file: Path) -> dict[str, Any] | None:
 
 def _search(folder: Path) -> Search:
     with (folder / artifact_files.TRIALS).open(encoding="utf-8", newline="") as file:
-        trials = [{name: _short(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+        trials = [{name: _short_number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
     plots = tuple(Markup(plot.read_text(encoding="utf-8")) for plot in sorted(folder.glob("*.svg")))
     return Search(_read(folder / artifact_files.SEARCH_SUMMARY), trials, plots)
 
 
-def _short(cell: str) -> str:
+def _short_number(cell: str) -> str:
     try:
         return f"{float(cell):.4g}"
     except ValueError:
@@ -127,7 +127,7 @@ def _explanations(folder: Path) -> dict[str, Any] | None:
     if explained:
         for image in explained["images"]:
             for kind in ("image", "overlay"):
-                image[f"{kind}_url"] = picture(folder / image[kind], longest=_LONGEST)
+                image[f"{kind}_url"] = image_url(folder / image[kind], max_side=_MAX_SIDE)
     return explained
 
 
@@ -135,64 +135,45 @@ def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-# Accuracies on test images, which the paper splits by image and not by patient. VGG16 stands in a figure
-# without a number, ResNet50 is named without a result.
-ACCURACY: Final = {"mobilenet": 0.74, "resnet101": 0.90, "resnet152": 0.92}
-CITATION: Final = "Dsouza & Ansari, Applied Computer Science 18(1), 2022"
-
-# The year in which each backbone was published.
-YEAR: Final = {
-    "vgg16": 2014,
-    "resnet50": 2015,
-    "resnet101": 2015,
-    "resnet152": 2015,
-    "mobilenet": 2017,
-    "efficientnetv2b0": 2021,
-}
-
-
-def thumbnail(encoded: bytes, *, longest: int) -> bytes:
-    """An image file as a JPEG with at most `longest` pixels a side."""
+def thumbnail(encoded: bytes, *, max_side: int) -> bytes:
+    """Return an encoded image as a JPEG with at most `max_side` pixels per side."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    image.thumbnail((longest, longest))
+    image.thumbnail((max_side, max_side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80, optimize=True)
     return buffer.getvalue()
 
 
 def data_url(jpeg: bytes) -> str:
-    """A JPEG as an address that holds it."""
+    """Return a JPEG as a data URL."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def picture(file: Path, *, longest: int) -> str:
-    """An image file made small, as an address that holds it."""
-    return data_url(thumbnail(file.read_bytes(), longest=longest))
+def image_url(file: Path, *, max_side: int) -> str:
+    """Return a thumbnail of an image file as a data URL."""
+    return data_url(thumbnail(file.read_bytes(), max_side=max_side))
 
 
 @dataclass(frozen=True)
 class Section:
-    """What `templates/<name>.html` shows under a title; or, where that is nothing, the reason.
-
-    A reader who expects a section finds it, empty or not.
-    """
+    """A section of the page: values for `templates/<name>.html`, or the reason why there are none."""
 
     name: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    missing: str = ""
+    missing: str = ""  # reason; shown in place of the template
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """In a word, and in a line."""
+    """Outcome of a run."""
 
-    word: str  # pushed, refused or failed
-    why: str
+    word: str  # pushed, not pushed or failed
+    why: str  # one line
 
 
 def verdict(record: RunRecord) -> Verdict:
-    """Whether the winner is served, was refused, or the run failed, and why."""
+    """Return the outcome of a run, with the reason."""
     if record.error:
         return Verdict("failed", record.error)
     if record.pushed_version and not record.refusals:
@@ -200,7 +181,5 @@ def verdict(record: RunRecord) -> Verdict:
             "pushed",
             f"{record.winner} is served as version {record.pushed_version}: {record.choice}",
         )
-    reasons = (
-        "; ".join(record.refusals) or "the server that was asked before the push did not answer as it must"
-    )
-    return Verdict("refused", f"{record.winner} was not pushed: {reasons}")
+    reasons = "; ".join(record.refusals) or "it failed infra validation: see ServingValidator in the log"
+    return Verdict("not pushed", f"{record.winner}: {reasons}")

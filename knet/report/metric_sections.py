@@ -1,17 +1,18 @@
-"""How well each candidate's scores tell the classes apart, at any threshold."""
+"""Sections of the report page on metrics: curves, calibration, confusion, slices, patients, heat maps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
 from knet.base import schema_names
+from knet.base.svg import Point
 from knet.models.model_info import ModelInfo
 from knet.report.charts import Axis, Chart, Line, interval_mark, line_chart
 from knet.report.inputs import Inputs, Section
@@ -21,7 +22,7 @@ _SHARE = (0.0, 1.0)
 
 
 def curves(inputs: Inputs) -> Section:
-    """Both curves of every candidate, on test and on validation patients."""
+    """Return ROC and precision-recall curves of every candidate, on test and validation images."""
     if not inputs.predictions:
         return Section("curves", _CURVES_TITLE, missing="No candidate was evaluated in this run.")
     positive = inputs.record.config["data"]["classes"][1]
@@ -49,6 +50,49 @@ def _curve_points(predictions: Any) -> CurvePoints | None:
         predictions[schema_names.LABEL].to_numpy(),
         threshold=float(predictions[schema_names.THRESHOLD].iloc[0]),
     )
+
+
+MAX_POINTS: Final = 150  # of a curve; bounds the size of the page
+
+
+@dataclass(frozen=True)
+class CurvePoints:
+    """ROC and precision-recall curve, and the points of a threshold on them."""
+
+    roc: list[Point]  # false positive rate, true positive rate; from (0, 0) to (1, 1)
+    precision_recall: list[Point]  # recall, precision
+    roc_at: Point
+    precision_recall_at: Point  # precision is NaN without positive predictions
+
+
+def curve_points(scores: NDArray[Any], labels: NDArray[Any], *, threshold: float) -> CurvePoints | None:
+    """Return both curves, thinned evenly to `MAX_POINTS` points; None without images of both classes.
+
+    Args:
+        scores: probability of the positive class, float [images].
+        labels: true classes, int [images], 0 or 1.
+        threshold: score from which an image is classified as positive.
+    """
+    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    if not positives or not negatives:
+        return None
+    false_rate, true_rate, _ = metrics.roc_curve(labels, scores)
+    precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
+    predicted = scores >= threshold
+    tp, fp = int(np.sum(predicted & (labels == 1))), int(np.sum(predicted & (labels == 0)))
+    return CurvePoints(
+        roc=_thinned(false_rate, true_rate),
+        precision_recall=_thinned(recall, precision),
+        roc_at=(fp / negatives, tp / positives),
+        precision_recall_at=(tp / positives, tp / (tp + fp) if tp + fp else math.nan),
+    )
+
+
+def _thinned(x: NDArray[Any], y: NDArray[Any]) -> list[Point]:
+    kept = np.arange(len(x))
+    if len(x) > MAX_POINTS:
+        kept = np.linspace(0, len(x) - 1, MAX_POINTS).round().astype(int)
+    return list(zip(x[kept].tolist(), y[kept].tolist(), strict=True))
 
 
 def _roc(curves: dict[str, CurvePoints], split: str, positive: str) -> Chart:
@@ -90,31 +134,33 @@ def _precision_recall(curves: dict[str, CurvePoints], split: str, positive: str)
     )
 
 
-_TITLE = "Learning curves"
-_MEASURES = {"loss": "loss (nats an image)", "accuracy": "accuracy (share of images)"}
+_LEARNING_TITLE = "Learning curves"
+_MEASURES = {"loss": "loss (nats per image)", "accuracy": "accuracy (share of images)"}
 
 
 def learning(inputs: Inputs) -> Section:
-    """Loss and accuracy by epoch, a pair of charts a candidate."""
+    """Return loss and accuracy by epoch, two charts per candidate."""
     if not inputs.histories:
-        return Section("learning", _TITLE, missing="No candidate was trained to its end in this run.")
+        return Section(
+            "learning", _LEARNING_TITLE, missing="No candidate completed its training in this run."
+        )
     rows = [
         {
             "name": name,
             "history": history,
             "seconds": sum(epoch["seconds"] for epoch in history["epochs"]),
-            "charts": [_chart(name, history, measure) for measure in _MEASURES],
+            "charts": [_learning_chart(name, history, measure) for measure in _MEASURES],
         }
         for name, history in inputs.histories.items()
     ]
     untrained = [name for name in inputs.record.config["candidates"] if name not in inputs.histories]
-    return Section("learning", _TITLE, {"rows": rows, "untrained": untrained})
+    return Section("learning", _LEARNING_TITLE, {"rows": rows, "untrained": untrained})
 
 
-def _chart(name: str, history: dict[str, Any], measure: str) -> Chart:
+def _learning_chart(name: str, history: dict[str, Any], measure: str) -> Chart:
     epochs = history["epochs"]
     lines = [
-        _line(part, _learning_points(epochs, key), number)
+        _learning_line(part, _learning_points(epochs, key), number)
         for number, (part, key) in enumerate((("train", measure), ("validation", f"val_{measure}")), start=1)
     ]
     values = [y for line in lines for _, y in line.points if math.isfinite(y)]
@@ -130,9 +176,9 @@ def _chart(name: str, history: dict[str, Any], measure: str) -> Chart:
     )
 
 
-def _line(name: str, points: list[tuple[float, float]], number: int) -> Line:
-    alone = points if len(points) == 1 else ()  # else one epoch would not be seen
-    return Line(name, points, colour=number, dashed=number == 2, marked=alone)
+def _learning_line(name: str, points: list[tuple[float, float]], number: int) -> Line:
+    marked = points if len(points) == 1 else ()  # a single point has no line
+    return Line(name, points, colour=number, dashed=number == 2, marked=marked)
 
 
 def _learning_points(epochs: Sequence[dict[str, float]], key: str) -> list[tuple[float, float]]:
@@ -143,11 +189,11 @@ _CALIBRATION_TITLE = "Calibration"
 
 
 def calibration(inputs: Inputs) -> Section:
-    """Reliability before and after the temperature, and the images flagged as out of distribution."""
+    """Return reliability before and after temperature scaling, and the share of images flagged as OOD."""
     infos = {name: candidate.info for name, candidate in inputs.record.candidates.items()}
     if not infos:
         return Section(
-            "calibration", _CALIBRATION_TITLE, missing="No candidate was trained to its end in this run."
+            "calibration", _CALIBRATION_TITLE, missing="No candidate completed its training in this run."
         )
     positive = inputs.record.config["data"]["classes"][1]
     return Section(
@@ -155,14 +201,14 @@ def calibration(inputs: Inputs) -> Section:
         _CALIBRATION_TITLE,
         {
             "infos": infos,
-            "charts": [_diagram(name, info, positive) for name, info in infos.items()],
+            "charts": [_reliability_diagram(name, info, positive) for name, info in infos.items()],
         },
     )
 
 
-def _diagram(name: str, info: ModelInfo, positive: str) -> Chart:
+def _reliability_diagram(name: str, info: ModelInfo, positive: str) -> Chart:
     before, after = info.calibration.before, info.calibration.after
-    lines = [Line("perfect", [(0, 0), (1, 1)], colour=0, dashed=True)]
+    lines = [Line("perfect calibration", [(0, 0), (1, 1)], colour=0, dashed=True)]
     for number, (when, reliability) in enumerate((("before", before), ("after", after)), start=1):
         points = [
             (bin.mean_score, bin.positive_share)
@@ -183,7 +229,7 @@ _CONFUSION_TITLE = "Confusion matrices"
 
 
 def confusion(inputs: Inputs) -> Section:
-    """A matrix a candidate and split, over images, at the threshold that the model was exported with."""
+    """Return a confusion matrix of images per candidate and split, at the model's own threshold."""
     if inputs.results is None:
         return Section(
             "confusion", _CONFUSION_TITLE, missing="The run ended before the candidates were compared."
@@ -205,7 +251,7 @@ def confusion(inputs: Inputs) -> Section:
 
 
 def _matrix(counts: dict[str, int]) -> list[list[int]]:
-    """Rows are true classes, columns what they are called."""
+    """Return the counts with true classes as rows and predicted classes as columns."""
     return [
         [counts["true_negatives"], counts["false_positives"]],
         [counts["false_negatives"], counts["true_positives"]],
@@ -214,20 +260,20 @@ def _matrix(counts: dict[str, int]) -> list[list[int]]:
 
 _HEAT_MAPS_TITLE = "Heat maps"
 _KINDS = {
-    "certain": "Most certain, and right",
-    "wrong": "Most wrong",
+    "certain": "Most certain and correct",
+    "wrong": "Most confident errors",
     "uncertain": "Most uncertain",
 }
 
 
 def heat_maps(inputs: Inputs) -> Section:
-    """Grad-CAM of some test images of each kind, beside the images, and the check against random weights."""
+    """Return Grad-CAM heat maps of test images of each kind, and their check against random weights."""
     explained = inputs.explanations
     if explained is None or not explained["images"]:
         return Section(
             "heat_maps",
             _HEAT_MAPS_TITLE,
-            missing="No image was explained: the run ended before, or report.explanations is 0.",
+            missing="No image was explained: the run ended before that, or report.explanations is 0.",
         )
     kinds = [
         (title, [image for image in explained["images"] if image["kind"] == kind])
@@ -244,15 +290,15 @@ _PATIENTS_TITLE = "Patients"
 
 
 def patients(inputs: Inputs) -> Section:
-    """A row a test patient, the worst first, and thumbnails of the images that were called wrongly."""
+    """Return a row per test patient, the worst first, and thumbnails of misclassified images."""
     name = inputs.record.winner
     if name is None or name not in inputs.predictions:
-        return Section("patients", _PATIENTS_TITLE, missing="No winner was chosen in this run.")
+        return Section("patients", _PATIENTS_TITLE, missing="No winner was selected in this run.")
     predictions = inputs.predictions[name]
     rows = patient_rows(predictions[predictions[schema_names.SPLIT] == schema_names.TEST])
     if not rows:
-        return Section("patients", _PATIENTS_TITLE, missing="There is no test patient.")
-    worst = [row for row in rows[:WORST] if row.most_wrong]
+        return Section("patients", _PATIENTS_TITLE, missing="There are no test patients.")
+    worst = [row for row in rows[:MAX_PATIENTS] if row.errors]
     return Section(
         "patients",
         _PATIENTS_TITLE,
@@ -260,9 +306,67 @@ def patients(inputs: Inputs) -> Section:
             "rows": rows,
             "classes": inputs.record.config["data"]["classes"],
             "worst": worst,
-            "shown": SHOWN,
+            "shown": MAX_IMAGES,
             "thumbnails": inputs.thumbnails,
         },
+    )
+
+
+MAX_PATIENTS: Final = 5  # whose images are shown
+MAX_IMAGES: Final = 4  # of each patient
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """Predictions for the images of a patient."""
+
+    patient: str
+    label: int
+    images: int
+    correct: int  # number of correctly classified images
+    mean_score: float  # mean probability of the positive class
+    predicted: int  # class by the mean score
+    errors: tuple[tuple[str, float], ...]  # image and score of misclassified images, most confident first
+
+    @property
+    def share(self) -> float:
+        """Share of correctly classified images."""
+        return self.correct / self.images
+
+
+def patient_rows(predictions: Any) -> list[PatientRow]:
+    """Return a row per patient, the worst first: by share of correct images, then by error of the mean score.
+
+    Args:
+        predictions: one candidate's predictions on one split, as `read_predictions` returns them.
+    """
+    rows = [_patient_row(str(patient), frame) for patient, frame in predictions.groupby(schema_names.PATIENT)]
+    return sorted(rows, key=lambda row: (row.share, -abs(row.mean_score - row.label), row.patient))
+
+
+def images_to_show(rows: list[PatientRow]) -> list[str]:
+    """Return the most confident errors of the worst patients: image paths."""
+    return [image for row in rows[:MAX_PATIENTS] for image, _ in row.errors[:MAX_IMAGES]]
+
+
+def _patient_row(patient: str, frame: Any) -> PatientRow:
+    label, threshold = int(frame[schema_names.LABEL].iloc[0]), float(frame[schema_names.THRESHOLD].iloc[0])
+    scores = frame[schema_names.SCORE]
+    checked = frame.assign(error=(scores - label).abs(), correct=(scores >= threshold) == (label == 1))
+    wrong = checked[~checked["correct"]].sort_values(
+        ["error", schema_names.IMAGE_PATH], ascending=[False, True]
+    )
+    mean = float(scores.mean())
+    return PatientRow(
+        patient=patient,
+        label=label,
+        images=len(frame),
+        correct=int(checked["correct"].sum()),
+        mean_score=mean,
+        predicted=int(mean >= threshold),
+        errors=tuple(
+            zip(wrong[schema_names.IMAGE_PATH].tolist(), map(float, wrong[schema_names.SCORE]), strict=True)
+        ),
     )
 
 
@@ -270,14 +374,14 @@ _SLICES_TITLE = "Slices"
 
 
 def slices(inputs: Inputs) -> Section:
-    """The winner's accuracy on test images by each slice column, and by each pair of them."""
+    """Return the winner's metrics on test images by each slice column, and by each pair of them."""
     found = inputs.slices(inputs.record.winner, schema_names.TEST)
     if not found:
-        return Section("slices", _SLICES_TITLE, missing="No winner was chosen in this run.")
+        return Section("slices", _SLICES_TITLE, missing="No winner was selected in this run.")
     rows = [_slice_row(part) for part in found]
     if len(rows) == 1:
         return Section(
-            "slices", _SLICES_TITLE, missing="data.slices is empty: the test images are judged as a whole."
+            "slices", _SLICES_TITLE, missing="data.slices is empty: the test images have no slices."
         )
     return Section(
         "slices",
@@ -299,108 +403,3 @@ def _slice_row(part: dict[str, Any]) -> dict[str, Any]:
         or "all test images",
         "mark": interval_mark(accuracy["value"], accuracy["low"], accuracy["high"]),
     }
-
-
-MOST = 150  # points of a curve, so that the page of thousands of images stays small
-
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class CurvePoints:
-    """Both curves of some scores, and where a threshold stands on them."""
-
-    roc: list[Point]  # false positive rate, true positive rate; from (0, 0) to (1, 1)
-    precision_recall: list[Point]  # recall, precision
-    roc_at: Point
-    precision_recall_at: Point  # its precision is NaN where nothing is called positive
-
-
-def curve_points(scores: NDArray[Any], labels: NDArray[Any], *, threshold: float) -> CurvePoints | None:
-    """Both curves, or None where there are images of one class only.
-
-    Of more than `MOST` points as many are kept, evenly along the curve.
-
-    Args:
-        scores: probability of the positive class, [images].
-        labels: 0 or 1, [images].
-        threshold: the score from which an image is called positive.
-    """
-    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
-    if not positives or not negatives:
-        return None
-    false_rate, true_rate, _ = metrics.roc_curve(labels, scores)
-    precision, recall, _ = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
-    called = scores >= threshold
-    hits, alarms = int(np.sum(called & (labels == 1))), int(np.sum(called & (labels == 0)))
-    return CurvePoints(
-        roc=_thinned(false_rate, true_rate),
-        precision_recall=_thinned(recall, precision),
-        roc_at=(alarms / negatives, hits / positives),
-        precision_recall_at=(hits / positives, hits / (hits + alarms) if hits + alarms else math.nan),
-    )
-
-
-def _thinned(x: NDArray[Any], y: NDArray[Any]) -> list[Point]:
-    places = np.arange(len(x))
-    if len(x) > MOST:
-        places = np.linspace(0, len(x) - 1, MOST).round().astype(int)
-    return list(zip(x[places].tolist(), y[places].tolist(), strict=True))
-
-
-WORST = 5  # patients whose images are shown
-SHOWN = 4  # images of each
-
-
-@dataclass(frozen=True)
-class PatientRow:
-    """One patient's images, and what was made of them."""
-
-    patient: str
-    label: int
-    images: int
-    right: int  # of them
-    mean_score: float  # of the positive class
-    decided: int  # the class that the mean score stands for
-    most_wrong: tuple[
-        tuple[str, float], ...
-    ]  # image and score of those that were called wrongly, worst first
-
-    @property
-    def share(self) -> float:
-        """Of the images that were called rightly."""
-        return self.right / self.images
-
-
-def patient_rows(predictions: Any) -> list[PatientRow]:
-    """A row a patient, the worst first: with the smallest share of right images, then the surest mistake.
-
-    Args:
-        predictions: of one candidate on one split, as `read_predictions` gives them.
-    """
-    rows = [_patient_row(str(patient), frame) for patient, frame in predictions.groupby(schema_names.PATIENT)]
-    return sorted(rows, key=lambda row: (row.share, -abs(row.mean_score - row.label), row.patient))
-
-
-def images_to_show(rows: list[PatientRow]) -> list[str]:
-    """The most wrong images of the worst patients."""
-    return [image for row in rows[:WORST] for image, _ in row.most_wrong[:SHOWN]]
-
-
-def _patient_row(patient: str, frame: Any) -> PatientRow:
-    label, threshold = int(frame[schema_names.LABEL].iloc[0]), float(frame[schema_names.THRESHOLD].iloc[0])
-    scores = frame[schema_names.SCORE]
-    judged = frame.assign(off=(scores - label).abs(), right=(scores >= threshold) == (label == 1))
-    wrong = judged[~judged["right"]].sort_values(["off", schema_names.IMAGE_PATH], ascending=[False, True])
-    mean = float(scores.mean())
-    return PatientRow(
-        patient=patient,
-        label=label,
-        images=len(frame),
-        right=int(judged["right"].sum()),
-        mean_score=mean,
-        decided=int(mean >= threshold),
-        most_wrong=tuple(
-            zip(wrong[schema_names.IMAGE_PATH].tolist(), map(float, wrong[schema_names.SCORE]), strict=True)
-        ),
-    )

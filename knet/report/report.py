@@ -1,4 +1,4 @@
-"""Makes the page of a run from what lies in its folder."""
+"""The report page of a run, rendered from the files in its folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from knet.report.sections import (
 )
 from knet.runs.record import RunRecord
 
-# In the order in which the page shows them.
+# In the order of the page.
 SECTIONS: Final[tuple[Callable[[Inputs], Section], ...]] = (
     summary,
     data,
@@ -49,22 +49,28 @@ SECTIONS: Final[tuple[Callable[[Inputs], Section], ...]] = (
 
 
 def write_report(record: RunRecord, folder: Path) -> Path:
-    """Writes the page and the record into the folder of a run, and returns the page's path.
+    """Write the record and the page into the folder of a run.
 
-    A failed run has a page too, with the results up to the failure. Images and styles are inside the page.
+    Failed runs have a page too. The page loads no other files: images and styles are embedded.
+
+    Args:
+        record: record of the run.
+        folder: folder of the run, with the inputs of the page; created if missing.
+
+    Returns:
+        The path of the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / run_files.RECORD, record.to_json())
-    found = read_inputs(record, folder)
+    inputs = read_inputs(record, folder)
     page = folder / run_files.PAGE
+    template = environment().get_template("page.html")
     atomic_write(
         page,
-        environment()
-        .get_template("page.html")
-        .render(
+        template.render(
             run=record,
             verdict=verdict(record),
-            sections=[section(found) for section in SECTIONS],
+            sections=[section(inputs) for section in SECTIONS],
             record_file=run_files.RECORD,
         ),
     )
@@ -72,8 +78,12 @@ def write_report(record: RunRecord, folder: Path) -> Path:
 
 
 def environment(*packages: str) -> jinja2.Environment:
-    """Finds templates in the `templates` of some packages, and of the report; the filters are `formats`."""
-    made = jinja2.Environment(
+    """Return a Jinja environment with the report's templates and the filters of `knet.base.text`.
+
+    Args:
+        packages: packages whose `templates` folders are searched first.
+    """
+    jinja = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [*map(jinja2.PackageLoader, packages), jinja2.PackageLoader("knet.report")]
         ),
@@ -82,10 +92,10 @@ def environment(*packages: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    jinja.filters |= {
         "figure": text.format_metric,
         "duration": text.format_duration,
         "size": text.format_magnitude,
         "estimate": text.format_estimate,
     }
-    return made
+    return jinja

@@ -1,17 +1,19 @@
-"""Sections of the report on the run: summary, candidates, data, configuration, lineage, model card, nodes."""
+"""Sections of the report page on the run, its data, candidates and model card."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import yaml
 
 from knet.base import schema_names
 from knet.report.charts import Bar, bar_chart, interval_mark
-from knet.report.inputs import ACCURACY, CITATION, YEAR, Inputs, Section, verdict
+from knet.report.inputs import Inputs, Section, verdict
 from knet.report.queries import lineage_steps
 
 
 def summary(inputs: Inputs) -> Section:
-    """The verdict, and the figures that a reader looks for first."""
+    """Return the verdict and the main metrics of the winner."""
     record = inputs.record
     return Section(
         "summary",
@@ -45,7 +47,7 @@ _METRICS = {
 
 
 def candidates(inputs: Inputs) -> Section:
-    """The decision, and all metrics with their intervals on test and on validation patients."""
+    """Return the selection, and all metrics with intervals on test and validation patients."""
     if inputs.results is None or inputs.decision is None:
         return Section(
             "candidates", _CANDIDATES_TITLE, missing="The run ended before the candidates were compared."
@@ -74,7 +76,7 @@ def candidates(inputs: Inputs) -> Section:
 
 
 def data(inputs: Inputs) -> Section:
-    """Images and patients by split and class, and what became of every other file."""
+    """Return images and patients by split and class, and the files that were not ingested."""
     record = inputs.record
     ingest = record.ingest
     return Section(
@@ -92,25 +94,25 @@ def data(inputs: Inputs) -> Section:
 
 
 def anomalies(inputs: Inputs) -> Section:
-    """Deviations from the schema, and drift since the last successful run."""
+    """Return deviations from the schema, and drift since the last successful run."""
     if inputs.findings is None:
-        return Section("anomalies", "Anomalies", missing="The run ended before the data were judged.")
+        return Section("anomalies", "Anomalies", missing="The run ended before the data were validated.")
     return Section("anomalies", "Anomalies", {**inputs.findings, "data_page": inputs.data_page})
 
 
 def configuration(inputs: Inputs) -> Section:
-    """The whole tree, as `knet run --config` reads it."""
+    """Return the whole configuration, as `knet run --config` reads it."""
     text = yaml.safe_dump(inputs.record.config, sort_keys=False, allow_unicode=True)
     return Section("configuration", "Configuration", {"text": text})
 
 
 def lineage(inputs: Inputs) -> Section:
-    """From the data's fingerprint to the served version, and the artifacts in MLMD on the way."""
+    """Return the lineage from the data to the served version, and the artifacts in MLMD."""
     return Section("lineage", "Lineage", {"steps": lineage_steps(inputs.record), "artifacts": inputs.lineage})
 
 
 def model_card(inputs: Inputs) -> Section:
-    """Intended use, limits and terms, with the figures of this run."""
+    """Return intended use, limits and licences of the model."""
     record = inputs.record
     winner = record.candidates.get(record.winner) if record.winner else None
     breakhis = "subtype" in record.data.columns and "magnification" in record.data.columns
@@ -122,42 +124,54 @@ def model_card(inputs: Inputs) -> Section:
 
 
 def nodes(inputs: Inputs) -> Section:
-    """Nodes in the order in which they ended."""
-    ran = inputs.record.nodes
-    if not ran:
-        return Section("nodes", "Seconds a node", missing="No node of the graph ended.")
-    longest = max(node.seconds for node in ran)
+    """Return state and duration of the nodes, in the order of completion."""
+    records = inputs.record.nodes
+    if not records:
+        return Section("nodes", "Duration of the nodes", missing="No node of the pipeline completed.")
+    longest = max(node.seconds for node in records)
     return Section(
         "nodes",
-        "Seconds a node",
-        {"nodes": ran, "longest": longest or 1.0, "total": sum(node.seconds for node in ran)},
+        "Duration of the nodes",
+        {"nodes": records, "longest": longest or 1.0, "total": sum(node.seconds for node in records)},
     )
 
 
-_TITLE = "Beside the paper"
+_PAPER_TITLE = "Comparison with the paper"
+# Accuracy on test images, split by image. The paper gives no number for VGG16 and no result for ResNet50.
+PAPER_ACCURACY: Final = {"mobilenet": 0.74, "resnet101": 0.90, "resnet152": 0.92}
+_CITATION: Final = "Dsouza & Ansari, Applied Computer Science 18(1), 2022"
+YEAR: Final = {  # of publication of the backbone
+    "vgg16": 2014,
+    "resnet50": 2015,
+    "resnet101": 2015,
+    "resnet152": 2015,
+    "mobilenet": 2017,
+    "efficientnetv2b0": 2021,
+}
 
 
 def paper(inputs: Inputs) -> Section:
-    """Accuracy on test images of each candidate, the paper's beside it; year, parameters and FLOPs."""
+    """Return each candidate's test accuracy beside the paper's, with year, parameters and FLOPs."""
     candidates = inputs.record.candidates
     if not candidates:
-        return Section("paper", _TITLE, missing="No candidate was trained to its end in this run.")
+        return Section("paper", _PAPER_TITLE, missing="No candidate completed its training in this run.")
     ours = {name: inputs.metrics(name, schema_names.TEST).get("accuracy") for name in candidates}
     groups = [
-        (name, [_ours(found), Bar(ACCURACY.get(name), _papers(name), colour=2, hollow=True)])
+        (name, [_our_bar(found), Bar(PAPER_ACCURACY.get(name), _paper_text(name), colour=2, hollow=True)])
         for name, found in ours.items()
     ]
-    told = "; ".join(
-        f"{name}: ours {_ours(found).text}, the paper's {_papers(name)}" for name, found in ours.items()
+    values = "; ".join(
+        f"{name}: ours {_our_bar(found).text}, the paper's {_paper_text(name)}"
+        for name, found in ours.items()
     )
     return Section(
         "paper",
-        _TITLE,
+        _PAPER_TITLE,
         {
             "chart": bar_chart(
-                groups, axis="accuracy on test images", label=f"Accuracy on test images. {told}"
+                groups, axis="accuracy on test images", label=f"Accuracy on test images. {values}"
             ),
-            "citation": CITATION,
+            "citation": _CITATION,
             "candidates": candidates,
             "year": YEAR,
             "synthetic": inputs.record.data.synthetic,
@@ -165,7 +179,7 @@ def paper(inputs: Inputs) -> Section:
     )
 
 
-def _ours(found: dict[str, float | None] | None) -> Bar:
+def _our_bar(found: dict[str, float | None] | None) -> Bar:
     value = found["value"] if found else None
     if found is None or value is None:
         return Bar(None, "not evaluated", colour=1)
@@ -174,23 +188,23 @@ def _ours(found: dict[str, float | None] | None) -> Bar:
     return Bar(value, f"{value:.3f}", colour=1, interval=interval)
 
 
-def _papers(name: str) -> str:
-    return f"{ACCURACY[name]:.2f}" if name in ACCURACY else "no number given"
+def _paper_text(name: str) -> str:
+    return f"{PAPER_ACCURACY[name]:.2f}" if name in PAPER_ACCURACY else "no number given"
 
 
 _TUNING_TITLE = "Tuning"
 
 
 def tuning(inputs: Inputs) -> Section:
-    """Of each search what was found, every trial, and the search's plots."""
+    """Return the best values, trials and plots of each search."""
     if inputs.record.config.get("tuning") is None:
         return Section(
             "tuning",
             _TUNING_TITLE,
-            missing="Nothing was searched (tuning is null): every candidate used the values of training.",
+            missing="No search was configured (tuning is null): every candidate used the values in training.",
         )
     if not inputs.searches:
         return Section(
-            "tuning", _TUNING_TITLE, missing="There are no trials: the run ended before a search did."
+            "tuning", _TUNING_TITLE, missing="There are no trials: the run ended before a search completed."
         )
     return Section("tuning", _TUNING_TITLE, {"searches": inputs.searches})

@@ -20,7 +20,7 @@ from knet.report.metric_sections import images_to_show, patient_rows
 from knet.runs.record import Execution, RunRecord
 from knet.runs.registry import StoredStatistics
 
-_LONGEST = 240  # pixels of a thumbnail's side
+_MAX_SIDE = 240  # pixels of a thumbnail
 _SEARCH = ("*.csv", "*.json", "*.svg")  # files; the logs for TensorBoard stay where they are
 
 
@@ -63,7 +63,7 @@ def _write_thumbnails(folder: Path, winner: str, examples: Path) -> None:
     for example in ingested_examples(examples) if wanted else ():
         if example.path in wanted:
             index[example.path] = f"{len(index)}.jpg"
-            (thumbnails / index[example.path]).write_bytes(thumbnail(example.image, longest=_LONGEST))
+            (thumbnails / index[example.path]).write_bytes(thumbnail(example.image, max_side=_MAX_SIDE))
     _write(thumbnails / run_files.INDEX, index)
 
 

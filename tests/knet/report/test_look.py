@@ -1,4 +1,4 @@
-"""The page in a real browser: on a phone, on a desk, in the dark and on paper."""
+"""The report page in a browser: narrow, wide, dark and printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def page(full_record: RunRecord, full_folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("width", "dark"), [(PHONE, False), (DESK, False), (DESK, True)], ids=["phone", "desk", "dark"]
 )
-def test_it_looks_right_shows_every_picture_and_asks_for_nothing(
+def test_page_shows_every_image_and_loads_nothing(
     browser: Browser, page: Path, width: int, dark: bool
 ) -> None:
     browser.open(f"file://{page}", width=width, dark=dark)
@@ -44,9 +44,7 @@ def test_it_looks_right_shows_every_picture_and_asks_for_nothing(
     assert (background == "rgb(255, 255, 255)") is not dark
 
 
-def test_a_failed_run_looks_right_on_a_phone(
-    browser: Browser, failed_record: RunRecord, tmp_path: Path
-) -> None:
+def test_page_of_failed_run_fits_a_phone(browser: Browser, failed_record: RunRecord, tmp_path: Path) -> None:
     failed = write_report(failed_record, tmp_path / "run")
     browser.open(f"file://{failed}", width=PHONE)
     assert (browser.complaints, browser.faint) == ([], [])
@@ -54,6 +52,6 @@ def test_a_failed_run_looks_right_on_a_phone(
     assert browser.needed_width <= PHONE
 
 
-def test_the_page_can_be_printed(browser: Browser, page: Path) -> None:
+def test_page_can_be_printed(browser: Browser, page: Path) -> None:
     browser.open(f"file://{page}", width=DESK)
     assert browser.pdf().startswith(b"%PDF")

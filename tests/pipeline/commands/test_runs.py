@@ -54,11 +54,12 @@ def lines(result: Result) -> list[list[str]]:
 
 def test_runs_are_listed_newest_first(knet: Callable[..., Result]) -> None:
     rows = [line for line in lines(knet("runs")) if line and line[0].startswith("2024")]
-    assert [(row[0], row[3], row[4]) for row in rows] == [
+    assert [(row[0], *row[3:5]) for row in rows] == [
         (FAILED, "failed", "–"),
-        (SECOND, "refused", "mobilenet"),
+        (SECOND, "not", "pushed"),
         (FIRST, "pushed", "mobilenet"),
     ]
+    assert rows[1][5] == "mobilenet"
     assert rows[-1][1:3] == ["2024-01-31", "12:00"]
     assert rows[-1][5:] == ["accuracy", "0.875", "12.3", "s"]
 
