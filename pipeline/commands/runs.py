@@ -1,4 +1,4 @@
-"""`knet runs`."""
+"""`knet runs`, `compare`, `lineage`, `report` and `cache`: commands on finished runs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
 def compare_command(
     first: str, second: str, preset: str, file: Path | None, overrides: tuple[str, ...]
 ) -> None:
-    """Show two runs side by side.
+    """Compare two runs: data, settings that differ, and the winners' metrics.
 
-    Shown are settings that differ, data, and the winners' metrics.
     FIRST and SECOND are run ids, `last`, or folders of runs.
     """
     from knet.report.inputs import read_inputs
@@ -51,7 +50,7 @@ def compare_command(
 @click.argument("version")
 @config_options
 def lineage_command(version: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print where the served VERSION came from, back to the data."""
+    """Trace a served VERSION back to its data."""
     from knet.report.queries import find_version, lineage_steps
     from knet.runs.registry import RunRegistry
     from knet.runs.workspace import Workspace
@@ -68,9 +67,9 @@ def lineage_command(version: str, preset: str, file: Path | None, overrides: tup
 @click.argument("run")
 @config_options
 def report_command(run: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Make the page of RUN anew: a run id, `last`, or the folder of a run.
+    """Render the page of RUN again: a run id, `last`, or the folder of a run.
 
-    What the run left in its folder is enough: its artifacts may be gone.
+    The run's folder is enough: its artifacts may be deleted.
     """
     from knet.report.queries import find_run
     from knet.report.report import write_report
@@ -83,15 +82,18 @@ def report_command(run: str, preset: str, file: Path | None, overrides: tuple[st
 @click.command("cache")
 @config_options
 @click.option(
-    "--remove-unused", type=click.FloatRange(min=0), metavar="DAYS", help="Remove what was not used for long."
+    "--remove-unused",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Remove files not used for this long.",
 )
 def cache_command(
     preset: str, file: Path | None, overrides: tuple[str, ...], remove_unused: float | None
 ) -> None:
-    """Show what runs keep, and remove what is not used.
+    """List the cache files of runs, and remove unused ones.
 
-    That is feature maps of frozen blocks, and states of trainings that have not ended. Remove only when
-    nothing runs; what is needed again is computed again.
+    They are feature maps of frozen blocks and checkpoints of unfinished trainings. Remove them only when
+    nothing runs; they are computed again when needed.
     """
     from knet.runs.workspace import Workspace, cache_files, remove_unused_files
 
@@ -100,9 +102,9 @@ def cache_command(
         files = cache_files(workspace)
     else:
         files = remove_unused_files(workspace, days=remove_unused)
-    for kept in files:
+    for item in files:
         click.echo(
-            f"{kept.size / 1e6:9.1f} MB  unused {kept.unused_days:5.1f} days  {kept.kind}: {kept.path}"
+            f"{item.size / 1e6:9.1f} MB  unused {item.unused_days:5.1f} days  {item.kind}: {item.path}"
         )
-    total = f"{sum(kept.size for kept in files) / 1e9:.2f} GB in {len(files)} files"
-    click.echo(f"kept: {total}" if remove_unused is None else f"removed: {total}")
+    total = f"{sum(item.size for item in files) / 1e9:.2f} GB in {len(files)} files"
+    click.echo(f"total: {total}" if remove_unused is None else f"removed: {total}")

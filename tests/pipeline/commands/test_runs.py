@@ -1,4 +1,4 @@
-"""The commands about runs that have ended: report, runs, compare and lineage."""
+"""Commands on finished runs: runs, report, compare and lineage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST, SECOND, FAILED = "20240101-120000-000000", "20240201-120000-000000", "202
 
 @pytest.fixture
 def workspace(make_record: Callable[..., RunRecord], tmp_path: Path) -> Workspace:
-    """A run that pushed, one that was refused, and one that failed."""
+    """A run that pushed, one that did not, and one that failed."""
     workspace = Workspace(tmp_path / "out")
     config = {**make_record().config, "seed": 7}
     records = [
@@ -38,7 +38,7 @@ def workspace(make_record: Callable[..., RunRecord], tmp_path: Path) -> Workspac
 
 @pytest.fixture
 def knet(workspace: Workspace) -> Callable[..., Result]:
-    """Runs a command on these runs."""
+    """Run a command on these runs."""
 
     def run(*arguments: str) -> Result:
         command = [*arguments, "--set", f"output={workspace.root}"]
@@ -52,7 +52,7 @@ def lines(result: Result) -> list[list[str]]:
     return [line.split() for line in result.output.splitlines()]
 
 
-def test_runs_are_listed_newest_first(knet: Callable[..., Result]) -> None:
+def test_runs_lists_newest_first(knet: Callable[..., Result]) -> None:
     rows = [line for line in lines(knet("runs")) if line and line[0].startswith("2024")]
     assert [(row[0], *row[3:5]) for row in rows] == [
         (FAILED, "failed", "–"),
@@ -64,21 +64,17 @@ def test_runs_are_listed_newest_first(knet: Callable[..., Result]) -> None:
     assert rows[-1][5:] == ["accuracy", "0.875", "12.3", "s"]
 
 
-def test_a_run_of_another_version_is_listed_as_such(
-    knet: Callable[..., Result], workspace: Workspace
-) -> None:
+def test_runs_lists_record_of_other_version(knet: Callable[..., Result], workspace: Workspace) -> None:
     (workspace.registry / "runs" / "20230101.json").write_text('{"candidates": {}}', encoding="utf-8")
     assert ["20230101", "recorded", "by", "another", "version"] in lines(knet("runs"))
 
 
-def test_before_the_first_run_the_list_is_empty(knet: Callable[..., Result], workspace: Workspace) -> None:
+def test_runs_before_the_first_run(knet: Callable[..., Result], workspace: Workspace) -> None:
     shutil.rmtree(workspace.registry)
     assert knet("runs").output == f"no run in {workspace.root} yet\n"
 
 
-def test_a_page_is_made_anew_when_the_artifacts_are_gone(
-    knet: Callable[..., Result], workspace: Workspace
-) -> None:
+def test_report_renders_the_page_again(knet: Callable[..., Result], workspace: Workspace) -> None:
     page = workspace.reports / FIRST / "report.html"
     before = page.read_text("utf-8")
     page.unlink()
@@ -86,36 +82,34 @@ def test_a_page_is_made_anew_when_the_artifacts_are_gone(
     assert page.read_text("utf-8") == before
 
 
-def test_the_record_in_the_registry_is_enough_for_a_page(
-    knet: Callable[..., Result], workspace: Workspace
-) -> None:
+def test_report_without_folder_uses_the_registry(knet: Callable[..., Result], workspace: Workspace) -> None:
     shutil.rmtree(workspace.reports)
     assert knet("report", "last").exit_code == 0
     assert "no space left" in (workspace.reports / FAILED / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("command", [("report", "none"), ("compare", FIRST, "none"), ("lineage", "none")])
-def test_what_is_not_known_is_answered_with_what_is(
+def test_unknown_run_or_version_names_recorded_ones(
     knet: Callable[..., Result], command: tuple[str, ...]
 ) -> None:
     with pytest.raises(UserError, match=rf"{FIRST}|pushed were 1706702400"):
         knet(*command)
 
 
-def test_two_runs_are_shown_side_by_side(knet: Callable[..., Result]) -> None:
+def test_compare_shows_two_runs(knet: Callable[..., Result]) -> None:
     found = lines(knet("compare", FIRST, "last"))
     assert ["verdict", "pushed", "failed"] in found
     assert ["settings:", "no", "difference"] in found
     assert ["seed", "0", "7"] in lines(knet("compare", FIRST, SECOND))
 
 
-def test_a_served_version_is_followed_back_to_the_data(
+def test_lineage_leads_to_the_data(
     knet: Callable[..., Result], make_record: Callable[..., RunRecord]
 ) -> None:
     rows = {tuple(row[:2]) for row in lines(knet("lineage", "1706702400"))}
     assert {("run", FIRST), ("candidate", "mobilenet"), ("data", make_record().data.fingerprint)} <= rows
 
 
-def test_the_record_beside_the_page_can_be_read_by_programs(workspace: Workspace) -> None:
+def test_record_beside_the_page_is_json(workspace: Workspace) -> None:
     tree = json.loads((workspace.reports / FIRST / "report.json").read_text("utf-8"))
     assert tree["run_id"] == FIRST
