@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,24 +97,41 @@ def tiny_hybrid() -> Callable[[int], keras.Model]:
     """Builds the hybrid on it, for images of so many pixels a side; vectors have 8 units."""
 
     def build(size: int) -> keras.Model:
-        keras.utils.set_random_seed(0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(BACKBONES, "tiny", _TINY)
-            return build_hybrid_model(
+            return build_hybrid(
                 "tiny",
                 size=size,
-                weights=None,
-                alpha=None,
-                normalisation="image",
-                pixel_mean=(0, 0, 0),
-                pixel_std=(1, 1, 1),
-                batch_norm_momentum=0.9,
-                variant="parallel",
                 sequence_length=(size // 16) ** 2,
+                normalisation="image",
                 lstm_units=4,
                 dense_units=8,
-                dropout=0.5,
-                synchronized=False,
             )
 
     return build
+
+
+def build_hybrid(backbone: str, **settings: Any) -> keras.Model:
+    """Build a small hybrid model with random weights, always the same ones.
+
+    Args:
+        backbone: one of `BACKBONES`.
+        settings: arguments of `build_hybrid_model` that differ from the small ones.
+    """
+    small: dict[str, Any] = {
+        "size": 32,
+        "sequence_length": 4,
+        "weights": None,
+        "alpha": 0.25 if backbone == "mobilenet" else None,
+        "normalisation": "backbone",
+        "pixel_mean": (180, 140, 190),
+        "pixel_std": (30, 40, 30),
+        "lstm_units": 5,
+        "dense_units": 7,
+        "dropout": 0.5,
+        "batch_norm_momentum": 0.9,
+        "variant": "parallel",
+        "synchronized": False,
+    }
+    keras.utils.set_random_seed(0)
+    return build_hybrid_model(backbone, **{**small, **settings})

@@ -19,12 +19,12 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
+from training_fixtures import build_hybrid
 
 from knet.base import schema_names
 from knet.base.image_scalars import image_scalars
 from knet.client import Client
 from knet.models.export import export_model, model_outputs
-from knet.models.hybrid import build_hybrid_model
 from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.serving.dev_server.server import DevServer
@@ -41,24 +41,13 @@ LIMITS = ImageLimits(min_tissue=0.1, min_sharpness=100.0, max_sharpness=40_000.0
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    return build_hybrid_model(
+    return build_hybrid(
         "mobilenet",
-        size=SIZE,
-        weights=None,
-        alpha=0.25,
         normalisation="image",
         stain_normalisation="macenko",
         stain_reference=(0.65, 0.70, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8),
-        pixel_mean=(0, 0, 0),
-        pixel_std=(1, 1, 1),
-        batch_norm_momentum=0.9,
-        variant="parallel",
-        sequence_length=4,
         lstm_units=4,
         dense_units=8,
-        dropout=0.5,
-        synchronized=False,
     )
 
 

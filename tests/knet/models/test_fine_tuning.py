@@ -9,31 +9,22 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from training_fixtures import build_hybrid
 
 from knet.base.progress import PROGRESS
 from knet.models.backbones import BACKBONES, backbone_blocks
 from knet.models.fine_tuning import StagedFineTuning, split_backbone, split_model, unfreeze_top_blocks
-from knet.models.hybrid import build_hybrid_model
 
 
 def build(tiny: str, *, rate: float = 0.01) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    model = build_hybrid_model(
-        tiny,
-        size=32,
-        weights=None,
-        alpha=None,
-        normalisation="image",
-        pixel_mean=(0, 0, 0),
-        pixel_std=(1, 1, 1),
-        batch_norm_momentum=0.9,
-        variant="none",
-        sequence_length=4,
-        lstm_units=2,
-        dense_units=3,
-        dropout=0.0,
-        synchronized=False,
-    )
+    settings = {
+        "normalisation": "image",
+        "variant": "none",
+        "lstm_units": 2,
+        "dense_units": 3,
+        "dropout": 0.0,
+    }
+    model = build_hybrid(tiny, **settings)
     model.compile(
         optimizer=keras.optimizers.SGD(rate, momentum=0.9),
         loss="sparse_categorical_crossentropy",
@@ -187,22 +178,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float
 
 
 def hybrid(tiny: str, normalisation: str = "backbone") -> Any:
-    return build_hybrid_model(
-        tiny,
-        size=32,
-        weights=None,
-        alpha=None,
-        normalisation=normalisation,
-        pixel_mean=[120.0] * 3,
-        pixel_std=[60.0] * 3,
-        batch_norm_momentum=0.9,
-        variant="parallel",
-        sequence_length=4,
-        lstm_units=3,
-        dense_units=4,
-        dropout=0.0,
-        synchronized=False,
-    )
+    return build_hybrid(tiny, normalisation=normalisation, lstm_units=3, dense_units=4, dropout=0.0)
 
 
 @pytest.mark.parametrize("normalisation", ["image", "backbone", "dataset"])

@@ -9,32 +9,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from training_fixtures import build_hybrid
 
 from knet.base.errors import UserError
 from knet.models.backbones import BACKBONES
-from knet.models.hybrid import RasterTokens, build_hybrid_head, build_hybrid_model, count_flops
+from knet.models.hybrid import RasterTokens, build_hybrid_head, count_flops
 
 SIZE = 32
-
-
-def build(backbone: str = "mobilenet", **settings: Any) -> keras.Model:
-    defaults: dict[str, Any] = {
-        "size": SIZE,
-        "sequence_length": 4,
-        "weights": None,
-        "alpha": 0.25 if backbone == "mobilenet" else None,
-        "normalisation": "backbone",
-        "pixel_mean": (180, 140, 190),
-        "pixel_std": (30, 40, 30),
-        "lstm_units": 5,
-        "dense_units": 7,
-        "dropout": 0.5,
-        "batch_norm_momentum": 0.9,
-        "variant": "parallel",
-        "synchronized": False,
-    }
-    keras.utils.set_random_seed(0)
-    return build_hybrid_model(backbone, **{**defaults, **settings})
 
 
 @pytest.fixture
@@ -45,26 +26,26 @@ def pixels() -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_build_hybrid_model_of_every_backbone(backbone: str, pixels: np.ndarray) -> None:
-    probabilities = build(backbone)(pixels)
+    probabilities = build_hybrid(backbone)(pixels)
     assert probabilities.shape == (3, 2)
     np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, atol=1e-5)
 
 
 def test_hybrid_model_ignores_padding(pixels: np.ndarray) -> None:
-    short, long = build(sequence_length=1), build(sequence_length=64)
+    short, long = build_hybrid("mobilenet", sequence_length=1), build_hybrid("mobilenet", sequence_length=64)
     long.set_weights(short.get_weights())
     np.testing.assert_allclose(short(pixels), long(pixels), atol=1e-6)
 
 
 def test_hybrid_model_composes_backbone_and_head(pixels: np.ndarray) -> None:
-    model = build(normalisation="backbone")
+    model = build_hybrid("mobilenet", normalisation="backbone")
     body, head = model.get_layer("backbone"), model.get_layer("head")
     scaled = BACKBONES["mobilenet"].scale(pixels)
     np.testing.assert_allclose(head(body(scaled)), model(pixels), atol=1e-6)
 
 
 def test_hybrid_model_accepts_uint8(pixels: np.ndarray) -> None:
-    model = build()
+    model = build_hybrid("mobilenet")
     whole = pixels.astype("uint8")
     np.testing.assert_array_equal(model(whole), model(whole.astype("float32")))
 
@@ -73,7 +54,7 @@ def test_hybrid_model_accepts_uint8(pixels: np.ndarray) -> None:
 def test_hybrid_model_is_saved_with_every_normalization(
     normalisation: str, pixels: np.ndarray, tmp_path: Path
 ) -> None:
-    model = build(normalisation=normalisation)
+    model = build_hybrid("mobilenet", normalisation=normalisation)
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(restored(pixels), model(pixels), atol=1e-6)
@@ -81,14 +62,14 @@ def test_hybrid_model_is_saved_with_every_normalization(
 
 def test_dataset_normalization_subtracts_the_mean() -> None:
     mean = np.broadcast_to(np.array([180, 140, 190], "float32"), (1, SIZE, SIZE, 3))
-    model = build(normalisation="dataset")
+    model = build_hybrid("mobilenet", normalisation="dataset")
     scaled = keras.Model(model.input, model.layers[1].output)(mean)
     np.testing.assert_allclose(scaled, 0, atol=1e-4)
 
 
 def test_build_hybrid_model_loads_a_weights_file(shared_data: Path) -> None:
     file = shared_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
-    body = build(weights=str(file)).get_layer("backbone")
+    body = build_hybrid("mobilenet", weights=str(file)).get_layer("backbone")
     expected = keras.applications.MobileNet(
         alpha=0.25, include_top=False, weights=file, input_shape=(224, 224, 3)
     )
@@ -99,7 +80,7 @@ def test_build_hybrid_model_loads_a_weights_file(shared_data: Path) -> None:
 def test_build_hybrid_model_refuses_weights_of_another_backbone(shared_data: Path) -> None:
     file = shared_data / "weights" / "mobilenet_7_5_224_tf_no_top.h5"
     with pytest.raises(UserError, match="does not fit mobilenet"):
-        build(weights=str(file))
+        build_hybrid("mobilenet", weights=str(file))
 
 
 ROWS, COLUMNS, CHANNELS, UNITS = 2, 3, 5, 4
