@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from knet.report.sections import PAPER_ACCURACY, YEAR
 from pipeline.experiments.paper import EARLY_STOPPING
 
 
@@ -36,7 +37,7 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
             titles[name]: {model: runs[name][model]["metrics"]["accuracy"] for model in models}
             for name in lengths
         },
-        paper=ACCURACY,
+        paper=PAPER_ACCURACY,
         majority=runs[EARLY_STOPPING][models[0]]["majority_share"],
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -52,7 +53,7 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
         depths=depths,
         models=models,
         stopped=EARLY_STOPPING,
-        paper={"ACCURACY": ACCURACY, "STOPPED_AFTER": STOPPED_AFTER, "YEAR": YEAR},
+        paper={"ACCURACY": PAPER_ACCURACY, "STOPPED_AFTER": STOPPED_AFTER, "YEAR": YEAR},
         curves=curves,
         bars=_svg(bars),
     )
@@ -74,10 +75,8 @@ def _interval(estimate: Sequence[float]) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-# Numbers of the paper by model. The accuracy of VGG16 is in a figure only.
-ACCURACY: Final = {"mobilenet": 0.74, "resnet101": 0.90, "resnet152": 0.92}
-STOPPED_AFTER: Final = {"mobilenet": 43, "vgg16": 43, "resnet101": 103, "resnet152": 74}  # epochs
-YEAR: Final = {"mobilenet": 2017, "vgg16": 2014, "resnet50": 2015, "resnet101": 2015, "resnet152": 2015}
+# Epochs of the paper's early stopping, by model.
+STOPPED_AFTER: Final = {"mobilenet": 43, "vgg16": 43, "resnet101": 103, "resnet152": 74}
 
 
 _WIDTH = 0.8  # of the group of bars of one model
