@@ -211,7 +211,7 @@ def run_job(name: str, folder: Path, out: Path) -> None:
     """Runs one job in this process."""
     import sklearn.metrics  # noqa: F401 (importing is not to be measured)
 
-    from components.knet_evaluator import executor  # noqa: F401
+    from components.knet_evaluator import executor  # noqa: F401 (as above)
 
     run_measured(lambda: JOBS[name](folder, out))
 

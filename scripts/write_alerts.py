@@ -1,4 +1,4 @@
-"""Writes the alert rules of serving/monitoring as an object of the Prometheus operator: see k8s/README.md."""
+"""Write the alert rules of monitoring as an object of the Prometheus operator: see k8s/README.md."""
 
 from __future__ import annotations
 

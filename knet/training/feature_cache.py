@@ -141,7 +141,7 @@ class FeatureRangeError(Exception):
 
 
 def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
-    """Writes a TFRecord of every copy of every image, in the split's order; whole or not at all.
+    """Write a TFRecord of every copy of every image, in the split's order, atomically.
 
     Args:
         split: the images.

@@ -110,7 +110,7 @@ def prepare_training(fn_args: Any) -> TrainingSetup:
         fn_args: TFX's FnArgs; `custom_config` holds `candidate` and `cache_root`.
 
     Raises:
-        UserError: as `Learner` does.
+        UserError: as `TrainingSetup` does.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     candidate = apply_hyperparameters(candidate, _tuned(fn_args))

@@ -29,8 +29,8 @@ class TrainingSetup:
         candidate: the settings.
         devices: to train on.
         images: to learn from; `validation_images` to judge epochs by.
-        train: what `training_batches` come from: the images, or what the frozen blocks make of them.
-        validation: what `batches` come from, likewise.
+        train: source of `training_batches`: images, or feature maps of the frozen blocks.
+        validation: source of `batches`: images or feature maps, as for `train`.
     """
 
     def __init__(

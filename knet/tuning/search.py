@@ -1,10 +1,8 @@
-"""Runs a search to its end, wherever its trials are run.
+"""Hyperparameter search with KerasTuner, in this process, in processes beside it or in pods.
 
-What a process of a search runs: python -m pipeline.tuning.work FOLDER.
-
-KerasTuner's variables say whether it is the chief, which hands out the trials, or a worker: see
-`TrialTuner`. FOLDER is that of a search, or one with searches below: then the newest is taken that has not
-ended, and waited for until there is one.
+`python -m knet.tuning.search FOLDER` runs one process of a search: the chief, which hands out the trials, or
+a worker, according to KerasTuner's variables (`TrialTuner`). FOLDER holds a search, or folders of searches:
+the process waits for one that has not ended and joins the newest.
 """
 
 from __future__ import annotations
