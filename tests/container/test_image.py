@@ -101,5 +101,5 @@ def test_containers_of_the_compiled_graph_transform_images(image: Any) -> None:
     )
     assert {node for node in nodes if f"{node}: done" in said} == set(nodes)
     stored = image.volume / "cluster" / "store"
-    assert list(stored.glob("**/Transform/transformed_examples/Split-train/*"))
-    assert list(stored.glob("**/Transform/transform_graph/transform_fn/saved_model.pb"))
+    assert list(stored.glob("**/Transform/*/transformed_examples/Split-train/*"))
+    assert list(stored.glob("**/Transform/*/transform_graph/transform_fn/saved_model.pb"))
