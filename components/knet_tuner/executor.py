@@ -15,15 +15,15 @@ from knet.base.digests import code_digest, text_digest
 from knet.base.storage import local_copy
 from knet.training.candidate import Candidate
 from knet.tuning.folds import FoldEvaluation
-from knet.tuning.oracles import warm_values
-from knet.tuning.plan import SearchPlan
-from knet.tuning.results import write_best, write_trials
+from knet.tuning.oracles import warm_start_values
+from knet.tuning.plan import SearchPlan, Values
+from knet.tuning.results import write_best_hyperparameters, write_trials
 from knet.tuning.search import run_search
 from knet.tuning.settings import TuningConfig
 
 
 class Executor(base_executor.BaseExecutor):
-    """Stores the state of a search below `searches`, under a digest of all that it depends on."""
+    """Runs a search in a folder below `searches` that is named after a digest of its inputs and code."""
 
     def Do(
         self,
@@ -31,15 +31,18 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Search, write the results, and remove the state."""
+        """Run or resume the search, write the results, and remove the state."""
         plan = _plan(input_dict["examples"], exec_properties)
         # A search can be resumed with another number of workers.
         settings = plan.model_dump_json(exclude={"tuning": {"workers"}})
         key = text_digest(settings, exec_properties["weights_digest"], code_digest(__name__))
         folder = Path(exec_properties["searches"]) / plan.candidate.name / key
         trials = run_search(plan, folder, pods=bool(exec_properties["pods"]))
-        write_best(trials, plan, Path(artifact_utils.get_single_uri(output_dict["best_hyperparameters"])))
-        write_trials(trials, plan, Path(artifact_utils.get_single_uri(output_dict["trials"])))
+        outputs = {
+            name: Path(artifact_utils.get_single_uri(artifacts)) for name, artifacts in output_dict.items()
+        }
+        write_best_hyperparameters(trials, plan, outputs["best_hyperparameters"])
+        write_trials(trials, plan, outputs["trials"])
         shutil.rmtree(folder)
 
 
@@ -47,14 +50,14 @@ def _plan(examples: list[types.Artifact], properties: dict[str, Any]) -> SearchP
     candidate = Candidate.model_validate_json(properties["candidate"])
     tuning = TuningConfig.model_validate_json(properties["tuning"])
     previous = properties["previous_trials"]
-    warm: tuple[dict[str, Any], ...] = ()
+    warm_start: tuple[Values, ...] = ()
     if previous:
         with local_copy(previous) as file:
-            warm = warm_values(file, tuning, candidate)
+            warm_start = warm_start_values(file, tuning, candidate)
     return SearchPlan(
         candidate=candidate,
         tuning=tuning,
-        warm=warm,
+        warm_start=warm_start,
         evaluation=f"{FoldEvaluation.__module__}:{FoldEvaluation.__name__}",
         arguments={
             "train_files": [

@@ -1,4 +1,4 @@
-"""Trains one shape of a model on every fold, again and again."""
+"""Evaluation of hyperparameters by cross-validation over folds of the training patients."""
 
 from __future__ import annotations
 
@@ -19,14 +19,89 @@ from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, prepare_devices, start_from_seed
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
-from knet.tuning.plan import SearchPlan, TrialError, score
+from knet.tuning.plan import SearchPlan, TrialError, Values, score
+
+
+class FoldEvaluation:
+    """Objective of a search: the mean score over folds of the training patients."""
+
+    def __init__(self, plan: SearchPlan) -> None:
+        """Assign the patients to folds.
+
+        Args:
+            plan: Its `arguments` hold `train_files`, the file patterns of the transformed training examples,
+                and `cache_root`, the folder for feature maps.
+
+        Raises:
+            UserError: A class has too few patients.
+        """
+        candidate, tuning = plan.candidate, plan.tuning
+        self._objective = tuning.objective
+        self._cache_root = Path(plan.arguments["cache_root"])
+        self._devices = prepare_devices(candidate.devices)
+        training = candidate.training.model_copy(
+            update={"early_stopping_patience": tuning.early_stopping_patience}
+        )
+        self._candidate = candidate.model_copy(update={"training": training})
+        files, size = plan.arguments["train_files"], candidate.image.size
+        self._originals = TransformedSplit(files, size=size)
+        self._train = TransformedSplit(
+            files, size=size, copies=training.augmentation, changes=training.random_augmentation
+        )
+        self._labels, patients = self._originals.labels_and_patients()
+        self._held_out = held_out_masks(
+            patients, self._labels.tolist(), folds=tuning.folds, seed=candidate.seed
+        )
+        self._trainer: FoldTrainer | None = None
+        self._architecture: Any = None  # of the trainer
+
+    def __call__(self, values: Values, epochs: int) -> float:
+        """Train on every fold and return the mean of the objective.
+
+        Args:
+            values: Hyperparameters by name.
+            epochs: Maximum number of epochs.
+
+        Raises:
+            TrialError: The loss is not finite, or memory ran out.
+        """
+        candidate = apply_hyperparameters(self._candidate, {**values, "epochs": epochs})
+        try:
+            probabilities = self._trainer_for(candidate).train(candidate)
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            self._trainer = self._architecture = None
+            raise TrialError(f"{self._devices.description} ran out of memory") from error
+        scores = [
+            score(predicted, self._labels[held_out], objective=self._objective)
+            for predicted, held_out in zip(probabilities, self._held_out, strict=True)
+        ]
+        if not np.isfinite(scores).all():
+            raise TrialError("the probabilities of held-out images are not finite")
+        return float(np.mean(scores))
+
+    def _trainer_for(self, candidate: Candidate) -> FoldTrainer:
+        """Return the trainer of the candidate's architecture; only the last one stays in memory."""
+        architecture = candidate.head, candidate.training.blocks
+        if self._trainer is None or architecture != self._architecture:
+            self._trainer = None  # freed before the next is built
+            self._trainer = FoldTrainer(
+                candidate,
+                devices=self._devices,
+                train=self._train,
+                originals=self._originals,
+                labels=self._labels,
+                held_out=self._held_out,
+                cache_root=self._cache_root,
+            )
+            self._architecture = architecture
+        return self._trainer
 
 
 class FoldTrainer:
-    """A model that is built and traced once, and starts from the same weights whenever it is trained.
+    """Model that is built and traced once, and trained from the same initial weights for every trial.
 
-    Learning rate, its decay and momentum are variables, which the traced step reads. So a trial costs its
-    steps alone, and leaves nothing behind in memory.
+    Learning rate, its decay and momentum are variables of the traced training step. A further trial costs its
+    steps alone and no further memory.
     """
 
     def __init__(
@@ -35,66 +110,70 @@ class FoldTrainer:
         *,
         devices: Devices,
         train: TransformedSplit,
-        plain: TransformedSplit,
+        originals: TransformedSplit,
         labels: np.ndarray,
         held_out: Sequence[np.ndarray],
         cache_root: Path,
     ) -> None:
-        """Builds it, and has feature maps computed where there are none yet.
+        """Build the model, and compute feature maps that are not cached yet.
 
         Args:
-            candidate: its shape: head and blocks that learn.
-            devices: to train on.
-            train: the training images, with all copies.
-            plain: the same, without.
-            labels: of the images [images].
-            held_out: of each fold, the images that are held out, as booleans.
-            cache_root: the folder for feature maps.
+            candidate: Settings, whose head and trainable blocks make the architecture.
+            devices: Devices to train on.
+            train: Training images with their augmentations.
+            originals: The same images without augmentations.
+            labels: Class indices of the images, int [images].
+            held_out: For each fold a mask, bool [images], true for images that it holds out.
+            cache_root: Folder for feature maps.
 
         Raises:
-            UserError: as `Learner` does.
+            UserError: As `TrainingSetup`.
         """
         self._replicas = devices.replicas
         start_from_seed(candidate.seed)
-        learner = TrainingSetup(
-            candidate, devices=devices, train=train, validation=plain, cache_root=cache_root
+        setup = TrainingSetup(
+            candidate, devices=devices, train=train, validation=originals, cache_root=cache_root
         )
         with devices.scope():
-            # A momentum of 0 would leave no room for another.
+            # The values are placeholders; with a momentum of 0 the optimizer would create no velocities.
             self._rate, self._gamma, self._momentum = (tf.Variable(0.5, trainable=False) for _ in range(3))
             self._batch, self._images = (tf.Variable(1, trainable=False, dtype=tf.int64) for _ in range(2))
         schedule = StaircaseDecay(rate=self._rate, gamma=self._gamma, batch=self._batch, images=self._images)
-        self._model, _ = learner.build(learning_rate=schedule, momentum=self._momentum)
+        self._model, _ = setup.build(learning_rate=schedule, momentum=self._momentum)
         metrics = {id(variable) for variable in self._model.metrics_variables}
-        self._start = [
+        self._initial_state = [
             (variable, keras.ops.convert_to_numpy(variable))
             for variable in (*self._model.variables, *self._model.optimizer.variables)
             if id(variable) not in metrics
         ]
         self._folds = [
-            (learner.train.only(~held, labels=labels), learner.validation.only(held, labels=labels))
-            for held in held_out
+            (setup.train.only(~mask, labels=labels), setup.validation.only(mask, labels=labels))
+            for mask in held_out
         ]
         self._arguments: dict[tuple[int, int], dict[str, Any]] = {}  # of fit, by fold and epochs
 
     def train(self, candidate: Candidate) -> list[np.ndarray]:
-        """Trains on every fold, and returns the probabilities [images, 2] of what each holds out.
+        """Train on every fold.
 
         Args:
-            candidate: of the same shape, with its epochs, learning rate, momentum and decay.
+            candidate: Settings with the architecture of the model; they supply epochs, learning rate,
+                momentum and decay.
+
+        Returns:
+            For each fold the probabilities of its held-out images, float [images, 2].
 
         Raises:
-            TrialError: the loss is not finite.
+            TrialError: The loss is not finite.
         """
-        return [self._train(candidate, fold) for fold in range(len(self._folds))]
+        return [self._train_fold(candidate, fold) for fold in range(len(self._folds))]
 
-    def _train(self, candidate: Candidate, fold: int) -> np.ndarray:
+    def _train_fold(self, candidate: Candidate, fold: int) -> np.ndarray:
         arguments = self._fit_arguments(candidate, fold)
-        self._restart(candidate, fold)
+        self._reset(candidate, fold)
         self._model.fit(
             **arguments,
             callbacks=[
-                FiniteLoss(_not_finite),
+                FiniteLoss(_loss_error),
                 candidate.early_stopping(),
                 TrainingProgress(f"fold {fold + 1} of {len(self._folds)}, ", level=logging.DEBUG),
             ],
@@ -102,15 +181,16 @@ class FoldTrainer:
         return np.asarray(self._model.predict(arguments["validation_data"], verbose=0), "float32")
 
     def _fit_arguments(self, candidate: Candidate, fold: int) -> dict[str, Any]:
-        """Made once, since the functions of a tf.data pipeline are traced too."""
+        """Return the arguments of fit, created once, because tf.data traces its functions again otherwise."""
         key = fold, candidate.training.epochs
         if key not in self._arguments:
-            train, held = self._folds[fold]
-            self._arguments[key] = fit_arguments(candidate, train, held, replicas=self._replicas)
+            train, held_out = self._folds[fold]
+            self._arguments[key] = fit_arguments(candidate, train, held_out, replicas=self._replicas)
         return self._arguments[key]
 
-    def _restart(self, candidate: Candidate, fold: int) -> None:
-        for variable, value in self._start:
+    def _reset(self, candidate: Candidate, fold: int) -> None:
+        """Restore the initial weights and optimizer state, and set the hyperparameters."""
+        for variable, value in self._initial_state:
             variable.assign(value)
         training = candidate.training
         train, _ = self._folds[fold]
@@ -122,76 +202,5 @@ class FoldTrainer:
         self._batch.assign(min(training.batch_size, images))
 
 
-def _not_finite(epoch: int, batch: int | None) -> TrialError:
+def _loss_error(epoch: int, batch: int | None) -> TrialError:
     return TrialError(f"the loss is not finite in epoch {epoch + 1}")
-
-
-class FoldEvaluation:
-    """The mean of the objective over the folds."""
-
-    def __init__(self, plan: SearchPlan) -> None:
-        """Reads whose the images are.
-
-        Args:
-            plan: its `arguments` hold `train_files`, patterns of the transformed training examples, and
-                `cache_root`, the folder for feature maps.
-
-        Raises:
-            UserError: a class has too few patients.
-        """
-        candidate, tuning = plan.candidate, plan.tuning
-        self._objective = tuning.objective
-        self._cache_root = Path(plan.arguments["cache_root"])
-        self._devices = prepare_devices(candidate.devices)
-        training = candidate.training.model_copy(
-            update={"early_stopping_patience": tuning.early_stopping_patience}
-        )
-        self._candidate = candidate.model_copy(update={"training": training})
-        files, size = plan.arguments["train_files"], candidate.image.size
-        self._plain = TransformedSplit(files, size=size)
-        self._train = TransformedSplit(
-            files, size=size, copies=training.augmentation, changes=training.random_augmentation
-        )
-        self._labels, patients = self._plain.labels_and_patients()
-        self._held_out = held_out_masks(
-            patients, self._labels.tolist(), folds=tuning.folds, seed=candidate.seed
-        )
-        self._trainer: FoldTrainer | None = None
-        self._shape: Any = None
-
-    def __call__(self, values: dict[str, Any], epochs: int) -> float:
-        """Trains with these values, `epochs` at most, and returns the mean of the objective.
-
-        Raises:
-            TrialError: the loss is not finite, or memory ran out.
-        """
-        candidate = apply_hyperparameters(self._candidate, {**values, "epochs": epochs})
-        try:
-            probabilities = self._trainer_of(candidate).train(candidate)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-            self._trainer = self._shape = None
-            raise TrialError(f"{self._devices.description} ran out of memory") from error
-        scores = [
-            score(of_fold, self._labels[held], objective=self._objective)
-            for of_fold, held in zip(probabilities, self._held_out, strict=True)
-        ]
-        if not np.isfinite(scores).all():
-            raise TrialError("the probabilities of held-out images are not finite")
-        return float(np.mean(scores))
-
-    def _trainer_of(self, candidate: Candidate) -> FoldTrainer:
-        """The one of this shape, which is kept until another shape's turn comes."""
-        shape = candidate.head, candidate.training.blocks
-        if self._trainer is None or shape != self._shape:
-            self._trainer = None  # gone before the next is built
-            self._trainer = FoldTrainer(
-                candidate,
-                devices=self._devices,
-                train=self._train,
-                plain=self._plain,
-                labels=self._labels,
-                held_out=self._held_out,
-                cache_root=self._cache_root,
-            )
-            self._shape = shape
-        return self._trainer

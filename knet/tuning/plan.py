@@ -1,4 +1,4 @@
-"""All that a search depends on, as the processes that take part in it read it."""
+"""Plan of a hyperparameter search, which its processes share, and the objective of its trials."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.training.candidate import Candidate
 from knet.tuning.settings import TuningConfig
 
-Evaluation = Callable[[dict[str, Any], int], float]  # of values and epochs, to the objective
-PLAN = "plan.json"  # the file in the folder of a search
+Values = dict[str, Any]  # hyperparameters by name
+Evaluation = Callable[[Values, int], float]  # (hyperparameters, maximum epochs) to objective
+PLAN = "plan.json"  # in the folder of a search
 
 
 class TrialError(Exception):
@@ -23,46 +25,65 @@ class TrialError(Exception):
 
 
 class SearchPlan(BaseModel):
-    """What is searched, and what judges a trial."""
+    """Inputs of a search, as JSON for the processes that run it.
+
+    Attributes:
+        candidate: The model to search on.
+        tuning: Settings of the search.
+        warm_start: Hyperparameters of an earlier search, to try first.
+        evaluation: `module:name` of a function that accepts this plan and returns an `Evaluation`.
+        arguments: JSON values for that function.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     candidate: Candidate
     tuning: TuningConfig
-    warm: tuple[dict[str, Any], ...] = ()  # values of an earlier search, to be tried first
-    evaluation: str  # module:function that takes `arguments` and gives an `Evaluation`
+    warm_start: tuple[Values, ...] = ()
+    evaluation: str
     arguments: dict[str, Any] = {}
 
     def make_evaluation(self) -> Evaluation:
-        """Prepares what judges the trials."""
+        """Import and call the function that `evaluation` names."""
         module, _, function = self.evaluation.partition(":")
         return getattr(importlib.import_module(module), function)(self)
 
     def write(self, folder: Path) -> None:
-        """Writes it into the folder of the search, whole or not at all."""
+        """Write the plan atomically into the folder of the search."""
         atomic_write(folder / PLAN, self.model_dump_json())
 
     @classmethod
     def read(cls, folder: Path) -> SearchPlan:
-        """Reads it from the folder of a search."""
-        return cls.model_validate_json((folder / PLAN).read_text(encoding="utf-8"))
+        """Read the plan from the folder of a search.
+
+        Raises:
+            UserError: Another version of the pipeline wrote it.
+        """
+        file = folder / PLAN
+        try:
+            return cls.model_validate_json(file.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise UserError(
+                f"{file}: not a plan of this version of the pipeline; delete the folder and run the pipeline "
+                "again"
+            ) from error
 
 
 DIRECTIONS: Final = {"val_loss": "min", "balanced_accuracy": "max"}
-_LEAST = 1e-7  # probability, as Keras has it
+_EPSILON = 1e-7  # lower bound of a probability in the loss, as in Keras
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, *, objective: str) -> float:
-    """The objective on the images that a fold holds out.
+    """Return the objective on the images that a fold holds out.
 
     Args:
-        probabilities: of both classes [images, 2].
-        labels: [images], both classes among them.
-        objective: `val_loss`, the mean of -log p(label), or `balanced_accuracy`, the mean of both classes'
-            recalls where the larger probability decides.
+        probabilities: Of both classes, float [images, 2].
+        labels: Class indices, int [images]; both classes must be present.
+        objective: `val_loss`, the mean of -log p(label), or `balanced_accuracy`, the mean recall of both
+            classes at a threshold of 0.5.
     """
     if objective == "val_loss":
         own = np.asarray(probabilities, "float64")[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(own, _LEAST)).mean())
+        return float(-np.log(np.maximum(own, _EPSILON)).mean())
     right = probabilities.argmax(axis=1) == labels
     return float(np.mean([right[labels == label].mean() for label in (0, 1)]))

@@ -1,4 +1,4 @@
-"""Writes what there is to see of a search."""
+"""Output files of a search: best hyperparameters, trials, summary, plots and logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ from knet.base import artifact_files
 from knet.tuning.oracles import search_space
 from knet.tuning.plan import SearchPlan
 from knet.tuning.plots import lr_momentum_scatter, optimization_history, parallel_coordinates
-from knet.tuning.trials import COMPLETED, best_trial, chosen_values
+from knet.tuning.trials import COMPLETED, best_trial, trial_hyperparameters
+
+_BEST_FILE = "best_hyperparameters.txt"  # the name that TFX's Tuner uses; the folder must hold nothing else
+
+
+def write_best_hyperparameters(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
+    """Write the hyperparameters of the best trial as JSON of KerasTuner's HyperParameters.
+
+    Args:
+        trials: As returned by `trials_table`, with at least one completed trial.
+        plan: The search.
+        folder: Output folder.
+    """
+    space = search_space(plan.tuning, plan.candidate)
+    space.values = trial_hyperparameters(best_trial(trials, objective=plan.tuning.objective), plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _BEST_FILE).write_text(json.dumps(space.get_config()), encoding="utf-8")
 
 
 def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
-    """Writes the table as CSV, a summary, the plots as SVG, and HParams for TensorBoard.
+    """Write the table as CSV, a summary as JSON, plots as SVG, and HParams for TensorBoard.
 
     Args:
-        trials: as `trials_table` makes them; one is completed at least.
-        plan: the search.
-        folder: where.
+        trials: As returned by `trials_table`, with at least one completed trial.
+        plan: The search.
+        folder: Output folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trials.to_csv(folder / artifact_files.TRIALS, index=False)
@@ -52,7 +68,7 @@ def _summary(trials: pd.DataFrame, plan: SearchPlan) -> dict[str, Any]:
         "candidate": plan.candidate.name,
         "method": plan.tuning.method,
         "objective": objective,
-        "values": chosen_values(best, plan),
+        "values": trial_hyperparameters(best, plan),
         "trial": int(best["trial"]),
         "score": float(best[objective]),
         "paper_score": None if math.isnan(paper) else paper,
@@ -61,31 +77,14 @@ def _summary(trials: pd.DataFrame, plan: SearchPlan) -> dict[str, Any]:
     }
 
 
-_FILE = "best_hyperparameters.txt"  # as TFX's own Tuner names it; alone in its folder
-
-
-def write_best(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
-    """Writes KerasTuner's HyperParameters as JSON.
-
-    Args:
-        trials: as `trials_table` makes them; one is completed at least.
-        plan: the search.
-        folder: where.
-    """
-    space = search_space(plan.tuning, plan.candidate)
-    space.values = chosen_values(best_trial(trials, objective=plan.tuning.objective), plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _FILE).write_text(json.dumps(space.get_config()), encoding="utf-8")
-
-
 def write_hparams(trials: pd.DataFrame, *, names: Sequence[str], objective: str, folder: Path) -> None:
-    """A folder of logs for each completed trial.
+    """Write a folder of TensorBoard logs for each completed trial.
 
     Args:
-        trials: as `trials_table` makes them.
-        names: of the hyperparameters.
-        objective: its name.
-        folder: where.
+        trials: As returned by `trials_table`.
+        names: Columns of the hyperparameters.
+        objective: Column of the objective.
+        folder: Output folder.
     """
     with tf.summary.create_file_writer(str(folder)).as_default():
         api.hparams_config([api.HParam(name) for name in names], [api.Metric(objective)])

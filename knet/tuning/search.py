@@ -1,8 +1,8 @@
-"""Hyperparameter search with KerasTuner, in this process, in processes beside it or in pods.
+"""Hyperparameter search with KerasTuner: in this process, in local worker processes, or in pods.
 
-`python -m knet.tuning.search FOLDER` runs one process of a search: the chief, which hands out the trials, or
-a worker, according to KerasTuner's variables (`TrialTuner`). FOLDER holds a search, or folders of searches:
-the process waits for one that has not ended and joins the newest.
+`python -m knet.tuning.search FOLDER` runs one process of a search. KerasTuner's variables (`TrialTuner`) make
+it the chief, which assigns the trials, or a worker. FOLDER is the folder of a search or one above: the
+process waits for a search that has not ended and joins the newest.
 """
 
 from __future__ import annotations
@@ -29,55 +29,59 @@ from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.tuning.oracles import make_oracle
 from knet.tuning.plan import PLAN, Evaluation, SearchPlan, TrialError
-from knet.tuning.trials import COMPLETED, EPOCHS, SECONDS, error_of, trials_table
+from knet.tuning.trials import COMPLETED, EPOCHS, SECONDS, trial_error, trials_table
 
-_POLL = 1.0  # seconds
+_POLL_SECONDS = 1.0
 
 
 def run_search(plan: SearchPlan, folder: Path, *, pods: bool = False) -> pd.DataFrame:
-    """Runs the trials that are left, and returns all, as `trials_table` does.
+    """Run the trials that have not ended yet.
 
     Args:
-        plan: the search.
-        folder: its own, where it is found again after a kill.
-        pods: that processes elsewhere which see the folder run it (`k8s/tuner`).
+        plan: The search.
+        folder: Folder of its state. A search that was killed is resumed from the same folder.
+        pods: Whether processes elsewhere that share the folder run the trials (`k8s/tuner`). Default: no.
+
+    Returns:
+        All trials, as `trials_table`.
 
     Raises:
-        UserError: all trials failed, or what they are run on is not usable.
+        UserError: All trials failed, or the data or devices are not usable.
     """
     plan.write(folder)
     if pods:
-        _wait(folder)
+        _wait_for_pods(folder)
     elif plan.tuning.workers > 1:
         run_workers(folder, workers=plan.tuning.workers)
-    # What they left, where they were killed; all, where there were none.
+    # All trials of a search in one process; otherwise those of workers that were killed.
     tuner = TrialTuner(plan, folder)
     tuner.search()
     trials = trials_table(tuner.oracle, plan)
     if not (trials["state"] == COMPLETED).any():
         raise UserError(
-            f"all {len(trials)} trials of the search on {plan.candidate.name} failed; the last one: "
-            f"{trials['error'].iloc[-1]}"
+            f"tuning: all {len(trials)} trials of the search on {plan.candidate.name} failed; the last one: "
+            f"{trials['error'].iloc[-1]}; lower tuning.learning_rate.high, or training.batch_size if memory "
+            "ran out"
         )
     return trials
 
 
-def _wait(folder: Path) -> None:
+def _wait_for_pods(folder: Path) -> None:
     logging.getLogger(PROGRESS).info("waiting for the chief and the workers of k8s/tuner: %s", folder)
     while not (folder / ENDED).exists():
-        time.sleep(_POLL)
+        time.sleep(_POLL_SECONDS)
 
 
 class TrialTuner(base_tuner.BaseTuner):
-    """KerasTuner's loop over a plan's trials; finished ones of an earlier process are kept.
+    """KerasTuner's loop over the trials of a plan; trials that ended in an earlier process are kept.
 
-    KerasTuner's own variables (KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT) make it
-    the chief, which hands out trials, or one of the workers.
+    KerasTuner's variables KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT make the
+    process the chief, which assigns trials, or one of the workers.
     """
 
     def __init__(self, plan: SearchPlan, folder: Path) -> None:
-        """Opens the search in its folder."""
-        oracle = make_oracle(plan.tuning, plan.candidate, warm=plan.warm)
+        """Create the search, or load its state from the folder."""
+        oracle = make_oracle(plan.tuning, plan.candidate, warm_start=plan.warm_start)
         oracle.verbose = 0
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
         self._plan = plan
@@ -88,8 +92,15 @@ class TrialTuner(base_tuner.BaseTuner):
     def _evaluate(self) -> Evaluation:
         return self._plan.make_evaluation()
 
+    def search(self, *args: Any, **kwargs: Any) -> None:
+        """Run trials until none is left; raises the error that ended the search."""
+        try:
+            super().search(*args, **kwargs)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ or error from None
+
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Judges a trial's values; an error that is not of theirs ends the search."""
+        """Evaluate a trial's hyperparameters; any error but a `TrialError` ends the search."""
         values = {name: value for name, value in trial.hyperparameters.values.items() if "/" not in name}
         epochs = trial.hyperparameters.values.get(EPOCHS, self._plan.tuning.epochs)
         start = time.monotonic()
@@ -109,53 +120,46 @@ class TrialTuner(base_tuner.BaseTuner):
             "trial %d of at most %d: %s",
             int(trial.trial_id) + 1,
             self._plan.tuning.trials,
-            error_of(trial) or f"{self._plan.tuning.objective} {trial.score:.4g}",
+            trial_error(trial) or f"{self._plan.tuning.objective} {trial.score:.4g}",
         )
-
-    def search(self, *args: Any, **kwargs: Any) -> None:
-        """Until no trial is left; raises what ended it."""
-        try:
-            super().search(*args, **kwargs)
-        except keras_tuner.errors.FatalError as error:
-            raise error.__cause__ or error from None
 
 
 _HOST = "127.0.0.1"
-_WORKERS_POLL = 0.5  # seconds
+_WORKERS_POLL_SECONDS = 0.5
 
 
 def run_workers(folder: Path, *, workers: int) -> None:
-    """Starts a chief and workers, and returns when they are done or have failed.
+    """Start a chief and workers on this machine, and return when they have ended.
 
-    Several GPUs are shared out among the workers. What they write goes to this process's outputs.
+    GPUs are assigned to the workers in turn. The processes write to this process's stdout and stderr.
 
     Args:
-        folder: of the search; its plan is there.
-        workers: how many.
+        folder: Folder of the search, with its plan.
+        workers: Number of workers.
     """
     with socket.socket() as free:
         free.bind((_HOST, 0))
         port = free.getsockname()[1]
-    gpus = _gpus()
-    chief = _start(folder, "chief", port, gpu="")
-    crew = [
-        _start(folder, f"worker-{number}", port, gpu=gpus[number % len(gpus)] if gpus else None)
+    gpus = _visible_gpus()
+    chief = _start_process(folder, "chief", port, gpu="")
+    worker_processes = [
+        _start_process(folder, f"worker-{number}", port, gpu=gpus[number % len(gpus)] if gpus else None)
         for number in range(workers)
     ]
     try:
-        said = 0
-        while chief.poll() is None and any(process.poll() is None for process in crew):
-            if (ended := _ended(folder)) > said:
-                said = ended
+        logged = 0
+        while chief.poll() is None and any(process.poll() is None for process in worker_processes):
+            if (ended := _count_ended_trials(folder)) > logged:
+                logged = ended
                 logging.getLogger(PROGRESS).info("%d trials ended, on %d workers", ended, workers)
-            time.sleep(_WORKERS_POLL)
+            time.sleep(_WORKERS_POLL_SECONDS)
     finally:
-        for process in (*crew, chief):
+        for process in (*worker_processes, chief):
             process.terminate()
             process.wait()
 
 
-def _start(folder: Path, name: str, port: int, *, gpu: str | None) -> subprocess.Popen[bytes]:
+def _start_process(folder: Path, name: str, port: int, *, gpu: str | None) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "KERASTUNER_TUNER_ID": name,
@@ -171,14 +175,13 @@ def _start(folder: Path, name: str, port: int, *, gpu: str | None) -> subprocess
     return subprocess.Popen([sys.executable, "-m", "knet.tuning.search", str(folder)], env=environment)
 
 
-def _gpus() -> list[str]:
-    """The names that CUDA_VISIBLE_DEVICES takes, of all that are visible here."""
+def _visible_gpus() -> list[str]:
+    """Return the visible GPUs, as values of CUDA_VISIBLE_DEVICES."""
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return named or [str(number) for number in range(len(tf.config.list_physical_devices("GPU")))]
 
 
-def _ended(folder: Path) -> int:
-    """How many trials have."""
+def _count_ended_trials(folder: Path) -> int:
     count = 0
     for file in folder.glob("trial_*/trial.json"):
         with contextlib.suppress(FileNotFoundError):
@@ -186,20 +189,24 @@ def _ended(folder: Path) -> int:
     return count
 
 
-ENDED = "ended"  # a file in the folder of a search, which the chief leaves
+ENDED = "ended"  # file that the chief writes into the folder of a search after its last trial
 
 
 def run_worker(root: Path) -> None:
-    """Takes part in the search, until no trial is left."""
+    """Join the newest search that has not ended, and run trials until none is left.
+
+    Args:
+        root: Folder of a search, or one above it.
+    """
     while (folder := find_active_search(root)) is None:
-        time.sleep(_POLL)
+        time.sleep(_POLL_SECONDS)
     TrialTuner(SearchPlan.read(folder), folder).search()
     if "chief" in os.environ["KERASTUNER_TUNER_ID"]:
         (folder / ENDED).touch()
 
 
 def find_active_search(root: Path) -> Path | None:
-    """The folder of the newest search that has not ended, or None."""
+    """Return the folder of the newest search that has not ended, or None."""
     plans = [plan for plan in root.rglob(PLAN) if not plan.with_name(ENDED).exists()]
     return max(plans, key=lambda plan: plan.stat().st_mtime).parent if plans else None
 

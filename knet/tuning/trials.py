@@ -1,4 +1,4 @@
-"""The trials of a search as a table, a row each."""
+"""Table of the trials of a search, and queries on it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,25 @@ if TYPE_CHECKING:
 
 
 COMPLETED: Final = "completed"
-EPOCHS: Final = "tuner/epochs"  # of a Hyperband trial, among its values
-SECONDS: Final = "seconds"  # among a trial's metrics
+EPOCHS: Final = "tuner/epochs"  # among the values of a Hyperband trial
+SECONDS: Final = "seconds"  # among the metrics of a trial
 
 
 def trials_table(oracle: keras_tuner.Oracle, plan: SearchPlan) -> pd.DataFrame:
-    """One row a trial, in their order.
+    """Return a table with a row for each trial, in the order of their numbers.
 
-    Its columns are `trial`, from 0; `source`, whence its values: `paper`, `warm start` or the method;
-    `state`: `completed`, `failed` or `running`; the hyperparameters; `epochs`, at most; the objective, under
-    its own name; `seconds`; and `error`, why it failed.
+    Columns:
+        trial: Number, from 0.
+        source: Origin of the values: `paper`, `warm start`, or the search method.
+        state: `completed`, `failed` or `running`.
+        A column for each hyperparameter, under its name.
+        epochs: Maximum number of epochs.
+        A column for the objective, under its name.
+        seconds: Duration.
+        error: Reason of a failure; empty otherwise.
     """
     rows = [_row(oracle.trials[name], plan) for name in sorted(oracle.trials)]
     return pd.DataFrame(rows)
-
-
-def best_trial(trials: pd.DataFrame, *, objective: str) -> pd.Series:
-    """The row of the best completed trial; of equals the first, so that the paper's values need no reason."""
-    completed = trials[trials["state"] == COMPLETED]
-    scores = completed[objective]
-    return completed.loc[scores.idxmin() if DIRECTIONS[objective] == "min" else scores.idxmax()]
-
-
-def worst_score(trials: pd.DataFrame, *, objective: str) -> float:
-    """The objective of the worst completed trial."""
-    scores = trials[trials["state"] == COMPLETED][objective]
-    return float(scores.max() if DIRECTIONS[objective] == "min" else scores.min())
-
-
-def chosen_values(trial: pd.Series, plan: SearchPlan) -> dict[str, float]:
-    """The hyperparameters of a row, as plain numbers."""
-    ranges = {name: float(trial[name]) for name in plan.tuning.ranges}
-    return {**ranges, **{name: int(trial[name]) for name in plan.tuning.choices}}
-
-
-def error_of(trial: Any) -> str:
-    """Why a trial failed: the last line of the stack trace that KerasTuner keeps; empty where it did not."""
-    last = (trial.message or "").strip().rpartition("\n")[2]
-    return last.partition("Error: ")[2] or last
 
 
 def _row(trial: Any, plan: SearchPlan) -> dict[str, Any]:
@@ -67,11 +48,40 @@ def _row(trial: Any, plan: SearchPlan) -> dict[str, Any]:
         "epochs": values.get(EPOCHS, tuning.epochs),
         tuning.objective: trial.score,
         SECONDS: seconds,
-        "error": error_of(trial),
+        "error": trial_error(trial),
     }
 
 
 def _source(number: int, plan: SearchPlan) -> str:
     if number == 0:
         return "paper"
-    return "warm start" if number <= len(plan.warm) else plan.tuning.method
+    return "warm start" if number <= len(plan.warm_start) else plan.tuning.method
+
+
+def trial_error(trial: Any) -> str:
+    """Return the reason of a failed trial, the last line of its stack trace; empty for other trials.
+
+    Args:
+        trial: A trial of KerasTuner.
+    """
+    last = (trial.message or "").strip().rpartition("\n")[2]
+    return last.partition("Error: ")[2] or last
+
+
+def best_trial(trials: pd.DataFrame, *, objective: str) -> pd.Series:
+    """Return the row of the best completed trial; among equals the first, so the paper's values win a tie."""
+    completed = trials[trials["state"] == COMPLETED]
+    scores = completed[objective]
+    return completed.loc[scores.idxmin() if DIRECTIONS[objective] == "min" else scores.idxmax()]
+
+
+def worst_score(trials: pd.DataFrame, *, objective: str) -> float:
+    """Return the objective of the worst completed trial."""
+    scores = trials[trials["state"] == COMPLETED][objective]
+    return float(scores.max() if DIRECTIONS[objective] == "min" else scores.min())
+
+
+def trial_hyperparameters(trial: pd.Series, plan: SearchPlan) -> dict[str, float]:
+    """Return the hyperparameters of a row as Python numbers, by name."""
+    ranges = {name: float(trial[name]) for name in plan.tuning.ranges}
+    return {**ranges, **{name: int(trial[name]) for name in plan.tuning.choices}}

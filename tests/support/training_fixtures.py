@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,16 @@ def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
     return write
 
 
-def _build_tiny(*, include_top: bool, weights: None, input_shape: tuple[int, ...]) -> keras.Model:
+def _build_tiny(*, include_top: bool, weights: str | None, input_shape: tuple[int, ...]) -> keras.Model:
     x = inputs = keras.Input(input_shape)
     for block in (1, 2):
         x = layers.Conv2D(4, 3, strides=4, padding="same", name=f"block{block}_conv")(x)
         x = layers.BatchNormalization(name=f"block{block}_bn")(x)
         x = layers.ReLU(name=f"block{block}_relu")(x)
-    return keras.Model(inputs, x)
+    model = keras.Model(inputs, x)
+    if weights:
+        model.load_weights(weights)
+    return model
 
 
 _TINY = Backbone(
@@ -90,6 +93,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone of two blocks, block1 and block2, that is registered for the test."""
     monkeypatch.setitem(BACKBONES, "tiny", _TINY)
     return "tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny_mobilenet() -> Iterator[None]:
+    """Replace MobileNet by a backbone of two blocks, for the tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "mobilenet", _TINY)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from pipeline.config.load import load_config
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
-    """Replaces the evaluation of trials by their momentum, and collects the search plans."""
+    """Replace the objective by the momentum; return the list of evaluated plans."""
     plans: list[SearchPlan] = []
 
     def evaluate(plan: SearchPlan) -> Callable[..., float]:
@@ -35,7 +35,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[SearchPlan]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Callable[..., Path]:
-    """Runs the executor on examples that have three splits, and returns the folder of its outputs."""
+    """Return a function that runs the executor on examples of three splits and returns its output folder."""
     examples = standard_artifacts.Examples()
     examples.uri = str(tmp_path / "examples")
     examples.split_names = json.dumps(["train", "validation", "test"])
@@ -100,7 +100,7 @@ def test_tuner_resumes_with_any_number_of_workers(
     node: Any, plans: list[SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(executor, "write_best", interrupt)
+        patch.setattr(executor, "write_best_hyperparameters", interrupt)
         with pytest.raises(KeyboardInterrupt):
             node()
     assert len(list((tmp_path / "searches" / "mobilenet").iterdir())) == 1

@@ -1,4 +1,4 @@
-"""Plans of searches over objectives that cost nothing."""
+"""Search plans with a fake objective."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_fixtures import body_weights, tiny, tiny_hybrid, write_transformed
+from training_fixtures import tiny_mobilenet, write_transformed
 
-from knet.tuning.plan import SearchPlan
+from knet.tuning.plan import SearchPlan, Values
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.load import load_config
 
 
 @pytest.fixture(scope="session", autouse=True)
 def importable() -> Iterator[None]:
-    """Lets this process, and those that it starts, import what stands here, and our packages."""
-    here = Path(__file__).parents[2] / "support"
+    """Put tests/support and our packages on the import path of this process and its subprocesses."""
+    support = Path(__file__).parents[2] / "support"
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(here)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parents[1])]))
+        patch.syspath_prepend(support)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(support), str(support.parents[1])]))
         yield
 
 
 @pytest.fixture(scope="session")
 def make_plan() -> Callable[..., SearchPlan]:
-    """Makes a plan of the preset demo, with settings changed; its objective is `distance`."""
+    """Return a function that plans a search of the preset demo, with overrides; it uses `distance`."""
 
-    def make(*overrides: str, warm: tuple[dict[str, Any], ...] = (), **arguments: Any) -> SearchPlan:
+    def make(*overrides: str, warm_start: tuple[Values, ...] = (), **arguments: Any) -> SearchPlan:
         config = load_config("demo", overrides)
         assert config.tuning is not None
         return SearchPlan(
             candidate=candidate_from_config(config, "mobilenet", synthetic_data=True),
             tuning=config.tuning,
-            warm=warm,
+            warm_start=warm_start,
             evaluation="fake_objective:distance",
             arguments=arguments,
         )

@@ -1,4 +1,4 @@
-"""Trials train as the Trainer does, each from the same start, and are judged on held-out patients."""
+"""Evaluation over folds: every trial trains as the Trainer would, from the same initial weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from knet.training.devices import prepare_devices, start_from_seed
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
 from knet.tuning.folds import FoldEvaluation
-from knet.tuning.plan import SearchPlan, TrialError, score
+from knet.tuning.plan import SearchPlan, TrialError, Values, score
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.load import load_config
 
@@ -26,10 +26,12 @@ SIZE, IMAGES, PATIENTS = 32, 16, 8
 VALUES = {"learning_rate": 0.02, "momentum": 0.6, "learning_rate_decay": 0.5}
 OTHERS = {"learning_rate": 0.1, "momentum": 0.9, "learning_rate_decay": 0.9}
 
+pytestmark = pytest.mark.usefixtures("tiny_mobilenet")
+
 
 @pytest.fixture(scope="module")
 def files(write_transformed: Callable[..., str]) -> str:
-    """Two images of each of eight patients, who are benign and malignant in turn."""
+    """Two images of each of eight patients, every other of whom is malignant."""
     patches = np.random.default_rng(0).integers(0, 256, (IMAGES, 4, 4, 3), dtype="uint8")
     patients = [f"14-{index % PATIENTS}" for index in range(IMAGES)]
     labels = [index % 2 for index in range(IMAGES)]
@@ -37,9 +39,7 @@ def files(write_transformed: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def plan(
-    files: str, body_weights: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., SearchPlan]:
+def make_fold_plan(files: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SearchPlan]:
     maps = tmp_path_factory.mktemp("maps")
 
     def make(*overrides: str) -> SearchPlan:
@@ -47,7 +47,7 @@ def plan(
             "demo",
             [
                 *("image.size=32", "training.batch_size=8", "tuning.folds=2", "head.dropout=0.5"),
-                f"candidates.mobilenet.weights={body_weights}",
+                "candidates={mobilenet: {weights: none}}",
                 *("training.fine_tune=blocks", "training.blocks=0", *overrides),
             ],
         )
@@ -62,54 +62,54 @@ def plan(
     return make
 
 
-def by_hand(plan: SearchPlan, values: dict[str, Any], epochs: int) -> list[float]:
-    """The losses of both folds, each with a model of its own and constants for hyperparameters."""
+def train_folds(plan: SearchPlan, values: Values, epochs: int) -> list[float]:
+    """Train a separate model on each fold with constant hyperparameters; return the loss of each."""
     candidate = apply_hyperparameters(plan.candidate, {**values, "epochs": epochs})
     files = plan.arguments["train_files"]
-    plain = TransformedSplit(files, size=SIZE)
+    originals = TransformedSplit(files, size=SIZE)
     train = TransformedSplit(files, size=SIZE, copies=candidate.training.augmentation)
-    labels, patients = plain.labels_and_patients()
+    labels, patients = originals.labels_and_patients()
     losses = []
-    for held in held_out_masks(patients, labels.tolist(), folds=2, seed=0):
+    for mask in held_out_masks(patients, labels.tolist(), folds=2, seed=0):
         start_from_seed(0)
-        learner = TrainingSetup(
+        setup = TrainingSetup(
             candidate,
             devices=prepare_devices(candidate.devices),
-            train=train.only(~held, labels=labels),
-            validation=plain.only(held, labels=labels),
-            cache_root=Path(plan.arguments["cache_root"]) / "by hand",
+            train=train.only(~mask, labels=labels),
+            validation=originals.only(mask, labels=labels),
+            cache_root=Path(plan.arguments["cache_root"]) / "separate",
         )
-        model, _ = learner.build(learning_rate=values["learning_rate"], momentum=values["momentum"])
-        arguments = fit_arguments(candidate, learner.train, learner.validation, replicas=1)
+        model, _ = setup.build(learning_rate=values["learning_rate"], momentum=values["momentum"])
+        arguments = fit_arguments(candidate, setup.train, setup.validation, replicas=1)
         model.fit(**arguments, callbacks=[candidate.early_stopping()])
         probabilities = model.predict(arguments["validation_data"], verbose=0)
-        losses.append(score(probabilities, labels[held], objective="val_loss"))
+        losses.append(score(probabilities, labels[mask], objective="val_loss"))
     return losses
 
 
 @pytest.fixture(scope="module")
-def evaluate(plan: Callable[..., SearchPlan]) -> FoldEvaluation:
-    return FoldEvaluation(plan())
+def evaluate(tiny_mobilenet: None, make_fold_plan: Callable[..., SearchPlan]) -> FoldEvaluation:
+    return FoldEvaluation(make_fold_plan())
 
 
 @pytest.mark.slow
-def test_a_trial_is_trained_as_a_model_of_its_own_would_be(
-    plan: Callable[..., SearchPlan], evaluate: FoldEvaluation
+def test_evaluation_trains_like_a_separate_model(
+    make_fold_plan: Callable[..., SearchPlan], evaluate: FoldEvaluation
 ) -> None:
-    evaluate(OTHERS, 2)  # leaves nothing behind
+    evaluate(OTHERS, 2)  # must not affect the next
     found = evaluate(VALUES, 3)
-    assert found == pytest.approx(np.mean(by_hand(plan(), VALUES, 3)), rel=1e-4)
+    assert found == pytest.approx(np.mean(train_folds(make_fold_plan(), VALUES, 3)), rel=1e-4)
     assert evaluate(OTHERS, 3) != pytest.approx(found, rel=1e-3)
     assert evaluate(VALUES, 3) == found
 
 
-def test_a_loss_that_is_not_finite_is_the_values_fault(evaluate: FoldEvaluation) -> None:
+def test_evaluation_with_infinite_loss_is_a_trial_error(evaluate: FoldEvaluation) -> None:
     with pytest.raises(TrialError, match="the loss is not finite in epoch 1"):
         evaluate({**VALUES, "learning_rate": 1e38}, 2)
     assert np.isfinite(evaluate(VALUES, 1))
 
 
-def test_memory_that_runs_out_is_the_values_fault(
+def test_evaluation_out_of_memory_is_a_trial_error(
     evaluate: FoldEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def exhausted(*_: Any, **__: Any) -> None:
@@ -121,8 +121,8 @@ def test_memory_that_runs_out_is_the_values_fault(
 
 
 @pytest.mark.slow
-def test_shapes_may_change_from_trial_to_trial(plan: Callable[..., SearchPlan]) -> None:
-    evaluate = FoldEvaluation(plan("tuning.folds=1", "tuning.objective=balanced_accuracy"))
+def test_evaluation_accepts_changing_architectures(make_fold_plan: Callable[..., SearchPlan]) -> None:
+    evaluate = FoldEvaluation(make_fold_plan("tuning.folds=1", "tuning.objective=balanced_accuracy"))
     narrow = {**VALUES, "lstm_units": 8, "dense_units": 8, "dropout": 0.1}
     first = evaluate(narrow, 1)
     assert 0 <= evaluate({**VALUES, "blocks": 1}, 1) <= 1
@@ -130,10 +130,8 @@ def test_shapes_may_change_from_trial_to_trial(plan: Callable[..., SearchPlan]) 
 
 
 @pytest.mark.slow
-def test_what_learns_in_stages_starts_with_the_first_one_in_every_trial(
-    plan: Callable[..., SearchPlan],
-) -> None:
+def test_staged_trials_start_with_the_first_stage(make_fold_plan: Callable[..., SearchPlan]) -> None:
     staged = ("training.fine_tune=staged", "training.blocks=null", "training.stage_epochs=2")
-    evaluate = FoldEvaluation(plan(*staged, "tuning.folds=1"))
+    evaluate = FoldEvaluation(make_fold_plan(*staged, "tuning.folds=1"))
     found = evaluate(VALUES, 3)
     assert np.isfinite(found) and evaluate(VALUES, 3) == found

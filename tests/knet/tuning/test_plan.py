@@ -1,4 +1,4 @@
-"""A plan is the same for every process that reads it."""
+"""Plan of a search as a file, and the objective."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from knet.tuning.plan import DIRECTIONS, SearchPlan, score
+from knet.base.errors import UserError
+from knet.tuning.plan import DIRECTIONS, PLAN, SearchPlan, score
 
 
-def test_it_is_read_as_it_was_written(make_plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
-    plan = make_plan("tuning.lstm_units=[16]", warm=({"learning_rate": 0.1, "momentum": 0.5},), seconds=1)
+def test_read_inverts_write(make_plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
+    plan = make_plan(
+        "tuning.lstm_units=[16]", warm_start=({"learning_rate": 0.1, "momentum": 0.5},), seconds=1
+    )
     plan.write(tmp_path / "search")
     assert SearchPlan.read(tmp_path / "search") == plan
     assert len(list((tmp_path / "search").iterdir())) == 1
 
 
-def test_it_makes_what_judges_the_trials(make_plan: Callable[..., SearchPlan]) -> None:
+def test_read_refuses_the_plan_of_another_version(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    make_plan().write(tmp_path)
+    file = tmp_path / PLAN
+    file.write_text(file.read_text("utf-8").replace('"warm_start":[]', '"warm":[]'), "utf-8")
+    with pytest.raises(UserError, match="plan.json: not a plan of this version.*delete the folder"):
+        SearchPlan.read(tmp_path)
+
+
+def test_make_evaluation_calls_the_named_function(make_plan: Callable[..., SearchPlan]) -> None:
     evaluate = make_plan(best={"learning_rate": 0.1, "momentum": 0.5}).make_evaluation()
     assert evaluate({"learning_rate": 1.0, "momentum": 0.7}, 1) == pytest.approx(1.04)
 
@@ -36,18 +49,18 @@ def test_val_loss_is_the_mean_cross_entropy() -> None:
     assert DIRECTIONS["val_loss"] == "min"
 
 
-def test_certainty_of_the_wrong_class_costs_no_more_than_keras_lets_it() -> None:
+def test_val_loss_of_a_certain_error_is_bounded_as_in_keras() -> None:
     wrong = np.array([[0.0, 1.0]], "float32")
     assert score(wrong, np.array([0]), objective="val_loss") == pytest.approx(-np.log(1e-7))
 
 
-def test_balanced_accuracy_is_the_mean_of_both_recalls() -> None:
-    called = PROBABILITIES.argmax(axis=1)
+def test_balanced_accuracy_is_the_mean_recall() -> None:
+    predicted = PROBABILITIES.argmax(axis=1)
     assert score(PROBABILITIES, LABELS, objective="balanced_accuracy") == pytest.approx(
-        metrics.balanced_accuracy_score(LABELS, called)
+        metrics.balanced_accuracy_score(LABELS, predicted)
     )
     assert DIRECTIONS["balanced_accuracy"] == "max"
 
 
-def test_probabilities_that_are_not_numbers_give_no_score() -> None:
+def test_score_of_nan_probabilities_is_nan() -> None:
     assert np.isnan(score(np.full((1, 2), np.nan), np.array([0]), objective="val_loss"))

@@ -1,4 +1,4 @@
-"""TensorBoard's HParams page finds every completed trial."""
+"""HParams logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from knet.tuning.results import write_hparams
 
 
-def test_each_completed_trial_has_its_values_and_its_score(tmp_path: Path) -> None:
+def test_write_hparams_logs_each_completed_trial(tmp_path: Path) -> None:
     trials = pd.DataFrame(
         {
             "trial": [0, 1, 2],
