@@ -1,3 +1,3 @@
 """Fixtures of the experiments."""
 
-from training_fixtures import body_weights, tiny, tiny_hybrid, write_transformed
+from training_fixtures import tiny_mobilenet, write_transformed

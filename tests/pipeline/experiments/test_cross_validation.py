@@ -8,10 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from rich.console import Console
 
+from knet.models.backbones import BACKBONES
 from knet.training.dataset import TransformedSplit
 from pipeline.config.config import Config
 from pipeline.experiments import cross_validation
@@ -33,9 +35,17 @@ TWO_VARIANTS = (Variant("head", "the head", learning_rates=(1e-9, 0.05)), PROBE)
 
 @pytest.fixture
 def run(
-    write_transformed: Callable[..., str], body_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_mobilenet: None,
+    write_transformed: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., list[FoldTestSet]]:
     """Return a function that cross-validates on two folds of images in which malignant is darker."""
+    weights = tmp_path / "mobilenet.weights.h5"
+    keras.utils.set_random_seed(0)
+    BACKBONES["mobilenet"].build(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(
+        weights
+    )
     labels = [index % 2 for index in range(3 * COUNT)]
     rng = np.random.default_rng(0)
     pixels = np.stack([rng.integers(0, 256 - 128 * label, (32, 32, 3), dtype="uint8") for label in labels])
@@ -57,7 +67,7 @@ def run(
         monkeypatch.setattr(cross_validation, "transform_fold", splits)
         settings = (
             *("data.split.folds=2", "image.size=32", "training.epochs=2", "training.batch_size=8"),
-            f"candidates.mobilenet={{weights: {body_weights}, alpha: 0.25}}",
+            f"candidates.mobilenet={{weights: {weights}, alpha: null}}",
             "head={lstm_units: 4, dense_units: 8}",
             f"output={tmp_path / 'runs'}",
         )
