@@ -18,6 +18,11 @@ MODEL_GATE: Final = "ModelGate"
 SERVING_VALIDATOR: Final = "ServingValidator"
 PUSHER: Final = "Pusher"
 
+# On Kubeflow alone.
+RUN_START: Final = "RunStart"
+RUN_REPORT: Final = "RunReport"
+RUN_END: Final = "RunEnd"
+
 
 def tuner(backbone: str) -> str:
     """Return the id of the search on one backbone, where each backbone has its own."""

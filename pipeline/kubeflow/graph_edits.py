@@ -15,9 +15,6 @@ from pipeline.config.config import Config
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
 
 GRAPH: Final = "Graph"  # task of the root that holds all nodes but RunEnd
-START: Final = "RunStart"
-REPORT: Final = "RunReport"
-END: Final = "RunEnd"
 SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport: node ids hold one hyphen
 # Large artifacts that the report does not read.
 _NOT_IN_REPORT = {
@@ -44,7 +41,7 @@ def add_start(spec: dict[str, Any], config: Config) -> None:
     for name in config.candidates:
         outputs |= {f"trials_{name}": "STRING", f"trials_digest_{name}": "STRING"}
     constants = {"config": config.model_dump_json(), "graph": _digest(spec)}
-    _add_node(spec, _tasks(spec), START, constants=constants, outputs=outputs)
+    _add_node(spec, _tasks(spec), node_ids.RUN_START, constants=constants, outputs=outputs)
 
 
 def add_report(spec: dict[str, Any]) -> None:
@@ -57,15 +54,15 @@ def add_report(spec: dict[str, Any]) -> None:
         if (name, output) not in _NOT_IN_REPORT
     }
     nodes = list(dict.fromkeys(name for name, _ in artifact_types))
-    _add_node(spec, tasks, REPORT, constants={"nodes": json.dumps(nodes)})
-    definitions = spec["components"][REPORT]["inputDefinitions"].setdefault("artifacts", {})
-    inputs = tasks[REPORT]["inputs"].setdefault("artifacts", {})
+    _add_node(spec, tasks, node_ids.RUN_REPORT, constants={"nodes": json.dumps(nodes)})
+    definitions = spec["components"][node_ids.RUN_REPORT]["inputDefinitions"].setdefault("artifacts", {})
+    inputs = tasks[node_ids.RUN_REPORT]["inputs"].setdefault("artifacts", {})
     for (name, output), artifact_type in artifact_types.items():
         definitions[f"{name}{SEPARATOR}{output}"] = {"artifactType": artifact_type}
         inputs[f"{name}{SEPARATOR}{output}"] = {
             "taskOutputArtifact": {"producerTask": name, "outputArtifactKey": output}
         }
-    tasks[REPORT]["dependentTasks"] = sorted(set(tasks) - {REPORT})
+    tasks[node_ids.RUN_REPORT]["dependentTasks"] = sorted(set(tasks) - {node_ids.RUN_REPORT})
 
 
 def add_end(spec: dict[str, Any]) -> None:
@@ -87,9 +84,9 @@ def add_end(spec: dict[str, Any]) -> None:
         }
     }
     tasks = root["dag"]["tasks"]
-    _add_node(spec, tasks, END, constants={})
-    tasks[END]["dependentTasks"] = [GRAPH]
-    tasks[END]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    _add_node(spec, tasks, node_ids.RUN_END, constants={})
+    tasks[node_ids.RUN_END]["dependentTasks"] = [GRAPH]
+    tasks[node_ids.RUN_END]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
 def _add_node(
@@ -188,7 +185,7 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         name: {"parameterType": kind, "defaultValue": value} for name, (kind, value) in defaults.items()
     }
     for name in ("data_source", "data_root", "seed", "epochs"):
-        _wire(spec, START, name, run=name, parameter_type=defaults[name][0])
+        _wire(spec, node_ids.RUN_START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
         _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)
     for name in ("fingerprint", "span"):
@@ -246,10 +243,10 @@ def _wire(
     task.setdefault("inputs", {}).setdefault("parameters", {})[name] = (
         {"componentInputParameter": run}
         if run
-        else {"taskOutputParameter": {"producerTask": START, "outputParameterKey": start}}
+        else {"taskOutputParameter": {"producerTask": node_ids.RUN_START, "outputParameterKey": start}}
     )
-    if start and START not in task.setdefault("dependentTasks", []):
-        task["dependentTasks"].append(START)
+    if start and node_ids.RUN_START not in task.setdefault("dependentTasks", []):
+        task["dependentTasks"].append(node_ids.RUN_START)
     container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
     if INPUTS_SPEC in container.get("args", []):  # the entrypoint reads the types from this argument
         index = container["args"].index(INPUTS_SPEC) + 1

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from knet.base import node_ids
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
@@ -24,7 +25,7 @@ from knet.runs.registry import RunRegistry
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.kubeflow.artifact_uris import check_environment, local_path
-from pipeline.kubeflow.graph_edits import END, REPORT, SEPARATOR, START
+from pipeline.kubeflow.graph_edits import SEPARATOR
 from pipeline.kubeflow.run_state import (
     REGISTRY_VARIABLE,
     log_failure_and_exit,
@@ -201,7 +202,7 @@ def run_end(node: ContainerNode) -> None:
     location = node.parameters["registry"]
     context = read_run_context(location)
     if context is None:
-        print(f"the run failed before it began: see the log of {START}")
+        print(f"the run failed before it began: see the log of {node_ids.RUN_START}")
         return
     if context.run_id in RunRegistry(f"{location}/registry").runs():
         return
@@ -241,7 +242,7 @@ def publish_run(location: str, context: RunContext, outcome: RunOutcome) -> None
     print(f"report: {location}/reports/{context.run_id}")
 
 
-_NODES = {START: run_start, REPORT: run_report, END: run_end}
+_NODES = {node_ids.RUN_START: run_start, node_ids.RUN_REPORT: run_report, node_ids.RUN_END: run_end}
 
 
 if __name__ == "__main__":
