@@ -14,7 +14,7 @@ from tfx.types import artifact_utils
 
 from knet.base import schema_names
 from knet.base.progress import PROGRESS
-from knet.evaluation.bootstrap import RESAMPLES
+from knet.evaluation.bootstrap import CONFIDENCE, RESAMPLES
 from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
 from knet.evaluation.results import candidate_results
 from knet.evaluation.selection import select_model
@@ -61,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
         artifact_utils.get_single_instance(output_dict["decision"]).value = decision
         artifact_utils.get_single_instance(output_dict["results"]).value = {
             "classes": list(info.classes),
-            "confidence": 0.95,
+            "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
             "seed": seed,
             "candidates": results,

@@ -13,6 +13,7 @@ from knet.evaluation.patient_metrics import PatientSample
 
 RESAMPLES: Final = 2000
 _PERCENTILES: Final = (2.5, 97.5)
+CONFIDENCE: Final = (_PERCENTILES[1] - _PERCENTILES[0]) / 100
 
 
 @dataclass(frozen=True)
