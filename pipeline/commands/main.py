@@ -23,8 +23,8 @@ def main() -> None:
         if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "knet"):
             raise
         click.echo(
-            f"error: this command needs {error.name}: install the pipeline extra, "
-            "pip install 'breakhis-knet[pipeline]'",
+            f"error: this command needs {error.name}: run "
+            "pip install '.[pipeline]' ./pipeline in a checkout of the repository",
             err=True,
         )
         sys.exit(2)

@@ -127,7 +127,10 @@ def test_presets_are_those_of_the_configuration() -> None:
 def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:
     finished = knet_without(["pydantic"], "config", "show")
     assert finished.code == 2
-    assert finished.stderr.startswith("error: this command needs pydantic: install the pipeline extra, pip ")
+    assert finished.stderr == (
+        "error: this command needs pydantic: run pip install '.[pipeline]' ./pipeline in a checkout of the "
+        "repository\n"
+    )
 
 
 def test_config_show_prints_what_loads_to_the_same(knet: Callable[..., Finished], tmp_path: Path) -> None:
