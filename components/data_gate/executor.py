@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         if report.anomalies:
             raise UserError(_message(report))
         artifact_utils.get_single_instance(output_dict["verdict"]).value = {
-            "findings": 0,
+            "anomalies": 0,
             "drift": {distance.feature: distance.value for distance in report.drift},
         }
 

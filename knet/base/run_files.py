@@ -8,7 +8,7 @@ PAGE: Final = "report.html"
 RECORD: Final = "report.json"  # knet.runs.record.RunRecord
 # The following exist if the run completed the nodes that write them.
 DATA_PAGE: Final = "data.html"  # Facets
-FINDINGS: Final = "data.json"  # DataGate's validation report
+VALIDATION: Final = "data.json"  # DataGate's validation report
 TRAINING: Final = "training"  # <candidate>.json: training history
 LINEAGE: Final = "lineage.json"  # the artifacts of every node
 THUMBNAILS: Final = "thumbnails"  # JPEGs of test images, and INDEX, which maps image paths to them

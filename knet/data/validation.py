@@ -49,9 +49,8 @@ class ValidationReport:
     drift: tuple[Distance, ...] = ()  # empty without a previous run
 
     def to_json(self) -> str:
-        """Serialise for the report's folder, which has anomalies under `findings`."""
-        tree = {"findings": list(map(asdict, self.anomalies)), "drift": list(map(asdict, self.drift))}
-        return json.dumps(tree, indent=2)
+        """Serialise for the report's folder."""
+        return json.dumps(asdict(self), indent=2)
 
 
 def validate_data(

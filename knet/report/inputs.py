@@ -42,7 +42,7 @@ class Inputs:
 
     record: RunRecord
     data_page: str | None  # file name
-    findings: dict[str, Any] | None  # validation report of DataGate: `findings` and `drift`
+    validation: dict[str, Any] | None  # report of DataGate: `anomalies` and `drift`
     searches: list[Search]
     histories: dict[str, dict[str, Any]]  # by candidate
     results: dict[str, Any] | None  # metrics of all candidates, by `candidate_results`
@@ -81,7 +81,7 @@ def read_inputs(record: RunRecord, folder: Path) -> Inputs:
     return Inputs(
         record=record,
         data_page=run_files.DATA_PAGE if (folder / run_files.DATA_PAGE).is_file() else None,
-        findings=_read(folder / run_files.FINDINGS),
+        validation=_validation(folder / run_files.VALIDATION),
         searches=[
             _search(file.parent) for file in sorted((folder / run_files.TUNING).glob("*/summary.json"))
         ],
@@ -93,6 +93,14 @@ def read_inputs(record: RunRecord, folder: Path) -> Inputs:
         explanations=_explanations(folder / run_files.EXPLANATIONS),
         lineage=_read(folder / run_files.LINEAGE) or [],
     )
+
+
+def _validation(file: Path) -> dict[str, Any] | None:
+    """Read DataGate's validation report; earlier versions called the anomalies `findings`."""
+    report: dict[str, Any] | None = _read(file)
+    if report and "findings" in report:
+        report["anomalies"] = report.pop("findings")
+    return report
 
 
 def _decision(file: Path) -> dict[str, Any] | None:

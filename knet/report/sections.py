@@ -95,9 +95,9 @@ def data(inputs: Inputs) -> Section:
 
 def anomalies(inputs: Inputs) -> Section:
     """Return deviations from the schema, and drift since the last successful run."""
-    if inputs.findings is None:
+    if inputs.validation is None:
         return Section("anomalies", "Anomalies", missing="The run ended before the data were validated.")
-    return Section("anomalies", "Anomalies", {**inputs.findings, "data_page": inputs.data_page})
+    return Section("anomalies", "Anomalies", {**inputs.validation, "data_page": inputs.data_page})
 
 
 def configuration(inputs: Inputs) -> Section:

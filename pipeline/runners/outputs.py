@@ -160,7 +160,7 @@ def write_data_page(
         report=report,
         statistics=sets,
     )
-    path.with_name(run_files.FINDINGS).write_text(report.to_json(), encoding="utf-8")
+    path.with_name(run_files.VALIDATION).write_text(report.to_json(), encoding="utf-8")
 
 
 def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, cache: Path) -> None:

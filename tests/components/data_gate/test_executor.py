@@ -57,14 +57,14 @@ def execute(statistics_of: Any, write_splits: Callable[..., Path], schema: Schem
 
 
 def test_data_gate_passes_data_without_anomalies(execute: Execute) -> None:
-    assert execute() == {"findings": 0, "drift": {}}
+    assert execute() == {"anomalies": 0, "drift": {}}
 
 
 def test_data_gate_verdict_has_distances(
     execute: Execute, statistics_of: Any, write_splits: Callable[..., Path]
 ) -> None:
     previous = write_splits(dict.fromkeys(SPLITS, statistics_of()))
-    assert execute(previous=str(previous)) == {"findings": 0, "drift": {"image/mean_red": 0.0}}
+    assert execute(previous=str(previous)) == {"anomalies": 0, "drift": {"image/mean_red": 0.0}}
 
 
 def test_data_gate_fails_on_an_anomaly_and_lists_it(execute: Execute) -> None:

@@ -94,7 +94,7 @@ def write_inputs(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / run_files.DATA_PAGE).write_text("<!doctype html><title>Data</title>", encoding="utf-8")
     drift = [{"feature": "image/eosin", "value": 0.031, "threshold": 0.2}]
-    _write(folder / run_files.FINDINGS, {"findings": [], "drift": drift})
+    _write(folder / run_files.VALIDATION, {"anomalies": [], "drift": drift})
     for name in CANDIDATES:
         write_predictions(_predictions(name), folder / run_files.PREDICTIONS / f"{name}.parquet")
         _write(folder / run_files.TRAINING / f"{name}.json", _history(name))

@@ -134,7 +134,7 @@ def test_data_section_counts_excluded_duplicates(
 
 @pytest.fixture
 def ingest() -> dict[str, Any]:
-    """What became of clean data."""
+    """Ingest result of data without problems."""
     counts = {split: {"benign": 1, "malignant": 2} for split in ("train", "validation", "test")}
     names = ("quarantined", "excluded_duplicates", "ignored_files", "duplicates")
     lists: dict[str, Any] = {name: [] for name in names}
@@ -290,3 +290,17 @@ def test_report_reads_a_decision_with_former_setting_names(
     file.write_text(json.dumps(decision), "utf-8")
     before = write_report(full_record, full_folder).read_text("utf-8")
     assert write_report(full_record, folder).read_text("utf-8") == before
+
+
+def test_report_reads_a_validation_report_with_findings(
+    full_record: RunRecord, full_folder: Path, tmp_path: Path
+) -> None:
+    anomaly = {"split": "train", "feature": "image/width", "anomaly": "Out of range", "details": "up to 8000"}
+    pages = []
+    for name in ("anomalies", "findings"):
+        folder = tmp_path / name
+        shutil.copytree(full_folder, folder)
+        (folder / run_files.VALIDATION).write_text(json.dumps({name: [anomaly], "drift": []}), "utf-8")
+        pages.append(write_report(full_record, folder).read_text("utf-8"))
+    assert "train image/width Out of range up to 8000" in Page(pages[0]).text
+    assert pages[0] == pages[1]

@@ -193,7 +193,7 @@ def test_data_gate_reads_the_downloaded_inputs(
     schema_file.parent.mkdir(parents=True)
     schema_file.write_text(_SCHEMA, "utf-8")
     verdict = _path(run("DataGate"), "verdict", pod)
-    assert json.loads(verdict.read_text("utf-8")) == {"findings": 0, "drift": {}}
+    assert json.loads(verdict.read_text("utf-8")) == {"anomalies": 0, "drift": {}}
 
 
 def test_model_gate_blesses_by_a_property_of_its_output(
