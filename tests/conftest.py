@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: the shared data, small BreaKHis folders and run records."""
+"""Fixtures of the whole suite: test data, small BreaKHis folders, run records and an S3 server."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from run_records import run_record
 from knet.data.breakhis import SUBTYPES
 from knet.runs.record import RunRecord
 
-# Before anything imports TensorFlow.
+# Before TensorFlow is imported.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 
-# Two cores with other work on them keep no deadline.
+# A busy machine would miss deadlines.
 hypothesis.settings.register_profile(
     "knet", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -39,7 +39,7 @@ _TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
 
 @pytest.fixture(scope="session")
 def tool() -> Callable[[str], Path]:
-    """Finds a program of requirements/tools.in, such as k6."""
+    """Finder of programs of requirements/tools.in, such as k6."""
 
     def find(name: str) -> Path:
         found = shutil.which(name, path=_TOOLS)
@@ -51,7 +51,7 @@ def tool() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def debian_program() -> Callable[..., Path]:
-    """Finds a program that Debian has and PyPI has not; skips the test where it is not installed."""
+    """Finder of programs of Debian packages; the test is skipped if the program is not installed."""
 
     def find(name: str, *, package: str) -> Path:
         found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -64,7 +64,7 @@ def debian_program() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The test data beside the checkout; its README.md says what they are."""
+    """The test data beside the checkout; described in its README.md."""
     if not _SHARED_DATA.is_dir():
         pytest.skip(f"no test data: {_SHARED_DATA} is missing")
     return _SHARED_DATA
@@ -72,7 +72,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket on a real server of S3, SeaweedFS, to which the environment has the keys."""
+    """URI of a bucket on an S3 server, SeaweedFS; the environment has address and keys."""
     folder = tmp_path_factory.mktemp("s3")
     keys = {"accessKey": "knet", "secretKey": "knet-of-the-tests"}
     identity = {"name": "knet", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
@@ -103,12 +103,12 @@ def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) ->
             _make_bucket("knet", server, deadline=time.monotonic() + 90)
             yield "s3://knet"
         finally:
-            server.kill()  # it takes ten seconds and more to end by itself, and nothing it holds is kept
+            server.kill()  # terminating takes ten seconds and more, and the data are temporary
             server.wait()
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports of which the next one is free too."""
+    """Return free ports, each followed by another free port."""
     found: list[int] = []
     with contextlib.ExitStack() as held:
         while len(found) < count:
@@ -122,7 +122,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _make_bucket(name: str, server: subprocess.Popen[bytes], *, deadline: float) -> None:
-    """Waits until the server makes it."""
+    """Create a bucket, as soon as the server is ready."""
     import boto3
 
     while True:
@@ -130,14 +130,14 @@ def _make_bucket(name: str, server: subprocess.Popen[bytes], *, deadline: float)
             boto3.client("s3").create_bucket(Bucket=name)
             boto3.client("s3").put_object(Bucket=name, Key="probe", Body=b"")
             return
-        except Exception:  # it is starting, in many stages
+        except Exception:  # any of several errors while the server starts
             assert server.poll() is None and time.monotonic() < deadline, "SeaweedFS does not start"
             time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Makes the bytes of a small image file of one colour; a PNG unless another kind is named."""
+    """Factory of small encoded images of one colour; default: PNG."""
 
     def make(
         mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (40, 32), colour: Any = 0
@@ -151,7 +151,7 @@ def picture() -> Callable[..., bytes]:
 
 @pytest.fixture
 def breakhis(tmp_path: Path, picture: Callable[..., bytes]) -> Callable[..., Path]:
-    """Writes images into a `BreaKHis_v1` where their names say they belong, and returns that folder."""
+    """Writer of images to their places in a `BreaKHis_v1`, which it returns."""
     root = tmp_path / "BreaKHis_v1"
 
     def write(*names: str, content: bytes | None = None) -> Path:
@@ -174,13 +174,13 @@ def _place(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., RunRecord]:
-    """The factory of run records: of a run that pushed its winner, with some fields changed."""
+    """Factory of run records; default: of a run that pushed its winner."""
     return run_record
 
 
 @pytest.fixture(scope="session")
 def make_predictions() -> Callable[..., Any]:
-    """Makes a candidate's predictions: of two patients of each class and split, three images each."""
+    """Factory of a candidate's predictions, default: two patients per class and split."""
     return _predictions
 
 
@@ -192,15 +192,15 @@ def _predictions(
     splits: Sequence[str] = ("validation", "test"),
     seed: int = 0,
 ) -> Any:
-    """With a share of images that are decided rightly."""
+    """Make predictions of which the share `right` is correct."""
     generator = np.random.default_rng(seed)
     rows = []
     for split in splits:
         for number in range(2 * patients):
             label = number % 2
             for image, magnification in enumerate(("40X", "100X", "200X")):
-                certainty = generator.uniform(0.55, 0.95)
-                towards = label if generator.random() < right else 1 - label
+                confidence = generator.uniform(0.55, 0.95)
+                predicted = label if generator.random() < right else 1 - label
                 rows.append(
                     {
                         "candidate": candidate,
@@ -208,7 +208,7 @@ def _predictions(
                         "patient": f"{split}-{number}",
                         "split": split,
                         "label": label,
-                        "score": np.float32(certainty if towards else 1 - certainty),
+                        "score": np.float32(confidence if predicted else 1 - confidence),
                         "threshold": np.float32(0.5),
                         "magnification": magnification,
                         "subtype": ("adenosis", "ductal_carcinoma")[label],

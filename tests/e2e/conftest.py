@@ -1,4 +1,4 @@
-"""Runs the command line as a user does, with every outgoing connection refused and noted."""
+"""The command line in a process whose outgoing connections are refused and logged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-# Small enough for two cores: the images are 32 px, and one epoch is trained.
+# For two cores.
 _SMALL = (
     "image.size=32",
     "data.sample.patients=12",
@@ -27,23 +27,23 @@ _SMALL = (
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that ended."""
+    """Result of a command."""
 
     code: int
     stdout: str
     stderr: str
     output: Path
-    connections: list[str]  # addresses outside this machine that something tried to reach
+    connections: list[str]  # refused addresses outside this machine
 
     def states(self) -> dict[str, str]:
-        """The state of each node, as the screen showed it."""
+        """Return the state of each node, as printed."""
         words = [line.split() for line in self.stdout.splitlines()]
         return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in ("done", "cached", "failed")}
 
 
 @pytest.fixture(scope="session")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled connection guard."""
+    """Path of the compiled connection guard."""
     library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
     source = Path(__file__).with_name("connect_guard.c")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
@@ -56,19 +56,19 @@ class Knet:
 
     output: Path
     guard: Path
-    tree: Path = _REPOSITORY  # whose code runs
+    tree: Path = _REPOSITORY  # with the code to run
     settings: Sequence[str] = field(default=_SMALL)
     config: Path | None = None  # instead of the preset demo
 
     def run(self, *settings: str, data: Path | None = None, command: str = "run") -> Finished:
-        """`knet run`, or another command, in a process of its own."""
+        """Run `knet run`, or another command, in a new process."""
         arguments = [*command.split(), *(["--data", str(data)] if data else [])]
         arguments += ["--config", str(self.config)] if self.config else []
         for setting in (f"output={self.output}", *self.settings, *settings):
             arguments += ["--set", setting]
         log = self.guard.with_name(f"{self.output.name}.connections")
         log.write_text("", encoding="utf-8")
-        # A proxy on this machine would hide where a connection goes.
+        # A local proxy would hide the address of a connection.
         environment = {
             name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
         }
@@ -93,5 +93,5 @@ class Knet:
 
 @pytest.fixture(scope="session")
 def make_knet(guard: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Knet]:
-    """Makes a `Knet` with an output folder of its own."""
+    """Factory of a `Knet` with a new output folder."""
     return lambda **fields: Knet(output=tmp_path_factory.mktemp("knet") / "out", guard=guard, **fields)

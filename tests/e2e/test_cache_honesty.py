@@ -1,4 +1,4 @@
-"""An edit of code, schema or weights reruns the nodes that it bears on, and no others."""
+"""Edits of code, schema or weights rerun the affected nodes only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRAINING = {
 
 
 class EditableRun:
-    """A copy of the product's code, and a run of it on one tiny candidate with a weights file."""
+    """A copy of the code, run with one tiny candidate that has a weights file."""
 
     def __init__(self, make_knet: Callable[..., Any], folder: Path) -> None:
         self.tree = folder / "tree"
@@ -46,8 +46,10 @@ class EditableRun:
     def write_weights(self, *, seed: int) -> None:
         keras.utils.set_random_seed(seed)
         shape = (32, 32, 3)
-        body = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=shape)
-        body.save_weights(self.weights, overwrite=True)
+        backbone = keras.applications.MobileNet(
+            alpha=0.25, include_top=False, weights=None, input_shape=shape
+        )
+        backbone.save_weights(self.weights, overwrite=True)
 
     def replace(self, file: str, old: str, new: str) -> None:
         path = self.tree / file
@@ -99,20 +101,20 @@ def test_edited_preprocessing_transforms_and_retrains(run: EditableRun) -> None:
 
 @pytest.fixture(scope="module")
 def edited_schema(run: EditableRun) -> tuple[Any, list[int]]:
-    """A run under a schema that no longer allows 400X, and the Transform executions before and after it."""
+    """A run whose schema does not allow 400X; the numbers of Transform executions before and after it."""
     before = run.transform_executions()
     run.replace("schemas/breakhis.pbtxt", '  value: "400X"\n', "")
     return run.knet.run(*run.settings), [before, run.transform_executions()]
 
 
-def test_edited_schema_revalidates_but_does_not_ingest_again(edited_schema: tuple[Any, list[int]]) -> None:
+def test_edited_schema_revalidates_without_ingesting(edited_schema: tuple[Any, list[int]]) -> None:
     states = edited_schema[0].states()
     assert states.pop("DataGate") == "failed"
     assert states.pop("BreakHisExampleGen") == "cached"
     assert states == dict.fromkeys(("ImportSchemaGen", "StatisticsGen", "ExampleValidator"), "done")
 
 
-def test_failing_gate_ends_the_run_with_the_anomaly_and_exit_code_2(
+def test_failing_data_gate_exits_with_2_and_names_the_anomaly(
     edited_schema: tuple[Any, list[int]],
 ) -> None:
     finished = edited_schema[0]
@@ -121,16 +123,16 @@ def test_failing_gate_ends_the_run_with_the_anomaly_and_exit_code_2(
     assert "Traceback" not in finished.stdout + finished.stderr
 
 
-def test_a_failing_gate_leaves_a_page_and_not_its_statistics(
+def test_failing_data_gate_writes_a_page_but_no_statistics(
     edited_schema: tuple[Any, list[int]],
 ) -> None:
     output = edited_schema[0].output
     *_, page = sorted((output / "reports").glob("*/data.html"))
     assert "The data did not pass." in page.read_text("utf-8")
-    kept = RunRegistry(output / "registry").previous_statistics()
-    assert kept is not None and kept.run_id != page.parent.name
+    stored = RunRegistry(output / "registry").previous_statistics()
+    assert stored is not None and stored.run_id != page.parent.name
 
 
-def test_after_a_failing_gate_mlmd_holds_no_transform_execution(edited_schema: tuple[Any, list[int]]) -> None:
+def test_failing_data_gate_leaves_no_transform_execution(edited_schema: tuple[Any, list[int]]) -> None:
     before, after = edited_schema[1]
     assert 0 < before == after

@@ -1,4 +1,4 @@
-"""The guard that proves runs to be offline would see a connection if there were one."""
+"""The connection guard of the end-to-end tests refuses and logs connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ for address in ("203.0.113.1", "127.0.0.1", "localhost", "storage.example.org"):
 """
 
 
-def test_outside_connections_and_names_are_refused_and_noted(guard: Path, tmp_path: Path) -> None:
+def test_connect_guard_refuses_and_logs_outside_addresses(guard: Path, tmp_path: Path) -> None:
     log = tmp_path / "connections"
     environment = {**os.environ, "LD_PRELOAD": str(guard), "CONNECT_LOG": str(log)}
     done = subprocess.run([sys.executable, "-c", CONNECT], env=environment, capture_output=True, check=True)

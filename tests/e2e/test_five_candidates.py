@@ -1,4 +1,4 @@
-"""The whole graph with all five candidates: run, run again, and run with a gate that refuses the winner."""
+"""The whole graph with five candidates: a run, its repetition, and a run whose gate refuses the winner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
-import knet.models.hybrid  # noqa: F401 (the layers that model.keras names)
+import knet.models.hybrid  # noqa: F401 (registers the layers of model.keras)
 from knet.base import schema_names
 from knet.client import Client
 from knet.data.split import read_split
@@ -44,12 +44,12 @@ NODES = {
 
 
 class Runs:
-    """Two runs of the same configuration, what MLMD held after each, and a third that is refused."""
+    """Two equal runs with the artifacts in MLMD after each, and a third whose winner is refused."""
 
     def __init__(self, knet: Any) -> None:
         self.knet = knet
         self.output: Path = knet.output
-        settings = "report.explanations=1", "gate.margin=0.05"  # compared with what is in production
+        settings = "report.explanations=1", "gate.margin=0.05"  # compares with the production model
         self.first = knet.run(*settings)
         self.first_artifacts = self.artifacts()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -71,7 +71,7 @@ class Runs:
         return [str(number) for number in complete_versions(self.output / "serving" / "knet")]
 
     def reports(self) -> list[dict[str, Any]]:
-        """The runs' figures, oldest first."""
+        """Return the run records, oldest first."""
         files = sorted((self.output / "reports").glob("*/report.json"))
         return [json.loads(file.read_text("utf-8")) for file in files]
 
@@ -100,18 +100,18 @@ def runs(make_knet: Callable[..., Any]) -> Runs:
     return Runs(make_knet())
 
 
-def test_every_node_runs_once_and_succeeds(runs: Runs) -> None:
+def test_first_run_completes_every_node(runs: Runs) -> None:
     assert runs.first.code == 0, runs.first.stdout + runs.first.stderr
     assert runs.first.states() == dict.fromkeys(NODES, "done")
 
 
-def test_second_run_is_answered_from_the_cache_in_a_minute_of_processor_time(runs: Runs) -> None:
+def test_second_run_is_cached_within_a_minute_of_cpu(runs: Runs) -> None:
     assert runs.second.code == 0, runs.second.stdout + runs.second.stderr
     assert runs.second.states() == dict.fromkeys(NODES, "cached")
     assert runs.second_seconds < 60
 
 
-def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -> None:
+def test_second_run_adds_no_artifacts_to_mlmd(runs: Runs) -> None:
     executions = sorted(runs.store.get_executions(), key=lambda execution: execution.id)[: 2 * len(NODES)]
     pb = metadata_store_pb2.Execution
     states = Counter(execution.last_known_state for execution in executions)
@@ -121,7 +121,7 @@ def test_mlmd_holds_both_runs_and_no_new_artifact_after_the_second(runs: Runs) -
     assert {kind: runs.first_artifacts[kind] for kind in expected} == expected
 
 
-def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -> None:
+def test_examples_hold_each_image_once_and_share_no_patient(runs: Runs) -> None:
     patients = [set(runs.texts(split, schema_names.PATIENT)) for split in schema_names.SPLITS]
     assert sum(map(len, patients)) == len(set.union(*patients))
     paths = [path for split in schema_names.SPLITS for path in runs.texts(split, schema_names.PATH)]
@@ -129,7 +129,7 @@ def test_written_splits_share_no_patient_and_hold_every_image_once(runs: Runs) -
     assert Counter(path.rpartition("/")[2] for path in paths) == Counter(path.name for path in on_disk)
 
 
-def test_frozen_split_is_that_of_the_examples_and_can_be_given_back(runs: Runs) -> None:
+def test_frozen_split_equals_the_split_of_the_examples(runs: Runs) -> None:
     (file,) = (runs.output / "artifacts" / "BreakHisExampleGen" / "splits").glob("*/value")
     split = read_split(file.read_text("utf-8"), file)
     written = {
@@ -139,7 +139,7 @@ def test_frozen_split_is_that_of_the_examples_and_can_be_given_back(runs: Runs) 
     assert runs.reports()[0]["data"]["split_sha256"] == split.sha256
 
 
-def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:
+def test_pixel_statistics_are_of_the_train_split(runs: Runs) -> None:
     transformed = runs.uri("Examples", "Transform") / "Split-test"
     records = tf.data.TFRecordDataset([str(f) for f in transformed.iterdir()], compression_type="GZIP")
     example = tf.train.Example.FromString(next(iter(records)).numpy())
@@ -153,7 +153,7 @@ def test_pixel_statistics_come_from_the_train_split_alone(runs: Runs) -> None:
         np.testing.assert_allclose(written, expected, rtol=1e-5)
 
 
-def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) -> None:
+def test_served_probabilities_equal_the_keras_model(runs: Runs) -> None:
     production = RunRegistry(runs.output / "registry").production()
     assert production is not None
     model = keras.saving.load_model(
@@ -163,20 +163,22 @@ def test_pushed_version_answers_over_grpc_as_the_keras_model_does(runs: Runs) ->
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
     served = np.array([[p.probabilities[name] for name in ("benign", "malignant")] for p in predictions])
-    own = model.predict(decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0)
+    expected = model.predict(
+        decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0
+    )
     info = read_model_info(runs.output / "serving" / "knet" / production.version)
-    calibrated = own ** (1 / info.calibration.temperature)
+    calibrated = expected ** (1 / info.calibration.temperature)
     calibrated /= calibrated.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(served, calibrated, atol=1e-4)
-    called = [p.label == "malignant" for p in predictions]
-    assert called == [p.score >= info.calibration.threshold for p in predictions]
+    positive = [p.label == "malignant" for p in predictions]
+    assert positive == [p.score >= info.calibration.threshold for p in predictions]
     assert {p.threshold for p in predictions} == {float(np.float32(info.calibration.threshold))}
     assert all(p.in_distribution == (not p.reasons) for p in predictions)
     assert {str(p.model_version) for p in predictions} == {production.version}
 
 
-def test_the_winner_is_explained_beside_every_report(runs: Runs) -> None:
+def test_report_folder_has_explanations_of_the_winner(runs: Runs) -> None:
     folders = [file.parent / "explanations" for file in sorted(runs.output.glob("reports/*/report.json"))]
     trees = [json.loads((folder / "explanations.json").read_text("utf-8")) for folder in folders[:2]]
     assert trees[0] == trees[1] and not folders[2].exists()
@@ -186,7 +188,7 @@ def test_the_winner_is_explained_beside_every_report(runs: Runs) -> None:
         assert (folders[1] / entry["image"]).is_file() and (folders[1] / entry["overlay"]).is_file()
 
 
-def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
+def test_recorded_metrics_equal_those_of_served_predictions(runs: Runs) -> None:
     report = runs.reports()[0]
     encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
     truth = np.array(
@@ -194,22 +196,22 @@ def test_figures_are_those_of_the_served_probabilities(runs: Runs) -> None:
     )
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
-    called = np.array([p.label == "malignant" for p in predictions])
+    positive = np.array([p.label == "malignant" for p in predictions])
     score = np.array([p.score for p in predictions])
     malignant, benign = score[truth == 1], score[truth == 0]
     expected = {
-        "accuracy": np.mean(called == truth),
-        "recall": np.mean(called[truth == 1]),
-        "specificity": np.mean(~called[truth == 0]),
+        "accuracy": np.mean(positive == truth),
+        "recall": np.mean(positive[truth == 1]),
+        "specificity": np.mean(~positive[truth == 0]),
         "roc_auc": np.mean(np.sign(malignant[:, None] - benign[None, :]) / 2 + 0.5),
     }
-    figures = report["candidates"][report["winner"]]["metrics"]["test"]
-    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    metrics = report["candidates"][report["winner"]]["metrics"]["test"]
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     intervals = report["candidates"][report["winner"]]["intervals"]["test"]
-    assert all(intervals[name][0] <= figures[name] <= intervals[name][1] for name in expected)
+    assert all(intervals[name][0] <= metrics[name] <= intervals[name][1] for name in expected)
 
 
-def test_results_and_predictions_stand_beside_the_report(runs: Runs) -> None:
+def test_report_folder_has_results_and_predictions(runs: Runs) -> None:
     folder = min((runs.output / "reports").glob("*/report.json")).parent
     results, decision = (
         json.loads((folder / name).read_text("utf-8")) for name in ("results.json", "decision.json")
@@ -229,22 +231,22 @@ def test_results_and_predictions_stand_beside_the_report(runs: Runs) -> None:
     assert decision["candidates"][decision["winner"]]["won"]
 
 
-def test_the_winner_is_compared_with_the_model_in_production(runs: Runs) -> None:
+def test_model_gate_compares_with_the_production_model(runs: Runs) -> None:
     production = RunRegistry(runs.output / "registry").production()
     assert production is not None
     (line,) = [line for line in runs.refused.stdout.splitlines() if line.startswith("gate: ")]
-    against = f"to {production.candidate}, version {production.version}, in production is +0.000"
-    assert line.startswith(f"gate: the difference in patient_recognition_rate {against}")
+    baseline = f"to {production.candidate}, version {production.version}, in production is +0.000"
+    assert line.startswith(f"gate: the difference in patient_recognition_rate {baseline}")
 
 
-def test_every_candidate_trains_with_the_tuners_result(runs: Runs) -> None:
+def test_candidates_train_with_the_best_hyperparameters(runs: Runs) -> None:
     best = json.loads((runs.uri("HyperParameters", "Tuner") / "best_hyperparameters.txt").read_text("utf-8"))
     for candidate in runs.reports()[0]["candidates"].values():
         used = {name: candidate["info"][name] for name in ("learning_rate", "momentum")}
         assert used == pytest.approx(best["values"])
 
 
-def test_screen_and_report_say_what_was_tuned_and_what_else_was_tried(runs: Runs) -> None:
+def test_console_and_report_show_the_search(runs: Runs) -> None:
     tuning = runs.reports()[0]["tuning"]["Tuner"]
     assert (tuning["trials"], tuning["failed"]) == (2, 0)
     assert tuning["score"] <= tuning["paper_score"]
@@ -256,12 +258,12 @@ def test_screen_and_report_say_what_was_tuned_and_what_else_was_tried(runs: Runs
     assert trials.read_text("utf-8").splitlines()[1].startswith("0,paper,completed,0.001,0.9,")
 
 
-def test_written_examples_are_not_sorted_by_class(runs: Runs) -> None:
+def test_examples_are_not_sorted_by_class(runs: Runs) -> None:
     labels = [e.features.feature[schema_names.LABEL].int64_list.value[0] for e in runs.examples("train")]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))
 
 
-def test_a_refused_winner_is_not_pushed_and_the_screen_says_why(runs: Runs) -> None:
+def test_refused_winner_is_not_pushed_and_the_reason_printed(runs: Runs) -> None:
     assert runs.refused.code == 0, runs.refused.stdout + runs.refused.stderr
     rerun = {node for node, state in runs.refused.states().items() if state == "done"}
     assert rerun == {"ModelGate", "ServingValidator", "Pusher"}
@@ -272,7 +274,7 @@ def test_a_refused_winner_is_not_pushed_and_the_screen_says_why(runs: Runs) -> N
     assert production is not None and [production.version] == runs.served
 
 
-def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Runs) -> None:
+def test_console_shows_candidates_report_and_version(runs: Runs) -> None:
     production = RunRegistry(runs.output / "registry").production()
     assert production is not None
     lines = [line.split() for line in runs.first.stdout.splitlines()]
@@ -286,7 +288,7 @@ def test_screen_shows_the_candidates_the_report_and_the_served_version(runs: Run
     assert "Synthetic data" in Path(named.removeprefix("report: ")).read_text("utf-8")
 
 
-def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(runs: Runs) -> None:
+def test_console_names_the_data_page(runs: Runs) -> None:
     named = next(line for line in runs.first.stdout.splitlines() if line.endswith("data.html"))
     page = Path(named.removeprefix("data:").strip())
     assert (page.parent / "report.html").is_file()
@@ -294,31 +296,34 @@ def test_the_page_on_the_data_stands_beside_the_report_and_the_screen_names_it(r
     assert "No anomalies" in text and "Synthetic data" in text and "<facets-overview" in text
 
 
-def test_the_page_of_a_run_shows_all_there_is_and_needs_no_artifacts(runs: Runs, tmp_path: Path) -> None:
+def test_report_is_complete_and_renders_without_artifacts(runs: Runs, tmp_path: Path) -> None:
     first = min((runs.output / "reports").iterdir())
     text = (first / "report.html").read_text("utf-8")
     empty = re.findall(r'<section id="(\w+)"(?:(?!</section>).)*?<p class="missing">', text, re.S)
-    assert set(empty) <= {"anomalies", "heat_maps"}  # no drift to measure, perhaps no image of some kind
+    assert set(empty) <= {
+        "anomalies",
+        "heat_maps",
+    }  # the first run measures no drift; a kind of image may be absent
     shutil.copytree(first, tmp_path / "copied")
     record = read_record(first / "report.json")
     assert write_report(record, tmp_path / "copied").read_text("utf-8") == text
 
 
-def test_the_page_of_a_refused_run_says_so(runs: Runs) -> None:
+def test_report_of_a_refused_winner_has_the_reason(runs: Runs) -> None:
     last = max((runs.output / "reports").iterdir())
     assert "below the minimum of 1" in (last / "report.html").read_text("utf-8")
 
 
-def test_the_registry_keeps_the_statistics_of_the_last_run(runs: Runs) -> None:
-    kept = RunRegistry(runs.output / "registry").previous_statistics()
-    assert kept is not None and kept.run_id == runs.reports()[-1]["run_id"]
-    counted = runs.uri("ExampleStatistics", "StatisticsGen")
+def test_registry_stores_the_statistics_of_the_last_run(runs: Runs) -> None:
+    stored = RunRegistry(runs.output / "registry").previous_statistics()
+    assert stored is not None and stored.run_id == runs.reports()[-1]["run_id"]
+    expected = runs.uri("ExampleStatistics", "StatisticsGen")
     for split in schema_names.SPLITS:
         file = f"Split-{split}/FeatureStats.pb"
-        assert (kept.folder / file).read_bytes() == (counted / file).read_bytes()
+        assert (stored.folder / file).read_bytes() == (expected / file).read_bytes()
 
 
-def test_served_training_images_are_no_distance_from_the_training_images(runs: Runs, tmp_path: Path) -> None:
+def test_monitor_finds_no_drift_in_training_images(runs: Runs, tmp_path: Path) -> None:
     images = [
         example.features.feature[schema_names.IMAGE].bytes_list.value[0] for example in runs.examples("train")
     ]
@@ -343,12 +348,12 @@ def test_served_training_images_are_no_distance_from_the_training_images(runs: R
     assert "Synthetic data." in (tmp_path / "page.html").read_text("utf-8")
 
 
-def test_models_say_that_they_were_trained_on_synthetic_data(runs: Runs) -> None:
+def test_served_model_is_marked_as_synthetic(runs: Runs) -> None:
     info = runs.output / "serving" / "knet"
     (file,) = info.glob("*/assets.extra/knet.json")
     assert json.loads(file.read_text("utf-8"))["synthetic_data"] is True
 
 
-def test_no_connection_leaves_the_machine(runs: Runs) -> None:
+def test_runs_open_no_outside_connection(runs: Runs) -> None:
     assert runs.first.connections == []
     assert runs.second.connections == []

@@ -1,4 +1,4 @@
-"""Images that are not BreaKHis go through the whole pipeline by a configuration and a manifest alone."""
+"""Other images than BreaKHis in the whole pipeline, by a configuration and a manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ucsb"
 def finished(
     make_knet: Callable[..., Any], shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
-    """A run of the example with other names for its classes, so that ours can nowhere be meant."""
+    """A run of the example with class names other than the default ones."""
     folder = tmp_path_factory.mktemp("ucsb")
     manifest = (_EXAMPLE / "manifest.csv").read_text("utf-8")
     renamed = manifest.replace(",benign,", ",harmless,").replace(",malignant,", ",cancer,")
@@ -37,7 +37,7 @@ def finished(
     return knet.run()
 
 
-def test_every_node_succeeds_and_a_model_is_served(finished: Any) -> None:
+def test_other_images_complete_every_node_and_push(finished: Any) -> None:
     assert finished.code == 0, finished.stdout + finished.stderr
     assert set(finished.states().values()) == {"done"}
     assert "served version: " in finished.stdout
@@ -45,14 +45,14 @@ def test_every_node_succeeds_and_a_model_is_served(finished: Any) -> None:
     assert "8 images ingested (train 4, validation 2, test 2), 0 quarantined" in finished.stdout
 
 
-def test_the_served_model_names_the_configured_classes(finished: Any) -> None:
+def test_other_images_served_model_has_configured_classes(finished: Any) -> None:
     (line,) = [line for line in finished.stdout.splitlines() if line.startswith("classified ")]
     assert "(cancer " in line and ("_ccd.tif: harmless" in line or "_ccd.tif: cancer" in line)
     (info,) = finished.output.glob("serving/knet/*/assets.extra/knet.json")
     assert json.loads(info.read_text("utf-8"))["classes"] == ["harmless", "cancer"]
 
 
-def test_the_data_are_the_first_span(finished: Any) -> None:
+def test_other_images_are_the_first_span(finished: Any) -> None:
     assert ", span 1)" in finished.stdout
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(finished.output / "metadata.sqlite")
@@ -60,5 +60,5 @@ def test_the_data_are_the_first_span(finished: Any) -> None:
     assert 1 in [artifact.properties["span"].int_value for artifact in examples]
 
 
-def test_no_connection_leaves_the_machine(finished: Any) -> None:
+def test_other_images_open_no_outside_connection(finished: Any) -> None:
     assert finished.connections == []

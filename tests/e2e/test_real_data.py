@@ -1,4 +1,4 @@
-"""Two small candidates on the 116 real images, one of them with ImageNet weights, by two Beam processes."""
+"""The 116 real images with two small candidates, one with ImageNet weights, and two Beam processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-def test_real_images_give_a_pushed_model(make_knet: Callable[..., Any], shared_data: Path) -> None:
+def test_real_images_end_with_a_pushed_model(make_knet: Callable[..., Any], shared_data: Path) -> None:
     weights = shared_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     finished = make_knet().run(
         f"candidates={{mobilenet: {{alpha: 0.25, weights: {weights}}}, resnet50: {{weights: none}}}}",

@@ -1,4 +1,4 @@
-"""The schema compared with a folder of images that no run has seen."""
+"""`knet schema diff` of a folder of images that were not in a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.e2e
 NAMES = [f"SOB_{'B_A' if patient < 4 else 'M_DC'}-14-{patient}-40-001.png" for patient in range(8)]
 
 
-def test_schema_diff_ingests_and_counts_alone_and_shows_what_does_not_fit(
+def test_schema_diff_of_a_folder_runs_only_ingestion(
     make_knet: Callable[..., Any], breakhis: Callable[..., Path], picture: Callable[..., bytes]
 ) -> None:
     data = breakhis(NAMES[0], content=picture(size=(5000, 40)))
-    for number, name in enumerate(NAMES[1:]):  # no two alike: the same pixels in two splits end a run
+    for number, name in enumerate(NAMES[1:]):  # distinct, since equal pixels in two splits fail a run
         breakhis(name, content=picture(size=(40, 40), colour=(number, 0, 0)))
     finished = make_knet().run(data=data, command="schema diff")
     assert (finished.code, finished.stderr) == (1, ""), finished.stdout

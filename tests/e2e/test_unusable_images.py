@@ -1,4 +1,4 @@
-"""A damaged image ends a run in ExampleGen, before anything is trained."""
+"""A damaged image fails a run in ExampleGen, before training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from knet.data.sample_data import write_sample_data
 pytestmark = pytest.mark.e2e
 
 
-def test_a_damaged_image_ends_the_run_with_its_name_and_leaves_no_examples(
-    make_knet: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_damaged_image_fails_example_gen_and_is_named(make_knet: Callable[..., Any], tmp_path: Path) -> None:
     root = write_sample_data(tmp_path, patients=12, width=48, height=32)
     image = sorted(root.rglob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:200])

@@ -1,4 +1,4 @@
-"""The command line: quick, and plain about a user's mistake."""
+"""The command line: start-up time, help, configuration and error messages."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from pipeline.commands import main, options
 from pipeline.config.load import load_config
 
 HEAVY = ("tensorflow", "tfx", "keras", "apache_beam")
-# More than --help may load.
+# Imported by commands, but not for --help.
 CONFIGURATION = ("pydantic", "numpy", "yaml", "PIL", "grpc", "rich")
 
 BENIGN = [f"SOB_B_A-14-{number}-40-001.png" for number in range(3)]
 MALIGNANT = [f"SOB_M_DC-14-{number}-40-001.png" for number in range(10, 13)]
-UNTUNED = ("--set", "tuning=null")  # which a single training patient of a class does not allow
+UNTUNED = ("--set", "tuning=null")  # a search needs more training patients
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended."""
+    """Result of a command."""
 
     code: int
     stdout: str
@@ -45,7 +45,7 @@ class Finished:
 
 @pytest.fixture
 def knet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Runs the command line in this process."""
+    """Runner of the command line in this process."""
 
     def run(*arguments: object) -> Finished:
         monkeypatch.setattr(sys, "argv", ["knet", *map(str, arguments)])
@@ -59,7 +59,7 @@ def knet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def knet_without(modules: Sequence[str], *arguments: object) -> Finished:
-    """Runs the command line in a process of its own, in which some modules cannot be imported."""
+    """Run the command line in a new process in which some modules cannot be imported."""
     without = f"import sys; sys.modules.update(dict.fromkeys({modules!r}))"
     code = f"{without}; from pipeline.commands.main import main; main()"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -71,11 +71,11 @@ def knet_without(modules: Sequence[str], *arguments: object) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, seconds)
 
 
-def test_help_takes_less_than_a_second_of_processor_time() -> None:
+def test_help_needs_less_than_a_second_of_cpu() -> None:
     assert min(knet_without([], "--help").seconds for _ in range(3)) < 1
 
 
-def test_help_needs_none_of_the_libraries() -> None:
+def test_help_imports_no_heavy_library() -> None:
     finished = knet_without((*HEAVY, *CONFIGURATION), "--help")
     assert (finished.code, finished.stderr) == (0, "")
     for command in (
@@ -102,7 +102,6 @@ def test_help_needs_none_of_the_libraries() -> None:
         "config schema",
         "data describe",
         "data download",
-        "data download",
         "schema infer",
         "schema diff",
         "schema update",
@@ -118,13 +117,13 @@ def test_every_command_has_help(knet: Callable[..., Finished], command: str) -> 
     assert f"{command} [OPTIONS]" in finished.stdout.splitlines()[0]
 
 
-def test_presets_are_those_of_the_configuration() -> None:
+def test_presets_equal_those_of_the_configuration() -> None:
     from pipeline.config.load import PRESETS
 
     assert options.PRESETS == PRESETS
 
 
-def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:
+def test_missing_library_is_named_with_the_remedy() -> None:
     finished = knet_without(["pydantic"], "config", "show")
     assert finished.code == 2
     assert finished.stderr == (
@@ -133,14 +132,16 @@ def test_a_module_that_is_not_installed_is_named_with_the_remedy() -> None:
     )
 
 
-def test_config_show_prints_what_loads_to_the_same(knet: Callable[..., Finished], tmp_path: Path) -> None:
+def test_config_show_output_loads_to_the_same_configuration(
+    knet: Callable[..., Finished], tmp_path: Path
+) -> None:
     finished = knet("config", "show", "--preset", "paper", "--set", "seed=5", "--set", "head.dropout=0")
     (tmp_path / "shown.yaml").write_text(finished.stdout, encoding="utf-8")
     assert finished.code == 0
     assert load_config(tmp_path / "shown.yaml") == load_config("paper", ["seed=5", "head.dropout=0"])
 
 
-def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path) -> None:
+def test_config_show_reads_a_file(knet: Callable[..., Finished], tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seed: 3\n", encoding="utf-8")
     finished = knet("config", "show", "--config", tmp_path / "mine.yaml")
     assert yaml.safe_load(finished.stdout)["seed"] == 3
@@ -191,7 +192,7 @@ def test_config_show_takes_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["paint"], "No such command 'paint'"),
     ],
 )
-def test_a_mistake_ends_with_a_message_and_code_2(
+def test_user_error_exits_with_2_and_a_message(
     knet: Callable[..., Finished],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -207,7 +208,7 @@ def test_a_mistake_ends_with_a_message_and_code_2(
 
 
 @pytest.mark.slow
-def test_sample_data_can_be_run_on(knet: Callable[..., Finished], tmp_path: Path) -> None:
+def test_sample_data_writes_images(knet: Callable[..., Finished], tmp_path: Path) -> None:
     finished = knet("sample-data", tmp_path / "drawn", "--patients", 8)
     assert (finished.code, finished.stderr) == (0, "")
     assert finished.stdout == f"synthetic images: {tmp_path / 'drawn' / 'BreaKHis_v1'}\n"
@@ -215,7 +216,7 @@ def test_sample_data_can_be_run_on(knet: Callable[..., Finished], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_predict_without_a_server_says_where_none_was(
+def test_predict_without_a_server_names_the_address(
     knet: Callable[..., Finished], tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
     (tmp_path / "image.png").write_bytes(picture())
@@ -224,7 +225,7 @@ def test_predict_without_a_server_says_where_none_was(
     assert finished.stderr.startswith("error: no model server answers at localhost:1: start one there")
 
 
-# Each of these makes a data folder below a folder, and returns its path.
+# Each of these creates data in a folder, and returns their path.
 def missing(folder: Path, breakhis: Callable[..., Path]) -> Path:
     return folder / "none"
 
@@ -277,7 +278,7 @@ def with_too_few_patients(folder: Path, breakhis: Callable[..., Path]) -> Path:
         (with_too_few_patients, "too few patients: benign has 2 (14-0, 14-1)"),
     ],
 )
-def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
+def test_run_on_unusable_data_exits_before_tensorflow(
     breakhis: Callable[..., Path], tmp_path: Path, make: Callable[..., Path], message: str
 ) -> None:
     data, output = make(tmp_path, breakhis), tmp_path / "out"
@@ -301,27 +302,27 @@ def test_a_run_on_wrong_data_ends_at_once_and_leaves_nothing(
         "\N{MICROSCOPE}",
     ],
 )
-def test_a_data_folder_may_have_any_name(knet: Callable[..., Finished], tmp_path: Path, name: str) -> None:
+def test_run_prints_any_name_of_a_data_folder(
+    knet: Callable[..., Finished], tmp_path: Path, name: str
+) -> None:
     finished = knet("run", "--data", tmp_path / name, "--set", f"output={json.dumps(str(tmp_path / 'out'))}")
     assert finished.stderr == f"error: no such data folder or archive: {tmp_path / name}\n"
 
 
-def test_an_output_folder_that_cannot_be_made_is_named(knet: Callable[..., Finished], tmp_path: Path) -> None:
+def test_run_names_an_output_folder_it_cannot_create(knet: Callable[..., Finished], tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     finished = knet("run", "--data", tmp_path, "--set", f"output={tmp_path / 'out'}")
     assert finished.code == 2
     assert str(tmp_path / "out") in finished.stderr
 
 
-def test_the_data_folder_s_name_is_shown_as_it_is(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+def test_run_does_not_interpret_markup_in_folder_names(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT).rename(tmp_path / "[old]")
     finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
     assert f"data: {data}/histology_slides/breast (images, span 1)" in finished.stdout
 
 
-def test_good_data_are_counted_before_tensorflow_is_loaded(
-    breakhis: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_run_counts_data_before_tensorflow_is_imported(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT)
     finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
     lines = [line.split() for line in finished.stdout.splitlines()]
@@ -333,7 +334,7 @@ def test_good_data_are_counted_before_tensorflow_is_loaded(
     ]
 
 
-def test_slices_that_cannot_be_in_every_split_are_told(breakhis: Callable[..., Path], tmp_path: Path) -> None:
+def test_run_notes_slices_missing_from_a_split(breakhis: Callable[..., Path], tmp_path: Path) -> None:
     data = breakhis(*BENIGN, *MALIGNANT, "SOB_B_F-14-0B-40-001.png")
     finished = knet_without(HEAVY, "run", "--data", data, *UNTUNED, "--set", f"output={tmp_path / 'out'}")
     assert "  note: subtype fibroadenoma: 1 patient, too few for three splits; none in " in finished.stdout
@@ -356,7 +357,7 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("registry", "noted"), [("/data/registry", True), ("gs://bucket/knet", False)])
-def test_compile_says_what_goes_with_the_container(
+def test_compile_notes_ephemeral_paths(
     knet: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: str, noted: bool
 ) -> None:
     compiler: Any = SimpleNamespace(compile_pipeline=lambda *_: None)  # without TFX
@@ -368,7 +369,7 @@ def test_compile_says_what_goes_with_the_container(
     assert ("note: kubeflow.registry, /data/registry, is on no volume" in finished.stderr) == noted
 
 
-def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
+def test_data_describe_needs_no_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:
     for number, name in enumerate((*BENIGN, *MALIGNANT)):
         data = breakhis(name, content=picture(size=(32, 32), colour=(number, 0, 0)))
     finished = knet_without(HEAVY, "data", "describe", data, *UNTUNED)
@@ -378,7 +379,7 @@ def test_data_are_described_without_tensorflow(breakhis: Callable[..., Path], pi
     assert finished.seconds < 5
 
 
-def test_problems_of_data_give_exit_code_1(
+def test_data_describe_with_problems_exits_with_1(
     breakhis: Callable[..., Path], knet: Callable[..., Finished]
 ) -> None:
     finished = knet("data", "describe", breakhis(*BENIGN, *MALIGNANT, content=b""), *UNTUNED, "--json")
@@ -386,7 +387,7 @@ def test_problems_of_data_give_exit_code_1(
     assert len(json.loads(finished.stdout)["problems"]) == 6
 
 
-def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
+def test_data_describe_of_real_images_imports_no_tensorflow(shared_data: Path) -> None:
     code = (
         "import sys; from pipeline.commands.main import main\n"
         "try: main()\n"
@@ -400,7 +401,7 @@ def test_describe_does_not_import_tensorflow(shared_data: Path) -> None:
 
 @pytest.fixture
 def finished_run(tmp_path: Path) -> Path:
-    """The output folder of a run, of whose images a tenth were wider than the schema allows."""
+    """Output folder of a run in which a tenth of the images was wider than the schema allows."""
     import tensorflow_data_validation as tfdv
 
     for split in schema_names.SPLITS:
@@ -418,15 +419,13 @@ def finished_run(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_schema_diff_shows_what_the_last_run_s_data_need_and_exits_with_1(
-    knet: Callable[..., Finished], finished_run: Path
-) -> None:
+def test_schema_diff_of_the_last_run_exits_with_1(knet: Callable[..., Finished], finished_run: Path) -> None:
     finished = knet("schema", "diff", "--set", f"output={finished_run}")
     assert (finished.code, finished.stderr) == (1, "")
     assert "feature image/width\n  int_domain.max: 4096 -> 8000\n" in finished.stdout
 
 
-def test_schema_update_writes_a_schema_that_the_data_pass(
+def test_schema_update_widens_the_schema_for_the_data(
     knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "new" / "schema.pbtxt"
@@ -437,7 +436,7 @@ def test_schema_update_writes_a_schema_that_the_data_pass(
     assert target.read_text("utf-8").startswith("# Schema of an ingested BreaKHis example.\n")
 
 
-def test_schema_infer_writes_a_schema_of_the_data_alone_and_replaces_no_file_unasked(
+def test_schema_infer_replaces_a_file_only_with_force(
     knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "schema.pbtxt"

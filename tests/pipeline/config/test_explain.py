@@ -62,10 +62,10 @@ def test_settings_page_is_current() -> None:
     ],
 )
 def test_explain_field(path: str, facts: str) -> None:
-    name, description, told = explain(path).split("\n")
+    name, description, given = explain(path).split("\n")
     assert len(name.split(".")) == len(path.split("."))
     assert description.strip() == SETTINGS[name].description
-    assert facts in told
+    assert facts in given
 
 
 def test_explain_section_includes_sections_in_it() -> None:
@@ -113,7 +113,7 @@ def test_explain_renamed_field_names_new_one() -> None:
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    """A validator of configurations; only TFX 1.16 brings the package."""
+    """JSON schema validator of configurations; only TFX 1.16 depends on the package."""
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(json_schema())
     return jsonschema.Draft202012Validator(json_schema())
@@ -127,5 +127,5 @@ def test_json_schema_accepts_configuration(file: Path, validator: Any) -> None:
 @pytest.mark.parametrize(
     "tree", [{"training": {"epoch": 3}}, {"image": {"size": 8}}, {"candidates": {"lenet": {}}}]
 )
-def test_json_schema_refuses_what_is_wrong(tree: object, validator: Any) -> None:
+def test_json_schema_refuses_invalid_configuration(tree: object, validator: Any) -> None:
     assert not validator.is_valid(tree)

@@ -26,7 +26,7 @@ ROOT_FIELDS = (
 
 
 def at(config: Config, path: str) -> Any:
-    """A value by its path, such as `candidates.vgg16.weights`."""
+    """Return the value at a path, such as `candidates.vgg16.weights`."""
     value: Any = config
     for name in path.split("."):
         value = value[name] if isinstance(value, dict) else getattr(value, name)

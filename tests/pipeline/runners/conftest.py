@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-_SECONDS = 60  # that it has for starting
+_SECONDS = 60  # until it must accept connections
 
 
 @dataclass(frozen=True)
 class MariaDB:
-    """Where a server listens, and who may use its databases."""
+    """Port, databases and account of a server."""
 
     port: int
-    databases: tuple[str, ...]  # each of which is empty at first
+    databases: tuple[str, ...]  # empty
     user: str = "knet"
     password: str = "not-to-be-seen-4711"
 
     def settings(self, database: str) -> tuple[str, ...]:
-        """Overrides of a configuration."""
+        """Return overrides of `metadata` for a database."""
         fields = {"host": "127.0.0.1", "port": self.port, "database": database, "user": self.user}
         return tuple(f"metadata.{name}={value}" for name, value in fields.items())
 
@@ -34,7 +34,7 @@ class MariaDB:
 def mariadb(
     tmp_path_factory: pytest.TempPathFactory, debian_program: Callable[..., Path]
 ) -> Iterator[MariaDB]:
-    """A server of its own on the loopback; where there is no MariaDB the test is skipped."""
+    """A server on the loopback interface; the test is skipped if MariaDB is not installed."""
     install, program = (
         debian_program(name, package="mariadb-server") for name in ("mariadb-install-db", "mariadbd")
     )

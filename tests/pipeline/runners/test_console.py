@@ -1,4 +1,4 @@
-"""What a person sees of a run, and what goes to the log."""
+"""Console output of a run, and its log file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from knet.base.progress import PROGRESS
 from pipeline.runners.console import NodeDisplay, quiet_console
 
-# Every way to write: Python's streams, file descriptors, other processes, and our console.
+# Output by Python's streams, file descriptors, child processes and the console.
 CHATTER = """
 import os, subprocess, sys
 from pathlib import Path
@@ -27,41 +27,41 @@ with quiet_console(Path(sys.argv[1]), verbose=sys.argv[2:] == ["verbose"]) as co
     os.write(1, b"descriptor out\\n")
     os.write(2, b"descriptor err\\n")
     subprocess.run(["sh", "-c", "echo child out; echo child err >&2"], check=True)
-    console.print("for the person: größe")
+    console.print("on the console: größe")
 print("python after")
 """
 LOGGED = {f"{source} {stream}" for source in ("python", "descriptor", "child") for stream in ("out", "err")}
 
 
 def chatter(log: Path, *arguments: str) -> tuple[list[str], list[str]]:
-    """The lines on standard output and error."""
+    """Return the lines on standard output and error."""
     done = subprocess.run(
         [sys.executable, "-c", CHATTER, log, *arguments], capture_output=True, text=True, check=True
     )
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 
-def test_only_the_console_s_lines_are_seen_and_all_others_are_logged(tmp_path: Path) -> None:
+def test_quiet_console_logs_all_other_output(tmp_path: Path) -> None:
     log = tmp_path / "out" / "run.log"
-    assert chatter(log) == (["python before", "for the person: größe", "python after"], [])
+    assert chatter(log) == (["python before", "on the console: größe", "python after"], [])
     assert set(log.read_text("utf-8").splitlines()) == LOGGED
 
 
-def test_the_log_is_continued(tmp_path: Path) -> None:
+def test_quiet_console_appends_to_the_log(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
-    log.write_text("the run before\n", encoding="utf-8")
+    log.write_text("an earlier run\n", encoding="utf-8")
     chatter(log)
-    assert log.read_text("utf-8").startswith("the run before\n")
+    assert log.read_text("utf-8").startswith("an earlier run\n")
     assert len(log.read_text("utf-8").splitlines()) == 1 + len(LOGGED)
 
 
-def test_verbose_shows_everything_and_logs_nothing(tmp_path: Path) -> None:
+def test_quiet_console_verbose_redirects_nothing(tmp_path: Path) -> None:
     stdout, stderr = chatter(tmp_path / "run.log", "verbose")
-    assert {*stdout, *stderr} == LOGGED | {"python before", "for the person: größe", "python after"}
+    assert {*stdout, *stderr} == LOGGED | {"python before", "on the console: größe", "python after"}
     assert not (tmp_path / "run.log").exists()
 
 
-def test_a_descriptor_is_as_before_after_an_exception(
+def test_quiet_console_restores_descriptors_after_an_exception(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = os.fstat(1).st_ino, os.fstat(2).st_ino, len(os.listdir("/proc/self/fd"))  # noqa: PTH208
@@ -73,7 +73,7 @@ def test_a_descriptor_is_as_before_after_an_exception(
     assert capfd.readouterr().out == "seen\n"
 
 
-def test_elsewhere_than_on_a_terminal_lines_are_wide_and_plain(
+def test_quiet_console_does_not_wrap_lines_of_a_pipe(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with quiet_console(tmp_path / "run.log", verbose=False) as console:
@@ -83,7 +83,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_wide_and_plain(
 
 @pytest.fixture
 def plain() -> Console:
-    """No terminal."""
+    """Console that is not a terminal."""
     return Console(file=io.StringIO(), width=160, force_terminal=False)
 
 
@@ -98,11 +98,11 @@ def shown(console: Console) -> str:
 
 
 def last_row(console: Console, node: str) -> str:
-    """A node's row as it was drawn last."""
+    """Return the last drawn row of a node."""
     return shown(console).rpartition(node)[2].partition("\n")[0]
 
 
-def test_without_a_terminal_each_node_has_a_line_when_it_ends(plain: Console) -> None:
+def test_node_display_prints_a_line_per_ended_node(plain: Console) -> None:
     with NodeDisplay(plain, ["Transform", "Trainer-vgg16", "Pusher"]) as display:
         for node, state in (("Transform", "cached"), ("Trainer-vgg16", "failed")):
             display.started(node)
@@ -113,7 +113,9 @@ def test_without_a_terminal_each_node_has_a_line_when_it_ends(plain: Console) ->
     ]
 
 
-def test_a_node_s_seconds_are_counted_from_its_start(plain: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_display_measures_from_the_start_of_a_node(
+    plain: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([100.0, 102.5])
     monkeypatch.setattr("pipeline.runners.console.time.monotonic", lambda: next(clock))
     with NodeDisplay(plain, ["Transform"]) as display:
@@ -125,16 +127,14 @@ def test_a_node_s_seconds_are_counted_from_its_start(plain: Console, monkeypatch
 @pytest.mark.parametrize(
     ("level", "text"), [(logging.INFO, "A: step [1/3] done\n"), (logging.DEBUG, "")], ids=["INFO", "DEBUG"]
 )
-def test_without_a_terminal_steps_have_lines_and_what_is_within_them_has_not(
-    plain: Console, level: int, text: str
-) -> None:
+def test_node_display_prints_info_messages_only(plain: Console, level: int, text: str) -> None:
     with NodeDisplay(plain, ["A"]) as display:
         display.started("A")
         logging.getLogger(PROGRESS).log(level, "step [%d/%d] done", 1, 3)
     assert shown(plain) == text
 
 
-def test_on_a_terminal_there_is_a_table_of_all_nodes(terminal: Console) -> None:
+def test_node_display_on_a_terminal_lists_all_nodes(terminal: Console) -> None:
     with NodeDisplay(terminal, ["Transform", "Pusher"]) as display:
         display.started("Transform")
         display.ended("Transform", "done")
@@ -142,14 +142,14 @@ def test_on_a_terminal_there_is_a_table_of_all_nodes(terminal: Console) -> None:
     assert "waiting" in last_row(terminal, "Pusher")
 
 
-def test_on_a_terminal_a_running_node_s_row_shows_what_it_says(terminal: Console) -> None:
+def test_node_display_on_a_terminal_shows_progress_of_the_node(terminal: Console) -> None:
     with NodeDisplay(terminal, ["Tuner", "Pusher"]) as display:
         display.started("Tuner")
         logging.getLogger(PROGRESS).debug("batch %d of %d", 1, 3)
     assert "batch 1 of 3" in last_row(terminal, "Tuner")
 
 
-def test_on_a_terminal_an_ended_node_s_row_says_only_that(terminal: Console) -> None:
+def test_node_display_on_a_terminal_clears_progress_at_the_end(terminal: Console) -> None:
     with NodeDisplay(terminal, ["Tuner", "Pusher"]) as display:
         display.started("Tuner")
         logging.getLogger(PROGRESS).debug("batch 3 of 3")
@@ -158,15 +158,15 @@ def test_on_a_terminal_an_ended_node_s_row_says_only_that(terminal: Console) -> 
     assert "batch" not in last_row(terminal, "Tuner")
 
 
-def test_on_a_terminal_what_a_node_says_is_shown_as_it_is(terminal: Console) -> None:
+def test_node_display_does_not_interpret_markup(terminal: Console) -> None:
     with NodeDisplay(terminal, ["A"]) as display:
         display.started("A")
         logging.getLogger(PROGRESS).info("[old] %s", "[/old]")
     assert "[old] [/old]" in shown(terminal)
 
 
-def test_after_an_exception_nobody_listens_to_progress(plain: Console) -> None:
+def test_node_display_is_detached_after_an_exception(plain: Console) -> None:
     with pytest.raises(KeyboardInterrupt), NodeDisplay(plain, ["A"]):
         raise KeyboardInterrupt
-    logging.getLogger(PROGRESS).warning("nobody hears this")
+    logging.getLogger(PROGRESS).warning("not shown")
     assert shown(plain) == ""

@@ -39,13 +39,13 @@ def push(served: Path, version: str) -> None:
     (served / version / "saved_model.pb").write_text("another model")
 
 
-def test_republish_leaves_the_newest_version_alone(tmp_path: Path, archive: Path) -> None:
+def test_republish_keeps_the_newest_version(tmp_path: Path, archive: Path) -> None:
     push(tmp_path / "served", "7")
     assert republish_if_missing(tmp_path / "served", version="7", archive=archive) == "7"
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["7"]
 
 
-def test_republish_supersedes_a_model_pushed_since(tmp_path: Path, archive: Path) -> None:
+def test_republish_numbers_above_a_version_pushed_since(tmp_path: Path, archive: Path) -> None:
     served, newer = tmp_path / "served", str(10**12)
     push(served, "7")
     push(served, newer)
@@ -56,7 +56,7 @@ def test_republish_supersedes_a_model_pushed_since(tmp_path: Path, archive: Path
     assert (served / version / "saved_model.pb").read_text() == "a model"
 
 
-def test_republish_fills_a_removed_folder(tmp_path: Path, archive: Path) -> None:
+def test_republish_creates_a_removed_folder(tmp_path: Path, archive: Path) -> None:
     served = tmp_path / "served"
     version = republish_if_missing(served, version="7", archive=archive)
     assert {path.name for path in served.iterdir()} == {version, "models.config", ".lock"}
@@ -76,7 +76,7 @@ def test_republish_leaves_no_version_of_an_interrupted_copy(
 
 @pytest.fixture
 def pushed(archive: Path) -> dict[str, Execution]:
-    """The execution of a Pusher that pushed version 7."""
+    """Execution of a Pusher that pushed version 7."""
     model = OutputArtifact(1, archive, {"pushed_version": "7"})
     return {node_ids.PUSHER: Execution(1, cached=True, outputs={"pushed_model": model})}
 
@@ -100,7 +100,7 @@ def test_build_run_record_pushes_nothing(
     assert record.refusals == () and not served.exists()
 
 
-def test_build_run_record_gives_the_reason_of_a_withdrawn_model(
+def test_build_run_record_of_a_withdrawn_model_has_the_reason(
     context: RunContext, pushed: dict[str, Execution]
 ) -> None:
     record = build_run_record(context, RunOutcome(executions=pushed), pushed_folder=None)
@@ -115,7 +115,7 @@ def test_republish_winner_returns_the_served_version(pushed: dict[str, Execution
     assert version and (served / version / "saved_model.pb").read_text() == "a model"
 
 
-def test_run_context_survives_json(context: RunContext) -> None:
+def test_run_context_round_trips_through_json(context: RunContext) -> None:
     assert load_run_context(context.to_json()) == context
 
 

@@ -1,4 +1,4 @@
-"""The MLMD database of a configuration: a file, or a real MariaDB."""
+"""The MLMD database of a configuration: a SQLite file, or MariaDB."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refusal(config: Config) -> str:
     return text
 
 
-def test_without_a_section_it_is_a_file_below_the_output(tmp_path: Path) -> None:
+def test_open_metadata_without_a_section_uses_sqlite(tmp_path: Path) -> None:
     connection = open_metadata(config_of(f"output={tmp_path / 'new'}"))
     assert mlmd.MetadataStore(connection).get_artifact_types() == []
     assert (tmp_path / "new" / "metadata.sqlite").is_file()
@@ -49,18 +49,18 @@ def test_without_a_section_it_is_a_file_below_the_output(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("password")
-def test_a_server_keeps_what_is_put_there(mariadb: Any) -> None:
+def test_open_metadata_stores_on_the_server(mariadb: Any) -> None:
     config = config_of(*mariadb.settings("opened"))
-    mlmd.MetadataStore(open_metadata(config)).put_artifact_type(pb.ArtifactType(name="Kept"))
-    assert [t.name for t in mlmd.MetadataStore(open_metadata(config)).get_artifact_types()] == ["Kept"]
+    mlmd.MetadataStore(open_metadata(config)).put_artifact_type(pb.ArtifactType(name="Stored"))
+    assert [t.name for t in mlmd.MetadataStore(open_metadata(config)).get_artifact_types()] == ["Stored"]
 
 
 @pytest.mark.usefixtures("password")
-def test_localhost_is_a_port_and_not_a_socket_file(mariadb: Any) -> None:
+def test_open_metadata_connects_to_localhost_by_tcp(mariadb: Any) -> None:
     open_metadata(config_of(*mariadb.settings("opened"), "metadata.host=localhost"))
 
 
-def test_the_password_is_for_mlmd_alone(mariadb: Any, password: str) -> None:
+def test_without_password_keeps_the_user_only(mariadb: Any, password: str) -> None:
     config = config_of(*mariadb.settings("opened"))
     connection = open_metadata(config)
     assert connection.mysql.password == password
@@ -69,14 +69,14 @@ def test_the_password_is_for_mlmd_alone(mariadb: Any, password: str) -> None:
     assert password not in dump_config(config) + repr(config)
 
 
-def test_a_variable_that_is_not_set_is_named(mariadb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_metadata_with_an_unset_variable_names_it(mariadb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KNET_OTHER", raising=False)
     config = config_of(*mariadb.settings("opened"), "metadata.password_variable=KNET_OTHER")
     assert refusal(config).startswith("metadata.password_variable: the environment variable KNET_OTHER")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
-def test_a_server_that_is_not_there_is_named(host: str) -> None:
+def test_open_metadata_without_a_server_names_its_address(host: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # nothing listens
         port = unused.getsockname()[1]
@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there_is_named(host: str) -> None:
 
 
 @pytest.mark.parametrize(("variable", "user"), [("wrong", "knet"), ("", "knet"), ("wrong", "nobody")])
-def test_a_wrong_password_or_user_is_said(
+def test_open_metadata_with_wrong_credentials_names_the_user(
     mariadb: Any, monkeypatch: pytest.MonkeyPatch, variable: str, user: str
 ) -> None:
     monkeypatch.setenv(_VARIABLE, variable)
@@ -94,7 +94,7 @@ def test_a_wrong_password_or_user_is_said(
 
 
 @pytest.mark.usefixtures("password")
-def test_a_missing_database_is_named_and_not_made(mariadb: Any) -> None:
+def test_open_metadata_does_not_create_a_missing_database(mariadb: Any) -> None:
     config = config_of(*mariadb.settings("mistyped"))
     for _ in range(2):
         place = f"127.0.0.1:{mariadb.port}"
@@ -110,13 +110,13 @@ def test_a_missing_database_is_named_and_not_made(mariadb: Any) -> None:
         (["metadata.host=db", "metadata.port=70000"], "metadata.port"),
     ],
 )
-def test_bad_settings_are_refused_by_name(settings: Sequence[str], field: str) -> None:
+def test_metadata_settings_out_of_range_are_refused(settings: Sequence[str], field: str) -> None:
     with pytest.raises(UserError, match=field) as refused:
         config_of(*settings)
     assert "hunter2" not in str(refused.value)
 
 
-def test_artifacts_that_another_database_numbered_are_not_met(tmp_path: Path) -> None:
+def test_open_metadata_refuses_artifacts_of_another_database(tmp_path: Path) -> None:
     config = config_of(f"output={tmp_path}")
     (tmp_path / "artifacts" / "Pusher" / "pushed_model" / "2").mkdir(parents=True)
     store = mlmd.MetadataStore(
@@ -132,7 +132,7 @@ def test_artifacts_that_another_database_numbered_are_not_met(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("password")
-def test_several_at_once_make_the_tables_of_an_empty_database(mariadb: Any) -> None:
+def test_open_metadata_creates_tables_in_concurrent_processes(mariadb: Any) -> None:
     code = (
         "import sys; from pipeline.config.load import load_config\n"
         "from pipeline.runners.mlmd import open_metadata\n"

@@ -1,4 +1,4 @@
-"""What a run's page needs is copied out of the artifacts."""
+"""Report inputs and results, copied from the artifacts of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGES = {"a.png": 0.9, "b.png": 0.2, "c.png": 0.8}  # of malignant patients, wi
 
 @pytest.fixture
 def executions(tmp_path: Path, picture: Callable[..., bytes]) -> dict[str, Execution]:
-    """Of a run up to the Evaluator."""
+    """Executions of a run before the Evaluator."""
     split = tmp_path / "examples" / "Split-test"
     split.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(split / "data.gz"), options="GZIP") as writer:
@@ -62,7 +62,7 @@ def write_scores(folder: Path) -> None:
     write_predictions(frame, folder / "predictions" / "vgg16.parquet")
 
 
-def test_everything_small_is_copied(executions: dict[str, Execution], tmp_path: Path) -> None:
+def test_copy_report_inputs_copies_the_small_files(executions: dict[str, Execution], tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "run"
     write_scores(folder)
     copy_report_inputs(folder, executions, candidates=["vgg16"], winner="vgg16")
@@ -77,7 +77,9 @@ def test_everything_small_is_copied(executions: dict[str, Execution], tmp_path: 
     }
 
 
-def test_images_called_wrongly_are_kept_small(executions: dict[str, Execution], tmp_path: Path) -> None:
+def test_copy_report_inputs_writes_thumbnails_of_errors(
+    executions: dict[str, Execution], tmp_path: Path
+) -> None:
     write_scores(tmp_path / "run")
     copy_report_inputs(tmp_path / "run", executions, candidates=["vgg16"], winner="vgg16")
     index = json.loads((tmp_path / "run" / "thumbnails" / "index.json").read_text("utf-8"))
@@ -86,7 +88,7 @@ def test_images_called_wrongly_are_kept_small(executions: dict[str, Execution], 
     assert max(Image.open(io.BytesIO(content)).size) == 240
 
 
-def test_artifacts_are_named_with_their_numbers_in_mlmd(
+def test_copy_report_inputs_lists_artifacts_with_mlmd_ids(
     executions: dict[str, Execution], tmp_path: Path
 ) -> None:
     copy_report_inputs(tmp_path / "run", executions, candidates=[], winner=None)
@@ -98,7 +100,7 @@ def test_artifacts_are_named_with_their_numbers_in_mlmd(
     ]
 
 
-def test_a_run_that_failed_at_once_leaves_an_empty_lineage(tmp_path: Path) -> None:
+def test_copy_report_inputs_without_executions_writes_lineage(tmp_path: Path) -> None:
     copy_report_inputs(tmp_path / "run", {}, candidates=[], winner=None)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["lineage.json"]
 
@@ -110,7 +112,7 @@ def execution(**outputs: Path) -> Execution:
 
 @pytest.fixture
 def result_executions(tmp_path: Path, make_predictions: Callable[..., Any]) -> dict[str, Execution]:
-    """Two candidates that were evaluated, of which one was chosen and refused."""
+    """Executions of two evaluated candidates, of selection and gate."""
     for name in ("results", "decision"):
         (tmp_path / name).write_text(json.dumps({"of": name}), encoding="utf-8")
     (tmp_path / "blessing").mkdir()
@@ -128,7 +130,7 @@ def result_executions(tmp_path: Path, make_predictions: Callable[..., Any]) -> d
     }
 
 
-def test_figures_decision_verdict_and_predictions_stand_beside_the_report(
+def test_export_results_writes_all_results_and_predictions(
     result_executions: dict[str, Execution], tmp_path: Path, make_predictions: Callable[..., Any]
 ) -> None:
     files = export_results(tmp_path / "report", result_executions, candidates=["vgg16", "mobilenet"])
@@ -143,11 +145,11 @@ def test_figures_decision_verdict_and_predictions_stand_beside_the_report(
     pd.testing.assert_frame_equal(read_predictions(files["vgg16"]), expected)
 
 
-def test_of_a_run_that_failed_there_is_what_it_came_to(
+def test_export_results_of_a_failed_run_writes_what_exists(
     result_executions: dict[str, Execution], tmp_path: Path
 ) -> None:
-    came_to = {"Evaluator-vgg16": result_executions["Evaluator-vgg16"]}
-    files = export_results(tmp_path / "report", came_to, candidates=["vgg16", "mobilenet"])
+    completed = {"Evaluator-vgg16": result_executions["Evaluator-vgg16"]}
+    files = export_results(tmp_path / "report", completed, candidates=["vgg16", "mobilenet"])
     assert list(files) == ["vgg16"]
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["predictions"]
 
@@ -160,7 +162,7 @@ feature { name: "image/eosin" type: FLOAT drift_comparator { jensen_shannon_dive
 
 @pytest.fixture
 def page_executions(tmp_path: Path) -> dict[str, Execution]:
-    """Of the nodes before a failing DataGate: there is an anomaly, and the test split lacks a class."""
+    """Executions before a failing DataGate, with an anomaly and a test split that lacks a class."""
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema" / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
     options = tfdv.StatsOptions(schema=tfdv.load_schema_text(str(tmp_path / "schema" / "schema.pbtxt")))
@@ -186,7 +188,7 @@ def page_executions(tmp_path: Path) -> dict[str, Execution]:
     }
 
 
-def test_the_page_of_a_failed_run_shows_all_that_the_gate_found(
+def test_write_data_page_of_a_failed_run_lists_all_anomalies(
     page_executions: dict[str, Execution], make_record: Callable[..., RunRecord], tmp_path: Path
 ) -> None:
     page = tmp_path / "reports" / "data.html"
@@ -197,12 +199,12 @@ def test_the_page_of_a_failed_run_shows_all_that_the_gate_found(
     assert "Not measured" in text
 
 
-def test_the_previous_run_is_compared_and_shown_beside(
+def test_write_data_page_shows_drift_since_the_previous_run(
     page_executions: dict[str, Execution], make_record: Callable[..., RunRecord], tmp_path: Path
 ) -> None:
-    shutil.copytree(tmp_path / "statistics", tmp_path / "kept")
+    shutil.copytree(tmp_path / "statistics", tmp_path / "previous")
     previous = StoredStatistics(
-        folder=tmp_path / "kept", digest="0", run_id="20240130-120000", schema=tmp_path
+        folder=tmp_path / "previous", digest="0", run_id="20240130-120000", schema=tmp_path
     )
     page = tmp_path / "data.html"
     write_data_page(page, page_executions, record=make_record(), classes=("a", "b"), previous=previous)

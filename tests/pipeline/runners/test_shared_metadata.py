@@ -26,7 +26,7 @@ _NODES = {"BreakHisExampleGen", "ImportSchemaGen"}
 
 @dataclass(frozen=True)
 class Shared:
-    """What runs of one pipeline left: two at once, and one after them."""
+    """Results of three runs of a pipeline: two concurrent ones, and one after them."""
 
     output: Path
     log: str
@@ -58,7 +58,7 @@ def shared(mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return Shared(output, done.stdout + done.stderr, nodes, store)
 
 
-def test_every_node_of_every_run_ended_well(shared: Shared) -> None:
+def test_concurrent_runs_succeed_in_every_node(shared: Shared) -> None:
     assert {run: set(nodes) for run, nodes in shared.nodes.items()} == dict.fromkeys(_RUNS, _NODES)
     for nodes in shared.nodes.values():
         for node in nodes.values():
@@ -66,7 +66,7 @@ def test_every_node_of_every_run_ended_well(shared: Shared) -> None:
             assert all(Path(uri).exists() for uri in node["outputs"].values())
 
 
-def test_runs_at_once_have_executions_and_artifacts_of_their_own(shared: Shared) -> None:
+def test_concurrent_runs_share_no_executions_or_artifacts(shared: Shared) -> None:
     left, right = (shared.nodes[name]["BreakHisExampleGen"] for name in _TOGETHER)
     assert not (left["cached"] or right["cached"])
     assert left["id"] != right["id"]
@@ -75,7 +75,7 @@ def test_runs_at_once_have_executions_and_artifacts_of_their_own(shared: Shared)
     assert seeds == [1, 2]
 
 
-def test_one_pipeline_has_a_run_for_each_in_mlmd(shared: Shared) -> None:
+def test_mlmd_has_a_run_context_for_each_run(shared: Shared) -> None:
     assert len(shared.store.get_contexts_by_type("pipeline")) == 1
     runs = shared.store.get_contexts_by_type("pipeline_run")
     executions = [shared.store.get_executions_by_context(run.id) for run in runs]
@@ -86,19 +86,19 @@ def test_one_pipeline_has_a_run_for_each_in_mlmd(shared: Shared) -> None:
     assert {execution.last_known_state for found in executions for execution in found} <= ended
 
 
-def test_a_later_run_is_answered_from_what_they_left(shared: Shared) -> None:
+def test_later_run_is_answered_from_the_cache(shared: Shared) -> None:
     assert all(node["cached"] for node in shared.nodes["again"].values())
     again, right = (shared.nodes[name]["BreakHisExampleGen"] for name in ("again", "right"))
     assert again["outputs"] == right["outputs"]
 
 
-def test_the_password_stands_nowhere(shared: Shared, mariadb: Any) -> None:
-    assert f"port: {mariadb.port}" in shared.log  # TFX did log how it is connected
+def test_password_is_neither_logged_nor_stored(shared: Shared, mariadb: Any) -> None:
+    assert f"port: {mariadb.port}" in shared.log  # TFX logs the connection
     assert mariadb.password not in shared.log
     files = [path for path in shared.output.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if mariadb.password.encode() in path.read_bytes()]
 
 
-def test_no_database_is_left_in_the_output(shared: Shared) -> None:
+def test_output_has_no_sqlite_database(shared: Shared) -> None:
     assert not (shared.output / "metadata.sqlite").exists()
