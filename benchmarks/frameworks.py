@@ -6,7 +6,7 @@
 All train every layer of ResNet50 with two classes by SGD with momentum, on the same PNG files of 700×460 px,
 shuffled, each in a process of its own. The Keras script reads them with `image_dataset_from_directory`, the
 PyTorch script with torchvision's `ImageFolder` (its ResNet50 strides in the 3×3 convolutions, which is 6 %
-more work). Ours trains on what Transform makes of them, by the Trainer's own learner and loop, without the
+more work). Ours trains on what Transform makes of them, by the Trainer's setup and loop, without the
 LSTM branch, which the others have not, and with it. They take turns, as the speed of a machine drifts. The
 first epoch of a turn does not count; of the others the fastest does, of all turns. PyTorch is no dependency:
 where it cannot be imported, it is left out and said so.
@@ -119,11 +119,11 @@ def time_ours(folder: Path, arguments: argparse.Namespace, *, variant: str) -> f
         pattern = _transform(folder, Path(temporary), size=arguments.size)
         train = TransformedSplit([pattern], size=arguments.size)
         devices = prepare_devices(candidate.devices)
-        learner = TrainingSetup(
+        setup = TrainingSetup(
             candidate, devices=devices, train=train, validation=train, cache_root=Path(temporary)
         )
-        model, _ = learner.build(learning_rate=_RATE, momentum=_MOMENTUM)
-        fitted = fit_arguments(candidate, learner.train, learner.validation, replicas=devices.replicas)
+        model, _ = setup.build(learning_rate=_RATE, momentum=_MOMENTUM)
+        fitted = fit_arguments(candidate, setup.train, setup.validation, replicas=devices.replicas)
         for unlike in ("validation_data", "epochs", "initial_epoch", "x"):  # the others do not validate
             fitted.pop(unlike)
         batches = (

@@ -112,28 +112,28 @@ class Bench:
     def epoch_seconds(self, *, blocks: int, cached: bool) -> tuple[float, float]:
         """Seconds of an epoch, and those until the feature maps were there."""
         start = time.monotonic()
-        candidate, learner = self._learner(
+        candidate, setup = self._setup(
             "training.fine_tune=blocks", f"training.blocks={blocks}", f"training.feature_cache={cached}"
         )
         prepared = time.monotonic() - start
         seconds = EpochSeconds()
-        self._fit(candidate, learner, seconds)
+        self._fit(candidate, setup, seconds)
         return min(seconds.epochs[1:]), prepared
 
     def loop_and_step(self) -> tuple[float, float]:
         """Images a second of the Trainer's loop, and of its step on one batch in memory; all blocks learn."""
         batch = self._arguments.batch
-        candidate, learner = self._learner("training.fine_tune=all")
+        candidate, setup = self._setup("training.fine_tune=all")
         seconds = EpochSeconds()
-        model = self._fit(candidate, learner, seconds)
-        steps = learner.train.count * learner.train.copy_count // batch
-        kept = next(iter(learner.train.training_batches(batch_size=batch, seed=0, epochs=range(1))))
+        model = self._fit(candidate, setup, seconds)
+        steps = setup.train.count * setup.train.view_count // batch
+        kept = next(iter(setup.train.training_batches(batch_size=batch, seed=0, epochs=range(1))))
         iterator = iter(tf.data.Dataset.from_tensors(kept).repeat())
         alone = min(_timed_steps(model, iterator, steps - 1) for _ in seconds.steps[1:])
         images = (steps - 1) * batch
         return images / min(seconds.steps[1:]), images / alone
 
-    def _learner(self, *overrides: str) -> tuple[Candidate, TrainingSetup]:
+    def _setup(self, *overrides: str) -> tuple[Candidate, TrainingSetup]:
         arguments = self._arguments
         config = load_config(
             "paper",
@@ -148,23 +148,23 @@ class Bench:
         )
         candidate = candidate_from_config(config, self._backbone, synthetic_data=True)  # type: ignore[arg-type]
         start_from_seed(0)
-        learner = TrainingSetup(
+        setup = TrainingSetup(
             candidate,
             devices=self._devices,
             train=TransformedSplit(
                 [str(self._folder / "train" / "*")],
                 size=arguments.size,
-                copies=candidate.training.augmentation,
+                offline_augmentations=candidate.training.augmentation,
             ),
             validation=TransformedSplit([str(self._folder / "validation" / "*")], size=arguments.size),
             cache_root=self._folder / "feature-maps",
         )
-        return candidate, learner
+        return candidate, setup
 
-    def _fit(self, candidate: Candidate, learner: TrainingSetup, seconds: EpochSeconds) -> Any:
-        model, _ = learner.build(learning_rate=1e-5, momentum=0.9)
+    def _fit(self, candidate: Candidate, setup: TrainingSetup, seconds: EpochSeconds) -> Any:
+        model, _ = setup.build(learning_rate=1e-5, momentum=0.9)
         model.fit(
-            **fit_arguments(candidate, learner.train, learner.validation, replicas=self._devices.replicas),
+            **fit_arguments(candidate, setup.train, setup.validation, replicas=self._devices.replicas),
             callbacks=[TrainingProgress(), seconds],
         )
         return model

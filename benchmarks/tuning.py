@@ -107,20 +107,20 @@ def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     candidate = plan.candidate.model_copy(update={"training": training})
     devices = prepare_devices(candidate.devices)
     files, size = plan.arguments["train_files"], candidate.image.size
-    train = TransformedSplit(files, size=size, copies=training.augmentation)
+    train = TransformedSplit(files, size=size, offline_augmentations=training.augmentation)
     plain = TransformedSplit(files, size=size)
     labels, patients = plain.labels_and_patients()
     (held,) = held_out_masks(patients, labels.tolist(), folds=1, seed=candidate.seed)
-    learner = TrainingSetup(
+    setup = TrainingSetup(
         candidate,
         devices=devices,
-        train=train.only(~held, labels=labels),
-        validation=plain.only(held, labels=labels),
+        train=train.subset(~held, labels=labels),
+        validation=plain.subset(held, labels=labels),
         cache_root=folder,
     )
 
     def build(trial: keras_tuner.HyperParameters) -> keras.Model:
-        model, _ = learner.build(learning_rate=trial.get("learning_rate"), momentum=trial.get("momentum"))
+        model, _ = setup.build(learning_rate=trial.get("learning_rate"), momentum=trial.get("momentum"))
         return model
 
     oracle = make_oracle(plan.tuning, candidate)
@@ -128,9 +128,7 @@ def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=plan.tuning.epochs, restore_best_weights=True
     )
-    tuner.search(
-        **fit_arguments(candidate, learner.train, learner.validation, replicas=1), callbacks=[stopping]
-    )
+    tuner.search(**fit_arguments(candidate, setup.train, setup.validation, replicas=1), callbacks=[stopping])
     rates = [oracle.trials[name].hyperparameters.get("learning_rate") for name in sorted(oracle.trials)]
     return time.monotonic() - start, rates
 

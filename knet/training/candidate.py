@@ -1,4 +1,4 @@
-"""One candidate's settings as they travel to Trainer and Tuner, and the compiled model they give."""
+"""Candidate: the settings of one backbone's training, passed to Trainer and Tuner, and its compiled model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from knet.training.settings import DevicesConfig, TrainingConfig
 
 
 class Candidate(BaseModel):
-    """Everything of the configuration that bears on one candidate's training, and nothing else.
+    """Settings that affect the training of one candidate, and no others.
 
-    It is the node's `custom_config`: what is not in it must not change the result, or the cache would lie.
+    It is the `custom_config` of the Trainer: a setting outside it must not change the result, or the cache
+    would return a stale one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     settings: CandidateConfig
-    sequence_length: int  # tokens, the longest grid among all candidates
+    sequence_length: int  # tokens: the largest grid among all candidates
     image: ImageConfig
     head: HeadConfig
     training: TrainingConfig
@@ -40,11 +41,11 @@ class Candidate(BaseModel):
     classes: tuple[str, str]
 
     @property
-    def keeps_features(self) -> bool:
-        """Whether what the frozen blocks make of the images may be kept, as the settings go."""
+    def caches_features(self) -> bool:
+        """Whether the settings allow a cache of the frozen blocks' feature maps."""
         training = self.training
-        still = training.fine_tune == "blocks" and not training.random_augmentation.enabled
-        return still and training.feature_cache is not False
+        fixed = training.fine_tune == "blocks" and not training.random_augmentation.enabled
+        return fixed and training.feature_cache is not False
 
     def model(
         self,
@@ -53,12 +54,12 @@ class Candidate(BaseModel):
         stain_reference: Sequence[float] | None = None,
         replicas: int = 1,
     ) -> AccumulatingModel:
-        """Builds the model, which starts from the configured weights.
+        """Build the model with the configured initial weights.
 
         Args:
-            pixel_statistics: RGB means and deviations of the training images.
-            stain_reference: what `fit_stain_reference` makes of them; None where weights will be loaded.
-            replicas: devices that will share a batch.
+            pixel_statistics: RGB means and standard deviations of the training images, [3] each.
+            stain_reference: from `fit_stain_reference`; None if weights will be loaded.
+            replicas: devices that share a batch.
         """
         mean, std = pixel_statistics
         training = self.training
@@ -74,7 +75,7 @@ class Candidate(BaseModel):
             pixel_std=std,
             batch_norm_momentum=training.batch_norm_momentum,
             sequence_length=self.sequence_length,
-            # Replicas cannot meet within a loop over micro-batches.
+            # Replicas cannot synchronize within the loop over micro-batches.
             synchronized=replicas > 1 and training.micro_batch is None,
             **self.head.model_dump(),
         )
@@ -89,18 +90,18 @@ class Candidate(BaseModel):
         momentum: Any,
         images: int,
     ) -> AccumulatingModel:
-        """Builds and compiles the model for training (the paper's eqs 1-3).
+        """Build and compile the model (equations 1 to 3 of the paper).
 
         Args:
-            devices: that it will be trained on.
-            pixel_statistics: RGB means and deviations of the training images.
-            stain_reference: as for `model`.
-            learning_rate: alpha, of the first epoch, or a `StaircaseDecay`.
-            momentum: mu, or a tf.Variable of it.
-            images: of an epoch, every copy counted.
+            devices: to train on.
+            pixel_statistics: RGB means and standard deviations of the training images, [3] each.
+            stain_reference: from `fit_stain_reference`.
+            learning_rate: initial learning rate, a float or a `StaircaseDecay`.
+            momentum: a float or a tf.Variable.
+            images: training images of an epoch, views counted.
 
         Raises:
-            UserError: `block_rates` names a block that the backbone has not, or the weights are not usable.
+            UserError: `block_rates` names an unknown block, or the weights are not usable.
         """
         with devices.scope():
             model = self.model(
@@ -128,15 +129,18 @@ class Candidate(BaseModel):
         momentum: Any,
         images: int,
     ) -> None:
-        """Compiles a model, or its upper part, and chooses which of the backbone's blocks learn.
+        """Compile a model, or its trainable part, and freeze the other blocks of the backbone.
 
         Args:
-            model: what will be trained; it holds the head.
-            blocks: of the whole backbone.
-            devices: as for `build`, as are the others.
-            learning_rate: alpha.
-            momentum: mu.
-            images: of an epoch.
+            model: the model to train; holds the head.
+            blocks: all blocks of the backbone.
+            devices: to train on.
+            learning_rate: initial learning rate, a float or a `StaircaseDecay`.
+            momentum: a float or a tf.Variable.
+            images: training images of an epoch, views counted.
+
+        Raises:
+            UserError: `block_rates` names an unknown block.
         """
         training = self.training
         with devices.scope():
@@ -152,17 +156,15 @@ class Candidate(BaseModel):
             model.compile(
                 optimizer=BlockSGD(schedule, momentum, multipliers=self._multipliers(model, blocks)),
                 loss=SmoothedCrossentropy(label_smoothing=training.label_smoothing),
-                weighted_metrics=[
-                    "accuracy"
-                ],  # of genuine images: those that fill a micro-batch weigh nothing
+                weighted_metrics=["accuracy"],  # images that fill up a micro-batch have weight 0
                 jit_compile=devices.xla,
             )
             unfreeze_top_blocks(blocks, len(blocks) if training.blocks is None else training.blocks)
-            # With every variable that will ever learn, so that it keeps its state from stage to stage.
+            # With the variables of all stages, so that the optimizer keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
 
     def early_stopping(self) -> keras.callbacks.EarlyStopping:
-        """Stops when validation no longer gets better, and restores the best weights."""
+        """Return early stopping on the configured metric, which restores the best weights."""
         training = self.training
         stopping = {
             "monitor": training.early_stopping_monitor,
@@ -175,10 +177,10 @@ class Candidate(BaseModel):
         return keras.callbacks.EarlyStopping(**stopping)
 
     def class_weight(self, class_counts: Sequence[int]) -> dict[int, float] | None:
-        """The weight of each label's images in the loss, 1 on average; None where all weigh alike.
+        """Return the weight of each class in the loss, 1 on average over the images; None without weights.
 
         Args:
-            class_counts: training images of each label.
+            class_counts: training images by label.
         """
         if self.training.class_weights == "none":
             return None
@@ -186,26 +188,28 @@ class Candidate(BaseModel):
         return {label: even / max(count, 1) for label, count in enumerate(class_counts)}
 
     def _multipliers(self, model: keras.Model, blocks: Sequence[Block]) -> dict[str, float]:
-        """The configured `block_rates`, by layer."""
+        """Return the configured `block_rates` by layer."""
         layers = {block.name: block.layers for block in blocks}
         layers[HEAD] = tuple(model.get_layer(HEAD).layers)
         for name in self.settings.block_rates:
             if name not in layers:
                 raise UserError(
-                    f"candidates.{self.name}.block_rates: no block {name}; there are {', '.join(layers)}"
+                    f"candidates.{self.name}.block_rates: unknown block {name}; use {', '.join(layers)}"
                 )
         return {
             layer.name: rate for name, rate in self.settings.block_rates.items() for layer in layers[name]
         }
 
 
-_OF_HEAD = ("lstm_units", "dense_units", "dropout")
-
-
 def apply_hyperparameters(candidate: Candidate, values: Mapping[str, Any]) -> Candidate:
-    """The candidate with these values, named as in `tuning`, instead of its own."""
-    head = {name: value for name, value in values.items() if name in _OF_HEAD}
-    training = {name: value for name, value in values.items() if name not in _OF_HEAD}
+    """Return the candidate with other hyperparameters.
+
+    Args:
+        candidate: the candidate.
+        values: by name, as in `tuning`.
+    """
+    head = {name: value for name, value in values.items() if name in HeadConfig.model_fields}
+    training = {name: value for name, value in values.items() if name not in head}
     return candidate.model_copy(
         update={
             "head": candidate.head.model_copy(update=head),

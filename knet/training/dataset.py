@@ -1,4 +1,4 @@
-"""Reads transformed examples for Trainer and Tuner."""
+"""Datasets of Trainer and Tuner: transformed examples with augmentation, and ingested examples."""
 
 from __future__ import annotations
 
@@ -16,29 +16,25 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from knet.base import schema_names
+from knet.models.settings import OfflineAugmentation
 from knet.training.augmentation import augmented_view, random_augment
 from knet.training.settings import RandomAugmentationConfig
 
-_SHUFFLE_BUFFER = 4096  # serialised images: 630 MB at 227 px
-_READERS = 4  # files that are read at once; a fixed number, on which the order depends
-
-
-def _read(files: Sequence[str]) -> Any:
-    return tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=_READERS)
-
-
-def _first_pixels(file: str) -> bytes:
-    """The first image of a file; not its bytes on disk, in which features stand in an order of chance."""
-    for record in _read([file]).take(1).as_numpy_iterator():
-        return tf.train.Example.FromString(record).features.feature[schema_names.PIXELS].bytes_list.value[0]
-    return b""
+SHUFFLE_BUFFER = 4096  # serialized images: 630 MB at 227 px
 
 
 class TransformedSplit:
-    """One split of Transform's output, as its files lie on disk, and what training makes of its images.
+    """One split of Transform's output, with the augmentations of training.
+
+    Attributes:
+        view_count: views of each image, one for each offline augmentation.
+        class_counts: images by label, views not counted.
+        count: images, views not counted.
+        shuffle_buffer: records held in memory to draw the next from.
 
     Example:
-        split = TransformedSplit(fn_args.train_files, size=227, copies=("original", "flip_vertical"))
+        views = ("original", "flip_vertical")
+        split = TransformedSplit(fn_args.train_files, size=227, offline_augmentations=views)
         model.fit(split.training_batches(batch_size=32, seed=0, epochs=range(9)), steps_per_epoch=...)
     """
 
@@ -47,27 +43,26 @@ class TransformedSplit:
         patterns: Sequence[str],
         *,
         size: int,
-        copies: Sequence[str] = ("original",),
-        changes: RandomAugmentationConfig | None = None,
+        offline_augmentations: Sequence[OfflineAugmentation] = ("original",),
+        random_augmentation: RandomAugmentationConfig | None = None,
     ) -> None:
-        """Names the files.
+        """Find the files and count their images.
 
         Args:
-            patterns: of the files, as TFX hands them over.
-            size: pixels per side.
-            copies: what each image is trained on as; the train split's alone.
-            changes: random changes, drawn again in every epoch.
+            patterns: glob patterns of the files, as in TFX's FnArgs.
+            size: height and width of the images, pixels.
+            offline_augmentations: of the views of each image; for the train split alone.
+            random_augmentation: drawn again in every epoch; for the train split alone. None: off.
         """
         paths = [path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)]
-        # By content: several workers number their files in an order of chance.
+        # By content: with several workers the numbers of the files are arbitrary.
         files = sorted(map(str, paths), key=lambda file: (_first_pixels(file), file))
         self._records = _read(files)
         self._size = size
-        self._kinds = tuple(copies)
-        self.copy_count = len(self._kinds)  # of each image
-        self.shuffle_buffer = _SHUFFLE_BUFFER
-        self._changes = changes or RandomAugmentationConfig()
-        # Images of each class, by label; copies are not counted.
+        self._offline_augmentations = tuple(offline_augmentations)
+        self.view_count = len(self._offline_augmentations)
+        self.shuffle_buffer = SHUFFLE_BUFFER
+        self._random_augmentation = random_augmentation or RandomAugmentationConfig()
         self.class_counts: tuple[int, ...] = tuple(
             self._records.map(_label)
             .reduce(
@@ -80,15 +75,16 @@ class TransformedSplit:
         self.count = sum(self.class_counts)
 
     def pixel_statistics(self) -> tuple[list[float], list[float]]:
-        """RGB means and deviations of the train split, 0 to 255; Transform writes them into every example."""
+        """Return RGB means and standard deviations of the train split, [3] each, 0 to 255."""
         names = (schema_names.PIXEL_MEAN, schema_names.PIXEL_STD)
         spec = {name: tf.io.FixedLenFeature([3], tf.float32) for name in names}
+        # Transform writes them into every example.
         first = tf.io.parse_single_example(next(iter(self._records)), spec)
         mean, std = (first[name].numpy().tolist() for name in names)
         return mean, std
 
     def quality(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Tissue fractions and variances of the Laplacian [count] of the ingested images, in order."""
+        """Return tissue fraction and variance of the Laplacian of the ingested images, [count], in order."""
         names = (schema_names.TISSUE_FRACTION, schema_names.LAPLACIAN)
         spec = {name: tf.io.FixedLenFeature([], tf.float32) for name in names}
         parsed = self._records.map(lambda record: tf.io.parse_single_example(record, spec)).batch(1024)
@@ -98,15 +94,15 @@ class TransformedSplit:
 
     @functools.cached_property
     def digest(self) -> str:
-        """The SHA-256 of pixels and labels in their order, and of the copies that are made of each image."""
-        digest = hashlib.sha256(repr((self._size, self._kinds)).encode())
+        """SHA-256 of pixels and labels, in order, and of the offline augmentations."""
+        digest = hashlib.sha256(repr((self._size, self._offline_augmentations)).encode())
         for pixels, labels in self.batches(batch_size=32).as_numpy_iterator():
             digest.update(pixels.tobytes())
             digest.update(labels.tobytes())
         return digest.hexdigest()
 
     def labels_and_patients(self) -> tuple[np.ndarray, list[str]]:
-        """Label and patient of each image, in their order."""
+        """Return label and patient of each image, in order."""
         spec = {
             schema_names.LABEL: tf.io.FixedLenFeature([], tf.int64),
             schema_names.PATIENT: tf.io.FixedLenFeature([], tf.string),
@@ -116,28 +112,28 @@ class TransformedSplit:
         labels = np.array([row[schema_names.LABEL] for row in rows], np.int64)
         return labels, [row[schema_names.PATIENT].decode() for row in rows]
 
-    def only(self, keep: np.ndarray, *, labels: np.ndarray) -> TransformedSplit:
-        """The same of some images.
+    def subset(self, mask: np.ndarray, *, labels: np.ndarray) -> TransformedSplit:
+        """Return the split of some images.
 
         Args:
-            keep: which, as booleans [images].
-            labels: of all images [images].
+            mask: bool [images].
+            labels: int [images], of all images.
         """
         part = copy.copy(self)
         part.__dict__.pop("digest", None)
-        part._records = filter_records(self._records, keep)
-        part.class_counts = tuple(np.bincount(labels[keep], minlength=2).tolist())
+        part._records = filter_records(self._records, mask)
+        part.class_counts = tuple(np.bincount(labels[mask], minlength=2).tolist())
         part.count = sum(part.class_counts)
         return part
 
     def paths(self) -> list[str]:
-        """Of the images, below the data folder, in the order of `batches`."""
+        """Return the images' paths below the data folder, in order."""
         spec = {schema_names.PATH: tf.io.FixedLenFeature([], tf.string)}
         paths = self._records.map(lambda record: tf.io.parse_single_example(record, spec)[schema_names.PATH])
         return [path.decode() for path in paths.as_numpy_iterator()]
 
     def batches(self, *, batch_size: int) -> Any:
-        """Batches of (uint8 [batch, size, size, 3], int64 [batch]): each image once, as it is, in order."""
+        """Return batches of (uint8 [batch, size, size, 3], int64 [batch]): each image once, in order."""
         return (
             self._records.apply(tf.data.experimental.assert_cardinality(self.count))
             .map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
@@ -145,29 +141,35 @@ class TransformedSplit:
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def copies(self, *, batch_size: int) -> Any:
-        """The same, with every copy of an image after the other; random changes are not made."""
+    def view_batches(self, *, batch_size: int) -> Any:
+        """Return batches of every view of each image, in order, without random augmentation."""
         return (
-            self._each_copy()
-            .map(lambda _, record, copy: self._parse_copy(record, copy), num_parallel_calls=tf.data.AUTOTUNE)
+            self._views()
+            .map(lambda _, record, view: self._parse_view(record, view), num_parallel_calls=tf.data.AUTOTUNE)
             .batch(batch_size)
             .prefetch(tf.data.AUTOTUNE)
         )
 
     def training_batches(self, *, batch_size: int, seed: int, epochs: range) -> Any:
-        """The batches of these epochs, one after the other: every copy once in each, shuffled, changed."""
+        """Return the batches of some epochs: every view once per epoch, shuffled, randomly augmented.
 
-        def parse(index: Any, record: Any, copy: Any, *, seed: Any) -> tuple[Any, Any]:
-            pixels, label = self._parse_copy(record, copy)
-            if self._changes.enabled:
-                own = tf.random.experimental.stateless_fold_in(seed, index * len(self._kinds) + copy)
-                pixels = random_augment(pixels, settings=self._changes, seed=own)
+        Args:
+            batch_size: images of a batch.
+            seed: of order and augmentation, with the epoch.
+            epochs: their numbers, from 0.
+        """
+
+        def parse(index: Any, record: Any, view: Any, *, seed: Any) -> tuple[Any, Any]:
+            pixels, label = self._parse_view(record, view)
+            if self._random_augmentation.enabled:
+                view_seed = tf.random.experimental.stateless_fold_in(seed, index * self.view_count + view)
+                pixels = random_augment(pixels, settings=self._random_augmentation, seed=view_seed)
             return pixels, label
 
         return training_epochs(
-            self._each_copy(),
+            self._views(),
             parse,
-            count=self.count * len(self._kinds),
+            count=self.count * self.view_count,
             batch_size=batch_size,
             buffer=self.shuffle_buffer,
             seed=seed,
@@ -177,20 +179,20 @@ class TransformedSplit:
     def image_names(
         self, *, batch: int, batch_size: int, seed: int, epoch: int, shuffle_buffer: int
     ) -> list[str]:
-        """The paths of the images in a training batch.
+        """Return the paths of the images in a training batch.
 
         Args:
-            batch: its number in the epoch, from 0.
-            batch_size: as for `training_batches`.
-            seed: of the order.
-            epoch: its number.
-            shuffle_buffer: of the split that was trained on, whose records may be this one's feature maps.
+            batch: number of the batch in the epoch, from 0.
+            batch_size: as in `training_batches`.
+            seed: as in `training_batches`.
+            epoch: number of the epoch, from 0.
+            shuffle_buffer: of the split that was trained on, this one or its cached feature maps.
         """
         spec = {schema_names.PATH: tf.io.FixedLenFeature([], tf.string)}
         paths = training_epochs(
-            self._each_copy(),
-            lambda index, record, copy, seed: tf.io.parse_single_example(record, spec)[schema_names.PATH],
-            count=self.count * len(self._kinds),
+            self._views(),
+            lambda index, record, view, seed: tf.io.parse_single_example(record, spec)[schema_names.PATH],
+            count=self.count * self.view_count,
             batch_size=batch_size,
             buffer=shuffle_buffer,
             seed=seed,
@@ -199,18 +201,18 @@ class TransformedSplit:
         (found,) = paths.skip(batch).take(1).as_numpy_iterator()
         return sorted({path.decode() for path in found})
 
-    def _each_copy(self) -> Any:
-        """(place of the image, record, place of the copy among the kinds)."""
-        copies = tf.data.Dataset.range(len(self._kinds))
+    def _views(self) -> Any:
+        """Return (index of the image, record, index of the view)."""
+        views = tf.data.Dataset.range(self.view_count)
         return (
             self._records.enumerate()
-            .flat_map(lambda index, record: copies.map(lambda copy: (index, record, copy)))
-            .apply(tf.data.experimental.assert_cardinality(self.count * len(self._kinds)))
+            .flat_map(lambda index, record: views.map(lambda view: (index, record, view)))
+            .apply(tf.data.experimental.assert_cardinality(self.count * self.view_count))
         )
 
-    def _parse_copy(self, record: Any, copy: Any) -> tuple[Any, Any]:
+    def _parse_view(self, record: Any, view: Any) -> tuple[Any, Any]:
         pixels, label = self._parse(record)
-        return augmented_view(pixels, copy, kinds=self._kinds), label
+        return augmented_view(pixels, view, augmentations=self._offline_augmentations), label
 
     def _parse(self, record: Any) -> tuple[Any, Any]:
         spec = {
@@ -220,6 +222,20 @@ class TransformedSplit:
         example = tf.io.parse_single_example(record, spec)
         pixels = tf.io.parse_tensor(example[schema_names.PIXELS], tf.uint8)
         return tf.ensure_shape(pixels, [self._size, self._size, 3]), example[schema_names.LABEL]
+
+
+_READERS = 4  # files read at once; fixed, since the order of the records depends on it
+
+
+def _read(files: Sequence[str]) -> Any:
+    return tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=_READERS)
+
+
+def _first_pixels(file: str) -> bytes:
+    """Return a file's first image; its bytes on disk would depend on the arbitrary order of features."""
+    for record in _read([file]).take(1).as_numpy_iterator():
+        return tf.train.Example.FromString(record).features.feature[schema_names.PIXELS].bytes_list.value[0]
+    return b""
 
 
 def _label(record: Any) -> Any:
@@ -237,23 +253,23 @@ def training_epochs(
     seed: int,
     epochs: range,
 ) -> Any:
-    """A tf.data.Dataset of the batches of several epochs, one after the other.
+    """Return a tf.data.Dataset of the batches of several epochs.
 
-    Each epoch has every element once, in an order that depends on seed and epoch alone; so an interrupted
-    training finds the rest as it would have been.
+    Each epoch has every element once, in an order that depends on seed and epoch alone, so that a resumed
+    training sees the same batches.
 
     Args:
-        elements: a dataset of tuples.
-        parse: takes an element's parts and, as `seed`, int64 [2] of seed and epoch; gives a training example.
-        count: of the elements.
-        batch_size: of all batches but the last of an epoch, which may be shorter.
-        buffer: elements held in memory, from which the next is drawn.
+        elements: tf.data.Dataset of tuples.
+        parse: returns a training example, given an element's parts and `seed`, int64 [2] of seed and epoch.
+        count: number of elements.
+        batch_size: elements of a batch; the last of an epoch may be smaller.
+        buffer: elements held in memory to draw the next from.
         seed: of the order.
-        epochs: their numbers.
+        epochs: their numbers, from 0.
     """
 
     def one_epoch(epoch: Any) -> Any:
-        # Of this function's graph: else TensorFlow's global seed would count too, and must not be 0.
+        # The seed of this function's graph, so that TensorFlow's global one has no effect; it must not be 0.
         tf.compat.v1.set_random_seed(1)
         pair = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.stateless_uniform([], pair, minval=None, maxval=None, dtype=tf.int64)
@@ -272,28 +288,28 @@ def training_epochs(
     )
 
 
-def filter_records(records: Any, keep: np.ndarray, *, copies: int = 1) -> Any:
-    """Those of the images that are kept, in their order.
+def filter_records(records: Any, mask: np.ndarray, *, views: int = 1) -> Any:
+    """Return the records of some images, in order.
 
     Args:
-        records: a tf.data.Dataset.
-        keep: booleans [images].
-        copies: successive records of an image.
+        records: tf.data.Dataset.
+        mask: bool [images].
+        views: successive records of each image.
     """
-    kept = tf.constant(np.repeat(keep, copies))
+    record_mask = tf.constant(np.repeat(mask, views))
 
-    def is_kept(place: Any, record: Any) -> Any:
-        return tf.gather(kept, place)
+    def is_selected(index: Any, record: Any) -> Any:
+        return tf.gather(record_mask, index)
 
-    def record_alone(place: Any, record: Any) -> Any:
+    def drop_index(index: Any, record: Any) -> Any:
         return record
 
-    return records.enumerate().filter(is_kept).map(record_alone)
+    return records.enumerate().filter(is_selected).map(drop_index)
 
 
 @dataclass(frozen=True)
 class IngestedExample:
-    """An image as ExampleGen wrote it."""
+    """Image of ExampleGen's output."""
 
     path: str
     patient: str
@@ -302,10 +318,10 @@ class IngestedExample:
 
 
 def ingested_examples(folder: Path) -> Iterator[IngestedExample]:
-    """The examples of a split, one after the other.
+    """Iterate over the examples of a split.
 
     Args:
-        folder: of the split, as ExampleGen wrote it.
+        folder: of the split in ExampleGen's output.
     """
     records = tf.data.TFRecordDataset(
         [str(path) for path in sorted(folder.iterdir())], compression_type="GZIP"
@@ -321,10 +337,10 @@ def ingested_examples(folder: Path) -> Iterator[IngestedExample]:
 
 
 def ingested_images(folder: Path, *, count: int) -> list[tuple[str, bytes]]:
-    """Path and PNG or JPEG bytes of the first images of a split.
+    """Return path and PNG or JPEG bytes of the first images of a split.
 
     Args:
-        folder: of the split, as ExampleGen wrote it.
-        count: how many, if there are as many.
+        folder: of the split in ExampleGen's output.
+        count: at most.
     """
     return [(example.path, example.image) for example in itertools.islice(ingested_examples(folder), count)]

@@ -1,4 +1,4 @@
-"""Prepares the devices that a model is trained on."""
+"""Devices to train on: distribution strategy, precision, XLA and seeds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,24 @@ import tensorflow as tf
 
 from knet.training.settings import DevicesConfig
 
-_TENSOR_CORES = (7, 0)  # the compute capability from which matrix products in float16 are much faster
-_BFLOAT16 = (8, 0)  # the same in bfloat16, which needs no loss scaling
-
 
 @dataclass(frozen=True)
 class Devices:
-    """What training runs on, and how it computes there."""
+    """Devices of a training and how they compute."""
 
     strategy: Any
-    precision: str  # a dtype policy of Keras
-    xla: bool
-    description: str
+    precision: str  # Keras dtype policy
+    xla: bool  # whether to compile the training step
+    description: str  # such as 1 x CPU
 
     @property
     def replicas(self) -> int:
-        """How many devices share a batch."""
+        """Devices that share a batch."""
         return self.strategy.num_replicas_in_sync
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Models that are built within are trained here."""
+        """Build models for these devices within this context."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.precision)
         try:
@@ -44,9 +41,12 @@ class Devices:
 
 
 def prepare_devices(settings: DevicesConfig) -> Devices:
-    """Takes all visible GPUs, mirrored where there are several, else the CPU.
+    """Select all visible GPUs, mirrored if there are several, otherwise the CPU.
 
-    GPUs get memory as it is needed. Operations are deterministic on a CPU, and on GPUs on request.
+    GPU memory grows as needed. Operations are deterministic on a CPU, and on GPUs if configured.
+
+    Args:
+        settings: precision, XLA and determinism.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -66,8 +66,12 @@ def prepare_devices(settings: DevicesConfig) -> Devices:
 
 @functools.cache
 def _mirrored() -> Any:
-    """One for the whole process: the collective operations of a second would meet the keys of the first."""
+    """Return the process's only strategy: a second one would reuse the collective keys of the first."""
     return tf.distribute.MirroredStrategy()
+
+
+_TENSOR_CORES = (7, 0)  # compute capability with fast matrix products in float16
+_BFLOAT16 = (8, 0)  # compute capability with fast matrix products in bfloat16, which needs no loss scaling
 
 
 def _precision(wanted: str, capability: tuple[int, int]) -> str:
@@ -79,13 +83,17 @@ def _precision(wanted: str, capability: tuple[int, int]) -> str:
 
 
 def _xla(settings: DevicesConfig, capability: tuple[int, int], *, gpus: int) -> bool:
-    """Whether the step is compiled: replicas cannot meet inside it, and it is not deterministic."""
+    """Return whether to use XLA, in which replicas cannot synchronize and which is not deterministic."""
     if settings.xla != "auto":
         return settings.xla
     return gpus == 1 and capability >= _TENSOR_CORES and not settings.deterministic
 
 
 def start_from_seed(seed: int) -> None:
-    """The same records and settings then give the same weights on the same machine."""
+    """Clear Keras's state and seed all generators, so that a training is reproducible on the same machine.
+
+    Args:
+        seed: of Python, NumPy and TensorFlow.
+    """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""Reads the kept feature maps of one split."""
+"""Cache of the feature maps that a model's frozen blocks compute from a split."""
 
 from __future__ import annotations
 
@@ -17,63 +17,67 @@ import tensorflow as tf
 from knet.base.digests import code_digest
 from knet.base.files import atomic_write, remove_abandoned
 from knet.base.progress import PROGRESS
-from knet.training.dataset import TransformedSplit, filter_records, training_epochs
+from knet.training.dataset import SHUFFLE_BUFFER, TransformedSplit, filter_records, training_epochs
 
+# Features of a record.
 FEATURE_MAP = "feature_map"  # bytes: float16 [rows, columns, channels], little-endian
 LABEL = "label"  # int64
-_SHUFFLE_BUFFER = 4096  # feature maps, as many as images otherwise, so that the order is the same
-_SHUFFLE_BYTES = 2**30  # but no more than this
 
 
 class CachedSplit:
-    """Gives feature maps where `TransformedSplit` gives pixels, in the same order."""
+    """Split of feature maps, with the interface and the order of `TransformedSplit`."""
 
     def __init__(
         self,
         file: Path,
         *,
         shape: tuple[int, int, int],
-        copy_count: int,
+        view_count: int,
         class_counts: tuple[int, ...],
     ) -> None:
-        """Names the file.
+        """Open the file.
 
         Args:
-            file: as `write_feature_maps` leaves it.
-            shape: of a feature map.
-            copy_count: records of each image.
-            class_counts: images of each label.
+            file: from `write_feature_maps`.
+            shape: of a feature map: rows, columns, channels.
+            view_count: records of each image.
+            class_counts: images by label, views not counted.
         """
         self._records = tf.data.TFRecordDataset(str(file), buffer_size=2**23)
         self._shape = shape
-        self.copy_count = copy_count
-        self.shuffle_buffer = min(_SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // map_bytes(shape)))
+        self.view_count = view_count
+        self.shuffle_buffer = min(SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // map_bytes(shape)))
         self.class_counts = class_counts
         self.count = sum(class_counts)
 
-    def only(self, keep: np.ndarray, *, labels: np.ndarray) -> CachedSplit:
-        """The feature maps of some images, as `TransformedSplit.only` takes them."""
+    def subset(self, mask: np.ndarray, *, labels: np.ndarray) -> CachedSplit:
+        """Return the split of some images.
+
+        Args:
+            mask: bool [images].
+            labels: int [images], of all images.
+        """
         part = copy.copy(self)
-        part._records = filter_records(self._records, keep, copies=self.copy_count)
-        part.class_counts = tuple(np.bincount(labels[keep], minlength=2).tolist())
+        part._records = filter_records(self._records, mask, views=self.view_count)
+        part.class_counts = tuple(np.bincount(labels[mask], minlength=2).tolist())
         part.count = sum(part.class_counts)
         return part
 
     def batches(self, *, batch_size: int) -> Any:
-        """Batches of (float16 [batch, rows, columns, channels], int64 [batch]), in the order of the split."""
+        """Return batches of (float16 [batch, rows, columns, channels], int64 [batch]), in order."""
         return (
-            self._records.apply(tf.data.experimental.assert_cardinality(self.count * self.copy_count))
+            self._records.apply(tf.data.experimental.assert_cardinality(self.count * self.view_count))
             .map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
             .batch(batch_size)
             .prefetch(tf.data.AUTOTUNE)
         )
 
     def training_batches(self, *, batch_size: int, seed: int, epochs: range) -> Any:
-        """The batches of these epochs, one after the other: every copy once an epoch, shuffled."""
+        """Return the batches of some epochs, as `TransformedSplit.training_batches`."""
         return training_epochs(
             self._records.map(lambda record: (record,)),
             lambda record, seed: self._parse(record),
-            count=self.count * self.copy_count,
+            count=self.count * self.view_count,
             batch_size=batch_size,
             buffer=self.shuffle_buffer,
             seed=seed,
@@ -89,36 +93,43 @@ class CachedSplit:
         return tf.reshape(tf.io.decode_raw(example[FEATURE_MAP], tf.float16), self._shape), example[LABEL]
 
 
+_SHUFFLE_BYTES = 2**30  # bound of the shuffle buffer; otherwise as many feature maps as images, in one order
+
+
 def map_bytes(shape: tuple[int, int, int]) -> int:
-    """The size of a kept feature map."""
+    """Return the bytes of a cached feature map.
+
+    Args:
+        shape: rows, columns, channels.
+    """
     rows, columns, channels = shape
     return 2 * rows * columns * channels
 
 
 def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, batch_size: int) -> CachedSplit:
-    """The feature maps that the frozen part of a model makes of every copy of a split's images.
+    """Return the feature maps of every view of a split's images, computed unless they are cached.
 
-    They are kept by what they depend on: pixels, labels and copies; layers, their settings, number formats
-    and weights; code and library versions.
+    The key is a digest of all inputs: pixels, labels and views; layers, their settings, number formats and
+    weights; code and library versions.
 
     Args:
         split: the images.
-        frozen: from pixels to feature maps.
-        root: folder of all that is kept; any file of it may be removed when no training runs.
-        batch_size: images that are computed at once.
+        frozen: frozen part of a model, from pixels to feature maps.
+        root: folder of the cache; its files may be deleted when no training runs.
+        batch_size: images per inference batch.
 
     Raises:
         FeatureRangeError: values are too large or too small for float16.
     """
     file = root / f"{_key(split, frozen)}.tfrecord"
     if file.is_file():
-        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # read now: `knet cache` goes by that
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # time of access, for `knet cache`
     else:
         write_feature_maps(split, frozen, file, batch_size=batch_size)
     return CachedSplit(
         file,
         shape=frozen.output_shape[1:],
-        copy_count=split.copy_count,
+        view_count=split.view_count,
         class_counts=split.class_counts,
     )
 
@@ -133,21 +144,18 @@ def _key(split: TransformedSplit, frozen: keras.Model) -> str:
     return digest.hexdigest()
 
 
-_MAX_ERROR = 2e-3  # of a batch, as a share of its norm; rounding to float16 alone gives at most 2^-11
-
-
 class FeatureRangeError(Exception):
-    """Feature maps whose values float16 cannot hold; the text says so."""
+    """Error: feature maps with values out of float16's range."""
 
 
 def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
-    """Write a TFRecord of every copy of every image, in the split's order, atomically.
+    """Write the feature maps of every view of every image as TFRecords, in the split's order, atomically.
 
     Args:
         split: the images.
-        frozen: from pixels to feature maps; it infers, as frozen layers do in training.
-        file: where.
-        batch_size: images that are computed at once.
+        frozen: from pixels to feature maps; runs in inference mode, as frozen layers do in training.
+        file: destination.
+        batch_size: images per inference batch.
 
     Raises:
         FeatureRangeError: values are too large or too small for float16.
@@ -156,19 +164,22 @@ def write_feature_maps(split: TransformedSplit, frozen: keras.Model, file: Path,
     atomic_write(file, lambda path: _write(split, frozen, path, batch_size=batch_size))
 
 
+_MAX_ERROR = 2e-3  # relative error of a batch in the 2-norm; rounding to float16 alone gives at most 2^-11
+
+
 def _write(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_size: int) -> None:
     @tf.function(input_signature=[tf.TensorSpec([None, *frozen.input_shape[1:]], tf.uint8)])
     def infer(pixels: Any) -> tuple[Any, Any]:
         exact = tf.cast(frozen(pixels, training=False), tf.float32)
-        kept = tf.cast(exact, tf.float16)
-        return kept, tf.math.divide_no_nan(tf.norm(exact - tf.cast(kept, tf.float32)), tf.norm(exact))
+        rounded = tf.cast(exact, tf.float16)
+        return rounded, tf.math.divide_no_nan(tf.norm(exact - tf.cast(rounded, tf.float32)), tf.norm(exact))
 
     progress = logging.getLogger(PROGRESS)
-    written, said = 0, time.monotonic()
+    written, logged = 0, time.monotonic()
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for pixels, labels in split.copies(batch_size=batch_size):
+        for pixels, labels in split.view_batches(batch_size=batch_size):
             feature_maps, error = infer(pixels)
-            if not error < _MAX_ERROR:  # an error that is not a number included
+            if not error < _MAX_ERROR:  # true for NaN too
                 raise FeatureRangeError(
                     "values of the frozen blocks' feature maps are too large or too small for float16, as "
                     "those of an untrained backbone are"
@@ -176,8 +187,8 @@ def _write(split: TransformedSplit, frozen: keras.Model, file: Path, *, batch_si
             for feature_map, label in zip(feature_maps.numpy(), labels.numpy(), strict=True):
                 writer.write(_record(feature_map, label))
             written += len(labels)
-            if time.monotonic() - said >= 1:
-                said = time.monotonic()
+            if time.monotonic() - logged >= 1:
+                logged = time.monotonic()
                 progress.debug("feature maps of the frozen blocks: %d written", written)
     progress.info("feature maps of the frozen blocks: %d written", written)
 

@@ -1,4 +1,4 @@
-"""What Trainer runs: trains one candidate with early stopping and exports it."""
+"""Trainer: fit one candidate with early stopping, calibrate it and export it."""
 
 from __future__ import annotations
 
@@ -35,44 +35,43 @@ from knet.training.training_setup import TrainingSetup
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains, restores the best epoch, and writes the SavedModel and, beside the logs, `model.keras`.
+    """Train, restore the best epoch, and write the SavedModel, `model.keras` and `history.json`.
 
-    `history.json` is there too, as `write_history` makes it. A training that was killed continues after its
-    last whole epoch.
+    A training that was killed resumes after its last complete epoch.
 
     Args:
-        fn_args: TFX's FnArgs; `custom_config` holds `candidate`, a `Candidate` as JSON; `cache_root`, the
-            folder for feature maps; `checkpoints`, that for the states of trainings; `fingerprint` and
-            `split_sha256`, of the data.
+        fn_args: TFX's FnArgs. `custom_config` holds `candidate`, a `Candidate` as JSON; `cache_root`, the
+            folder of the feature cache; `checkpoints`, the folder of the checkpoints; `fingerprint` and
+            `split_sha256` of the data.
 
     Raises:
-        UserError: the loss became infinite or undefined, or memory ran out.
+        UserError: the loss is not finite, or memory ran out.
     """
     start = time.monotonic()
-    learner = prepare_training(fn_args)
-    candidate = learner.candidate
+    setup = prepare_training(fn_args)
+    candidate = setup.candidate
     learning_rate, momentum = candidate.training.learning_rate, candidate.training.momentum
-    learning, model = learner.build(learning_rate=learning_rate, momentum=momentum)
-    digests = _digests(learner, fn_args.custom_config)
-    training = _begin(
-        learner, fn_args, state=text_digest(*digests.values(), f"{_tuned(fn_args)} {learning.name}")
+    trainable, model = setup.build(learning_rate=learning_rate, momentum=momentum)
+    digests = _digests(setup, fn_args.custom_config)
+    training = _load_state(
+        setup, fn_args, inputs=text_digest(*digests.values(), f"{_tuned_values(fn_args)} {trainable.name}")
     )
-    _fit(learning, learner, training, learning_rate=learning_rate)
-    model = _plain(model, learner)
-    decision = fit_postprocessing(
-        model, learner, batch_size=_inference_batch_size(candidate, learner.devices.replicas)
+    _fit(trainable, setup, training, learning_rate=learning_rate)
+    model = _served_model(model, setup)
+    postprocessing = fit_postprocessing(
+        model, setup, batch_size=_inference_batch_size(candidate, setup.devices.replicas)
     )
-    _write_model(model, learner, training, decision, folder=Path(fn_args.model_run_dir))
+    _write_model(model, setup, training, postprocessing, folder=Path(fn_args.model_run_dir))
     saved_model = Path(fn_args.serving_model_dir)
     export_model(
         model,
         saved_model,
         size=candidate.image.size,
         classes=candidate.classes,
-        temperature=decision.calibration.temperature,
-        threshold=decision.calibration.threshold,
-        gaussians=decision.gaussians,
-        limits=decision.limits,
+        temperature=postprocessing.calibration.temperature,
+        threshold=postprocessing.calibration.threshold,
+        gaussians=postprocessing.gaussians,
+        limits=postprocessing.limits,
     )
     info = ModelInfo(
         candidate=candidate.name,
@@ -81,17 +80,17 @@ def run_fn(fn_args: Any) -> None:
         image_size=candidate.image.size,
         parameters=model.count_params(),
         flops=count_flops(model),
-        train_images=learner.images.count,
-        validation_images=learner.validation_images.count,
+        train_images=setup.raw_train.count,
+        validation_images=setup.raw_validation.count,
         epochs=len(training.history.epochs),
         learning_rate=learning_rate,
         momentum=momentum,
-        tuned=_tuned(fn_args),
+        tuned=_tuned_values(fn_args),
         seconds=time.monotonic() - start,
-        calibration=decision.calibration,
-        image_limits=decision.limits,
-        rejected=decision.rejected,
-        device=learner.devices.description,
+        calibration=postprocessing.calibration,
+        image_limits=postprocessing.limits,
+        rejected=postprocessing.rejected,
+        device=setup.devices.description,
         seed=candidate.seed,
         synthetic_data=candidate.synthetic_data,
         fingerprint=fn_args.custom_config["fingerprint"],
@@ -104,16 +103,16 @@ def run_fn(fn_args: Any) -> None:
 
 
 def prepare_training(fn_args: Any) -> TrainingSetup:
-    """What Trainer begins with: settings, devices, seed, images and, where they are kept, feature maps.
+    """Prepare devices, generators and data of a training.
 
     Args:
         fn_args: TFX's FnArgs; `custom_config` holds `candidate` and `cache_root`.
 
     Raises:
-        UserError: as `TrainingSetup` does.
+        UserError: the candidate requires a feature cache, which is impossible, or its weights are not usable.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
-    candidate = apply_hyperparameters(candidate, _tuned(fn_args))
+    candidate = apply_hyperparameters(candidate, _tuned_values(fn_args))
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
     train, validation = read_splits(fn_args, candidate)
@@ -127,10 +126,18 @@ def prepare_training(fn_args: Any) -> TrainingSetup:
 
 
 def read_splits(fn_args: Any, candidate: Candidate) -> tuple[TransformedSplit, TransformedSplit]:
-    """The train split, whose images alone are augmented, and the validation split."""
+    """Return the train split, with its augmentations, and the validation split.
+
+    Args:
+        fn_args: TFX's FnArgs.
+        candidate: has image size and augmentations.
+    """
     size, training = candidate.image.size, candidate.training
     train = TransformedSplit(
-        fn_args.train_files, size=size, copies=training.augmentation, changes=training.random_augmentation
+        fn_args.train_files,
+        size=size,
+        offline_augmentations=training.augmentation,
+        random_augmentation=training.random_augmentation,
     )
     return train, TransformedSplit(fn_args.eval_files, size=size)
 
@@ -143,7 +150,15 @@ def fit_arguments(
     replicas: int,
     first_epoch: int = 0,
 ) -> dict[str, Any]:
-    """What `fit` of Trainer and Tuner takes alike."""
+    """Return the arguments of `keras.Model.fit` that Trainer and Tuner share.
+
+    Args:
+        candidate: has batch sizes, epochs, seed and class weights.
+        train: training inputs.
+        validation: validation inputs.
+        replicas: devices that share a batch.
+        first_epoch: to train, from 0.
+    """
     training = candidate.training
     return {
         "x": train.training_batches(
@@ -151,7 +166,7 @@ def fit_arguments(
             seed=candidate.seed,
             epochs=range(first_epoch, training.epochs),
         ),
-        "steps_per_epoch": math.ceil(train.count * train.copy_count / training.batch_size),
+        "steps_per_epoch": math.ceil(train.count * train.view_count / training.batch_size),
         "validation_data": validation.batches(batch_size=_inference_batch_size(candidate, replicas)),
         "initial_epoch": first_epoch,
         "epochs": training.epochs,
@@ -161,7 +176,7 @@ def fit_arguments(
 
 
 def _inference_batch_size(candidate: Candidate, replicas: int) -> int:
-    """How many images the devices hold at the same time."""
+    """Return the images that all devices together hold at once."""
     training = candidate.training
     if training.micro_batch is None:
         return training.batch_size
@@ -169,132 +184,138 @@ def _inference_batch_size(candidate: Candidate, replicas: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Training:
-    """What looks after a training while it runs."""
+class _TrainingState:
+    """Callbacks that hold the state of a training."""
 
     history: TrainingHistory
     stopping: keras.callbacks.EarlyStopping
     checkpoint: Checkpoint
 
 
-def _begin(learner: TrainingSetup, fn_args: Any, *, state: str) -> _Training:
-    """Finds what is left of the same training, if it was killed.
+def _load_state(setup: TrainingSetup, fn_args: Any, *, inputs: str) -> _TrainingState:
+    """Load the checkpoint of the same training if one was killed, otherwise start at epoch 0.
 
     Args:
-        learner: what is trained.
-        fn_args: TFX's.
-        state: a digest of all that the result depends on, but weights file and precision.
+        setup: the training.
+        fn_args: TFX's FnArgs.
+        inputs: digest of everything that the result depends on, except weights file and precision.
     """
-    candidate = learner.candidate
+    candidate = setup.candidate
     weights = candidate.settings.weights_file
-    started_from = file_digest(weights) if weights else candidate.settings.weights
-    name = text_digest(state, started_from, learner.devices.precision)
-    history = TrainingHistory(
-        Path(fn_args.model_run_dir), images=learner.images.count * learner.images.copy_count
-    )
+    initial = file_digest(weights) if weights else candidate.settings.weights
+    name = text_digest(inputs, initial, setup.devices.precision)
+    train = setup.raw_train
+    history = TrainingHistory(Path(fn_args.model_run_dir), images=train.count * train.view_count)
     stopping = candidate.early_stopping()
-    # Not in a folder of TFX's: the next attempt has others.
+    # Outside TFX's output folders, which another execution does not share.
     file = Path(fn_args.custom_config["checkpoints"]) / candidate.name / f"{name}.npz"
-    return _Training(history, stopping, Checkpoint(file, stopping=stopping, history=history))
+    return _TrainingState(history, stopping, Checkpoint(file, stopping=stopping, history=history))
 
 
-def _fit(model: keras.Model, learner: TrainingSetup, training: _Training, *, learning_rate: float) -> None:
-    candidate, devices = learner.candidate, learner.devices
+def _fit(model: keras.Model, setup: TrainingSetup, training: _TrainingState, *, learning_rate: float) -> None:
+    candidate, devices = setup.candidate, setup.devices
 
-    def explain(epoch: int, batch: int | None) -> UserError:
+    def make_error(epoch: int, batch: int | None) -> UserError:
         return loss_error(
             candidate,
-            learner.images,
+            setup.raw_train,
             epoch=epoch,
             batch=batch,
-            shuffle_buffer=learner.train.shuffle_buffer,
+            shuffle_buffer=setup.train.shuffle_buffer,
             learning_rate=learning_rate,
         )
 
     arguments = fit_arguments(
         candidate,
-        learner.train,
-        learner.validation,
+        setup.train,
+        setup.validation,
         replicas=devices.replicas,
         first_epoch=training.checkpoint.first_epoch,
     )
     callbacks = [training.stopping, training.history, training.checkpoint, TrainingProgress()]
     try:
-        model.fit(**arguments, callbacks=[FiniteLoss(explain), *callbacks])
+        model.fit(**arguments, callbacks=[FiniteLoss(make_error), *callbacks])
     except tf.errors.ResourceExhaustedError as error:
-        at_once = _inference_batch_size(candidate, devices.replicas) // devices.replicas
-        remedy = f"set training.micro_batch={at_once // 2} or less" if at_once > 1 else "lower image.size"
+        images = _inference_batch_size(candidate, devices.replicas) // devices.replicas
+        remedy = f"set training.micro_batch={images // 2} or less" if images > 1 else "lower image.size"
         raise UserError(
-            f"training {candidate.name}: {devices.description} ran out of memory with {at_once} images of "
+            f"training {candidate.name}: {devices.description} ran out of memory with {images} images of "
             f"{candidate.image.size} px at once; {remedy}"
         ) from error
 
 
-def _plain(model: keras.Model, learner: TrainingSetup) -> Any:
-    """The model as it is served: on one device, in float32."""
-    if learner.devices.replicas == 1 and learner.devices.precision == "float32":
+def _served_model(model: keras.Model, setup: TrainingSetup) -> Any:
+    """Return the model for serving, on one device in float32."""
+    if setup.devices.replicas == 1 and setup.devices.precision == "float32":
         return model
-    plain = learner.candidate.model(pixel_statistics=learner.images.pixel_statistics())
-    plain.set_weights(model.get_weights())
-    return plain
+    served = setup.candidate.model(pixel_statistics=setup.raw_train.pixel_statistics())
+    served.set_weights(model.get_weights())
+    return served
 
 
 def _write_model(
-    model: keras.Model, learner: TrainingSetup, training: _Training, decision: Postprocessing, *, folder: Path
+    model: keras.Model,
+    setup: TrainingSetup,
+    training: _TrainingState,
+    postprocessing: Postprocessing,
+    *,
+    folder: Path,
 ) -> None:
-    """Writes the `.keras` file, and how the training went."""
+    """Write `model.keras` and `history.json`."""
     model.save(folder / artifact_files.KERAS_MODEL)
     write_history(
         folder / artifact_files.HISTORY,
         training.history,
-        confusion=decision.calibration.confusion,
-        classes=learner.candidate.classes,
+        confusion=postprocessing.calibration.confusion,
+        classes=setup.candidate.classes,
         best_epoch=int(training.stopping.best_epoch) + 1,
         resumed_after=training.checkpoint.first_epoch,
-        devices=learner.devices,
+        devices=setup.devices,
     )
 
 
-def _digests(learner: TrainingSetup, settings: dict[str, Any]) -> dict[str, str]:
-    """What the model came of, by field of its account."""
+def _digests(setup: TrainingSetup, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the digests of examples, settings and code, by field of `ModelInfo`."""
     return {
-        "examples_sha256": text_digest(learner.images.digest, learner.validation_images.digest),
+        "examples_sha256": text_digest(setup.raw_train.digest, setup.raw_validation.digest),
         "candidate_sha256": text_digest(settings["candidate"]),
         "code_sha256": code_digest("knet.training.trainer"),
     }
 
 
-def _tuned(fn_args: Any) -> dict[str, Any]:
-    """What the Tuner chose, by name; nothing where there is none."""
+def _tuned_values(fn_args: Any) -> dict[str, Any]:
+    """Return the hyperparameters chosen by the Tuner, by name; empty without a Tuner."""
     return fn_args.hyperparameters["values"] if fn_args.hyperparameters else {}
 
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """What stands between a model's logits and its answer."""
+    """Fitted steps from a model's logits and embeddings to its outputs."""
 
-    calibration: Calibration
-    gaussians: ClassGaussians
+    calibration: Calibration  # temperature and threshold
+    gaussians: ClassGaussians  # of the embeddings, for out-of-distribution detection
     limits: ImageLimits
-    rejected: dict[str, float]  # the share of a split's images that are beyond the limits
+    rejected: dict[str, float]  # fraction of the images beyond the limits, by split
 
 
-def fit_postprocessing(model: keras.Model, learner: TrainingSetup, *, batch_size: int) -> Postprocessing:
-    """Looks once at every image of both splits, as it is, and fits (docs/calibration.md).
+def fit_postprocessing(model: keras.Model, setup: TrainingSetup, *, batch_size: int) -> Postprocessing:
+    """Fit calibration and out-of-distribution detection (docs/calibration.md).
+
+    Every image of both splits is inferred once, without augmentation.
 
     Args:
-        model: the final one, in float32.
-        learner: has the settings and both splits. Train fits the Gaussians and the limits on the pixels,
-            validation temperature, threshold and the largest distance.
-        batch_size: images that are computed at once.
+        model: the final model, in float32.
+        setup: has settings and splits. Gaussians and limits on tissue and sharpness are fitted on train;
+            temperature, threshold and the maximal distance on validation.
+        batch_size: images per inference batch.
 
     Raises:
-        UserError: the model gives undefined values.
+        UserError: logits or embeddings are not finite.
     """
-    candidate = learner.candidate
-    splits = {schema_names.TRAIN: learner.images, schema_names.VALIDATION: learner.validation_images}
+    candidate = setup.candidate
+    splits = {schema_names.TRAIN: setup.raw_train, schema_names.VALIDATION: setup.raw_validation}
     count = sum(split.count for split in splits.values())
-    logging.getLogger(PROGRESS).info("the final model looks at %d train and validation images", count)
+    logging.getLogger(PROGRESS).info("inferring %d train and validation images for calibration", count)
     outputs = model_outputs(
         model, {name: split.batches(batch_size=batch_size) for name, split in splits.items()}
     )
@@ -326,9 +347,6 @@ def fit_postprocessing(model: keras.Model, learner: TrainingSetup, *, batch_size
     )
 
 
-_NAMED = 20  # the log has the others
-
-
 def loss_error(
     candidate: Candidate,
     train: TransformedSplit,
@@ -338,15 +356,15 @@ def loss_error(
     shuffle_buffer: int,
     learning_rate: float,
 ) -> UserError:
-    """The error for a loss that is not finite, with the names of the batch's images.
+    """Return the error for a loss that is not finite, with the paths of the batch's images.
 
     Args:
-        candidate: that was trained.
-        train: what on.
-        epoch: in which it happened, from 0.
-        batch: index of the batch; None if the loss is that of validation.
-        shuffle_buffer: of the split that was trained on.
-        learning_rate: at the start.
+        candidate: the settings.
+        train: training images.
+        epoch: number of the epoch, from 0.
+        batch: number of the batch in the epoch, from 0; None: the validation loss.
+        shuffle_buffer: of the split that was trained on, `train` or its cached feature maps.
+        learning_rate: initial learning rate.
     """
     remedy = (
         f"with learning rate {learning_rate:g}; lower training.learning_rate or tuning.learning_rate.high"
@@ -363,11 +381,14 @@ def loss_error(
         shuffle_buffer=shuffle_buffer,
     )
     logging.getLogger(__name__).error("the loss is not finite at the images %s", ", ".join(names))
-    rest = f" and {len(names) - _NAMED} more, which the log names" if len(names) > _NAMED else ""
+    rest = f" and {len(names) - _MAX_NAMES} more, see the log" if len(names) > _MAX_NAMES else ""
     return UserError(
         f"training {candidate.name}: the loss is not finite in batch {batch + 1} of epoch {epoch + 1} "
-        f"{remedy}, or look at its images: {', '.join(names[:_NAMED])}{rest}"
+        f"{remedy}, or look at its images: {', '.join(names[:_MAX_NAMES])}{rest}"
     )
+
+
+_MAX_NAMES = 20  # of images in the error
 
 
 def write_history(
@@ -380,23 +401,24 @@ def write_history(
     resumed_after: int,
     devices: Devices,
 ) -> None:
-    """Writes the history of a training, and draws the confusion matrix beside its curves.
+    """Write the history of a training as JSON, and the confusion matrix to TensorBoard.
+
+    `peak_memory_bytes` is that of the process, which in local runs has executed other nodes before.
 
     Args:
-        file: where; it holds `epochs`, the rows of the history, and `confusion`, in which rows are true
-            classes. `peak_memory_bytes` is of this process since it began, other nodes' work included.
-        history: of the training.
-        confusion: of the exported model on validation images.
-        classes: the names of both.
-        best_epoch: whose weights the final model has, from 1.
-        resumed_after: epochs that an earlier process trained, 0 where there was none.
-        devices: that it was trained on.
+        file: destination.
+        history: the epochs.
+        confusion: validation images by true class (rows) and predicted class (columns).
+        classes: names of the negative and the positive class.
+        best_epoch: epoch of the final weights, from 1.
+        resumed_after: epochs trained by an earlier process.
+        devices: of the training.
     """
     history.write_confusion(confusion, classes)
     tree = {
         "device": devices.description,
         "precision": devices.precision,
-        # Linux counts KiB.
+        # Linux reports KiB.
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "best_epoch": best_epoch,
         "resumed_after": resumed_after,

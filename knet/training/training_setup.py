@@ -1,4 +1,4 @@
-"""What is trained of a candidate: all of it on images, or its upper part on kept feature maps."""
+"""Training setup of a candidate: the whole model on images, or its trainable part on cached feature maps."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, start_from_seed
 from knet.training.feature_cache import CachedSplit, FeatureRangeError, cache_split, map_bytes
 
-_AT_ONCE = 32
-
 
 class TrainingSetup:
-    """Prepares a candidate's training, for Trainer and Tuner alike.
+    """Data and model of a candidate's training, in Trainer and Tuner.
 
     Attributes:
         candidate: the settings.
         devices: to train on.
-        images: to learn from; `validation_images` to judge epochs by.
-        train: source of `training_batches`: images, or feature maps of the frozen blocks.
-        validation: source of `batches`: images or feature maps, as for `train`.
+        raw_train: training images.
+        raw_validation: validation images.
+        train: training inputs: `raw_train`, or its cached feature maps.
+        validation: validation inputs: `raw_validation`, or its cached feature maps.
     """
 
     def __init__(
@@ -42,103 +41,113 @@ class TrainingSetup:
         validation: TransformedSplit,
         cache_root: Path,
     ) -> None:
-        """Has the feature maps computed, where the candidate trains on them and they are not there yet.
+        """Fit the stain reference, and compute the feature maps if they are to be cached and are not yet.
 
         Args:
             candidate: the settings.
             devices: to train on.
-            train: the images to learn from.
-            validation: those to judge epochs by.
-            cache_root: the folder for feature maps.
+            train: training images.
+            validation: validation images.
+            cache_root: folder of the feature cache.
 
         Raises:
-            UserError: the candidate insists on kept feature maps, which cannot be had; or the weights are not
+            UserError: the candidate requires a feature cache, which is impossible, or its weights are not
                 usable.
         """
         self.candidate = candidate
         self.devices = devices
-        self.images = train
-        self.validation_images = validation
+        self.raw_train = train
+        self.raw_validation = validation
         self._statistics: dict[str, Any] = {
             "pixel_statistics": train.pixel_statistics(),
             "stain_reference": fit_stain_reference(
-                candidate.image.stain_normalisation, train.batches(batch_size=_AT_ONCE)
+                candidate.image.stain_normalisation, train.batches(batch_size=_STAIN_BATCH)
             ),
         }
-        self._copies = train.count * train.copy_count
-        self._body_weights: list[Any] | None = None  # that the feature maps were made with
+        self._views = train.count * train.view_count
+        self._backbone_weights: list[Any] | None = None  # that computed the feature maps
         self.train: TransformedSplit | CachedSplit = train
         self.validation: TransformedSplit | CachedSplit = validation
-        if candidate.keeps_features:
-            self._keep_features(train, validation, cache_root)
-            start_from_seed(candidate.seed)  # as if nothing had been built
+        if candidate.caches_features:
+            self._cache_features(cache_root)
+            start_from_seed(candidate.seed)  # undo the effect of building a model on the generators
 
     def build(self, *, learning_rate: Any, momentum: Any) -> tuple[AccumulatingModel, AccumulatingModel]:
-        """The compiled model to fit, and the whole one that it is, or shares its weights with.
+        """Build the compiled model to fit, and the whole model.
 
         Args:
-            learning_rate: alpha, of the first epoch, or a `StaircaseDecay`.
-            momentum: mu, or a tf.Variable of it.
+            learning_rate: initial learning rate, a float or a `StaircaseDecay`.
+            momentum: a float or a tf.Variable.
+
+        Returns:
+            The model to fit, for the inputs `train`, and the whole model for images: the same, or one that
+            shares its weights.
         """
         settings: dict[str, Any] = {
             "devices": self.devices,
             "learning_rate": learning_rate,
             "momentum": momentum,
-            "images": self._copies,
+            "images": self._views,
         }
-        if self._body_weights is None:
+        if self._backbone_weights is None:
             model = self.candidate.build(**self._statistics, **settings)
             return model, model
         with self.devices.scope():
             whole = self._whole()
-            body = whole.get_layer(BACKBONE)
-            body.set_weights(self._body_weights)
-            _, learning = split_model(whole, self.candidate.name, trainable_blocks=self._upper_blocks)
-            self.candidate.compile(learning, blocks=backbone_blocks(self.candidate.name, body), **settings)
-        return learning, whole
+            backbone = whole.get_layer(BACKBONE)
+            backbone.set_weights(self._backbone_weights)
+            _, trainable = split_model(whole, self.candidate.name, trainable_blocks=self._trainable_blocks)
+            blocks = backbone_blocks(self.candidate.name, backbone)
+            self.candidate.compile(trainable, blocks=blocks, **settings)
+        return trainable, whole
 
     @property
-    def _upper_blocks(self) -> int:
+    def _trainable_blocks(self) -> int:
         return self.candidate.training.blocks or 0
 
     def _whole(self) -> AccumulatingModel:
         return self.candidate.model(**self._statistics, replicas=self.devices.replicas)
 
-    def _keep_features(self, train: TransformedSplit, validation: TransformedSplit, root: Path) -> None:
-        """Replaces images by feature maps, unless there is nothing frozen or no place for them."""
-        training = self.candidate.training
+    def _cache_features(self, root: Path) -> None:
+        """Replace the images by feature maps, unless no block is frozen or the disk has no space for them."""
+        name, training = self.candidate.name, self.candidate.training
         with self.devices.scope():
             whole = self._whole()
-            body = whole.get_layer(BACKBONE)
-            count = len(backbone_blocks(self.candidate.name, body))
-            if self._upper_blocks >= count:
-                self._without_cache(f"all {count} blocks of {self.candidate.name} learn")
+            backbone = whole.get_layer(BACKBONE)
+            count = len(backbone_blocks(name, backbone))
+            if self._trainable_blocks >= count:
+                self._skip_cache(f"all {count} blocks of {name} are trainable")
                 return
-            frozen, _ = split_model(whole, self.candidate.name, trainable_blocks=self._upper_blocks)
-        images = self._copies + validation.count
-        needed = images * map_bytes(frozen.output_shape[1:])
+            frozen, _ = split_model(whole, name, trainable_blocks=self._trainable_blocks)
+        maps = self._views + self.raw_validation.count
+        needed = maps * map_bytes(frozen.output_shape[1:])
         root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(root).free
         if needed > free:
-            self._without_cache(
-                f"{images} feature maps take {needed / 1e9:.1f} GB, and {root} has {free / 1e9:.1f} GB left"
+            self._skip_cache(
+                f"{maps} feature maps take {needed / 1e9:.1f} GB, and {root} has {free / 1e9:.1f} GB left"
             )
             return
-        at_once = training.micro_batch or training.batch_size
+        batch_size = training.micro_batch or training.batch_size
         try:
-            kept = [
-                cache_split(split, frozen, root=root, batch_size=at_once) for split in (train, validation)
-            ]
+            train, validation = (
+                cache_split(split, frozen, root=root, batch_size=batch_size)
+                for split in (self.raw_train, self.raw_validation)
+            )
         except FeatureRangeError as error:
-            self._without_cache(str(error))
+            self._skip_cache(str(error))
             return
-        self.train, self.validation = kept
-        self._body_weights = body.get_weights()
+        self.train, self.validation = train, validation
+        self._backbone_weights = backbone.get_weights()
 
-    def _without_cache(self, reason: str) -> None:
+    def _skip_cache(self, reason: str) -> None:
+        """Log why images are trained on, or raise an error if the cache is required."""
         if self.candidate.training.feature_cache is True:
             raise UserError(
-                f"training.feature_cache: no feature maps can be kept for {self.candidate.name}: {reason}; "
+                f"training.feature_cache: feature maps of {self.candidate.name} cannot be cached: {reason}; "
                 "set training.feature_cache=auto"
             )
-        logging.getLogger(PROGRESS).info("%s: no feature maps are kept: %s", self.candidate.name, reason)
+        logging.getLogger(PROGRESS).info("%s: no feature maps are cached: %s", self.candidate.name, reason)
+
+
+_STAIN_BATCH = 32  # images measured at once

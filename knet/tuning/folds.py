@@ -46,7 +46,10 @@ class FoldEvaluation:
         files, size = plan.arguments["train_files"], candidate.image.size
         self._originals = TransformedSplit(files, size=size)
         self._train = TransformedSplit(
-            files, size=size, copies=training.augmentation, changes=training.random_augmentation
+            files,
+            size=size,
+            offline_augmentations=training.augmentation,
+            random_augmentation=training.random_augmentation,
         )
         self._labels, patients = self._originals.labels_and_patients()
         self._held_out = held_out_masks(
@@ -127,7 +130,8 @@ class FoldTrainer:
             cache_root: Folder for feature maps.
 
         Raises:
-            UserError: As `TrainingSetup`.
+            UserError: The candidate requires a feature cache, which is impossible, or its weights are not
+                usable.
         """
         self._replicas = devices.replicas
         start_from_seed(candidate.seed)
@@ -147,7 +151,7 @@ class FoldTrainer:
             if id(variable) not in metrics
         ]
         self._folds = [
-            (setup.train.only(~mask, labels=labels), setup.validation.only(mask, labels=labels))
+            (setup.train.subset(~mask, labels=labels), setup.validation.subset(mask, labels=labels))
             for mask in held_out
         ]
         self._arguments: dict[tuple[int, int], dict[str, Any]] = {}  # of fit, by fold and epochs
@@ -194,7 +198,7 @@ class FoldTrainer:
             variable.assign(value)
         training = candidate.training
         train, _ = self._folds[fold]
-        images = train.count * train.copy_count
+        images = train.count * train.view_count
         self._rate.assign(training.learning_rate)
         self._gamma.assign(training.learning_rate_decay)
         self._momentum.assign(training.momentum)

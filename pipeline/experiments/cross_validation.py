@@ -24,7 +24,7 @@ from knet.base.files import atomic_write
 from knet.data.catalog import read_catalog
 from knet.models.callbacks import TrainingProgress
 from knet.models.fine_tuning import split_model
-from knet.models.settings import BackboneName
+from knet.models.settings import BackboneName, OfflineAugmentation
 from knet.runs.record import Data
 from knet.runs.workspace import Workspace
 from knet.training.candidate import Candidate
@@ -236,9 +236,11 @@ def transform_fold(config: Config, *, console: Console) -> tuple[Data, FoldSplit
     executions = run_down_to([node_ids.TRANSFORM], config, data, schema=schema, console=console)
     folder = executions[node_ids.TRANSFORM].outputs["transformed_examples"].uri
 
-    def split(name: str, copies: tuple[str, ...] = ("original",)) -> TransformedSplit:
+    def split(name: str, augmentations: Sequence[OfflineAugmentation] = ("original",)) -> TransformedSplit:
         return TransformedSplit(
-            [str(folder / artifact_files.split_folder(name) / "*")], size=config.image.size, copies=copies
+            [str(folder / artifact_files.split_folder(name) / "*")],
+            size=config.image.size,
+            offline_augmentations=augmentations,
         )
 
     return data, FoldSplits(

@@ -67,7 +67,7 @@ def _training(nodes: dict[str, str]) -> set[str]:
 def test_code_digests_of_nodes_ignore_comments_and_docstrings(tree: Path) -> None:
     before = _code_digests(tree)
     _edit(tree, "pipeline/config/kubeflow.py", "# Smallest and largest number", "# Lowest and highest number")
-    _edit(tree, "knet/training/trainer.py", '"""Trains, restores', '"""Trains the model, restores')
+    _edit(tree, "knet/training/trainer.py", '"""Train, restore', '"""Train the model, restore')
     assert len(before) > 10 and _code_digests(tree) == before
 
 

@@ -23,7 +23,7 @@ def pixels() -> np.ndarray:
 def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> TransformedSplit:
     labels = [index % 2 for index in range(COUNT)]
     return TransformedSplit(
-        [write_transformed(pixels, labels)], size=SIZE, copies=("original", "flip_horizontal")
+        [write_transformed(pixels, labels)], size=SIZE, offline_augmentations=("original", "flip_horizontal")
     )
 
 

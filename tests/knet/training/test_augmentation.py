@@ -62,10 +62,10 @@ NAMED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("kind", get_args(OfflineAugmentation))
-def test_a_copy_is_what_its_kind_says(kind: str) -> None:
+def test_a_copy_is_what_its_kind_says(kind: OfflineAugmentation) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype="uint8")
-    copy = augmented_view(pixels, 1, kinds=("original", kind))
-    np.testing.assert_array_equal(copy, NAMED[kind](pixels))
+    view = augmented_view(pixels, 1, augmentations=("original", kind))
+    np.testing.assert_array_equal(view, NAMED[kind](pixels))
 
 
 GREY = np.full((4, 4, 3), 128, "float32")

@@ -125,7 +125,7 @@ def test_block_rates_reach_the_layers_of_their_blocks() -> None:
 
 def test_an_unknown_block_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        UserError, match=r"mobilenet\.block_rates: no block pair14; there are stem, pair1, .*head"
+        UserError, match=r"mobilenet\.block_rates: unknown block pair14; use stem, pair1, .*head"
     ):
         build("candidates.mobilenet.block_rates={pair14: 0.5}")
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from knet.base import schema_names
 from knet.base.image_scalars import image_scalars
+from knet.models.settings import OfflineAugmentation
 from knet.training.dataset import TransformedSplit, filter_records, training_epochs
 from knet.training.settings import RandomAugmentationConfig
 
-THREE_FOLD = ("original", "flip_horizontal", "flip_vertical")
+THREE_FOLD: tuple[OfflineAugmentation, ...] = ("original", "flip_horizontal", "flip_vertical")
 COUNT, SIZE = 7, 4
 
 
@@ -29,7 +30,7 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> TransformedSplit:
     labels = [index % 2 for index in range(COUNT)]
-    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=THREE_FOLD)
+    return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, offline_augmentations=THREE_FOLD)
 
 
 def images(dataset: tf.data.Dataset) -> list[bytes]:
@@ -40,8 +41,8 @@ def epoch(split: TransformedSplit, number: int = 0, *, seed: int = 0) -> list[by
     return images(split.training_batches(batch_size=4, seed=seed, epochs=range(number, number + 1)))
 
 
-def copies_of(pixels: np.ndarray) -> list[bytes]:
-    return [copy.tobytes() for one in pixels for copy in (one, one[:, ::-1].copy(), one[::-1].copy())]
+def views_of(pixels: np.ndarray) -> list[bytes]:
+    return [view.tobytes() for one in pixels for view in (one, one[:, ::-1].copy(), one[::-1].copy())]
 
 
 def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
@@ -80,13 +81,13 @@ def test_quality_is_of_each_image_in_the_same_order(split: TransformedSplit, pix
 def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(
     split: TransformedSplit, pixels: np.ndarray
 ) -> None:
-    assert Counter(epoch(split)) == Counter(copies_of(pixels))
+    assert Counter(epoch(split)) == Counter(views_of(pixels))
 
 
 def test_copies_stand_one_after_the_other_where_feature_maps_are_made_of_them(
     split: TransformedSplit, pixels: np.ndarray
 ) -> None:
-    assert images(split.copies(batch_size=5)) == copies_of(pixels)
+    assert images(split.view_batches(batch_size=5)) == views_of(pixels)
 
 
 def test_training_order_follows_seed_and_epoch(split: TransformedSplit) -> None:
@@ -106,9 +107,12 @@ def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
     same = np.repeat(pixels[:1], COUNT, axis=0)
-    changes = RandomAugmentationConfig(stain=0.2, colour=0.2, rotate=True)
+    augmentation = RandomAugmentationConfig(stain=0.2, colour=0.2, rotate=True)
     split = TransformedSplit(
-        [write_transformed(same, [0] * COUNT)], size=SIZE, copies=("original",) * 2, changes=changes
+        [write_transformed(same, [0] * COUNT)],
+        size=SIZE,
+        offline_augmentations=("original",) * 2,
+        random_augmentation=augmentation,
     )
     assert epoch(split) == epoch(split)
     found = [*epoch(split), *epoch(split, 1), *epoch(split, seed=1)]
@@ -118,18 +122,22 @@ def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
 def test_evaluation_and_kept_copies_are_never_changed(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
-    changes = RandomAugmentationConfig(stain=0.5, colour=0.5, rotate=True)
+    augmentation = RandomAugmentationConfig(stain=0.5, colour=0.5, rotate=True)
     pattern = write_transformed(pixels, [0] * COUNT)
-    split = TransformedSplit([pattern], size=SIZE, copies=THREE_FOLD, changes=changes)
+    split = TransformedSplit(
+        [pattern], size=SIZE, offline_augmentations=THREE_FOLD, random_augmentation=augmentation
+    )
     assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
-    assert images(split.copies(batch_size=3)) == copies_of(pixels)
+    assert images(split.view_batches(batch_size=3)) == views_of(pixels)
 
 
 def test_the_digest_is_of_pixels_labels_and_copies(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
-    def digest(pixels: np.ndarray, labels: list[int], *copies: str) -> str:
-        return TransformedSplit([write_transformed(pixels, labels)], size=SIZE, copies=copies).digest
+    def digest(pixels: np.ndarray, labels: list[int], *augmentations: OfflineAugmentation) -> str:
+        return TransformedSplit(
+            [write_transformed(pixels, labels)], size=SIZE, offline_augmentations=augmentations
+        ).digest
 
     plain = digest(pixels, [0] * COUNT, "original")
     assert plain == digest(pixels.copy(), [0] * COUNT, "original")
@@ -155,7 +163,7 @@ def test_no_epoch_left_gives_no_batch(split: TransformedSplit) -> None:
 
 
 def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.ndarray) -> None:
-    names = dict(zip(copies_of(pixels), np.repeat([f"images/{n}.png" for n in range(COUNT)], 3), strict=True))
+    names = dict(zip(views_of(pixels), np.repeat([f"images/{n}.png" for n in range(COUNT)], 3), strict=True))
     batches = split.training_batches(batch_size=4, seed=3, epochs=range(1, 2))
     for batch, (shown, _) in enumerate(batches.as_numpy_iterator()):
         found = split.image_names(
@@ -231,7 +239,7 @@ def test_the_parser_is_given_seed_and_epoch() -> None:
 
 def test_every_copy_of_an_image_is_kept_or_none() -> None:
     records = tf.data.Dataset.from_tensor_slices(["a0", "a1", "b0", "b1", "c0", "c1"])
-    kept = filter_records(records, np.array([True, False, True]), copies=2)
+    kept = filter_records(records, np.array([True, False, True]), views=2)
     assert list(kept.as_numpy_iterator()) == [b"a0", b"a1", b"c0", b"c1"]
 
 

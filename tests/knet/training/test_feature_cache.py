@@ -24,7 +24,7 @@ def frozen(make_frozen: Callable[..., Any]) -> Any:
 @pytest.fixture
 def cached(split: TransformedSplit, frozen: Any, tmp_path: Path) -> CachedSplit:
     write_feature_maps(split, frozen, tmp_path / "maps", batch_size=3)
-    return CachedSplit(tmp_path / "maps", shape=(4, 4, 2), copy_count=2, class_counts=split.class_counts)
+    return CachedSplit(tmp_path / "maps", shape=(4, 4, 2), view_count=2, class_counts=split.class_counts)
 
 
 def same(cached: Any, images: Any, frozen: Any) -> None:
@@ -37,8 +37,8 @@ def same(cached: Any, images: Any, frozen: Any) -> None:
 
 
 def test_batches_are_those_of_every_copy(cached: CachedSplit, split: TransformedSplit, frozen: Any) -> None:
-    assert (cached.count, cached.copy_count) == (split.count, 2)
-    same(cached.batches(batch_size=4), split.copies(batch_size=4), frozen)
+    assert (cached.count, cached.view_count) == (split.count, 2)
+    same(cached.batches(batch_size=4), split.view_batches(batch_size=4), frozen)
 
 
 def test_training_batches_are_shuffled_alike(
@@ -60,7 +60,7 @@ def test_the_same_is_found_again_and_holds_what_it_should(
     again = cache_split(split, make_frozen(), root=tmp_path, batch_size=4)
     assert files(tmp_path) == before
     assert len(before) == 1
-    assert (again.count, again.copy_count, again.class_counts) == (split.count, 2, split.class_counts)
+    assert (again.count, again.view_count, again.class_counts) == (split.count, 2, split.class_counts)
     for (one, _), (other, _) in zip(first.batches(batch_size=2), again.batches(batch_size=2), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -74,7 +74,7 @@ def test_other_images_copies_weights_and_layers_have_maps_of_their_own(
 ) -> None:
     labels = [index % 2 for index in range(len(pixels))]
     pattern = write_transformed(pixels ^ 1, labels)
-    others = TransformedSplit([pattern], size=8, copies=("original", "flip_horizontal"))
+    others = TransformedSplit([pattern], size=8, offline_augmentations=("original", "flip_horizontal"))
     once = TransformedSplit([pattern], size=8)
     for number, (images, frozen) in enumerate(
         [

@@ -235,7 +235,7 @@ def test_tuner_and_trainer_have_feature_maps_computed_once(
     plan = SearchPlan(candidate=head, tuning=tuning, evaluation="", arguments=arguments)
     FoldEvaluation(plan)({"learning_rate": 0.01, "momentum": 0.5}, 1)
     kept = feature_maps(tmp_path)
-    assert len(kept) == 2  # with the copies, to learn from, and without, to hold out
+    assert len(kept) == 2  # of train with augmentation, and of the held-out images without
     run_fn(fn_args(patterns, tmp_path, head))
     after = feature_maps(tmp_path)
     assert kept.items() <= after.items() and len(after) == 3  # those of validation
@@ -287,7 +287,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(patterns: tuple[str, str], t
 
 
 @pytest.fixture(scope="module")
-def learner(write_transformed: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> TrainingSetup:
+def setup(write_transformed: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> TrainingSetup:
     """Patches of stained and of empty glass, more or less of them in each image."""
     rng = np.random.default_rng(0)
     stained = rng.random((60, 8, 8, 1)) < rng.uniform(0.3, 0.9, (60, 1, 1, 1))
@@ -310,12 +310,12 @@ def learner(write_transformed: Callable[..., str], tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def model(learner: TrainingSetup) -> Any:
-    return learner.build(learning_rate=0.01, momentum=0.9)[1]
+def model(setup: TrainingSetup) -> Any:
+    return setup.build(learning_rate=0.01, momentum=0.9)[1]
 
 
-def test_images_of_no_tissue_are_rejected(learner: TrainingSetup, model: Any) -> None:
-    decision = fit_postprocessing(model, learner, batch_size=16)
+def test_images_of_no_tissue_are_rejected(setup: TrainingSetup, model: Any) -> None:
+    decision = fit_postprocessing(model, setup, batch_size=16)
     assert decision.rejected["validation"] <= 0.05
     rng = np.random.default_rng(1)
     ramp = np.linspace(0, 255, SIZE)
@@ -341,12 +341,12 @@ def test_images_of_no_tissue_are_rejected(learner: TrainingSetup, model: Any) ->
     assert b"blurred" in black and b"noisy" in noise and b"blurred" in gradient
 
 
-def test_a_model_that_gives_nothing_is_refused(learner: TrainingSetup, model: Any) -> None:
+def test_a_model_that_gives_nothing_is_refused(setup: TrainingSetup, model: Any) -> None:
     weights = model.get_weights()
     model.set_weights([np.full_like(values, np.nan) for values in weights])
     try:
         with pytest.raises(UserError, match="undefined values on train images; lower training.learning_rate"):
-            fit_postprocessing(model, learner, batch_size=16)
+            fit_postprocessing(model, setup, batch_size=16)
     finally:
         model.set_weights(weights)
 

@@ -34,16 +34,17 @@ def pattern(write_transformed: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def learner(pattern: str, body_weights: Path, tmp_path: Path) -> Callable[..., TrainingSetup]:
+def make_setup(pattern: str, body_weights: Path, tmp_path: Path) -> Callable[..., TrainingSetup]:
     def make(*overrides: str) -> TrainingSetup:
         weights = f"candidates.mobilenet.weights={body_weights}"
         settings = ("tuning=null", "image.size=32", weights, *overrides)
         candidate = candidate_from_config(load_config("demo", settings), "mobilenet", synthetic_data=True)
-        copies = candidate.training.augmentation
         return TrainingSetup(
             candidate,
             devices=DEVICES,
-            train=TransformedSplit([pattern], size=SIZE, copies=copies),
+            train=TransformedSplit(
+                [pattern], size=SIZE, offline_augmentations=candidate.training.augmentation
+            ),
             validation=TransformedSplit([pattern], size=SIZE),
             cache_root=tmp_path / "maps",
         )
@@ -57,12 +58,12 @@ def blocks(count: int, cache: str = "auto") -> tuple[str, ...]:
 
 @pytest.mark.slow
 def test_frozen_blocks_are_computed_once_for_every_copy_of_train_and_once_for_validation(
-    learner: Callable[..., TrainingSetup],
+    make_setup: Callable[..., TrainingSetup],
 ) -> None:
-    made = learner(*blocks(2))
+    made = make_setup(*blocks(2))
     assert isinstance(made.train, CachedSplit) and isinstance(made.validation, CachedSplit)
-    assert (made.train.count, made.train.copy_count) == (4, 3)
-    assert (made.validation.count, made.validation.copy_count) == (4, 1)
+    assert (made.train.count, made.train.view_count) == (4, 3)
+    assert (made.validation.count, made.validation.view_count) == (4, 1)
     learning, whole = made.build(learning_rate=0.1, momentum=0.9)
     above = {id(variable) for variable in learning.trainable_variables}
     assert above == {id(variable) for variable in whole.trainable_variables}
@@ -72,9 +73,9 @@ def test_frozen_blocks_are_computed_once_for_every_copy_of_train_and_once_for_va
 
 @pytest.mark.slow
 def test_every_model_has_the_frozen_weights_of_the_feature_maps(
-    learner: Callable[..., TrainingSetup],
+    make_setup: Callable[..., TrainingSetup],
 ) -> None:
-    made = learner(*blocks(0))
+    made = make_setup(*blocks(0))
     pixels = np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 3)).astype("float32")
     bodies = [made.build(learning_rate=0.1, momentum=0.9)[1].get_layer("backbone") for _ in range(2)]
     np.testing.assert_array_equal(bodies[0](pixels), bodies[1](pixels))
@@ -83,9 +84,9 @@ def test_every_model_has_the_frozen_weights_of_the_feature_maps(
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 2])
 def test_feature_maps_give_the_probabilities_that_images_give(
-    learner: Callable[..., TrainingSetup], pattern: str, count: int
+    make_setup: Callable[..., TrainingSetup], pattern: str, count: int
 ) -> None:
-    made = learner(*blocks(count))
+    made = make_setup(*blocks(count))
     learning, whole = made.build(learning_rate=0.01, momentum=0.9)
     images = TransformedSplit([pattern], size=SIZE).batches(batch_size=4)
     for _ in range(2):  # before and after some updates
@@ -105,9 +106,9 @@ def test_feature_maps_give_the_probabilities_that_images_give(
     ],
 )
 def test_the_whole_learns_from_images_where_nothing_is_kept(
-    learner: Callable[..., TrainingSetup], overrides: tuple[str, ...], tmp_path: Path
+    make_setup: Callable[..., TrainingSetup], overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
-    made = learner(*overrides)
+    made = make_setup(*overrides)
     learning, whole = made.build(learning_rate=0.1, momentum=0.9)
     assert learning is whole
     assert isinstance(made.train, TransformedSplit)
@@ -115,7 +116,7 @@ def test_the_whole_learns_from_images_where_nothing_is_kept(
 
 
 def no_blocks_left(_: pytest.MonkeyPatch) -> tuple[int, str]:
-    return 14, "all 14 blocks of mobilenet learn"
+    return 14, "all 14 blocks of mobilenet are trainable"
 
 
 def no_space_left(patch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -131,18 +132,18 @@ def no_range(patch: pytest.MonkeyPatch) -> tuple[int, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("situation", [no_blocks_left, no_space_left, no_range])
 def test_what_cannot_be_kept_is_said_and_refused_only_where_it_was_asked_for(
-    learner: Callable[..., TrainingSetup],
+    make_setup: Callable[..., TrainingSetup],
     situation: Callable[[pytest.MonkeyPatch], tuple[int, str]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     count, reason = situation(monkeypatch)
     with caplog.at_level(logging.INFO, PROGRESS):
-        made = learner(*blocks(count))
+        made = make_setup(*blocks(count))
     assert isinstance(made.train, TransformedSplit)
     assert reason in caplog.text
     with pytest.raises(UserError, match=f"{reason}.*set training.feature_cache=auto"):
-        learner(*blocks(count, "true"))
+        make_setup(*blocks(count, "true"))
 
 
 @pytest.mark.parametrize("name", ["macenko", "reinhard"])

@@ -67,7 +67,7 @@ def train_folds(plan: SearchPlan, values: Values, epochs: int) -> list[float]:
     candidate = apply_hyperparameters(plan.candidate, {**values, "epochs": epochs})
     files = plan.arguments["train_files"]
     originals = TransformedSplit(files, size=SIZE)
-    train = TransformedSplit(files, size=SIZE, copies=candidate.training.augmentation)
+    train = TransformedSplit(files, size=SIZE, offline_augmentations=candidate.training.augmentation)
     labels, patients = originals.labels_and_patients()
     losses = []
     for mask in held_out_masks(patients, labels.tolist(), folds=2, seed=0):
@@ -75,8 +75,8 @@ def train_folds(plan: SearchPlan, values: Values, epochs: int) -> list[float]:
         setup = TrainingSetup(
             candidate,
             devices=prepare_devices(candidate.devices),
-            train=train.only(~mask, labels=labels),
-            validation=originals.only(mask, labels=labels),
+            train=train.subset(~mask, labels=labels),
+            validation=originals.subset(mask, labels=labels),
             cache_root=Path(plan.arguments["cache_root"]) / "separate",
         )
         model, _ = setup.build(learning_rate=values["learning_rate"], momentum=values["momentum"])

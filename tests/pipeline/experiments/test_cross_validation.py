@@ -50,18 +50,18 @@ def run(
     rng = np.random.default_rng(0)
     pixels = np.stack([rng.integers(0, 256 - 128 * label, (32, 32, 3), dtype="uint8") for label in labels])
 
-    def split(part: int, *, flip: bool = False, **copies: Any) -> TransformedSplit:
+    def split(part: int, *, flip: bool = False, **settings: Any) -> TransformedSplit:
         chosen = slice(part * COUNT, (part + 1) * COUNT)
         truth = [1 - label if flip else label for label in labels[chosen]]
-        return TransformedSplit([write_transformed(pixels[chosen], truth)], size=32, **copies)
+        return TransformedSplit([write_transformed(pixels[chosen], truth)], size=32, **settings)
 
     def cross(variants: Sequence[Variant], *, flip: bool = False) -> list[FoldTestSet]:
         def splits(config: Config, *, console: Console) -> tuple[Any, FoldSplits]:
             parts = [0, 1, 2] if config.data.split.fold == 0 else [2, 0, 1]
             train, validation, test = parts
-            copies = config.training.augmentation
+            augmentations = config.training.augmentation
             return SimpleNamespace(synthetic=True), FoldSplits(
-                split(train, copies=copies), split(validation), split(test, flip=flip)
+                split(train, offline_augmentations=augmentations), split(validation), split(test, flip=flip)
             )
 
         monkeypatch.setattr(cross_validation, "transform_fold", splits)
