@@ -11,7 +11,8 @@ import jinja2
 from knet.base import run_files, text
 from knet.base.files import atomic_write
 from knet.report.inputs import Inputs, Section, read_inputs, verdict
-from knet.report.metric_sections import calibration, confusion, curves, heat_maps, learning, patients, slices
+from knet.report.metric_sections import calibration, confusion, curves, heat_maps, learning, slices
+from knet.report.patients import patients
 from knet.report.sections import (
     anomalies,
     candidates,

@@ -16,7 +16,7 @@ from knet.data.validation import read_statistics, validate_data
 from knet.data.validation_page import write_validation_page
 from knet.evaluation.predictions import FOLDER, read_predictions, write_predictions
 from knet.report.inputs import thumbnail
-from knet.report.metric_sections import images_to_show, patient_rows
+from knet.report.patients import images_to_show, patient_rows
 from knet.runs.record import Execution, RunRecord
 from knet.runs.registry import StoredStatistics
 

@@ -124,7 +124,7 @@ def test_write_sample_data_of_a_given_size(root: Path) -> None:
 def test_write_sample_data_has_the_size_of_breakhis_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample_data, "_NUCLEUS_RADIUS", {40: 3.4})
+    monkeypatch.setattr(sample_data, "MAGNIFICATIONS", (40,))
     first = images(write_sample_data(tmp_path, patients=8))[0]
     with Image.open(first) as image:
         assert image.size == (700, 460)

@@ -20,7 +20,7 @@ from knet.evaluation.predictions import read_predictions, write_predictions
 from knet.evaluation.results import candidate_results
 from knet.models.calibration import Calibration, calibrate
 from knet.models.settings import CalibrationConfig
-from knet.report.metric_sections import images_to_show, patient_rows
+from knet.report.patients import images_to_show, patient_rows
 from knet.runs.record import CandidateRecord, NodeRecord, RunRecord
 from pipeline.config.load import load_config
 
