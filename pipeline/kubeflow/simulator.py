@@ -15,8 +15,8 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,16 @@ from pipeline.kubeflow.launcher_messages import (
     in_pod,
     output_artifacts,
     substitute,
-    without_empty,
+)
+from pipeline.kubeflow.tasks import (
+    Outputs,
+    default_parameters,
+    is_exit_handler,
+    task_inputs,
+    topological_order,
 )
 
 _LOG = "log.txt"
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Outputs of a node.
-
-    Attributes:
-        artifacts: RuntimeArtifact messages as JSON, by name.
-        parameters: values by name.
-    """
-
-    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ class Simulator:
         """
         folder = f"{pipeline_root}/{spec['pipelineInfo']['name']}/{self._run_id}"
         graph = _Graph(spec, _executors(platform or {}), folder)
-        values = {**_defaults(spec), **(parameters or {})}
+        values = {**default_parameters(spec), **(parameters or {})}
         results: dict[str, NodeResult] = {}
         self._run_dag(spec["root"]["dag"]["tasks"], graph, values, results)
         return results
@@ -134,9 +127,9 @@ class Simulator:
         results: dict[str, NodeResult],
     ) -> None:
         """Run the tasks of a DAG; exit handlers run after a failure too."""
-        exits = {name for name, task in tasks.items() if _is_exit_handler(name, task)}
+        exits = {name for name, task in tasks.items() if is_exit_handler(name, task)}
         try:
-            for name, task in _topological_order(
+            for name, task in topological_order(
                 {name: task for name, task in tasks.items() if name not in exits}
             ):
                 self._run_task(name, task, graph, parameters, results)
@@ -153,7 +146,7 @@ class Simulator:
         results: dict[str, NodeResult],
     ) -> None:
         component = graph.spec["components"][task["componentRef"]["name"]]
-        inputs = _inputs(task, results, parameters)
+        inputs = task_inputs(task, {node: result.outputs for node, result in results.items()}, parameters)
         if "dag" in component:
             self._run_dag(component["dag"]["tasks"], graph, inputs.get("parameterValues", {}), results)
             return
@@ -275,88 +268,9 @@ def _executors(platform: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _is_exit_handler(name: str, task: Mapping[str, Any]) -> bool:
-    """Return whether a task runs after the failure of the one that it depends on too.
-
-    Raises:
-        UserError: it would run more than once, or not at all after a failure.
-    """
-    if task.get("triggerPolicy", {}).get("strategy") != "ALL_UPSTREAM_TASKS_COMPLETED":
-        return False
-    dependencies = task.get("dependentTasks", ())
-    if len(dependencies) != 1:
-        raise UserError(f"{name}: Kubeflow would run it after each of {', '.join(dependencies) or 'no task'}")
-    inputs = task.get("inputs", {})
-    if inputs.get("artifacts") or any("taskOutputParameter" in p for p in inputs["parameters"].values()):
-        raise UserError(f"{name}: its input is an output of a task, which is missing after a failure")
-    return True
-
-
 def _parse(text: str, definition: Mapping[str, Any]) -> Any:
     """Return the value of an output parameter, whose file holds JSON unless its type is STRING."""
     return text if definition["parameterType"] == "STRING" else json.loads(text)
-
-
-def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the default values of the run's parameters; the backend refuses parameters without one."""
-    definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    missing = [name for name, definition in definitions.items() if "defaultValue" not in definition]
-    if missing:
-        raise UserError(f"parameter {missing[0]} has no default value")
-    return {name: definition["defaultValue"] for name, definition in definitions.items()}
-
-
-def _topological_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the tasks, each after those that it depends on."""
-    done: set[str] = set()
-    while len(done) < len(tasks):
-        ready = [name for name, task in tasks.items() if name not in done and _dependencies(task) <= done]
-        if not ready:
-            raise UserError(f"{', '.join(sorted(set(tasks) - done))}: depend on a node that does not exist")
-        for name in ready:
-            yield name, tasks[name]
-            done.add(name)
-
-
-def _dependencies(task: Mapping[str, Any]) -> set[str]:
-    inputs = task.get("inputs", {})
-    return {
-        *task.get("dependentTasks", ()),
-        *(a["taskOutputArtifact"]["producerTask"] for a in inputs.get("artifacts", {}).values()),
-        *(
-            p["taskOutputParameter"]["producerTask"]
-            for p in inputs.get("parameters", {}).values()
-            if "taskOutputParameter" in p
-        ),
-    }
-
-
-def _inputs(
-    task: Mapping[str, Any], results: Mapping[str, NodeResult], parameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a task's parameters and artifacts as an ExecutorInput.Inputs message in JSON."""
-
-    def value(source: Mapping[str, Any]) -> Any:
-        if "taskOutputParameter" in source:
-            output = source["taskOutputParameter"]
-            return results[output["producerTask"]].outputs.parameters[output["outputParameterKey"]]
-        if "componentInputParameter" in source:
-            return parameters[source["componentInputParameter"]]
-        return source["runtimeValue"]["constant"]
-
-    def artifact(source: Mapping[str, Any]) -> dict[str, Any]:
-        output = source["taskOutputArtifact"]
-        stored = results[output["producerTask"]].outputs.artifacts[output["outputArtifactKey"]]
-        return {**stored, "type": {"instanceSchema": ""}}  # the backend has no TFX types
-
-    sources = task.get("inputs", {})
-    inputs = {
-        "parameterValues": {name: value(item) for name, item in sources.get("parameters", {}).items()},
-        "artifacts": {
-            name: {"artifacts": [artifact(item)]} for name, item in sources.get("artifacts", {}).items()
-        },
-    }
-    return without_empty(inputs)
 
 
 def _cache_key(container: _Container) -> str:
