@@ -1,5 +1,6 @@
 """Fixtures of the command line tests."""
 
+from command_line import knet
 from kubeflow_fixtures import (
     client,
     compiled,

@@ -3,72 +3,26 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
+from command_line import HEAVY, Finished, knet_without
 
-import schemas
-from knet.base import schema_names
-from knet.data.schema_edits import read_schema
-from knet.runs.registry import RunRegistry
-from pipeline.commands import main, options
+from pipeline.commands import options
 from pipeline.config.load import load_config
 
-HEAVY = ("tensorflow", "tfx", "keras", "apache_beam")
 # Imported by commands, but not for --help.
 CONFIGURATION = ("pydantic", "numpy", "yaml", "PIL", "grpc", "rich")
 
 BENIGN = [f"SOB_B_A-14-{number}-40-001.png" for number in range(3)]
 MALIGNANT = [f"SOB_M_DC-14-{number}-40-001.png" for number in range(10, 13)]
 UNTUNED = ("--set", "tuning=null")  # a search needs more training patients
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Result of a command."""
-
-    code: int
-    stdout: str
-    stderr: str
-    seconds: float  # of processor time
-
-
-@pytest.fixture
-def knet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Runner of the command line in this process."""
-
-    def run(*arguments: object) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["knet", *map(str, arguments)])
-        started = time.process_time()
-        with pytest.raises(SystemExit) as caught:
-            main.main()
-        assert isinstance(caught.value.code, int)
-        return Finished(caught.value.code, *capfd.readouterr(), time.process_time() - started)
-
-    return run
-
-
-def knet_without(modules: Sequence[str], *arguments: object) -> Finished:
-    """Run the command line in a new process in which some modules cannot be imported."""
-    without = f"import sys; sys.modules.update(dict.fromkeys({modules!r}))"
-    code = f"{without}; from pipeline.commands.main import main; main()"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Finished(done.returncode, done.stdout, done.stderr, seconds)
 
 
 def test_help_needs_less_than_a_second_of_cpu() -> None:
@@ -397,52 +351,3 @@ def test_data_describe_of_real_images_imports_no_tensorflow(shared_data: Path) -
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["counts"]["images"] == 116
-
-
-@pytest.fixture
-def finished_run(tmp_path: Path) -> Path:
-    """Output folder of a run in which a tenth of the images was wider than the schema allows."""
-    import tensorflow_data_validation as tfdv
-
-    for split in schema_names.SPLITS:
-        width = [700] * 9 + [8000 if split == "train" else 700]
-        file = tmp_path / "counted" / f"Split-{split}" / "FeatureStats.pb"
-        file.parent.mkdir(parents=True)
-        file.write_bytes(
-            tfdv.generate_statistics_from_dataframe(
-                pd.DataFrame({schema_names.WIDTH: width})
-            ).SerializeToString()
-        )
-    RunRegistry(tmp_path / "out" / "registry").store_statistics(
-        tmp_path / "counted", run_id="a", schema=schemas.BREAKHIS
-    )
-    return tmp_path / "out"
-
-
-def test_schema_diff_of_the_last_run_exits_with_1(knet: Callable[..., Finished], finished_run: Path) -> None:
-    finished = knet("schema", "diff", "--set", f"output={finished_run}")
-    assert (finished.code, finished.stderr) == (1, "")
-    assert "feature image/width\n  int_domain.max: 4096 -> 8000\n" in finished.stdout
-
-
-def test_schema_update_widens_the_schema_for_the_data(
-    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "new" / "schema.pbtxt"
-    finished = knet("schema", "update", "--output", target, "--set", f"output={finished_run}")
-    assert finished.code == 0, finished.stderr
-    assert finished.stdout == f"written: {target}; use it with --set data.schema_file={target}\n"
-    assert "int_domain { min: 32 max: 8000" in target.read_text("utf-8")
-    assert target.read_text("utf-8").startswith("# Schema of an ingested BreaKHis example.\n")
-
-
-def test_schema_infer_replaces_a_file_only_with_force(
-    knet: Callable[..., Finished], finished_run: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "schema.pbtxt"
-    target.write_text("mine", encoding="utf-8")
-    command = ("schema", "infer", "--output", target, "--set", f"output={finished_run}")
-    assert knet(*command).code == 2
-    assert target.read_text("utf-8") == "mine"
-    assert knet(*command, "--force").code == 0
-    assert [feature.name for feature in read_schema(target).feature] == [schema_names.WIDTH]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,23 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from command_line import Finished
 
 from pipeline.commands import main
 
-Finished = tuple[int, str, str]  # exit code, standard output and error
+Ended = tuple[int, str, str]  # exit code, standard output and error
 
 
 @pytest.fixture
 def knet_monitor(
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    knet: Callable[..., Finished],
     tmp_path: Path,
     statistics_folder: Path,
     predictions_file: Path,
-) -> Callable[..., Finished]:
+) -> Callable[..., Ended]:
     """Write a log, and run the command on it."""
 
-    def run(frame: pd.DataFrame, *arguments: object) -> Finished:
+    def run(frame: pd.DataFrame, *arguments: object) -> Ended:
         log = tmp_path / "log"
         log.mkdir(exist_ok=True)
         rows = frame.assign(time=frame["time"].map(lambda time: time.isoformat())).to_dict("records")
@@ -35,16 +34,14 @@ def knet_monitor(
         (log / "2024-01-31.jsonl").write_text(lines + "{half", encoding="utf-8")
         named = ["--statistics", statistics_folder, "--predictions", predictions_file]
         output = ["--set", f"output={tmp_path / 'output'}"]
-        monkeypatch.setattr(sys, "argv", ["knet", "monitor", *map(str, [log, *named, *output, *arguments])])
-        with pytest.raises(SystemExit) as caught:
-            main.main()
-        return caught.value.code, *capfd.readouterr()  # type: ignore[return-value]
+        done = knet("monitor", log, *named, *output, *arguments)
+        return done.code, done.stdout, done.stderr
 
     return run
 
 
 def test_monitor_matching_requests_exit_with_0(
-    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
+    knet_monitor: Callable[..., Ended], logged: Any, tmp_path: Path
 ) -> None:
     code, stdout, stderr = knet_monitor(logged(), "--metrics", tmp_path / "knet.prom")
     assert (code, stderr) == (0, "")
@@ -55,7 +52,7 @@ def test_monitor_matching_requests_exit_with_0(
 
 
 def test_monitor_drift_exits_with_1_and_names_it(
-    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
+    knet_monitor: Callable[..., Ended], logged: Any, tmp_path: Path
 ) -> None:
     code, stdout, _ = knet_monitor(logged(eosin=3.0), "--page", tmp_path / "page.html")
     assert code == 1
@@ -64,7 +61,7 @@ def test_monitor_drift_exits_with_1_and_names_it(
 
 
 def test_monitor_too_few_images_exit_with_2_without_page(
-    knet_monitor: Callable[..., Finished], logged: Any, tmp_path: Path
+    knet_monitor: Callable[..., Ended], logged: Any, tmp_path: Path
 ) -> None:
     code, _, stderr = knet_monitor(logged(99))
     assert code == 2

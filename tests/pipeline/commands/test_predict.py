@@ -5,32 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import HEAVY, Finished, knet_without
 from fake_model_server import FakeModelServer
 from PIL import Image
 
-from pipeline.commands import main
-
-_REPOSITORY = Path(__file__).resolve().parents[3]
-
-# Libraries that the base install lacks.
-HEAVY = ("tensorflow", "tfx", "keras", "apache_beam", "numpy", "pandas", "PIL", "pydantic", "yaml")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Exit code and output of a command."""
-
-    code: int
-    stdout: str
-    stderr: str
+NOT_IN_BASE = (*HEAVY, "numpy", "pandas", "PIL", "pydantic", "yaml")  # libraries
 
 
 @pytest.fixture
@@ -45,7 +30,7 @@ def predict(
     fake: FakeModelServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    knet: Callable[..., Finished],
 ) -> Callable[..., Finished]:
     """Run the command in a folder with three files in `in`, one of which is no image."""
     monkeypatch.chdir(tmp_path)
@@ -54,17 +39,9 @@ def predict(
         Path("in", name).write_text(content)
 
     def run(*arguments: object, stdin: str = "") -> Finished:
-        words = ["knet", "predict", *map(str, arguments)]
-        if "--server" not in words:
-            words += ["--server", fake.address]
-        monkeypatch.setattr(sys, "argv", words)
+        server = () if "--server" in arguments else ("--server", fake.address)
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        try:
-            main.main()
-        except SystemExit as ended:
-            assert isinstance(ended.code, int)
-            return Finished(ended.code, *capfd.readouterr())
-        raise AssertionError("it does not end")
+        return knet("predict", *arguments, *server)
 
     return run
 
@@ -236,17 +213,14 @@ def test_unwritable_outputs_exit_with_2(predict: Callable[..., Finished]) -> Non
 
 @pytest.mark.usefixtures("predict")
 def test_base_install_suffices_without_heat_maps(fake: FakeModelServer) -> None:
-    without = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
-    code = f"{without}; from pipeline.commands.main import main; main()"
-    command = [sys.executable, "-c", code, "predict", "in/a.png", "--server", fake.address]
-    environment = {"PYTHONPATH": str(_REPOSITORY)}
+    command = ("predict", "in/a.png", "--server", fake.address)
     done, explained = (
-        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)
-        for more in (["--output", "out.csv"], ["--explain", "heat"])
+        knet_without(NOT_IN_BASE, *command, *more)
+        for more in (("--output", "out.csv"), ("--explain", "heat"))
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.stderr) == (0, "")
     assert len(Path("out.csv").read_text("utf-8").splitlines()) == 2
-    assert explained.returncode == 2
+    assert explained.code == 2
     assert explained.stderr == "error: --explain needs numpy: pip install numpy pillow\n"
 
 
