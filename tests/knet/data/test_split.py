@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import random
 from collections import Counter
@@ -20,12 +19,12 @@ from knet.data.breakhis import parse_path
 from knet.data.download import official_names
 from knet.data.ingest import plan_shards
 from knet.data.source import ImageFile
-from knet.data.split import Split, check_frozen_split, make_split, read_split, slice_notes
+from knet.data.split import Split, make_split, slice_notes
 
 Images = list[ImageFile]
 
 seeds = st.integers(0, 2**31 - 1)
-ways = st.one_of(
+methods = st.one_of(
     st.fixed_dictionaries({"test_share": st.floats(0.01, 0.99), "validation_share": st.floats(0.01, 0.99)}),
     st.integers(2, 4).flatmap(
         lambda folds: st.fixed_dictionaries({"folds": st.just(folds), "fold": st.integers(0, folds - 1)})
@@ -61,7 +60,7 @@ def catalogs(draw: st.DrawFn) -> Images:
 
 
 def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Counter[str]]:
-    """Counts patients by class and split."""
+    """Count patients by class and split."""
     classes = {image.patient: image.label for image in images}
     return {
         label: Counter(assignment[patient] for patient, of in classes.items() if of == label)
@@ -69,11 +68,11 @@ def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Cou
     }
 
 
-@given(catalogs(), ways, seeds)
+@given(catalogs(), methods, seeds)
 def test_make_split_never_divides_a_patient_or_misses_a_class(
-    images: Images, way: dict[str, Any], seed: int
+    images: Images, method: dict[str, Any], seed: int
 ) -> None:
-    assignment = make(images, seed=seed, **way).assignment
+    assignment = make(images, seed=seed, **method).assignment
     written = {
         (image.patient, shard.split)
         for shard in plan_shards(images, assignment, seed=seed)
@@ -84,32 +83,32 @@ def test_make_split_never_divides_a_patient_or_misses_a_class(
         assert counts.keys() == set(schema_names.SPLITS)
 
 
-@given(catalogs(), ways, seeds, st.randoms(use_true_random=False))
+@given(catalogs(), methods, seeds, st.randoms(use_true_random=False))
 def test_make_split_ignores_the_order_of_images(
-    images: Images, way: dict[str, Any], seed: int, shuffler: random.Random
+    images: Images, method: dict[str, Any], seed: int, shuffler: random.Random
 ) -> None:
     shuffled = list(images)
     shuffler.shuffle(shuffled)
-    one, other = (make(order, seed=seed, **way) for order in (images, shuffled))
+    one, other = (make(order, seed=seed, **method) for order in (images, shuffled))
     assert one == other
     assert one.sha256 == other.sha256
 
 
-@given(catalogs(), ways, seeds)
+@given(catalogs(), methods, seeds)
 def test_make_split_ignores_further_images_of_a_patient(
-    images: Images, way: dict[str, Any], seed: int
+    images: Images, method: dict[str, Any], seed: int
 ) -> None:
     first = list({image.patient: image for image in images}.values())
-    one, other = (make(of, seed=seed, **way).assignment for of in (images, first))
+    one, other = (make(of, seed=seed, **method).assignment for of in (images, first))
     assert one == other
 
 
-@given(catalogs(), ways, seeds, seeds)
+@given(catalogs(), methods, seeds, seeds)
 def test_frozen_split_is_the_same_under_any_seed(
-    tmp_path_factory: pytest.TempPathFactory, images: Images, way: dict[str, Any], seed: int, other: int
+    tmp_path_factory: pytest.TempPathFactory, images: Images, method: dict[str, Any], seed: int, other: int
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "frozen"
-    split = make(images, seed=seed, **way)
+    split = make(images, seed=seed, **method)
     file.write_text(json.dumps(split.frozen()), encoding="utf-8")
     again = make(images, seed=other, file=str(file))
     assert again == split
@@ -241,11 +240,11 @@ def test_make_split_of_breakhis_by_the_shares_of_the_paper(all_images: Images) -
 
 
 @pytest.mark.slow
-@given(seed=seeds, way=ways)
+@given(seed=seeds, method=methods)
 def test_make_split_of_breakhis_never_divides_a_slide(
-    all_images: Images, seed: int, way: dict[str, Any]
+    all_images: Images, seed: int, method: dict[str, Any]
 ) -> None:
-    assignment = make(all_images, seed=seed, **way).assignment
+    assignment = make(all_images, seed=seed, **method).assignment
     pairs = {(image.column("slide"), assignment[image.patient]) for image in all_images}
     assert len(pairs) == 81
 
@@ -301,127 +300,11 @@ def test_official_fold_notes_the_excluded_copy_of_slide_14_13412(all_images: Ima
     )
 
 
-FILE = Path("split.json")
-SPLIT = Split(
-    seed=3,
-    made={"by": "shares", "test_share": 0.1},
-    assignment={"14-1": "train", "14-2": "test", "14-3": "validation"},
-    notes=("größe 1: 2 patients",),
-)
-
-splits = st.builds(
-    Split,
-    seed=st.integers(0, 2**31 - 1),
-    made=st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False)),
-    assignment=st.dictionaries(st.text(), st.sampled_from(("train", "validation", "test"))),
-    notes=st.lists(st.text()).map(tuple),
-)
-
-
-@given(splits, st.sampled_from((None, 2)), st.booleans())
-def test_read_split_accepts_any_json_layout(split: Split, indent: int | None, sort_keys: bool) -> None:
-    text = json.dumps(split.frozen(), indent=indent, sort_keys=sort_keys)
-    assert read_split(text, FILE) == split
-
-
-def test_split_sha256_is_of_canonical_json() -> None:
-    content = (
-        b'{"assignment":{"14-1":"train","14-2":"test","14-3":"validation"},"made":{"by":"shares","test_share":0.1},'
-        b'"notes":["gr\\u00f6\\u00dfe 1: 2 patients"],"seed":3,"version":1}'
-    )
-    assert SPLIT.sha256 == hashlib.sha256(content).hexdigest()
-    other_order = SPLIT.model_copy(
-        update={"assignment": dict(sorted(SPLIT.assignment.items(), reverse=True))}
-    )
-    assert other_order.sha256 == SPLIT.sha256
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"assignment": {**SPLIT.assignment, "14-1": "test"}},
-        {"assignment": {"14-1": "train"}},
-        {"seed": 4},
-        {"made": {}},
-        {"notes": []},
-        {"sha256": "0" * 64},
-    ],
-)
-def test_read_split_of_an_edited_file_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(
-        UserError, match=r"split\.json was changed after it was written: .*; give the file as a"
-    ):
-        read_split(json.dumps({**SPLIT.frozen(), **change}), FILE)
-
-
-def without(field: str) -> str:
-    return json.dumps({name: value for name, value in SPLIT.frozen().items() if name != field})
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("{", "Expecting property name"),
-        (without("assignment"), "assignment: Field required"),
-        (json.dumps({**SPLIT.frozen(), "version": 2}), "version: Input should be 1"),
-        (
-            json.dumps({**SPLIT.frozen(), "assignment": {"14-1": "exam"}}),
-            r"assignment\.14-1: Input should be",
-        ),
-        (json.dumps({**SPLIT.frozen(), "more": 1}), "more: Extra inputs are not permitted"),
-        (json.dumps({**SPLIT.frozen(), "\x1b": 1}), r"\\x1b: Extra inputs are not permitted"),
-        ('{"notes": ' + "[" * 100_000, "recursion"),
-        ('{"seed": ' + "1" * 10_000 + "}", "integer string conversion"),
-    ],
-)
-def test_read_split_of_other_content_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(UserError, match=rf"split\.json is not a split file of this version \(.*{problem}"):
-        read_split(text, FILE)
-
-
-def test_read_split_without_hash_is_refused() -> None:
-    with pytest.raises(UserError, match="its hash does not fit"):
-        read_split(without("sha256"), FILE)
-
-
-FROZEN_FILE = Path("mine/split.json")
-ORDER = {"benign": ["1", "2", "3"], "malignant": ["4", "5", "6"]}
-FROZEN_SPLIT = Split(
-    seed=0,
-    made={},
-    assignment={"1": "train", "2": "validation", "3": "test", "4": "train", "5": "validation", "6": "test"},
-)
-
-
-def test_check_frozen_split_of_the_same_patients_has_no_notes() -> None:
-    assert check_frozen_split(FROZEN_SPLIT, ORDER, file=FROZEN_FILE) == []
-
-
-def test_check_frozen_split_with_unknown_patients_is_refused() -> None:
-    order = {**ORDER, "benign": ["9", "1", "2", "3", "8"]}
-    with pytest.raises(UserError, match=r"mine/split\.json lacks 2 patients of the data: 8, 9; remove"):
-        check_frozen_split(FROZEN_SPLIT, order, file=FROZEN_FILE)
-
-
-def test_check_frozen_split_notes_absent_patients() -> None:
-    split = FROZEN_SPLIT.model_copy(
-        update={"assignment": {**FROZEN_SPLIT.assignment, "8": "train", "7": "test"}}
-    )
-    assert check_frozen_split(split, ORDER, file=FROZEN_FILE) == [
-        "2 patients of split.json are not in the data: 7, 8"
-    ]
-
-
-def test_check_frozen_split_without_a_class_is_refused() -> None:
-    with pytest.raises(UserError, match=r"by mine/split\.json no malignant patient of the data is for test"):
-        check_frozen_split(FROZEN_SPLIT, {**ORDER, "malignant": ["4", "5"]}, file=FROZEN_FILE)
-
-
 ASSIGNMENT = {"1": "train", "2": "validation", "3": "test", "4": "train"}
 
 
 def notes(*values: tuple[str, str]) -> list[str]:
-    """Returns the slice notes of images, one for each patient and subtype."""
+    """Return the slice notes of images, one for each patient and subtype."""
     images = [
         ImageFile(f"{patient}.png", "benign", patient, (("subtype", subtype), ("slide", patient)))
         for patient, subtype in values
