@@ -162,6 +162,10 @@ class Candidate(BaseModel):
             unfreeze_top_blocks(blocks, len(blocks) if training.blocks is None else training.blocks)
             # With the variables of all stages, so that the optimizer keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
+            # Keras would build the metrics while it traces the first training step, and then trace it again.
+            for metric in model.metrics:
+                if metric.name == "compile_metrics":
+                    metric.build(keras.KerasTensor((None,), "int64"), keras.KerasTensor((None, 2)))
 
     def early_stopping(self) -> keras.callbacks.EarlyStopping:
         """Return early stopping on the configured metric, which restores the best weights."""

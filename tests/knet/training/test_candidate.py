@@ -166,3 +166,17 @@ def test_early_stopping_keeps_the_best_epoch_of_what_it_monitors(
     stopping.on_train_end()
     assert stopping.best_epoch == best
     assert stopping.model.get_layer("head").get_layer("logits").bias.numpy()[0] == best
+
+
+def test_training_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("training.fine_tune=blocks", "training.blocks=0", "head.variant=none")
+    traces: list[Any] = []
+
+    def train_step(data: Any) -> Any:
+        traces.append(data)
+        return AccumulatingModel.train_step(model, data)
+
+    monkeypatch.setattr(model, "train_step", train_step)
+    data = np.zeros((2, 32, 32, 3), "float32"), np.array([0, 1])
+    model.fit(tf.data.Dataset.from_tensors(data), epochs=2, verbose=0)
+    assert len(traces) == 1
