@@ -132,6 +132,6 @@ def test_evaluation_accepts_changing_architectures(make_fold_plan: Callable[...,
 @pytest.mark.slow
 def test_staged_trials_start_with_the_first_stage(make_fold_plan: Callable[..., SearchPlan]) -> None:
     staged = ("training.fine_tune=staged", "training.blocks=null", "training.stage_epochs=2")
-    evaluate = FoldEvaluation(make_fold_plan(*staged, "tuning.folds=1"))
+    evaluate = FoldEvaluation(make_fold_plan(*staged, "tuning.folds=1", "head.variant=none"))
     found = evaluate(VALUES, 3)
     assert np.isfinite(found) and evaluate(VALUES, 3) == found

@@ -30,7 +30,7 @@ from pipeline.experiments.cross_validation import (
 )
 
 COUNT = 12
-TWO_VARIANTS = (Variant("head", "the head", learning_rates=(1e-9, 0.05)), PROBE)
+TWO_VARIANTS = (Variant("head", "the head", ("head.variant=none",), learning_rates=(1e-9, 0.05)), PROBE)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipeline.experiments.paper_page import draw_accuracies, draw_curves, write_
 ROWS = [{"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "loss": 0.7, "val_loss": 0.7}]
 
 
-def results(**changes: Any) -> dict[str, Any]:
+def results(models: Sequence[str] = ("vgg16", "resnet152"), **changes: Any) -> dict[str, Any]:
     run = {
         "epochs": ROWS * 3,
         "best_epoch": 2,
@@ -40,7 +41,7 @@ def results(**changes: Any) -> dict[str, Any]:
         "patients": {"train": 14, "validation": 4, "test": 6},
         "split_notes": ("adenosis <none>",),
         "schedules": [asdict(schedule) for schedule in schedules],
-        "runs": {schedule.name: {"vgg16": run, "resnet152": run} for schedule in schedules},
+        "runs": {schedule.name: dict.fromkeys(models, run) for schedule in schedules},
         "config": load_config("demo").model_dump(mode="json"),
         "host": "2 cores of a machine",
         "commit": None,
@@ -49,8 +50,13 @@ def results(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_paper_page(tmp_path_factory.mktemp("paper"), results()).read_text(encoding="utf-8")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_paper_page(tmp_path_factory.mktemp("paper"), results())
+
+
+@pytest.fixture(scope="module")
+def page(page_file: Path) -> str:
+    return page_file.read_text(encoding="utf-8")
 
 
 def test_page_embeds_its_figures(page: str) -> None:
@@ -72,14 +78,13 @@ def test_page_lists_parameters_and_flops(page: str) -> None:
 
 def test_page_warns_of_small_scale_and_synthetic_data(page: str, tmp_path: Path) -> None:
     assert "Scale smoke" in page and "Synthetic data" in page and "adenosis &lt;none&gt;" in page
-    whole = write_paper_page(tmp_path, results(scale="full", synthetic=False)).read_text(encoding="utf-8")
+    tree = results(["vgg16"], scale="full", synthetic=False)
+    whole = write_paper_page(tmp_path, tree).read_text(encoding="utf-8")
     assert "Scale smoke" not in whole and "Synthetic data" not in whole
 
 
-def test_page_has_results_as_json_beside_it(tmp_path: Path) -> None:
-    tree = results()
-    page = write_paper_page(tmp_path, tree)
-    assert json.loads(page.with_suffix(".json").read_text("utf-8")) == json.loads(json.dumps(tree))
+def test_page_has_results_as_json_beside_it(page_file: Path) -> None:
+    assert json.loads(page_file.with_suffix(".json").read_text("utf-8")) == json.loads(json.dumps(results()))
 
 
 def test_draw_accuracies_has_a_bar_for_each_schedule() -> None:
