@@ -73,7 +73,7 @@ def _wait_for_pods(folder: Path) -> None:
 
 
 class TrialTuner(base_tuner.BaseTuner):
-    """KerasTuner's loop over the trials of a plan; trials that ended in an earlier process are kept.
+    """KerasTuner's loop over the trials of a plan, except those that ended in an earlier process.
 
     KerasTuner's variables KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT make the
     process the chief, which assigns trials, or one of the workers.
