@@ -13,6 +13,9 @@ LOCK = $(UV) pip compile --quiet --generate-hashes --no-header $(LOCK_ARGS)
 PROTOC = $(UV) tool run --python .venv/bin/python --from grpcio-tools==1.65.5 python -m grpc_tools.protoc -I. --include_imports
 SETUP_FILES = $(wildcard requirements/*.lock) pyproject.toml pipeline/pyproject.toml $(wildcard scripts/*.py)
 
+# Some environments turn bytecode off. Importing TensorFlow and Keras then takes each process three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
