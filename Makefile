@@ -32,11 +32,11 @@ lint: .venv/.dev ## Check style and types
 
 .PHONY: check
 check: lint ## Check style and types, run the quick tests: three minutes on two cores
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not e2e and not container" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container" $(ARGS)
 
 .PHONY: test
 test: lint ## Check style and types, run the whole test suite
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-current
 test-current: .venv/.dev ## Run the suite on the current stack in a Debian 13 root, where this machine is too old for it

@@ -35,6 +35,16 @@ hypothesis.settings.load_profile("knet")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
+_GUARD = Path(__file__).with_name("support") / "connect_guard.c"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put whole graphs first, then files with slow tests: a long file that starts last runs alone."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = 0 if item.get_closest_marker("e2e") else 1 if item.get_closest_marker("slow") else 2
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +70,36 @@ def debian_program() -> Callable[..., Path]:
         return Path(found)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled connection guard."""
+    library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, _GUARD, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def guarded_environment(guard: Path) -> dict[str, str]:
+    """An environment in which connections to other machines are refused, and noted in CONNECT_LOG."""
+    # A proxy on this machine would hide where a connection goes.
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**environment, "LD_PRELOAD": str(guard), "CONNECT_LOG": os.devnull}
+
+
+@pytest.fixture(scope="session")
+def fork_server(
+    guarded_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A process that has imported the libraries, without a connection to another machine."""
+    from fork_server import ForkServer
+
+    log = tmp_path_factory.mktemp("imports") / "connections"
+    server = ForkServer({**guarded_environment, "CONNECT_LOG": str(log)})
+    yield server
+    server.stop()
+    assert not log.exists()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from fork_server import ForkServer
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 # For two cores.
@@ -41,57 +41,52 @@ class Finished:
         return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in ("done", "cached", "failed")}
 
 
-@pytest.fixture(scope="session")
-def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of the compiled connection guard."""
-    library = tmp_path_factory.mktemp("guard") / "connect_guard.so"
-    source = Path(__file__).with_name("connect_guard.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
 @dataclass(frozen=True)
 class Knet:
     """The command line with settings small enough for a test."""
 
     output: Path
-    guard: Path
-    tree: Path = _REPOSITORY  # with the code to run
+    server: ForkServer
+    environment: dict[str, str]
+    tree: Path = _REPOSITORY  # whose code runs
     settings: Sequence[str] = field(default=_SMALL)
     config: Path | None = None  # instead of the preset demo
 
-    def run(self, *settings: str, data: Path | None = None, command: str = "run") -> Finished:
-        """Run `knet run`, or another command, in a new process."""
+    def run(
+        self, *settings: str, data: Path | None = None, command: str = "run", fork: bool = True
+    ) -> Finished:
+        """`knet run`, or another command, in a process.
+
+        Args:
+            settings: further settings, as `--set` has them.
+            data: data folder.
+            command: the command with its arguments.
+            fork: whether the process has the libraries imported; a user's has not.
+        """
         arguments = [*command.split(), *(["--data", str(data)] if data else [])]
         arguments += ["--config", str(self.config)] if self.config else []
         for setting in (f"output={self.output}", *self.settings, *settings):
             arguments += ["--set", setting]
-        log = self.guard.with_name(f"{self.output.name}.connections")
+        names = ("connections", "stdout", "stderr")
+        log, stdout, stderr = (self.output.with_name(f"{self.output.name}.{name}") for name in names)
         log.write_text("", encoding="utf-8")
-        # A local proxy would hide the address of a connection.
-        environment = {
-            name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", "from pipeline.commands.main import main; main()", *arguments],
-            env={
-                **environment,
-                "PYTHONPATH": str(self.tree),
-                "LD_PRELOAD": str(self.guard),
-                "CONNECT_LOG": str(log),
-            },
-            cwd=self.output.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1200,
-        )
-        return Finished(
-            done.returncode, done.stdout, done.stderr, self.output, log.read_text("utf-8").splitlines()
-        )
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            code = (self.server.run if fork else subprocess.run)(
+                [sys.executable, "-c", "from pipeline.commands.main import main; main()", *arguments],
+                env={**self.environment, "PYTHONPATH": str(self.tree), "CONNECT_LOG": str(log)},
+                cwd=self.output.parent,
+                stdout=out,
+                stderr=err,
+            ).returncode
+        connections = log.read_text("utf-8").splitlines()
+        return Finished(code, stdout.read_text("utf-8"), stderr.read_text("utf-8"), self.output, connections)
 
 
 @pytest.fixture(scope="session")
-def make_knet(guard: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Knet]:
-    """Factory of a `Knet` with a new output folder."""
-    return lambda **fields: Knet(output=tmp_path_factory.mktemp("knet") / "out", guard=guard, **fields)
+def make_knet(
+    fork_server: ForkServer, guarded_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Knet]:
+    """Makes a `Knet` with an output folder of its own."""
+    return lambda **fields: Knet(
+        tmp_path_factory.mktemp("knet") / "out", fork_server, guarded_environment, **fields
+    )

@@ -31,7 +31,7 @@ from pipeline.runners.beam import beam_args
 SETTINGS = load_config("demo", ["data.split.test_share=0.25", "data.slices=[subtype]"]).split_settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
     """Runs the executor on a data set."""
 
@@ -93,14 +93,19 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample_data(tmp_path_factory.mktemp("samples"), patients=12, width=48, height=32)
 
 
+@pytest.fixture(scope="module")
+def ingested(ingest: Ingest, samples: Path) -> Ingested:
+    """The ingested samples."""
+    return ingest(samples)
+
+
 @pytest.fixture
 def copy(samples: Path, tmp_path: Path) -> Path:
     """A copy of the samples, to be changed."""
     return shutil.copytree(samples, tmp_path / "BreaKHis_v1")
 
 
-def test_example_gen_writes_each_image_and_divides_no_patient(ingest: Ingest, samples: Path) -> None:
-    ingested = ingest(samples)
+def test_example_gen_writes_each_image_and_divides_no_patient(ingested: Ingested, samples: Path) -> None:
     paths = {
         split: [path for path, _ in ingested_images(ingested.folder / f"Split-{split}", count=99)]
         for split in ("train", "validation", "test")
@@ -116,15 +121,14 @@ def test_example_gen_writes_each_image_and_divides_no_patient(ingest: Ingest, sa
     assert ingested.ingest["quarantined"] == ingested.ingest["duplicates"] == []
 
 
-def test_example_gen_writes_split_and_span(ingest: Ingest, samples: Path) -> None:
-    ingested = ingest(samples)
+def test_example_gen_writes_split_and_span(ingested: Ingested) -> None:
     assert len(read_split(json.dumps(ingested.splits), Path("split.json")).assignment) == 12
     assert ingested.span == 3
 
 
 @pytest.mark.parametrize("archive", ["data.zip", "data.tar", "data.tar.gz"])
 def test_example_gen_of_an_archive_equals_its_folder(
-    ingest: Ingest, samples: Path, tmp_path: Path, archive: str
+    ingest: Ingest, ingested: Ingested, samples: Path, tmp_path: Path, archive: str
 ) -> None:
     if archive == "data.zip":
         with zipfile.ZipFile(tmp_path / archive, "w") as packed:
@@ -133,18 +137,18 @@ def test_example_gen_of_an_archive_equals_its_folder(
     else:
         with tarfile.open(tmp_path / archive, "w:gz" if archive.endswith("gz") else "w") as tar:
             tar.add(samples, "BreaKHis_v1")
-    assert ingest(tmp_path / archive).files == ingest(samples).files
+    assert ingest(tmp_path / archive).files == ingested.files
 
 
 @pytest.mark.slow
-def test_example_gen_of_two_workers_equals_one(ingest: Ingest, samples: Path) -> None:
-    assert ingest(samples, workers=2).files == ingest(samples).files
+def test_example_gen_of_two_workers_equals_one(ingest: Ingest, ingested: Ingested, samples: Path) -> None:
+    assert ingest(samples, workers=2).files == ingested.files
 
 
-def test_example_gen_orders_images_by_the_seed(ingest: Ingest, samples: Path) -> None:
+def test_example_gen_orders_images_by_the_seed(ingest: Ingest, ingested: Ingested, samples: Path) -> None:
     one, other = (
-        [path for path, _ in ingested_images(ingest(samples, seed=seed).folder / "Split-train", count=99)]
-        for seed in (0, 1)
+        [path for path, _ in ingested_images(of.folder / "Split-train", count=99)]
+        for of in (ingested, ingest(samples, seed=1))
     )
     assert one != other and sorted(one) == sorted(other)
 

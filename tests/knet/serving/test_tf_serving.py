@@ -20,16 +20,16 @@ from knet.serving.models_config import ModelServerConfig, SSLConfig, read_batchi
 from knet.serving.tf_serving import tf_serving_command
 
 _FAKE_BINARY = """#!{python}
-import json, os, signal, sys, time
+import json, os, signal, sys
 files = {{}}
 for flag in sys.argv[1:]:
     name, _, value = flag.partition("=")
     if name.endswith("_file") and os.path.exists(value):
         files[name] = open(value).read()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 json.dump({{"arguments": sys.argv[1:], "files": files}}, open({record!r} + ".part", "w"))
 os.rename({record!r} + ".part", {record!r})
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-time.sleep(30)
+signal.pause()
 """
 
 
@@ -61,13 +61,12 @@ def run_and_stop(record: Path, *arguments: str) -> tuple[dict[str, Any], int]:
         [sys.executable, "-c", "from pipeline.commands.main import main; main()", "serve", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    for _ in range(400):
-        if record.exists():
-            break
+    while not record.exists():
+        assert process.poll() is None
         time.sleep(0.05)
     recorded = json.loads(record.read_text("utf-8"))
     process.send_signal(signal.SIGTERM)
-    return recorded, process.wait(20)
+    return recorded, process.wait(60)
 
 
 def test_serve_tf_serving_passes_the_configuration_files(

@@ -42,7 +42,7 @@ def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
     with urllib.request.urlopen(metrics[1]) as reply:
         assert b"load_attempt_count" in reply.read()
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "stopped\n"), err
     assert "Traceback" not in err and "deprecated" not in err
 

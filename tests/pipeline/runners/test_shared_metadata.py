@@ -20,6 +20,7 @@ from pipeline.runners.mlmd import open_metadata
 pytestmark = pytest.mark.slow
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
+_SUPPORT = _REPOSITORY / "tests" / "support"
 _TOGETHER, _RUNS = ("left", "right"), ("left", "right", "again")
 _NODES = {"BreakHisExampleGen", "ImportSchemaGen"}
 
@@ -35,27 +36,24 @@ class Shared:
 
 
 @pytest.fixture(scope="module")
-def shared(mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+def shared(mariadb: Any, fork_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     output = tmp_path_factory.mktemp("shared")
+    log = output.with_name("shared.log")
     settings = [*mariadb.settings("shared"), "data.split.test_share=0.25"]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KNET_METADATA_PASSWORD", mariadb.password)
-        done = subprocess.run(
-            [
-                sys.executable,
-                str(_REPOSITORY / "tests" / "support" / "run_together.py"),
-                str(output),
-                *settings,
-            ],
-            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
+        path = os.pathsep.join((str(_REPOSITORY), str(_SUPPORT)))
+        with log.open("wb") as stream:
+            done = fork_server.run(
+                [sys.executable, "-m", "run_together", str(output), *settings],
+                env={**os.environ, "PYTHONPATH": path, "CONNECT_LOG": os.devnull},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        assert done.returncode == 0, log.read_text("utf-8")[-4000:]
         store = mlmd.MetadataStore(open_metadata(load_config("demo", settings)))
     nodes = {name: json.loads((output / f"{name}.json").read_text("utf-8")) for name in _RUNS}
-    return Shared(output, done.stdout + done.stderr, nodes, store)
+    return Shared(output, log.read_text("utf-8"), nodes, store)
 
 
 def test_concurrent_runs_succeed_in_every_node(shared: Shared) -> None:

@@ -179,7 +179,7 @@ def test_server_loses_no_request_over_pushes_and_rollback(
         with grpc.insecure_channel(server.address) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not stopping.is_set():
-                seen.add(stub.Predict(request, timeout=10).model_spec.version.value)
+                seen.add(stub.Predict(request, timeout=60).model_spec.version.value)
         answered.append(seen)
 
     def wait_for(version: int) -> None:

@@ -64,7 +64,7 @@ def make_pair(folder: Path) -> Pair:
 
 def status(channel: grpc.Channel, **metadata: str) -> Any:
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
-    return stub.GetModelStatus(STATUS, timeout=5, metadata=list(metadata.items()))
+    return stub.GetModelStatus(STATUS, timeout=60, metadata=list(metadata.items()))
 
 
 def test_tls_requires_a_client_certificate(base_path: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_tfx_infra_validator_client(server: DevServer, png: Png) -> None:
 
     client = tensorflow_serving_client.TensorFlowServingClient(server.address, schema_names.MODEL_NAME)
     assert client._GetServingStatus() == types.ModelServingStatus.READY
-    client.WaitUntilModelLoaded(deadline=time.time() + 10, polling_interval_sec=1)
+    client.WaitUntilModelLoaded(deadline=time.time() + 60, polling_interval_sec=1)
     client.SendRequests([request_for([png(0)]), request_for([png(255)])])
     with pytest.raises(error_types.ValidationFailed):
         client.SendRequests([request_for([b"not an image"])])
@@ -322,7 +322,7 @@ def test_stop_ends_wait_and_frees_the_port(base_path: Path) -> None:
     waiter = Thread(target=server.wait)
     waiter.start()
     server.stop()
-    waiter.join(timeout=5)
+    waiter.join(timeout=60)
     assert not waiter.is_alive()
     with DevServer(base_path, port=int(server.address.rpartition(":")[2])) as successor:
         assert successor.address == server.address
