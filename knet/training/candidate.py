@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 from pydantic import BaseModel, ConfigDict
 
 from knet.base.errors import UserError
@@ -162,10 +163,10 @@ class Candidate(BaseModel):
             unfreeze_top_blocks(blocks, len(blocks) if training.blocks is None else training.blocks)
             # With the variables of all stages, so that the optimizer keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
-            # Keras would build the metrics while it traces the first training step, and then trace it again.
-            for metric in model.metrics:
-                if metric.name == "compile_metrics":
-                    metric.build(keras.KerasTensor((None,), "int64"), keras.KerasTensor((None, 2)))
+            if devices.replicas == 1:  # `fit` does it for several
+                # A metric whose variables are created in the first step has that step traced twice.
+                model.compute_metrics(None, ops.zeros([1], "int32"), ops.full([1, 2], 0.5))
+                model.reset_metrics()
 
     def early_stopping(self) -> keras.callbacks.EarlyStopping:
         """Return early stopping on the configured metric, which restores the best weights."""

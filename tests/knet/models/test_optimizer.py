@@ -44,6 +44,24 @@ def test_block_sgd_equals_the_paper_s_equations() -> None:
         np.testing.assert_allclose(variable.numpy(), weight, atol=1e-6)
 
 
+@pytest.mark.parametrize("momentum", [0.0, MU, "variable"])
+def test_block_sgd_equals_keras_sgd_to_the_bit(momentum: Any) -> None:
+    mu = MU if momentum == "variable" else momentum
+    weights = []
+    for optimizer in (
+        BlockSGD(0.1, tf.Variable(mu) if momentum == "variable" else mu),
+        keras.optimizers.SGD(0.1, momentum=mu),
+    ):
+        rng = np.random.default_rng(0)
+        variables = model().trainable_variables
+        for _ in range(20):
+            gradients = [rng.normal(size=variable.shape).astype("float32") for variable in variables]
+            optimizer.apply_gradients(zip(map(tf.constant, gradients), variables, strict=True))
+        weights.append([variable.numpy() for variable in variables])
+    for own, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(own, expected)
+
+
 def test_block_sgd_with_multiplier_0_does_not_learn() -> None:
     optimizer = BlockSGD(0.1, multipliers={"lower": 0.0})
     variables = model().trainable_variables

@@ -138,6 +138,31 @@ def test_mixed_precision_keeps_weights_inputs_and_probabilities_in_float32() -> 
     assert (model.input.dtype, model.output.dtype) == ("float32", "float32")
 
 
+@pytest.mark.parametrize("micro_batch", ["null", "2"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_training_and_validation_steps_are_traced_once(
+    monkeypatch: pytest.MonkeyPatch, micro_batch: str, precision: str
+) -> None:
+    traces = []
+
+    def count_traces(step: str) -> None:
+        traced = getattr(AccumulatingModel, step)
+
+        def counted(self: AccumulatingModel, data: Any) -> Any:
+            traces.append(step)
+            return traced(self, data)
+
+        monkeypatch.setattr(AccumulatingModel, step, counted)
+
+    count_traces("train_step")
+    count_traces("test_step")
+    model = build(f"training.micro_batch={micro_batch}", precision=precision)
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("uint8")
+    batches = tf.data.Dataset.from_tensor_slices((images, [0, 1, 0, 1, 0, 1])).batch(4)
+    model.fit(batches, validation_data=batches, epochs=2, verbose=0)
+    assert sorted(traces) == ["test_step", "train_step"]
+
+
 @pytest.mark.parametrize(
     ("override", "weights"),
     [("training.class_weights=none", None), ("training.class_weights=balanced", {0: 2.0, 1: 2 / 3})],
@@ -166,17 +191,3 @@ def test_early_stopping_keeps_the_best_epoch_of_what_it_monitors(
     stopping.on_train_end()
     assert stopping.best_epoch == best
     assert stopping.model.get_layer("head").get_layer("logits").bias.numpy()[0] == best
-
-
-def test_training_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build("training.fine_tune=blocks", "training.blocks=0", "head.variant=none")
-    traces: list[Any] = []
-
-    def train_step(data: Any) -> Any:
-        traces.append(data)
-        return AccumulatingModel.train_step(model, data)
-
-    monkeypatch.setattr(model, "train_step", train_step)
-    data = np.zeros((2, 32, 32, 3), "float32"), np.array([0, 1])
-    model.fit(tf.data.Dataset.from_tensors(data), epochs=2, verbose=0)
-    assert len(traces) == 1
