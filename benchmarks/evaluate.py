@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from draw_images import draw_images
-from measure import measure, run_measured
+from measure import executor_context, measure, run_measured
 
 _DISTINCT = 50  # images that are drawn
 _PATIENTS = 40  # of each split
@@ -162,8 +162,6 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
     from tfx.types import artifact_utils, standard_artifacts
 
     from components.knet_evaluator.executor import Executor
-    from pipeline.config.config import BeamConfig
-    from pipeline.runners.beam import beam_args
 
     inputs = {
         "model": standard_artifacts.Model(),
@@ -175,10 +173,7 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
     inputs["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
     evaluation = standard_artifacts.ModelEvaluation()
     evaluation.uri = str(out / "evaluation")
-    context = Executor.Context(
-        beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"
-    )
-    Executor(context).Do(
+    Executor(executor_context(out, workers=workers)).Do(
         {name: [artifact] for name, artifact in inputs.items()},
         {"evaluation": [evaluation]},
         {"candidate": "mobilenet", "slices": json.dumps(_SLICES)},

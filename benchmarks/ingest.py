@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from draw_images import draw_images
-from measure import measure, run_measured
+from measure import executor_context, measure, run_measured
 
 _DISTINCT = 100  # images that are drawn; the others are hard links to them
 _TRANSFORMED = 227  # pixels per side
@@ -84,7 +84,7 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
         "seed": 0,
     }
     examples = _examples(out / "examples")
-    Executor(_context(out, workers)).Do(
+    Executor(executor_context(out, workers=workers)).Do(
         {}, {"examples": [examples], **{n: [a] for n, a in outputs.items()}}, properties
     )
 
@@ -130,7 +130,7 @@ def transform_ours(source: Path, out: Path, *, workers: int) -> None:
         "force_tf_compat_v1": 0,
         "disable_statistics": 1,
     }
-    Executor(_context(out, workers)).Do(
+    Executor(executor_context(out, workers=workers)).Do(
         {"examples": [_examples(source)], "schema": [schema]},
         {"transform_graph": [graph], "transformed_examples": [_examples(out / "transformed")]},
         properties,
@@ -149,17 +149,6 @@ def _examples(folder: Path) -> Any:
         artifact_utils.encode_split_names(list(schema_names.SPLITS)),
     )
     return examples
-
-
-def _context(out: Path, workers: int) -> Any:
-    from tfx.dsl.components.base import base_beam_executor
-
-    from pipeline.config.config import BeamConfig
-    from pipeline.runners.beam import beam_args
-
-    return base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"
-    )
 
 
 JOBS: dict[str, Callable[[Path, Path], None]] = {

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -81,3 +82,15 @@ def _resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
+
+
+def executor_context(out: Path, *, workers: int) -> Any:
+    """Return the context of a Beam executor, whose temporary files are below `out`."""
+    from tfx.dsl.components.base import base_beam_executor
+
+    from pipeline.config.config import BeamConfig
+    from pipeline.runners.beam import beam_args
+
+    return base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"
+    )
