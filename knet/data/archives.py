@@ -21,24 +21,28 @@ from knet.data.source import RandomAccessSource, Reader, Source
 
 
 @dataclass(frozen=True)
-class TarArchive(RandomAccessSource):
-    """An uncompressed tar archive."""
+class _Archive(Source):
+    """An archive; its files are those whose names start with the prefix, named without it."""
 
     location: Path
     prefix: str = ""
-
-    def files(self) -> dict[str, int]:
-        """See Source."""
-        members = _list_members(self.location, mode="r:")
-        return _member_sizes(self.location, members, prefix=self.prefix)
 
     def parts(self, names: Iterable[str]) -> dict[str, Path]:
         """See Source."""
         return {self.location.name: self.location}
 
-    def below(self, prefix: str) -> TarArchive:
+    def below(self, prefix: str) -> Source:
         """See Source."""
         return replace(self, prefix=self.prefix + prefix)
+
+
+class TarArchive(_Archive, RandomAccessSource):
+    """An uncompressed tar archive."""
+
+    def files(self) -> dict[str, int]:
+        """See Source."""
+        members = _list_members(self.location, mode="r:")
+        return _member_sizes(self.location, members, prefix=self.prefix)
 
     def open(self) -> Reader:
         """See Source."""
@@ -67,25 +71,13 @@ class _TarReader(Reader):
         self._archive.close()
 
 
-@dataclass(frozen=True)
-class TarGzArchive(Source):
+class TarGzArchive(_Archive):
     """A gzipped tar archive; it is unpacked to be read in any order."""
-
-    location: Path
-    prefix: str = ""
 
     def files(self) -> dict[str, int]:
         """See Source; decompresses the whole archive."""
         members = _list_members(self.location, mode="r|gz")
         return _member_sizes(self.location, members, prefix=self.prefix)
-
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """See Source."""
-        return {self.location.name: self.location}
-
-    def below(self, prefix: str) -> TarGzArchive:
-        """See Source."""
-        return replace(self, prefix=self.prefix + prefix)
 
     @contextmanager
     def random_access(self, folder: Path) -> Iterator[TarArchive]:
@@ -120,12 +112,8 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-@dataclass(frozen=True)
-class ZipArchive(RandomAccessSource):
+class ZipArchive(_Archive, RandomAccessSource):
     """A zip archive."""
-
-    location: Path
-    prefix: str = ""
 
     def files(self) -> dict[str, int]:
         """See Source."""
@@ -135,14 +123,6 @@ class ZipArchive(RandomAccessSource):
         except Exception as error:  # a damaged archive may raise anything
             raise _damaged(self.location, error) from None
         return _member_sizes(self.location, members, prefix=self.prefix)
-
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """See Source."""
-        return {self.location.name: self.location}
-
-    def below(self, prefix: str) -> ZipArchive:
-        """See Source."""
-        return replace(self, prefix=self.prefix + prefix)
 
     def open(self) -> Reader:
         """See Source."""
