@@ -89,10 +89,10 @@ def curve_points(scores: NDArray[Any], labels: NDArray[Any], *, threshold: float
 
 
 def _thinned(x: NDArray[Any], y: NDArray[Any]) -> list[Point]:
-    kept = np.arange(len(x))
+    indices = np.arange(len(x))
     if len(x) > MAX_POINTS:
-        kept = np.linspace(0, len(x) - 1, MAX_POINTS).round().astype(int)
-    return list(zip(x[kept].tolist(), y[kept].tolist(), strict=True))
+        indices = np.linspace(0, len(x) - 1, MAX_POINTS).round().astype(int)
+    return list(zip(x[indices].tolist(), y[indices].tolist(), strict=True))
 
 
 def _roc(curves: dict[str, CurvePoints], split: str, positive: str) -> Chart:

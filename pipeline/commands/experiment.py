@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knet.base.errors import UserError
+from pipeline.commands.options import overrides_option, verbose_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,18 +26,7 @@ def command() -> None:
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all experiments."""
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show library logs."),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override a field of the configuration.",
-        ),
-    ):
-        function = option(function)
-    return function
+    return overrides_option(verbose_option(function))
 
 
 @command.command()

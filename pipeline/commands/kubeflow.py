@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load
+from pipeline.commands.options import config_options, load, verbose_option
 
 if TYPE_CHECKING:
     from pipeline.config.config import Config
@@ -158,7 +158,7 @@ for _command in (schedule, status, submit, unschedule):
     show_default=True,
     help="YAML file to write.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
+@verbose_option
 def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, verbose: bool) -> None:
     """Compile the pipeline to YAML for Kubeflow Pipelines 2."""
     from knet.runs.workspace import Workspace

@@ -9,7 +9,7 @@ import click
 
 import schemas
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, renamed_option
+from pipeline.commands.options import config_options, load, renamed_option, verbose_option
 
 
 @click.command("monitor")
@@ -56,7 +56,7 @@ from pipeline.commands.options import config_options, load, renamed_option
 @click.option(
     "--metrics", type=click.Path(path_type=Path), help="Also write gauges to a .prom file for Prometheus."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
+@verbose_option
 def command(
     log: tuple[Path, ...],
     preset: str,

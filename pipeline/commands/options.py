@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 PRESETS = ("demo", "paper", "production")  # repeated here, since pipeline.config would slow down --help
 
+overrides_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."
+)
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
+
 
 def config_options(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options --preset, --config and --set, whose values `load` accepts, to a command."""
     for option in (
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."),
+        overrides_option,
         click.option(
             "--config", "file", type=click.Path(path_type=Path), help="Use a YAML file instead of a preset."
         ),
@@ -143,7 +148,7 @@ def console() -> Console:
 
 
 def renamed_option(old: str, new: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    """A hidden option that refuses an old name with a usage error naming the new one."""
+    """Return a hidden option that refuses an old name with a usage error naming the new one."""
 
     def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
         if value is not None:

@@ -10,7 +10,7 @@ import click
 
 from knet.base import artifact_files, run_files, schema_names
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, with_source
+from pipeline.commands.options import config_options, load, verbose_option, with_source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
+@verbose_option
 def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:

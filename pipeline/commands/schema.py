@@ -12,7 +12,7 @@ import click
 
 from knet.base import node_ids
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, with_source
+from pipeline.commands.options import config_options, load, verbose_option, with_source
 
 if TYPE_CHECKING:
     from knet.runs.registry import StoredStatistics
@@ -27,7 +27,7 @@ def command() -> None:
 def _data_options(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options that name the data of a schema command."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show library logs."),
+        verbose_option,
         click.option(
             "--data",
             type=click.Path(path_type=Path),

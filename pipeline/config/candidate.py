@@ -10,7 +10,7 @@ from pipeline.config.config import Config
 
 
 def candidate_from_config(config: Config, name: BackboneName, *, synthetic_data: bool) -> Candidate:
-    """Selects a candidate's part of the configuration.
+    """Select a candidate's part of the configuration.
 
     Args:
         config: the experiment.
@@ -18,7 +18,7 @@ def candidate_from_config(config: Config, name: BackboneName, *, synthetic_data:
         synthetic_data: whether the images are the synthetic samples.
     """
     training = config.training
-    if config.tuning:  # its results replace these, which would only make the cache miss
+    if config.tuning:  # replaced by its results; in the cache key they would only cause misses
         paper = TrainingConfig()
         unused = {"learning_rate": paper.learning_rate, "momentum": paper.momentum}
         training = training.model_copy(update=unused)

@@ -275,7 +275,7 @@ class KubeflowConfig(Section):
 
     @model_validator(mode="after")
     def _keys_to_a_bucket(self) -> KubeflowConfig:
-        """The launcher has credentials for pipeline_root only; other object store paths need their own."""
+        """Check that object store paths have credentials; the launcher has those of pipeline_root only."""
         variables = {variable for secret in self.secrets for variable in secret.env.values()}
         missing = [key for key in _S3_KEYS if key not in variables]
         for field, value in self:
@@ -299,7 +299,7 @@ class KubeflowConfig(Section):
         ]
 
     def resources_of(self, node: str) -> ResourcesConfig:
-        """Resources of a node: by its name, else by its kind, else the defaults."""
+        """Return the resources of a node: by its name, else by its kind, else the defaults."""
         kind = node_ids.kind(node)
         return self.resources.get(node) or self.resources.get(kind) or ResourcesConfig()
 
@@ -319,7 +319,7 @@ _PART = re.compile(r"(?P<low>\*|\?|\w+)(-(?P<high>\w+))?(/(?P<step>\d+))?")
 
 
 def _is_part(part: str, smallest: int, largest: int, names: dict[str, int]) -> bool:
-    """Whether the text is a number, a range or `*`, with or without a step."""
+    """Return whether the text is a number, a range or `*`, with or without a step."""
     match = _PART.fullmatch(part)
     if match is None or match["step"] == "0" or (match["step"] and int(match["step"]) > largest):
         return False

@@ -1,6 +1,6 @@
 """Trains one model on one and on two virtual CPU devices, and prints how far the weights are apart.
 
-A program of its own, because the devices of a process are settled before TensorFlow starts.
+A separate process, because the devices of a process are settled before TensorFlow starts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs Trainer's `run_fn`, and kills its own process in the middle of a given epoch.
 
-A program of its own, because nothing of a killed process may be left.
+A separate process, because it is killed.
 """
 
 from __future__ import annotations

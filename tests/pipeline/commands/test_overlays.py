@@ -1,4 +1,4 @@
-"""Each heat map has a place of its own."""
+"""File names of heat maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pipeline.commands.overlays import overlay_files
 
 
-def test_pictures_lie_as_the_images_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlay_files_follow_the_folders_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images = [Path("in/a/x.png"), Path("in/a/x.jpg"), tmp_path / "in" / "b" / "x.png"]
     names = ["a/x.png.heat.png", "a/x.jpg.heat.png", "b/x.png.heat.png"]
