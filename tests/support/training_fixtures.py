@@ -21,20 +21,6 @@ WriteSplit = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def body_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MobileNet of alpha 0.25 at 32 px whose feature maps are of the size of a trained one's."""
-    keras.utils.set_random_seed(0)
-    body = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))
-    for layer in body.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # its statistics become those of this batch
-    body(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)).astype("float32"), training=True)
-    file = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
-    body.save_weights(file)
-    return file
-
-
-@pytest.fixture(scope="session")
 def write_transformed(tmp_path_factory: pytest.TempPathFactory) -> WriteSplit:
     """Writes images as Transform does, and returns the pattern of their files."""
 
@@ -77,7 +63,8 @@ def _build_tiny(*, include_top: bool, weights: str | None, input_shape: tuple[in
     return model
 
 
-_TINY = Backbone(
+# Backbone of two blocks.
+TINY = Backbone(
     build=_build_tiny,
     scale=BACKBONES["mobilenet"].scale,
     grid=lambda size: size // 16,
@@ -91,7 +78,7 @@ _TINY = Backbone(
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone of two blocks, block1 and block2, that is registered for the test."""
-    monkeypatch.setitem(BACKBONES, "tiny", _TINY)
+    monkeypatch.setitem(BACKBONES, "tiny", TINY)
     return "tiny"
 
 
@@ -99,7 +86,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
 def tiny_mobilenet() -> Iterator[None]:
     """Replace MobileNet by a backbone of two blocks, for the tests of a module."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "mobilenet", _TINY)
+        patch.setitem(BACKBONES, "mobilenet", TINY)
         yield
 
 
@@ -109,7 +96,7 @@ def tiny_hybrid() -> Callable[[int], keras.Model]:
 
     def build(size: int) -> keras.Model:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(BACKBONES, "tiny", _TINY)
+            patch.setitem(BACKBONES, "tiny", TINY)
             return build_hybrid(
                 "tiny",
                 size=size,

@@ -1,3 +1,3 @@
 """Fixtures of the evaluation tests."""
 
-from training_fixtures import body_weights, tiny, tiny_hybrid, write_transformed
+from training_fixtures import tiny, tiny_hybrid, write_transformed

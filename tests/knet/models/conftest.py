@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 import pytest
-from training_fixtures import body_weights, tiny, tiny_hybrid, write_transformed
+from training_fixtures import tiny, tiny_hybrid, write_transformed
 
 from knet.models.backbones import BACKBONES
 

@@ -1,4 +1,4 @@
-"""A split of a few images, and something frozen that is quick to compute."""
+"""A split of a few images, and a frozen model that is quick to compute."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
-from training_fixtures import body_weights, tiny, tiny_hybrid, write_transformed
+from training_fixtures import tiny_mobilenet, write_transformed
 
 from knet.training.dataset import TransformedSplit
 
@@ -29,7 +29,7 @@ def split(pixels: np.ndarray, write_transformed: Callable[..., str]) -> Transfor
 
 @pytest.fixture
 def make_frozen() -> Callable[..., keras.Model]:
-    """Makes a model from pixels to a feature map [4, 4, 2] by a convolution of constant weights."""
+    """Return a function that builds a constant convolution, from pixels to a feature map [4, 4, 2]."""
 
     def make(scale: float = 0.01, **settings: object) -> keras.Model:
         pixels = keras.Input((SIZE, SIZE, 3), name="pixels", dtype="float32")

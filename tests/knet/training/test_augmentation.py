@@ -1,4 +1,4 @@
-"""Only what the settings name is changed."""
+"""Augmentation: each setting changes what it names, reproducibly and within its strength."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def changed(settings: RandomAugmentationConfig, seed: int) -> np.ndarray:
     return found
 
 
-def test_nothing_is_changed_by_default() -> None:
+def test_random_augment_is_off_by_default() -> None:
     settings = RandomAugmentationConfig()
     assert not settings.enabled
     np.testing.assert_array_equal(changed(settings, 0), PIXELS)
 
 
 @pytest.mark.parametrize("setting", [{"rotate": True}, {"stain": 0.2}, {"colour": 0.2}])
-def test_what_is_set_changes_by_seed(setting: dict[str, float]) -> None:
+def test_random_augment_follows_the_seed(setting: dict[str, float]) -> None:
     settings = RandomAugmentationConfig.model_validate(setting)
     assert settings.enabled
     found = [changed(settings, seed).tobytes() for seed in range(20)]
@@ -46,7 +46,7 @@ def test_what_is_set_changes_by_seed(setting: dict[str, float]) -> None:
     assert len(set(found)) >= (4 if settings.rotate else 20)
 
 
-def test_turns_keep_every_value() -> None:
+def test_random_augment_rotate_permutes_pixels() -> None:
     found = changed(RandomAugmentationConfig(rotate=True), 5)
     np.testing.assert_array_equal(np.sort(found, axis=None), np.sort(PIXELS, axis=None))
 
@@ -62,7 +62,7 @@ NAMED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("kind", get_args(OfflineAugmentation))
-def test_a_copy_is_what_its_kind_says(kind: OfflineAugmentation) -> None:
+def test_augmented_view_of_each_augmentation(kind: OfflineAugmentation) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype="uint8")
     view = augmented_view(pixels, 1, augmentations=("original", kind))
     np.testing.assert_array_equal(view, NAMED[kind](pixels))
@@ -73,13 +73,13 @@ GREY = np.full((4, 4, 3), 128, "float32")
 
 @given(strength=st.floats(0, 0.5), seed=st.integers(0, 2**31))
 @settings(max_examples=25)
-def test_a_grey_image_stays_grey_and_within_the_strength(strength: float, seed: int) -> None:
+def test_jitter_colour_of_gray_stays_gray_within_the_strength(strength: float, seed: int) -> None:
     found = jitter_colour(GREY, strength=strength, seed=(0, seed)).numpy()
     np.testing.assert_allclose(found, found[0, 0, 0], atol=1e-3)
     assert np.abs(found - 128).max() <= min(127.0, 255 * strength) + 1.001
 
 
-def test_contrast_and_saturation_move_too() -> None:
+def test_jitter_colour_varies_contrast_and_saturation() -> None:
     pixels = np.random.default_rng(0).uniform(100, 156, (8, 8, 3)).astype("float32")
     spreads, colours = set(), set()
     for seed in range(5):
@@ -94,7 +94,7 @@ MIX = STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True)
 
 @pytest.fixture(scope="module")
 def tissue() -> np.ndarray:
-    """Pixels of haematoxylin and eosin of moderate amounts, so that nothing is cut off at 0 or 255."""
+    """Pixels with moderate amounts of hematoxylin and eosin, so that none is clipped to 0 or 255."""
     amounts = np.random.default_rng(0).uniform(0.25, 0.6, (16, 16, 3)) * [1, 1, 0.3]
     return (255 * 10 ** -(amounts @ MIX)).astype("float32")
 
@@ -103,7 +103,7 @@ def stains(pixels: np.ndarray) -> np.ndarray:
     return (-np.log10(np.maximum(pixels, 1) / 255) @ np.linalg.inv(MIX)).reshape(-1, 3)
 
 
-def test_each_stain_is_scaled_and_shifted_within_the_strength(tissue: np.ndarray) -> None:
+def test_jitter_stain_scales_and_shifts_within_the_strength(tissue: np.ndarray) -> None:
     changes = []
     for seed in range(10):
         changed = stains(jitter_stain(tissue, strength=0.1, seed=(1, seed)).numpy())
@@ -116,13 +116,13 @@ def test_each_stain_is_scaled_and_shifted_within_the_strength(tissue: np.ndarray
     assert len(np.unique(np.round(changes, 6))) == 60
 
 
-def test_strength_0_changes_nothing(tissue: np.ndarray) -> None:
+def test_jitter_stain_of_strength_0_changes_nothing(tissue: np.ndarray) -> None:
     np.testing.assert_allclose(jitter_stain(tissue, strength=0, seed=(0, 0)), tissue, atol=0.01)
 
 
-def test_every_quarter_turn_is_about_as_likely() -> None:
+def test_random_rot90_draws_every_rotation() -> None:
     pixels = np.arange(12, dtype="uint8").reshape(2, 2, 3)
-    turns = [np.rot90(pixels, quarters).tobytes() for quarters in range(4)]
+    rotations = [np.rot90(pixels, quarters).tobytes() for quarters in range(4)]
     found = Counter(random_rot90(pixels, seed=(7, number)).numpy().tobytes() for number in range(200))
-    assert found.keys() == set(turns)
+    assert found.keys() == set(rotations)
     assert min(found.values()) > 25

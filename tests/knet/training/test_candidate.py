@@ -1,4 +1,4 @@
-"""A candidate's settings hold what bears on its training, and nothing else."""
+"""Candidate: it holds the settings that affect its training, and compiles its model by them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def settings(*overrides: str) -> str:
         "devices.precision=mixed_float16",
     ],
 )
-def test_what_bears_on_training_changes_them(override: str) -> None:
+def test_candidate_changes_with_settings_of_training(override: str) -> None:
     assert settings(override) != settings()
 
 
@@ -44,15 +44,15 @@ def test_what_bears_on_training_changes_them(override: str) -> None:
     "override",
     ["gate.minimum.f1=0.5", "kubeflow.image=other", "training.learning_rate=0.5", "training.momentum=0.1"],
 )
-def test_what_does_not_bear_on_training_leaves_them(override: str) -> None:
+def test_candidate_ignores_other_settings(override: str) -> None:
     assert settings(override) == settings()
 
 
-def test_untuned_training_uses_the_configured_values() -> None:
+def test_candidate_without_tuning_has_the_configured_values() -> None:
     assert settings("tuning=null", "training.learning_rate=0.5") != settings("tuning=null")
 
 
-def test_sequence_length_is_that_of_the_longest_grid() -> None:
+def test_sequence_length_is_that_of_the_largest_grid() -> None:
     config = load_config("demo", ["image.size=227"])
     lengths = {
         candidate_from_config(config, name, synthetic_data=False).sequence_length
@@ -79,29 +79,29 @@ def build(*overrides: str, precision: str = "float32") -> AccumulatingModel:
     )
 
 
-def learning(model: keras.Model) -> set[str]:
+def trainable_layers(model: keras.Model) -> set[str]:
     return {variable.path.split("/")[0].removesuffix("_bn") for variable in model.trainable_variables}
 
 
 HEAD = {"cnn_branch", "lstm_branch", "head_normalisation", "head_dense", "logits"}
 
 
-def test_the_topmost_blocks_learn_with_the_head() -> None:
+def test_build_trains_the_topmost_blocks_and_the_head() -> None:
     blocks = ("training.fine_tune=blocks", "training.blocks={}")
-    assert learning(build(blocks[0], blocks[1].format(0))) == HEAD
+    assert trainable_layers(build(blocks[0], blocks[1].format(0))) == HEAD
     two = HEAD | {f"conv_{kind}_{pair}" for kind in ("dw", "pw") for pair in (12, 13)}
-    assert learning(build(blocks[0], blocks[1].format(2))) == two
+    assert trainable_layers(build(blocks[0], blocks[1].format(2))) == two
 
 
-def test_all_and_staged_fine_tuning_end_with_every_layer() -> None:
+def test_build_for_all_and_staged_trains_every_layer() -> None:
     whole, staged = build("training.fine_tune=all"), build("training.fine_tune=staged")
-    assert learning(whole) == learning(staged)
-    assert "conv1" in learning(whole)
+    assert trainable_layers(whole) == trainable_layers(staged)
+    assert "conv1" in trainable_layers(whole)
     # Momentum of every variable that will learn, from the first stage on.
     assert len(staged.optimizer.variables) == len(whole.optimizer.variables)
 
 
-def test_the_learning_rate_falls_with_the_images_seen() -> None:
+def test_learning_rate_decays_with_the_images_seen() -> None:
     model = build("training.batch_size=4", "training.learning_rate_decay=0.5")
     rates = []
     for iteration in (0, 4, 5, 9):  # 18 images are seen within the fifth update
@@ -110,27 +110,27 @@ def test_the_learning_rate_falls_with_the_images_seen() -> None:
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.05, 0.025], rtol=1e-6)
 
 
-def test_a_batch_larger_than_the_data_decays_once_an_epoch() -> None:
+def test_learning_rate_with_a_large_batch_decays_each_epoch() -> None:
     model = build("training.batch_size=500", "training.learning_rate_decay=0.5")
     model.optimizer.iterations.assign(2)
     np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.025, rtol=1e-6)
 
 
-def test_block_rates_reach_the_layers_of_their_blocks() -> None:
+def test_block_rates_apply_to_the_layers_of_their_blocks() -> None:
     model = build("candidates.mobilenet.block_rates={pair13: 0.5, head: 2}")
     rates: Any = model.optimizer.get_config()["multipliers"]
     assert (rates["conv_dw_13"], rates["conv_pw_13_bn"], rates["lstm_branch"]) == (0.5, 0.5, 2)
     assert "conv_dw_12" not in rates
 
 
-def test_an_unknown_block_is_named_with_those_there_are() -> None:
+def test_block_rates_of_an_unknown_block_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"mobilenet\.block_rates: unknown block pair14; use stem, pair1, .*head"
     ):
         build("candidates.mobilenet.block_rates={pair14: 0.5}")
 
 
-def test_mixed_precision_keeps_weights_inputs_and_probabilities_in_float32() -> None:
+def test_mixed_precision_has_float32_weights_inputs_and_outputs() -> None:
     model = build(precision="mixed_float16")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
@@ -167,7 +167,7 @@ def test_training_and_validation_steps_are_traced_once(
     ("override", "weights"),
     [("training.class_weights=none", None), ("training.class_weights=balanced", {0: 2.0, 1: 2 / 3})],
 )
-def test_balanced_classes_weigh_alike_and_1_on_average(override: str, weights: Any) -> None:
+def test_class_weight_balances_classes_with_mean_1(override: str, weights: Any) -> None:
     found = small(override).class_weight((10, 30))
     assert found == weights
     if found:
@@ -176,9 +176,7 @@ def test_balanced_classes_weigh_alike_and_1_on_average(override: str, weights: A
 
 @pytest.mark.parametrize("fine_tune", ["all", "staged"])
 @pytest.mark.parametrize(("monitor", "best"), [("val_loss", 2), ("val_accuracy", 1)])
-def test_early_stopping_keeps_the_best_epoch_of_what_it_monitors(
-    fine_tune: str, monitor: str, best: int
-) -> None:
+def test_early_stopping_restores_the_best_monitored_epoch(fine_tune: str, monitor: str, best: int) -> None:
     stopping = small(
         f"training.early_stopping_monitor={monitor}", f"training.fine_tune={fine_tune}"
     ).early_stopping()

@@ -1,4 +1,4 @@
-"""Training sees every copy of every image, shuffled; evaluation sees every image once, as it is."""
+"""Datasets: training has every view of every image, shuffled; evaluation every image once, in order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def views_of(pixels: np.ndarray) -> list[bytes]:
     return [view.tobytes() for one in pixels for view in (one, one[:, ::-1].copy(), one[::-1].copy())]
 
 
-def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
+def test_split_order_follows_contents_not_file_names(
     pixels: np.ndarray, write_transformed: Callable[..., str], tmp_path: Path
 ) -> None:
     parts = [Path(write_transformed(half, [0, 0, 0])) for half in (pixels[:3], pixels[3:6])]
@@ -60,9 +60,7 @@ def test_the_order_is_that_of_the_files_contents_and_not_of_their_names(
     assert sorted(orders[0]) == sorted(one.tobytes() for one in pixels[:6])
 
 
-def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
-    split: TransformedSplit, pixels: np.ndarray
-) -> None:
+def test_batches_have_each_image_once_in_order(split: TransformedSplit, pixels: np.ndarray) -> None:
     assert split.count == COUNT
     assert split.class_counts == (4, 3)
     assert images(split.batches(batch_size=3)) == [one.tobytes() for one in pixels]
@@ -70,7 +68,7 @@ def test_evaluation_batches_hold_each_image_once_unchanged_and_in_order(
     assert labels == [0, 1, 0, 1, 0, 1, 0]
 
 
-def test_quality_is_of_each_image_in_the_same_order(split: TransformedSplit, pixels: np.ndarray) -> None:
+def test_quality_is_in_the_order_of_the_images(split: TransformedSplit, pixels: np.ndarray) -> None:
     expected = [image_scalars(one) for one in pixels]
     for found, name in zip(
         split.quality(), (schema_names.TISSUE_FRACTION, schema_names.LAPLACIAN), strict=True
@@ -78,32 +76,28 @@ def test_quality_is_of_each_image_in_the_same_order(split: TransformedSplit, pix
         np.testing.assert_allclose(found, [scalars[name] for scalars in expected], rtol=1e-6)
 
 
-def test_training_batches_hold_each_image_as_it_is_and_flipped_both_ways(
-    split: TransformedSplit, pixels: np.ndarray
-) -> None:
+def test_training_batches_have_every_view_once(split: TransformedSplit, pixels: np.ndarray) -> None:
     assert Counter(epoch(split)) == Counter(views_of(pixels))
 
 
-def test_copies_stand_one_after_the_other_where_feature_maps_are_made_of_them(
-    split: TransformedSplit, pixels: np.ndarray
-) -> None:
+def test_view_batches_are_in_order(split: TransformedSplit, pixels: np.ndarray) -> None:
     assert images(split.view_batches(batch_size=5)) == views_of(pixels)
 
 
-def test_training_order_follows_seed_and_epoch(split: TransformedSplit) -> None:
+def test_training_batches_follow_seed_and_epoch(split: TransformedSplit) -> None:
     assert epoch(split, 3) == epoch(split, 3)
     assert epoch(split, 3) != epoch(split, 4)
     assert epoch(split, 3) != epoch(split, 3, seed=1)
 
 
-def test_epochs_follow_one_another_and_the_last_batch_of_each_is_shorter(split: TransformedSplit) -> None:
+def test_training_batches_end_each_epoch_with_a_short_batch(split: TransformedSplit) -> None:
     both = split.training_batches(batch_size=4, seed=0, epochs=range(2, 4))
     assert images(both) == epoch(split, 2) + epoch(split, 3)
     assert [len(labels) for _, labels in both] == [4, 4, 4, 4, 4, 1] * 2
     assert len(both) == 12
 
 
-def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
+def test_random_augmentation_follows_seed_epoch_and_view(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
     same = np.repeat(pixels[:1], COUNT, axis=0)
@@ -119,7 +113,7 @@ def test_random_changes_follow_seed_and_epoch_and_differ_from_copy_to_copy(
     assert len(set(found)) == len(found) == 3 * 2 * COUNT
 
 
-def test_evaluation_and_kept_copies_are_never_changed(
+def test_random_augmentation_affects_training_batches_alone(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
     augmentation = RandomAugmentationConfig(stain=0.5, colour=0.5, rotate=True)
@@ -131,7 +125,7 @@ def test_evaluation_and_kept_copies_are_never_changed(
     assert images(split.view_batches(batch_size=3)) == views_of(pixels)
 
 
-def test_the_digest_is_of_pixels_labels_and_copies(
+def test_digest_covers_pixels_labels_order_and_views(
     pixels: np.ndarray, write_transformed: Callable[..., str]
 ) -> None:
     def digest(pixels: np.ndarray, labels: list[int], *augmentations: OfflineAugmentation) -> str:
@@ -150,7 +144,7 @@ def test_the_digest_is_of_pixels_labels_and_copies(
     assert len(others | {plain}) == 5
 
 
-def test_the_order_does_not_depend_on_the_global_seed(split: TransformedSplit) -> None:
+def test_training_batches_ignore_the_global_seed(split: TransformedSplit) -> None:
     orders = set()
     for seed in (0, 1, 5):
         tf.random.set_seed(seed)
@@ -158,11 +152,11 @@ def test_the_order_does_not_depend_on_the_global_seed(split: TransformedSplit) -
     assert len(orders) == 1
 
 
-def test_no_epoch_left_gives_no_batch(split: TransformedSplit) -> None:
+def test_training_batches_of_no_epoch_are_empty(split: TransformedSplit) -> None:
     assert images(split.training_batches(batch_size=4, seed=0, epochs=range(3, 3))) == []
 
 
-def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.ndarray) -> None:
+def test_image_names_are_those_of_the_batch(split: TransformedSplit, pixels: np.ndarray) -> None:
     names = dict(zip(views_of(pixels), np.repeat([f"images/{n}.png" for n in range(COUNT)], 3), strict=True))
     batches = split.training_batches(batch_size=4, seed=3, epochs=range(1, 2))
     for batch, (shown, _) in enumerate(batches.as_numpy_iterator()):
@@ -172,7 +166,7 @@ def test_the_images_of_a_batch_can_be_named(split: TransformedSplit, pixels: np.
         assert found == sorted({str(names[one.tobytes()]) for one in shown})
 
 
-def test_pixel_statistics_are_those_that_transform_wrote(split: TransformedSplit, pixels: np.ndarray) -> None:
+def test_pixel_statistics_are_read_from_the_examples(split: TransformedSplit, pixels: np.ndarray) -> None:
     mean, std = split.pixel_statistics()
     np.testing.assert_allclose(mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(std, pixels.std(axis=(0, 1, 2)), rtol=1e-5)
@@ -199,31 +193,31 @@ def order(epochs: range, *, count: int = 50, seed: int = 0, buffer: int = 4096, 
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(max_examples=15)
-def test_every_epoch_has_every_element_once(count: int, buffer: int, batch: int, seed: int) -> None:
+def test_training_epochs_have_every_element_once(count: int, buffer: int, batch: int, seed: int) -> None:
     found = order(range(2), count=count, buffer=buffer, batch=batch, seed=seed)
     assert sorted(found[:count]) == sorted(found[count:]) == list(range(count))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_order_does_not_depend_on_the_global_seed_training_epochs(seed: int) -> None:
+def test_training_epochs_ignore_the_global_seed(seed: int) -> None:
     before = order(range(2))
     tf.random.set_seed(seed)
     assert order(range(2)) == before
 
 
-def test_a_later_start_goes_on_as_it_would_have_been() -> None:
+def test_training_epochs_from_a_later_epoch_are_the_same() -> None:
     whole = order(range(5))
     assert order(range(3, 5)) == whole[150:]
     assert len({tuple(whole[start : start + 50]) for start in range(0, 250, 50)}) == 5
 
 
-def test_an_epoch_of_one_seed_is_none_of_another() -> None:
+def test_training_epochs_of_two_seeds_differ() -> None:
     assert not {tuple(order(range(epoch, epoch + 1), seed=0)) for epoch in range(4)} & {
         tuple(order(range(epoch, epoch + 1), seed=1)) for epoch in range(4)
     }
 
 
-def test_the_parser_is_given_seed_and_epoch() -> None:
+def test_training_epochs_pass_seed_and_epoch_to_parse() -> None:
     elements = tf.data.Dataset.range(2).map(lambda number: (number,))
     batches = training_epochs(
         elements,
@@ -237,12 +231,12 @@ def test_the_parser_is_given_seed_and_epoch() -> None:
     assert [batch.tolist() for batch in batches.as_numpy_iterator()] == [[[9, 4]] * 2, [[9, 5]] * 2]
 
 
-def test_every_copy_of_an_image_is_kept_or_none() -> None:
+def test_filter_records_selects_all_views_of_an_image() -> None:
     records = tf.data.Dataset.from_tensor_slices(["a0", "a1", "b0", "b1", "c0", "c1"])
-    kept = filter_records(records, np.array([True, False, True]), views=2)
-    assert list(kept.as_numpy_iterator()) == [b"a0", b"a1", b"c0", b"c1"]
+    selected = filter_records(records, np.array([True, False, True]), views=2)
+    assert list(selected.as_numpy_iterator()) == [b"a0", b"a1", b"c0", b"c1"]
 
 
-def test_none_may_be_kept() -> None:
+def test_filter_records_may_select_none() -> None:
     records = tf.data.Dataset.from_tensor_slices(["a", "b"])
     assert list(filter_records(records, np.zeros(2, bool)).as_numpy_iterator()) == []

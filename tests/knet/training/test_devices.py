@@ -1,4 +1,4 @@
-"""What is computed on which devices, and that two give what one gives."""
+"""Devices, precision and XLA follow hardware and configuration; two replicas equal one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Pretends that GPUs of these compute capabilities are there, and tells what was asked of them."""
+    """Return a function that simulates GPUs of some compute capabilities, and records requests."""
 
     def pretend(*capabilities: tuple[int, int]) -> dict[str, Any]:
         devices._mirrored.cache_clear()
@@ -57,7 +57,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, An
         (((9, 0), (7, 5)), "mixed_float16", False, "2 x Card"),
     ],
 )
-def test_the_devices_decide_where_the_configuration_does_not(
+def test_prepare_devices_selects_by_hardware(
     capabilities: tuple[tuple[int, int], ...],
     precision: str,
     xla: bool,
@@ -73,7 +73,7 @@ def test_the_devices_decide_where_the_configuration_does_not(
     assert prepare_devices(DevicesConfig()).strategy is devices.strategy
 
 
-def test_the_configuration_decides_where_it_says_something(gpus: Callable[..., dict[str, Any]]) -> None:
+def test_prepare_devices_obeys_the_configuration(gpus: Callable[..., dict[str, Any]]) -> None:
     asked = gpus((9, 0))
     devices = prepare_devices(DevicesConfig(precision="float32", xla=False, deterministic=True))
     assert (devices.precision, devices.xla, asked["deterministic"]) == ("float32", False, True)
@@ -82,7 +82,7 @@ def test_the_configuration_decides_where_it_says_something(gpus: Callable[..., d
     assert prepare_devices(DevicesConfig(xla=True)).xla
 
 
-def test_models_built_within_its_scope_have_its_precision() -> None:
+def test_devices_scope_sets_the_precision() -> None:
     devices = Devices(
         strategy=tf.distribute.get_strategy(), precision="mixed_bfloat16", xla=False, description=""
     )
@@ -95,7 +95,7 @@ def test_models_built_within_its_scope_have_its_precision() -> None:
 
 
 @pytest.mark.slow
-def test_two_replicas_equal_one(tmp_path: Path) -> None:
+def test_two_replicas_train_like_one(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     command = [sys.executable, str(_ROOT / "tests" / "support" / "train_on_replicas.py"), str(output)]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "CUDA_VISIBLE_DEVICES": ""}
@@ -110,7 +110,7 @@ def test_two_replicas_equal_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_built_follows_the_seed_alone() -> None:
+def test_start_from_seed_resets_names_and_weights() -> None:
     built = []
     for seed in (0, 0, 1):
         start_from_seed(seed)

@@ -1,4 +1,4 @@
-"""Kept feature maps come in the order in which the images would have come."""
+"""Feature cache: maps are in the order of the images, and computed once for the same inputs."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def same(cached: Any, images: Any, frozen: Any) -> None:
     assert pairs
 
 
-def test_batches_are_those_of_every_copy(cached: CachedSplit, split: TransformedSplit, frozen: Any) -> None:
+def test_cached_batches_have_every_view(cached: CachedSplit, split: TransformedSplit, frozen: Any) -> None:
     assert (cached.count, cached.view_count) == (split.count, 2)
     same(cached.batches(batch_size=4), split.view_batches(batch_size=4), frozen)
 
 
-def test_training_batches_are_shuffled_alike(
+def test_cached_training_batches_have_the_order_of_images(
     cached: CachedSplit, split: TransformedSplit, frozen: Any
 ) -> None:
     asked: dict[str, Any] = {"batch_size": 4, "seed": 3, "epochs": range(1, 3)}
@@ -52,7 +52,7 @@ def files(root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
 
 
-def test_the_same_is_found_again_and_holds_what_it_should(
+def test_cache_split_reuses_feature_maps(
     split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path
 ) -> None:
     first = cache_split(split, make_frozen(), root=tmp_path, batch_size=3)
@@ -65,7 +65,7 @@ def test_the_same_is_found_again_and_holds_what_it_should(
         np.testing.assert_array_equal(one, other)
 
 
-def test_other_images_copies_weights_and_layers_have_maps_of_their_own(
+def test_cache_split_separates_images_views_weights_and_layers(
     split: TransformedSplit,
     pixels: np.ndarray,
     make_frozen: Callable[..., Any],
@@ -90,7 +90,7 @@ def test_other_images_copies_weights_and_layers_have_maps_of_their_own(
         assert len(files(tmp_path)) == number + 1
 
 
-def test_other_code_computes_anew(
+def test_cache_split_recomputes_for_other_code(
     split: TransformedSplit,
     make_frozen: Callable[..., Any],
     tmp_path: Path,
@@ -102,14 +102,14 @@ def test_other_code_computes_anew(
     assert len(files(tmp_path)) == 2
 
 
-def test_nothing_but_the_file_is_left(
+def test_write_feature_maps_leaves_the_file_alone(
     split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path
 ) -> None:
     write_feature_maps(split, make_frozen(), tmp_path / "new" / "maps", batch_size=3)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["maps"]
 
 
-def test_what_fails_half_way_leaves_nothing(
+def test_write_feature_maps_interrupted_leaves_nothing(
     split: TransformedSplit,
     make_frozen: Callable[..., Any],
     tmp_path: Path,
@@ -117,20 +117,20 @@ def test_what_fails_half_way_leaves_nothing(
 ) -> None:
     write, calls = feature_cache._record, []
 
-    def stumble(*arguments: Any) -> bytes:
+    def interrupt(*arguments: Any) -> bytes:
         calls.append(arguments)
         if len(calls) == 7:
             raise KeyboardInterrupt
         return write(*arguments)
 
-    monkeypatch.setattr(feature_cache, "_record", stumble)
+    monkeypatch.setattr(feature_cache, "_record", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_feature_maps(split, make_frozen(), tmp_path / "maps", batch_size=3)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("scale", [1000, 1e-9])
-def test_values_that_float16_cannot_hold_are_refused(
+def test_write_feature_maps_refuses_values_out_of_range(
     split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path, scale: float
 ) -> None:
     with pytest.raises(FeatureRangeError, match="too large or too small for float16"):
@@ -138,7 +138,7 @@ def test_values_that_float16_cannot_hold_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(
+def test_write_feature_maps_removes_abandoned_files(
     split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path
 ) -> None:
     for name, age in (("old.tmp", 25), ("young.tmp", 1)):
