@@ -12,9 +12,8 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from knet.base import artifact_files, schema_names
+from knet.data.examples import ingested_images
 from knet.models.model_info import read_model_info
-from knet.serving.infra_validation import check_predictions, keras_predictions, serve_predictions
-from knet.training.dataset import ingested_images
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,6 +33,13 @@ class Executor(base_executor.BaseExecutor):
         infra_blessing = artifact_utils.get_single_instance(output_dict["infra_blessing"])
         blessed = model_utils.is_model_blessed(artifact_utils.get_single_instance(input_dict["blessing"]))
         if blessed:
+            # The server takes a second to import, also where the graph is only compiled.
+            from knet.serving.infra_validation import (
+                check_predictions,
+                keras_predictions,
+                serve_predictions,
+            )
+
             folder = Path(artifact_utils.get_split_uri(input_dict["examples"], schema_names.TEST))
             images = [image for _, image in ingested_images(folder, count=exec_properties["images"])]
             model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,17 +32,24 @@ _LENGTH, _CHECKSUM = 8, 4  # bytes
 
 
 def read_tf_records(file: Path) -> Iterator[bytes]:
-    """Yield the records of an uncompressed TFRecord file.
+    """Yield the records of a TFRecord file, which is compressed if its name ends in `.gz`.
 
     Raises:
         UserError: A checksum is wrong, or the file ends within a record.
     """
-    content = file.read_bytes()
+    content = _decompress(file) if file.suffix == ".gz" else file.read_bytes()
     start = 0
     while start < len(content):
         length, start = _checked(content, start, _LENGTH, file)
         record, start = _checked(content, start, struct.unpack("<Q", length)[0], file)
         yield record
+
+
+def _decompress(file: Path) -> bytes:
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{file} is damaged ({error}): run again into a new output folder") from None
 
 
 def _checked(content: bytes, start: int, length: int, file: Path) -> tuple[bytes, int]:

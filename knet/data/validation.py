@@ -77,6 +77,17 @@ def validate_data(
     return ValidationReport((*found, *find_drift(drift, split=_DRIFT_SPLIT)), tuple(drift))
 
 
+def passed_report(drift: Mapping[str, float], *, schema: Path) -> ValidationReport:
+    """Restore the report on data that passed, for which nothing is measured again.
+
+    Args:
+        drift: Distance of each feature in DataGate's verdict; empty without a previous run.
+        schema: Text file of the schema, with the thresholds.
+    """
+    read = text_format.Parse(schema.read_text(encoding="utf-8"), schema_pb2.Schema())
+    return ValidationReport((), tuple(_distances(drift, schema=read, kind="drift")) if drift else ())
+
+
 ANOMALY_COLUMNS = ("split", "feature", "anomaly", "details")
 
 
@@ -166,7 +177,7 @@ def measure_drift(
     import tensorflow_data_validation as tfdv
 
     compared = tfdv.validate_statistics(statistics, schema, previous_statistics=previous)
-    return _distances(compared, schema=schema, kind="drift")
+    return _distances(_measured(compared, kind="drift"), schema=schema, kind="drift")
 
 
 def measure_skew(
@@ -185,15 +196,18 @@ def measure_skew(
     import tensorflow_data_validation as tfdv
 
     compared = tfdv.validate_statistics(training, schema, serving_statistics=served)
-    return _distances(compared, schema=schema, kind="skew")
+    return _distances(_measured(compared, kind="skew"), schema=schema, kind="skew")
 
 
-def _distances(compared: anomalies_pb2.Anomalies, *, schema: schema_pb2.Schema, kind: str) -> list[Distance]:
-    values = {
+def _measured(compared: anomalies_pb2.Anomalies, *, kind: str) -> dict[str, float]:
+    return {
         ".".join(info.path.step): measured[0].value
         for info in compared.drift_skew_info
         if (measured := getattr(info, f"{kind}_measurements"))
     }
+
+
+def _distances(values: Mapping[str, float], *, schema: schema_pb2.Schema, kind: str) -> list[Distance]:
     return [
         Distance(
             feature=feature.name,

@@ -17,8 +17,8 @@ from scipy import stats
 
 from knet.base import artifact_files, run_files, schema_names
 from knet.base.heat_maps import overlay, thumbnail
+from knet.data.examples import IngestedExample, ingested_examples
 from knet.models.model_info import read_model_info
-from knet.training.dataset import IngestedExample, ingested_examples
 
 _BATCH_SIZE = 16
 _DRAWS = 5  # models with random weights that heat maps are compared with

@@ -1,13 +1,11 @@
-"""Datasets of Trainer and Tuner: transformed examples with augmentation, and ingested examples."""
+"""Datasets of Trainer and Tuner: transformed examples with augmentation."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -305,42 +303,3 @@ def filter_records(records: Any, mask: np.ndarray, *, views: int = 1) -> Any:
         return record
 
     return records.enumerate().filter(is_selected).map(drop_index)
-
-
-@dataclass(frozen=True)
-class IngestedExample:
-    """Image of ExampleGen's output."""
-
-    path: str
-    patient: str
-    label: int
-    image: bytes  # PNG or JPEG
-
-
-def ingested_examples(folder: Path) -> Iterator[IngestedExample]:
-    """Iterate over the examples of a split.
-
-    Args:
-        folder: of the split in ExampleGen's output.
-    """
-    records = tf.data.TFRecordDataset(
-        [str(path) for path in sorted(folder.iterdir())], compression_type="GZIP"
-    )
-    for record in records.as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        yield IngestedExample(
-            path=feature[schema_names.PATH].bytes_list.value[0].decode(),
-            patient=feature[schema_names.PATIENT].bytes_list.value[0].decode(),
-            label=feature[schema_names.LABEL].int64_list.value[0],
-            image=feature[schema_names.IMAGE].bytes_list.value[0],
-        )
-
-
-def ingested_images(folder: Path, *, count: int) -> list[tuple[str, bytes]]:
-    """Return path and PNG or JPEG bytes of the first images of a split.
-
-    Args:
-        folder: of the split in ExampleGen's output.
-        count: at most.
-    """
-    return [(example.path, example.image) for example in itertools.islice(ingested_examples(folder), count)]

@@ -125,7 +125,7 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
 def _print_prediction(console: Console, served: Path, examples: Path) -> None:
     from knet.client import Client
     from knet.serving.dev_server.server import DevServer
-    from knet.training.dataset import ingested_images
+    from knet.data.examples import ingested_images
 
     images = examples / artifact_files.split_folder(schema_names.TEST)
     with DevServer(served, port=0) as server, Client(server.address) as client:

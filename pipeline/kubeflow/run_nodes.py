@@ -236,7 +236,7 @@ def publish_run(location: str, context: RunContext, outcome: RunOutcome) -> None
             registry=RunRegistry(f"{location}/registry"),
             served=Path(context.config.kubeflow.push_folder),
             folder=folder,
-            explanations=Path(temporary) / "explanations",
+            explanations=open_store(f"{location}/explanations"),
             publish=upload,
         )
     print(f"report: {location}/reports/{context.run_id}")

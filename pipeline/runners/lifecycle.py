@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from knet.base import artifact_files, node_ids, run_files, schema_names
+from knet.base import artifact_files, node_ids, run_files
 from knet.base.digests import text_digest
+from knet.base.storage import Store
 from knet.evaluation.results import split_estimates
 from knet.models.model_info import read_model_info
 from knet.runs.record import CandidateRecord, Data, Execution, NodeRecord, RunRecord, TuningRecord
@@ -125,7 +126,7 @@ def finalize_run(
     registry: RunRegistry,
     served: Path,
     folder: Path,
-    explanations: Path,
+    explanations: Store,
     publish: Callable[[], object] | None = None,
 ) -> RunRecord:
     """Write results, report and, last of all, the record of a run, failed and refused ones included.
@@ -136,7 +137,7 @@ def finalize_run(
         registry: receives the record, the predictions of a pushed winner, statistics and trials.
         served: the folder that TF Serving watches; a winner that is missing from it is pushed again.
         folder: receives report and results.
-        explanations: cache folder for the explanations of all runs.
+        explanations: explanations of all runs, which this one copies or adds to.
         publish: called when `folder` is complete, before anything is added to the registry.
 
     Returns:
@@ -174,9 +175,9 @@ def _write_report_inputs(
     context: RunContext,
     executions: Mapping[str, Execution],
     *,
-    explanations: Path,
+    explanations: Store,
 ) -> None:
-    from pipeline.runners.outputs import copy_report_inputs, write_data_page
+    from pipeline.runners.outputs import copy_report_inputs, explain_winner, write_data_page
 
     copy_report_inputs(folder, executions, candidates=record.candidates, winner=record.winner)
     if node_ids.EXAMPLE_VALIDATOR in executions:
@@ -188,12 +189,10 @@ def _write_report_inputs(
             previous=context.prior.statistics,
         )
     count = context.config.report.explanations
-    if record.winner and record.examples and count:
-        from pipeline.runners.outputs import explain_winner  # with TensorFlow, which takes seconds
-
+    if record.winner and count:
         explain_winner(
-            executions[node_ids.trainer(record.winner)].outputs["model"].uri,
-            record.examples / artifact_files.split_folder(schema_names.TEST),
+            executions[node_ids.trainer(record.winner)].outputs["model"],
+            executions[node_ids.EXAMPLE_GEN].outputs["examples"],
             folder / run_files.EXPLANATIONS,
             count=count,
             cache=explanations,

@@ -16,6 +16,7 @@ from tfx.orchestration.portable import launcher
 
 from knet.base.digests import file_digest
 from knet.base.errors import UserError
+from knet.base.storage import open_store
 from knet.runs.record import Data, Execution, NodeRecord, RunRecord
 from knet.runs.registry import PriorState, RunRegistry
 from knet.runs.workspace import Workspace
@@ -60,7 +61,7 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
             registry=registry,
             served=workspace.served,
             folder=workspace.reports / context.run_id,
-            explanations=workspace.explanations,
+            explanations=open_store(workspace.explanations),
         )
 
 

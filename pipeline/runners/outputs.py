@@ -11,13 +11,13 @@ from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import code_digest, text_digest
-from knet.base.storage import local_copy
-from knet.data.validation import read_statistics, validate_data
+from knet.base.storage import Store, local_copy
+from knet.data.validation import passed_report, read_statistics, validate_data
 from knet.data.validation_page import write_validation_page
 from knet.evaluation.predictions import FOLDER, read_predictions, write_predictions
 from knet.report.inputs import thumbnail
 from knet.report.patients import images_to_show, patient_rows
-from knet.runs.record import Execution, RunRecord
+from knet.runs.record import Execution, OutputArtifact, RunRecord
 from knet.runs.registry import StoredStatistics
 
 _MAX_SIDE = 240  # pixels of a thumbnail
@@ -52,7 +52,7 @@ def copy_report_inputs(
 
 def _write_thumbnails(folder: Path, winner: str, examples: Path) -> None:
     """Write the images that the report shows of the worst patients, as small JPEGs."""
-    from knet.training.dataset import ingested_examples
+    from knet.data.examples import ingested_examples
 
     predictions = read_predictions(folder / run_files.PREDICTIONS / f"{winner}.parquet")
     tested = predictions[predictions[schema_names.SPLIT] == schema_names.TEST]
@@ -132,7 +132,7 @@ def write_data_page(
 ) -> None:
     """Write the data page, and the anomalies as JSON beside it.
 
-    The data are validated again here, since a DataGate that failed leaves no outputs.
+    A DataGate that failed leaves no outputs: then the data are validated again.
 
     Args:
         path: of the page.
@@ -142,14 +142,19 @@ def write_data_page(
         previous: statistics that DataGate compared with.
     """
     statistics = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
+    schema = executions[node_ids.SCHEMA_GEN].outputs["schema"].uri / artifact_files.SCHEMA
     with local_copy(previous.folder) if previous else nullcontext() as compared:
-        report = validate_data(
-            anomalies=executions[node_ids.EXAMPLE_VALIDATOR].outputs["anomalies"].uri,
-            statistics=statistics,
-            schema=executions[node_ids.SCHEMA_GEN].outputs["schema"].uri / artifact_files.SCHEMA,
-            previous=compared,
-            classes=classes,
-        )
+        if node_ids.DATA_GATE in executions:
+            verdict = executions[node_ids.DATA_GATE].outputs["verdict"].uri.read_text(encoding="utf-8")
+            report = passed_report(json.loads(verdict)["drift"], schema=schema)
+        else:
+            report = validate_data(
+                anomalies=executions[node_ids.EXAMPLE_VALIDATOR].outputs["anomalies"].uri,
+                statistics=statistics,
+                schema=schema,
+                previous=compared,
+                classes=classes,
+            )
         sets = read_statistics(statistics)
         if previous and compared:
             sets[f"train of run {previous.run_id}"] = read_statistics(compared)[schema_names.TRAIN]
@@ -163,20 +168,32 @@ def write_data_page(
     path.with_name(run_files.VALIDATION).write_text(report.to_json(), encoding="utf-8")
 
 
-def explain_winner(model: Path, examples: Path, folder: Path, *, count: int, cache: Path) -> None:
+def explain_winner(
+    model: OutputArtifact, examples: OutputArtifact, folder: Path, *, count: int, cache: Store
+) -> None:
     """Write explanations of the winner's predictions, or copy those of an earlier run on the same artifacts.
 
     Args:
-        model: folder of the winner's Model artifact.
-        examples: folder of the ingested examples of the test split.
+        model: the winner's Model artifact.
+        examples: of ExampleGen; the images are those of its test split.
         folder: receives the explanations; must not exist.
         count: images of each kind.
-        cache: folder for the explanations of all runs.
+        cache: explanations of all runs.
     """
-    from knet.evaluation.explanations import write_explanations
-
     code = code_digest("knet.evaluation.explanations")
-    cached = cache / text_digest(str(model), str(examples), str(count), code)
-    if not (cached / run_files.EXPLANATIONS_FILE).is_file():
-        write_explanations(model, examples, cached, count=count)
-    shutil.copytree(cached, folder)
+    sources = (str(artifact.remote or artifact.uri) for artifact in (model, examples))
+    key = text_digest(*sources, str(count), code)
+    names = cache.names(f"{key}/")
+    if f"{key}/{run_files.EXPLANATIONS_FILE}" in names:
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name.removeprefix(f"{key}/")).write_bytes(cache.read(name) or b"")
+        return
+    from knet.evaluation.explanations import write_explanations  # with TensorFlow, which takes seconds
+
+    write_explanations(
+        model.uri, examples.uri / artifact_files.split_folder(schema_names.TEST), folder, count=count
+    )
+    # The file that lists the images is stored last: with it, all are there.
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == run_files.EXPLANATIONS_FILE):
+        cache.write(f"{key}/{file.name}", file.read_bytes())

@@ -21,9 +21,9 @@ from components.breakhis_example_gen.executor import Executor
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.data.breakhis import parse_name
+from knet.data.examples import ingested_images
 from knet.data.sample_data import write_sample_data
 from knet.data.split import read_split
-from knet.training.dataset import ingested_images
 from pipeline.config.config import BeamConfig
 from pipeline.config.load import load_config
 from pipeline.runners.beam import beam_args

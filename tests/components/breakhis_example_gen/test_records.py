@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from components.breakhis_example_gen.records import WriteShard
+from knet.data.examples import ingested_images
 from knet.data.folders import Folder
 from knet.data.ingest import Shard
 from knet.data.source import ImageFile
-from knet.training.dataset import ingested_images
 
 NAMES = ("c.png", "bad.png", "a.png", "none.png")
 SHARD = Shard("test", 0, 1, tuple(ImageFile(name, "benign", "1") for name in NAMES))

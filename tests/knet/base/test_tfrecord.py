@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,18 @@ def test_read_tf_records_detects_truncation(data: st.DataObject, record: bytes, 
     file.write_bytes(content[: data.draw(st.integers(1, len(content) - 1))])
     with pytest.raises(UserError, match="is damaged"):
         list(read_tf_records(file))
+
+
+def test_read_tf_records_reads_gzip(tmp_path: Path) -> None:
+    file = tmp_path / "records.gz"
+    with tf.io.TFRecordWriter(str(file), options="GZIP") as writer:
+        for record in (b"one", b"", b"three"):
+            writer.write(record)
+    assert list(read_tf_records(file)) == [b"one", b"", b"three"]
+
+
+@pytest.mark.parametrize("content", [gzip.compress(tf_record(b"x" * 99))[:-9], b"no gzip"])
+def test_read_tf_records_detects_damaged_gzip(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "records.gz").write_bytes(content)
+    with pytest.raises(UserError, match=r"records\.gz is damaged \("):
+        list(read_tf_records(tmp_path / "records.gz"))

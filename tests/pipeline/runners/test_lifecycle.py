@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from knet.base import node_ids, run_files
+from knet.base.storage import open_store
 from knet.runs.record import Execution, NodeRecord, OutputArtifact, RunRecord
 from knet.runs.registry import PriorState, RunRegistry
 from knet.serving.models_config import newest_version
@@ -120,7 +121,10 @@ def test_run_context_round_trips_through_json(context: RunContext) -> None:
 
 
 def _finalize(context: RunContext, tmp_path: Path, publish: Callable[[], object]) -> RunRecord:
-    places: dict[str, Any] = {"served": tmp_path / "served", "explanations": tmp_path / "explanations"}
+    places: dict[str, Any] = {
+        "served": tmp_path / "served",
+        "explanations": open_store(tmp_path / "explanations"),
+    }
     registry = RunRegistry(tmp_path / "registry")
     folder = tmp_path / "report"
     return finalize_run(context, FAILED, registry=registry, folder=folder, publish=publish, **places)

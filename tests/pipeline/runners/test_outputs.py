@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
 
 from knet.base import schema_names
 from knet.base.schema_names import SPLITS
+from knet.base.storage import open_store
 from knet.evaluation import explanations
 from knet.evaluation.predictions import read_predictions, write_predictions
 from knet.runs.record import Execution, OutputArtifact, RunRecord
 from knet.runs.registry import StoredStatistics
+from pipeline.runners import outputs
 from pipeline.runners.outputs import copy_report_inputs, explain_winner, export_results, write_data_page
 
 IMAGES = {"a.png": 0.9, "b.png": 0.2, "c.png": 0.8}  # of malignant patients, with scores
@@ -213,21 +217,64 @@ def test_write_data_page_shows_drift_since_the_previous_run(
     assert "Not measured" not in text
 
 
+def test_write_data_page_takes_drift_from_the_verdict_of_data_gate(
+    page_executions: dict[str, Execution],
+    make_record: Callable[..., RunRecord],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(outputs, "validate_data")
+    (tmp_path / "verdict").write_text('{"findings": 0, "drift": {"image/eosin": 0.0123}}', encoding="utf-8")
+    page_executions["DataGate"] = execution(verdict=tmp_path / "verdict")
+    page = tmp_path / "data.html"
+    write_data_page(page, page_executions, record=make_record(), classes=("a", "b"), previous=None)
+    assert '<td>image/eosin</td>\n<td class="figure">0.012</td>' in page.read_text("utf-8")
+    assert json.loads(page.with_name("data.json").read_text("utf-8"))["anomalies"] == []
+
+
 def test_explain_winner_caches_by_model_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
     def write(model: Path, examples: Path, folder: Path, *, count: int) -> None:
-        written.append((model.name, count))
+        written.append((model.name, examples.name, count))
         folder.mkdir(parents=True)
         (folder / "explanations.json").write_text(f"{model.name} {count}", "utf-8")
+        (folder / "wrong-1.png").write_bytes(b"")
 
     monkeypatch.setattr(explanations, "write_explanations", write)
 
     def explained(run: str, model: str, count: int) -> str:
-        places: dict[str, Any] = {"folder": tmp_path / run, "cache": tmp_path / "cache"}
-        explain_winner(tmp_path / model, tmp_path / "examples", count=count, **places)
-        return (tmp_path / run / "explanations.json").read_text("utf-8")
+        # Each container has its copy of an artifact in another place.
+        model_artifact, examples = (
+            OutputArtifact(name, tmp_path / run / name, {}, remote=f"s3://{name}") for name in (model, "data")
+        )
+        folder = tmp_path / run / "explanations"
+        explain_winner(model_artifact, examples, folder, count=count, cache=open_store(tmp_path / "cache"))
+        assert sorted(file.name for file in folder.iterdir()) == ["explanations.json", "wrong-1.png"]
+        return (folder / "explanations.json").read_text("utf-8")
 
     assert explained("one", "a", 3) == explained("two", "a", 3) == "a 3"
     assert explained("three", "b", 3) == "b 3" and explained("four", "b", 2) == "b 2"
-    assert written == [("a", 3), ("b", 3), ("b", 2)]
+    assert written == [("a", "Split-test", 3), ("b", "Split-test", 3), ("b", "Split-test", 2)]
+
+
+def test_explain_winner_ignores_an_incomplete_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(model: Path, examples: Path, folder: Path, *, count: int) -> None:
+        folder.mkdir(parents=True)
+        (folder / "explanations.json").write_text("{}", "utf-8")
+
+    monkeypatch.setattr(explanations, "write_explanations", write)
+    artifact = OutputArtifact(1, tmp_path / "artifact", {})
+    cache = open_store(tmp_path / "cache")
+    explain_winner(artifact, artifact, tmp_path / "one", count=1, cache=cache)
+    (listed,) = (tmp_path / "cache").rglob("explanations.json")
+    listed.rename(listed.with_name("a.png"))
+    explain_winner(artifact, artifact, tmp_path / "two", count=1, cache=cache)
+    assert [file.name for file in (tmp_path / "two").iterdir()] == ["explanations.json"]
+
+
+def test_outputs_of_a_cached_run_need_no_tensorflow() -> None:
+    modules = "pipeline.kubeflow.run_nodes, pipeline.runners.outputs, knet.report.report, knet.data.examples"
+    code = f"import sys, {modules}; print({{'tensorflow', 'apache_beam', 'tfx'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
