@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:
-    """Run the whole pipeline, push the winner, and classify one test image with it."""
+    """Run the whole pipeline, push the winner, and classify one test image if its version is new."""
     from knet.runs.workspace import Workspace
+    from knet.serving.models_config import newest_version
     from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
@@ -52,9 +53,11 @@ def command(
         console.print("starting TensorFlow and TFX")
         from pipeline.runners.local import run_pipeline
 
+        served = newest_version(workspace.served)
         record = run_pipeline(config, checked, console=console)
         _print_outcome(console, record)
-        if record.pushed_version and record.examples:
+        is_new = served is None or served.name != record.pushed_version
+        if record.pushed_version and record.examples and is_new:
             _print_prediction(console, workspace.served, record.examples)
         report = workspace.reports / record.run_id
         console.print(f"report: {report / run_files.PAGE}", soft_wrap=True)
@@ -124,8 +127,8 @@ def _print_candidates(console: Console, record: RunRecord) -> None:
 
 def _print_prediction(console: Console, served: Path, examples: Path) -> None:
     from knet.client import Client
-    from knet.serving.dev_server.server import DevServer
     from knet.data.examples import ingested_images
+    from knet.serving.dev_server.server import DevServer
 
     images = examples / artifact_files.split_folder(schema_names.TEST)
     with DevServer(served, port=0) as server, Client(server.address) as client:
