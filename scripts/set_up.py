@@ -45,7 +45,17 @@ def main() -> None:
     _run(uv, *install, "--python", str(_PYTHON), *ours)
     if sys.argv[1] == "dev":
         _sync(uv, _TOOLS_PYTHON, base=choice.python, lock=_ROOT / "requirements" / "tools.lock")
+    _cache_bytecode()
     (_ROOT / ".venv" / ".stack").write_text(stack.name + "\n", encoding="utf-8")
+
+
+def _cache_bytecode() -> None:
+    """Imports the pipeline once; else every start compiles TFX where PYTHONDONTWRITEBYTECODE is set."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [str(_PYTHON), "-c", "import pipeline.kubeflow.compiler, pipeline.runners.local"]
+    done = subprocess.run(command, cwd=_ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"error: the pipeline cannot be imported: {done.stderr}")
 
 
 def _sync(uv: str, python: Path, *, base: str, lock: Path) -> None:
