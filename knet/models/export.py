@@ -60,9 +60,12 @@ def export_model(
     head = logits_and_embeddings(model)
     grad_cam = GradCam(model)
 
-    images = [tf.TensorSpec([None], tf.string, name=schema_names.SERVING_INPUT)]
+    def traced(name: str) -> Any:
+        """Return a decorator for functions of a batch of strings; functions share each other's graphs."""
+        signature = [tf.TensorSpec([None], tf.string, name=name)]
+        return tf.function(input_signature=signature, autograph=False)
 
-    @tf.function(input_signature=images)  # so that all signatures share one graph of the backbone
+    @traced(schema_names.SERVING_INPUT)
     def extract_features(image: Any) -> tuple[Any, Any, Any]:
         pixels, tissue, laplacian = decode_and_measure(image, size=size)
         feature_map = backbone(preprocessing(tf.cast(pixels, tf.float32)), training=False)
@@ -77,6 +80,7 @@ def export_model(
         }
         return probabilities, predicted, decision
 
+    @traced(schema_names.SERVING_INPUT)
     def predict(image: Any) -> dict[str, Any]:
         feature_map, tissue, laplacian = extract_features(image)
         logits, embeddings = head(feature_map, training=False)
@@ -89,10 +93,12 @@ def export_model(
             **check_images(embeddings, tissue, laplacian, gaussians=gaussians, limits=limits),
         }
 
+    @traced(schema_names.EXAMPLES_SIGNATURE)
     def predict_examples(examples: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(examples, {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)})
         return predict(parsed[schema_names.IMAGE])
 
+    @traced(tf.saved_model.CLASSIFY_INPUTS)
     def classify(inputs: Any) -> dict[str, Any]:
         predicted = predict_examples(inputs)
         return {
@@ -100,30 +106,29 @@ def export_model(
             tf.saved_model.CLASSIFY_OUTPUT_SCORES: predicted[schema_names.PROBABILITIES],
         }
 
+    @traced(schema_names.SERVING_INPUT)
     def embed(image: Any) -> dict[str, Any]:
         _, embeddings = head(extract_features(image)[0], training=False)
         return {schema_names.EMBEDDING: embeddings}
 
+    @traced(schema_names.SERVING_INPUT)
     def explain(image: Any) -> dict[str, Any]:
         feature_map, _, _ = extract_features(image)
         logits, _ = head(feature_map, training=False)
         _, predicted, decision = decide(logits)
         return {schema_names.HEAT_MAP: grad_cam(feature_map, predicted), **decision}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(schema_names.SERVING_SIGNATURE, predict, images)
-    archive.add_endpoint(
-        schema_names.EXAMPLES_SIGNATURE, predict_examples, [tf.TensorSpec([None], tf.string, name="examples")]
-    )
-    archive.add_endpoint(
-        schema_names.CLASSIFY_SIGNATURE,
-        classify,
-        [tf.TensorSpec([None], tf.string, name=tf.saved_model.CLASSIFY_INPUTS)],
-    )
-    archive.add_endpoint(schema_names.FEATURES_SIGNATURE, embed, images)
-    archive.add_endpoint(schema_names.EXPLAIN_SIGNATURE, explain, images)
-    archive.write_out(str(folder), verbose=False)
+    functions = {
+        schema_names.SERVING_SIGNATURE: predict,
+        schema_names.EXAMPLES_SIGNATURE: predict_examples,
+        schema_names.CLASSIFY_SIGNATURE: classify,
+        schema_names.FEATURES_SIGNATURE: embed,
+        schema_names.EXPLAIN_SIGNATURE: explain,
+    }
+    signatures = {name: function.get_concrete_function() for name, function in functions.items()}
+    # Not keras.export.ExportArchive: it saves each variable twice, and traces each signature twice.
+    variables = [variable.value for variable in model.variables]
+    tf.saved_model.save(tf.train.Checkpoint(variables=variables), str(folder), signatures=signatures)
     set_method_name(
         folder, signature=schema_names.CLASSIFY_SIGNATURE, method=tf.saved_model.CLASSIFY_METHOD_NAME
     )

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import keras
@@ -24,6 +25,7 @@ from training_fixtures import build_hybrid
 from knet.base import schema_names
 from knet.base.image_scalars import image_scalars
 from knet.client import Client
+from knet.models import export
 from knet.models.export import export_model, model_outputs
 from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
@@ -92,6 +94,41 @@ def test_serving_default_equals_the_calibrated_keras_model(
 
 
 # Biases of the last layer that put every score below the threshold though above a half, or above both.
+def test_export_saves_each_variable_once(model: keras.Model, folder: Path) -> None:
+    saved = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    shapes = [shape for shape in saved.get_variable_to_shape_map().values() if shape]
+    assert sorted(shapes) == sorted(list(variable.shape) for variable in model.variables)
+
+
+def test_export_traces_backbone_and_checks_once(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces: list[str] = []
+
+    def count_traces(name: str) -> None:
+        function = getattr(export, name)
+
+        def counted(*arguments: Any, **settings: Any) -> Any:
+            traces.append(name)
+            return function(*arguments, **settings)
+
+        monkeypatch.setattr(export, name, counted)
+
+    count_traces("decode_and_measure")
+    count_traces("check_images")
+    export_model(
+        model,
+        tmp_path,
+        size=SIZE,
+        classes=CLASSES,
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        gaussians=GAUSSIANS,
+        limits=LIMITS,
+    )
+    assert sorted(traces) == ["check_images", "decode_and_measure"]
+
+
 @pytest.mark.parametrize(("bias", "label"), [(0.25, b"ductal"), (1.0, b"lobular")])
 def test_label_is_decided_by_the_threshold(
     model: keras.Model, exported: tf.Module, images: list[bytes], bias: float, label: bytes
