@@ -149,7 +149,7 @@ def test_run_is_registered_with_its_report(cluster: Cluster) -> None:
     assert statistics and statistics.run_id == record.run_id
     assert {node.state for node in record.nodes} == {"done"}
     seconds = {node.node: node.seconds for node in record.nodes}
-    assert seconds["Trainer-mobilenet"] > seconds["ImportSchemaGen"] > 0
+    assert seconds["Trainer-mobilenet"] > max(1, seconds["ImportSchemaGen"])
     info = record.candidates["mobilenet"].info
     assert (info.epochs, info.fingerprint) == (1, record.data.fingerprint)
     assert info.synthetic_data and info.split_sha256 == record.data.split_sha256
