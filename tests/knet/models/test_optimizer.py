@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from tensorflow.python.framework import config as tf_config
 
 from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
 
@@ -113,9 +115,16 @@ def batches() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(8)
 
 
-def train(model: Any, batches: tf.data.Dataset, *, jit_compile: bool = False, **settings: Any) -> Any:
+def train(
+    model: Any,
+    batches: tf.data.Dataset,
+    *,
+    jit_compile: bool = False,
+    optimizer: Any = keras.optimizers.SGD,
+    **settings: Any,
+) -> Any:
     model.compile(
-        optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
+        optimizer=optimizer(0.1, momentum=0.9),
         loss="sparse_categorical_crossentropy",
         weighted_metrics=["accuracy"],
         jit_compile=jit_compile,
@@ -145,11 +154,24 @@ def test_accumulation_equals_the_large_batch(
         np.testing.assert_allclose(history["accuracy"], expected["accuracy"], rtol=1e-6)
 
 
-def test_accumulation_with_xla(batches: tf.data.Dataset) -> None:
+@pytest.fixture
+def xla() -> Iterator[None]:
+    """XLA in a process that has made operations deterministic, where Keras turns it off."""
+    deterministic = tf_config.is_op_determinism_enabled()
+    tf_config.disable_op_determinism()
+    yield
+    if deterministic:
+        tf_config.enable_op_determinism()
+
+
+@pytest.mark.usefixtures("xla")
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, BlockSGD])
+def test_accumulation_with_xla(batches: tf.data.Dataset, optimizer: Any) -> None:
     reference, model = build(), build()
     train(reference, batches)
     model.micro_batch = 3
-    train(model, batches, jit_compile=True)
+    train(model, batches, jit_compile=True, optimizer=optimizer)
+    assert model.jit_compile
     assert_equal(model, reference)
 
 
