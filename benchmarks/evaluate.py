@@ -5,7 +5,7 @@
 
 Both read the same TFRecords of synthetic PNG files, ask the same MobileNet (alpha 0.25, random weights), and
 give the metrics of each split whole, by magnification, by subtype and by both. Ours gives TFMA's metrics,
-those by patient, and the table of predictions; `judge` is what ModelSelector adds for a candidate: 2,000
+those by patient, and the table of predictions; `select` is what ModelSelector adds for a candidate: 2,000
 resamples of the patients of every slice. Each measurement is a process of its own, and TensorFlow has one
 thread in each. Importing the libraries in the first process does not count; the start of Beam's workers does.
 """
@@ -180,7 +180,7 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
     )
 
 
-def judge(folder: Path, _: Path) -> None:
+def select(folder: Path, _: Path) -> None:
     """The intervals of every slice, from the predictions that ours left."""
     from knet.evaluation.bootstrap import RESAMPLES
     from knet.evaluation.predictions import FOLDER, read_predictions
@@ -194,7 +194,7 @@ JOBS: dict[str, Callable[[Path, Path], None]] = {
     "plain": plain,
     "ours, 1 process": lambda folder, out: ours(folder, out, workers=1),
     "ours, 2 processes": lambda folder, out: ours(folder, out, workers=2),
-    "judge": judge,
+    "select": select,
 }
 
 

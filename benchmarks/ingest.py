@@ -44,7 +44,7 @@ def write_images(folder: Path, *, count: int, width: int, height: int) -> Path:
 
 
 def ingest_plain(source: Path, out: Path) -> None:
-    """Reads, decodes, judges, hashes and writes every image, one after the other."""
+    """Reads, decodes, checks, hashes and writes every image, one after the other."""
     import tensorflow as tf
 
     from knet.data.catalog import read_catalog

@@ -1,4 +1,4 @@
-"""Measures training: on kept feature maps against images, and the Trainer's loop against its bare step.
+"""Measures training: on cached feature maps against images, and the Trainer's loop against its bare step.
 
     python benchmarks/train.py   # ResNet50 and ResNet152 at 227 px
     python benchmarks/train.py --size 64 --images 24 --backbones mobilenet   # a minute
@@ -127,8 +127,8 @@ class Bench:
         seconds = EpochSeconds()
         model = self._fit(candidate, setup, seconds)
         steps = setup.train.count * setup.train.view_count // batch
-        kept = next(iter(setup.train.training_batches(batch_size=batch, seed=0, epochs=range(1))))
-        iterator = iter(tf.data.Dataset.from_tensors(kept).repeat())
+        first = next(iter(setup.train.training_batches(batch_size=batch, seed=0, epochs=range(1))))
+        iterator = iter(tf.data.Dataset.from_tensors(first).repeat())
         alone = min(_timed_steps(model, iterator, steps - 1) for _ in seconds.steps[1:])
         images = (steps - 1) * batch
         return images / min(seconds.steps[1:]), images / alone

@@ -1,10 +1,10 @@
-"""Measures a search of 20 trials: through our component, and written by hand with KerasTuner without a cache.
+"""Measures a search of 20 trials: through our component, and by a plain KerasTuner script without a cache.
 
     python benchmarks/tuning.py                # ResNet50 at 96 px: head alone, and two blocks
     python benchmarks/tuning.py --blocks 0     # one of them
 
 Both train the same values, proposed by the same random method, for as many epochs on the same images, and
-judge them on the same held-out patients. What is written by hand builds the whole model in every trial, feeds
+evaluate them on the same held-out patients. The plain script builds the whole model in every trial, feeds
 it images, and keeps the best weights of each trial, as KerasTuner's Tuner does. Images are synthetic, weights
 random. The time of our search includes that for its feature maps; memory is the resident set of its process.
 """
@@ -98,7 +98,7 @@ def ours(plan: SearchPlan, folder: Path) -> tuple[float, list[int], list[float]]
     return seconds, tuner.memory, trials["learning_rate"].tolist()
 
 
-def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
+def plain_search(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     """Seconds and learning rates of the search as one would write it."""
     start = time.monotonic()
     training = plan.candidate.training.model_copy(
@@ -124,7 +124,7 @@ def by_hand(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
         return model
 
     oracle = make_oracle(plan.tuning, candidate)
-    tuner = keras_tuner.Tuner(oracle, build, directory=str(folder), project_name="by-hand")
+    tuner = keras_tuner.Tuner(oracle, build, directory=str(folder), project_name="plain")
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=plan.tuning.epochs, restore_best_weights=True
     )
@@ -158,16 +158,16 @@ def main() -> None:
             seconds, memory, rates = ours(plan, folder / f"search-{blocks}")
             grown = memory[-1] / memory[1] - 1
             print(
-                f"{blocks} blocks learn, ours: {seconds:6.1f} s; memory {memory[1] / 2**20:.0f} MiB after "
-                f"trial 2, {memory[-1] / 2**20:.0f} MiB after trial {len(memory)}: {100 * grown:+.1f} %",
+                f"{blocks} trainable blocks, ours: {seconds:6.1f} s; memory {memory[1] / 2**20:.0f} MiB "
+                f"after trial 2, {memory[-1] / 2**20:.0f} MiB after trial {len(memory)}: {100 * grown:+.1f} %",
                 flush=True,
             )
-            hand, same = by_hand(plan, folder / f"by-hand-{blocks}")
+            plain, same = plain_search(plan, folder / f"plain-{blocks}")
             if not all(math.isclose(a, b) for a, b in zip(rates, same, strict=True)):
                 raise SystemExit("the two searches did not train the same values")
             print(
-                f"{blocks} blocks learn, by hand: {hand:6.1f} s; ours is {hand / seconds:.1f} times as fast; "
-                f"load {os.getloadavg()[0]:.1f}",
+                f"{blocks} trainable blocks, plain script: {plain:6.1f} s; ours is {plain / seconds:.1f} "
+                f"times as fast; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
 
