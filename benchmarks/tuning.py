@@ -159,7 +159,8 @@ def main() -> None:
             grown = memory[-1] / memory[1] - 1
             print(
                 f"{blocks} trainable blocks, ours: {seconds:6.1f} s; memory {memory[1] / 2**20:.0f} MiB "
-                f"after trial 2, {memory[-1] / 2**20:.0f} MiB after trial {len(memory)}: {100 * grown:+.1f} %",
+                f"after trial 2, {memory[-1] / 2**20:.0f} MiB after trial {len(memory)}: "
+                f"{100 * grown:+.1f} %",
                 flush=True,
             )
             plain, same = plain_search(plan, folder / f"plain-{blocks}")
