@@ -23,6 +23,12 @@ _VARIABLE = "KNET_METADATA_PASSWORD"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output folder that is relative is not that of a run made in the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 def config_of(*settings: str) -> Config:
     return load_config("demo", settings)
 
@@ -132,14 +138,14 @@ def test_open_metadata_refuses_artifacts_of_another_database(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("password")
-def test_open_metadata_creates_tables_in_concurrent_processes(mariadb: Any) -> None:
+def test_open_metadata_creates_tables_in_concurrent_processes(mariadb: Any, tmp_path: Path) -> None:
     code = (
         "import sys; from pipeline.config.load import load_config\n"
         "from pipeline.runners.mlmd import open_metadata\n"
         "config = load_config('demo', sys.argv[1:])\n"
         "print('ready', flush=True); input(); open_metadata(config)"
     )
-    command = [sys.executable, "-c", code, *mariadb.settings("raced")]
+    command = [sys.executable, "-c", code, *mariadb.settings("raced"), f"output={tmp_path}"]
     runs = [
         subprocess.Popen(
             command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
