@@ -65,6 +65,7 @@ class BlockSGD(keras.optimizers.SGD):
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
             momentum=tf.cast(self._momentum, variable.dtype),
+            use_nesterov=self.nesterov,
         )
 
     def get_config(self) -> dict[str, Any]:

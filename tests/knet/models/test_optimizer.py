@@ -46,13 +46,14 @@ def test_block_sgd_equals_the_paper_s_equations() -> None:
         np.testing.assert_allclose(variable.numpy(), weight, atol=1e-6)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, MU, "variable"])
-def test_block_sgd_equals_keras_sgd_to_the_bit(momentum: Any) -> None:
+def test_block_sgd_equals_keras_sgd_to_the_bit(momentum: Any, nesterov: bool) -> None:
     mu = MU if momentum == "variable" else momentum
     weights = []
     for optimizer in (
-        BlockSGD(0.1, tf.Variable(mu) if momentum == "variable" else mu),
-        keras.optimizers.SGD(0.1, momentum=mu),
+        BlockSGD(0.1, tf.Variable(mu) if momentum == "variable" else mu, nesterov=nesterov),
+        keras.optimizers.SGD(0.1, momentum=mu, nesterov=nesterov),
     ):
         rng = np.random.default_rng(0)
         variables = model().trainable_variables
