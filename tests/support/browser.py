@@ -101,7 +101,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, url: str, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Opens a page anew and waits until it is loaded.
+        """Load a page, even if it is open already, and wait until it is loaded.
 
         Args:
             url: its address.

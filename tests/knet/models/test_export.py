@@ -41,6 +41,19 @@ GAUSSIANS = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 2)
 LIMITS = ImageLimits(min_tissue=0.1, min_sharpness=100.0, max_sharpness=40_000.0, max_distance=6.0)
 
 
+def export_example(model: keras.Model, folder: Path) -> None:
+    export_model(
+        model,
+        folder,
+        size=SIZE,
+        classes=CLASSES,
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        gaussians=GAUSSIANS,
+        limits=LIMITS,
+    )
+
+
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     return build_hybrid(
@@ -56,16 +69,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "7"
-    export_model(
-        model,
-        folder,
-        size=SIZE,
-        classes=CLASSES,
-        temperature=TEMPERATURE,
-        threshold=THRESHOLD,
-        gaussians=GAUSSIANS,
-        limits=LIMITS,
-    )
+    export_example(model, folder)
     return folder
 
 
@@ -93,7 +97,6 @@ def test_serving_default_equals_the_calibrated_keras_model(
     assert outputs[schema_names.THRESHOLD].numpy().tolist() == [np.float32(THRESHOLD)] * len(images)
 
 
-# Biases of the last layer that put every score below the threshold though above a half, or above both.
 def test_export_saves_each_variable_once(model: keras.Model, folder: Path) -> None:
     saved = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
     shapes = [shape for shape in saved.get_variable_to_shape_map().values() if shape]
@@ -116,19 +119,11 @@ def test_export_traces_backbone_and_checks_once(
 
     count_traces("decode_and_measure")
     count_traces("check_images")
-    export_model(
-        model,
-        tmp_path,
-        size=SIZE,
-        classes=CLASSES,
-        temperature=TEMPERATURE,
-        threshold=THRESHOLD,
-        gaussians=GAUSSIANS,
-        limits=LIMITS,
-    )
+    export_example(model, tmp_path)
     assert sorted(traces) == ["check_images", "decode_and_measure"]
 
 
+# Biases of the last layer that put every score below the threshold though above a half, or above both.
 @pytest.mark.parametrize(("bias", "label"), [(0.25, b"ductal"), (1.0, b"lobular")])
 def test_label_is_decided_by_the_threshold(
     model: keras.Model, exported: tf.Module, images: list[bytes], bias: float, label: bytes
