@@ -1,13 +1,16 @@
-"""Atomic writes: readers see the whole new content of a file or the whole old one."""
+"""Small state files: atomic writes, and reads that name a damaged file."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from knet.base.errors import UserError
 
 _TEMPORARY: Final = ".tmp"  # suffix of files that are being written; their names begin with a dot
 _MAX_AGE: Final = 24 * 60 * 60  # seconds; no write lasts longer
@@ -43,6 +46,42 @@ def atomic_write(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(file: Path, *, remedy: str) -> Any:
+    """Return the content of a JSON file, or None if there is no such file.
+
+    Args:
+        file: File to read.
+        remedy: End of the error message, such as `delete it`.
+
+    Raises:
+        UserError: The file cannot be read, or is not JSON.
+    """
+    try:
+        return parse_json(file.read_bytes(), file, remedy=remedy)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); {remedy}") from None
+
+
+def parse_json(content: bytes, file: Path | str, *, remedy: str) -> Any:
+    """Return the content of a JSON file that was read already.
+
+    Args:
+        content: Content of the file.
+        file: Its name for the error message.
+        remedy: End of the error message.
+
+    Raises:
+        UserError: The content is not JSON.
+    """
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        reason = "it is empty" if not content.strip() else str(error)
+        raise UserError(f"{file}: damaged ({reason}); {remedy}") from None
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from knet.base import artifact_files, run_files
 from knet.base.settings import with_current_names
 from knet.evaluation.predictions import read_predictions
-from knet.runs.record import RunRecord
+from knet.runs.record import FAILED, INTERRUPTED, RUNNING, RunRecord
 
 _MAX_SIDE: Final = 320  # pixels of a heat map
 
@@ -176,14 +176,16 @@ class Section:
 class Verdict:
     """Outcome of a run."""
 
-    word: str  # pushed, not pushed or failed
+    word: str  # pushed, not pushed, failed, interrupted or running
     why: str  # one line
 
 
 def verdict(record: RunRecord) -> Verdict:
     """Return the outcome of a run, with the reason."""
+    if record.state in (INTERRUPTED, RUNNING):
+        return Verdict(record.state, record.error or "it has not ended")
     if record.error:
-        return Verdict("failed", record.error)
+        return Verdict(FAILED, record.error)
     if record.pushed_version and not record.refusals:
         return Verdict(
             "pushed",

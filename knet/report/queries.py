@@ -19,7 +19,8 @@ from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
 from knet.evaluation.patient_metrics import METRICS
 from knet.report.inputs import Inputs, verdict
-from knet.runs.record import CandidateRecord, RunRecord, TuningRecord, read_record
+from knet.runs.active_run import RunState
+from knet.runs.record import INTERRUPTED, RUNNING, CandidateRecord, RunRecord, TuningRecord, read_record
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 
@@ -285,19 +286,28 @@ def tuning_line(tuning: TuningRecord) -> str:
 _RUNS_HEADER = ("run", "started (UTC)", "verdict", "winner", "chosen by", "on test", "time")
 
 
-def runs_table(files: Sequence[Path]) -> Table:
+def runs_table(files: Sequence[Path], *, unrecorded: RunState | None = None, running: bool = False) -> Table:
     """Return a table with a row per run, newest first.
 
     Args:
         files: record files, oldest first; the row of a record that cannot be read has no values.
+        unrecorded: the run in progress, or one that was killed.
+        running: whether it is in progress.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in _RUNS_HEADER:
         # The run id, which commands accept, stays whole on a narrow terminal.
         table.add_column(name, justify="right" if name in _RUNS_HEADER[5:] else "left", no_wrap=name == "run")
+    if unrecorded and unrecorded.run_id not in {file.stem for file in files}:
+        state = f"{RUNNING if running else INTERRUPTED} ({unrecorded.phase})"
+        table.add_row(unrecorded.run_id, _minute(unrecorded.started), state)
     for file in reversed(files):
         table.add_row(*_runs_row(file))
     return table
+
+
+def _minute(started: str) -> str:
+    return started[:16].replace("T", " ")
 
 
 def _runs_row(file: Path) -> Sequence[str]:
@@ -308,7 +318,7 @@ def _runs_row(file: Path) -> Sequence[str]:
     winner = record.candidates.get(record.winner) if record.winner else None
     return (
         record.run_id,
-        record.started[:16].replace("T", " "),
+        _minute(record.started),
         verdict(record).word,
         record.winner or "–",
         record.metric,

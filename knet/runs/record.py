@@ -1,16 +1,25 @@
-"""The record of a run, finished or failed: source of the report and entry of the run registry."""
+"""The record of a run, finished or not: source of the report and entry of the run registry."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from knet.base.errors import UserError
 from knet.base.settings import with_current_names
 from knet.models.model_info import ModelInfo
+
+# States of a run; `interrupted` is one of a node too.
+FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
+
+
+def new_run_id(started: datetime) -> str:
+    """Return the id of a run that starts at a time in UTC, which must be unique to the microsecond."""
+    return started.strftime("%Y%m%d-%H%M%S-%f")
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class NodeRecord:
     """State and duration of a node."""
 
     node: str
-    state: str  # done, cached or failed
+    state: str  # done, cached, failed or interrupted
     seconds: float
 
 
@@ -88,10 +97,11 @@ class RunRecord:
     pushed_folder: str | None = None
     error: str | None = None  # reason of the failure
     user_error: bool = False  # whether the user can fix the error
+    state: str = FINISHED  # or FAILED, INTERRUPTED, RUNNING
 
     def to_json(self) -> str:
         """Return the record as JSON; undefined metrics are null."""
-        return json.dumps(_json_value(asdict(self)), indent=2)
+        return to_json(asdict(self))
 
 
 def read_record(file: Path) -> RunRecord:
@@ -100,24 +110,42 @@ def read_record(file: Path) -> RunRecord:
     Raises:
         UserError: the file is missing, damaged, or of a version that cannot be read.
     """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None
+    try:
+        return parse_record(json.loads(content), file)
+    except ValueError as error:
+        raise _unreadable(file, error) from None
+
+
+def parse_record(tree: Any, file: Path) -> RunRecord:
+    """Return the record of a parsed file, which is changed.
+
+    Raises:
+        UserError: the record is damaged, or of a version that cannot be read; the message names the file.
+    """
     from pydantic import TypeAdapter, ValidationError  # not needed to write a record
 
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
         for candidate in tree["candidates"].values():
             for figures in ("metrics", "intervals"):
                 candidate[figures] = _null_to_nan(candidate[figures])
         tree["config"] = with_current_names(tree["config"])
         _rename_fields(tree)
+        tree.setdefault("state", FAILED if tree.get("error") else FINISHED)
         return TypeAdapter(RunRecord).validate_python(tree)
-    except OSError as error:
-        raise UserError(f"cannot read the record of a run, {file}: {error.strerror}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        raise _unreadable(file, reason) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error)
-        if isinstance(error, ValidationError):
-            problem = error.errors()[0]
-            reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        raise UserError(f"{file} is no record of a run by this version ({reason})") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, reason: object) -> UserError:
+    return UserError(f"{file} is no record of a run by this version ({reason}); restore it, or delete it")
 
 
 # Current field by former field, in `data` and `ingest`.
@@ -139,6 +167,11 @@ def _null_to_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_null_to_nan(item) for item in value]
     return math.nan if value is None else value
+
+
+def to_json(tree: Any) -> str:
+    """Return a tree of JSON values, paths and undefined numbers as JSON: NaN is null, a path is text."""
+    return json.dumps(_json_value(tree), indent=2)
 
 
 def _json_value(value: Any) -> Any:

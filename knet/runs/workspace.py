@@ -71,6 +71,16 @@ class Workspace:
         return self.root / "monitor.html"
 
     @property
+    def run_lock(self) -> Path:
+        """The lock that the process of a run holds."""
+        return self.root / "run.lock"
+
+    @property
+    def run_state(self) -> Path:
+        """The state of the run in progress."""
+        return self.root / "run.json"
+
+    @property
     def log(self) -> Path:
         """The log of the libraries."""
         return self.root / "run.log"

@@ -172,7 +172,10 @@ def _start_process(folder: Path, name: str, port: int, *, gpu: str | None) -> su
     }
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
-    return subprocess.Popen([sys.executable, "-m", "knet.tuning.search", str(folder)], env=environment)
+    # In a session of its own, Ctrl-C does not reach it: the process that started it ends it.
+    return subprocess.Popen(
+        [sys.executable, "-m", "knet.tuning.search", str(folder)], env=environment, start_new_session=True
+    )
 
 
 def _visible_gpus() -> list[str]:

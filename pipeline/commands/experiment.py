@@ -99,11 +99,16 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
 
 @contextmanager
 def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
-    """Check data and weights files, and yield a console before TensorFlow is imported."""
+    """Lock the output, check data and weights files, and yield a console before TensorFlow is imported."""
+    from knet.runs.active_run import lock_output
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
 
-    with quiet_console(Workspace(config.output).log, verbose=verbose) as console:
+    workspace = Workspace(config.output)
+    with (
+        lock_output(workspace, phase="the experiment") as run,
+        quiet_console(workspace.log, verbose=verbose, on_stop=run.interrupt) as console,
+    ):
         from pipeline.preflight import check_weights, prepare_data
 
         check_weights(config)

@@ -176,15 +176,10 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
-    if lost := config.kubeflow.ephemeral_paths:
-        folders = (
-            f"{field} ({getattr(config.kubeflow, field)}: {consequence})"
-            for field, consequence in lost.items()
-        )
+    for field in config.kubeflow.ephemeral_paths:
+        folder = getattr(config.kubeflow, field)
         click.echo(
-            f"note: lost with each container, since they are on no volume: {'; '.join(folders)}; mount them "
-            "with kubeflow.volumes",
-            err=True,
+            f"note: kubeflow.{field}, {folder}, is on no volume: it is lost with the container", err=True
         )
 
 

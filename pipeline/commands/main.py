@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -51,6 +53,9 @@ _COMMANDS = {
 }
 
 
+_INTERRUPTED = 128 + signal.SIGINT  # exit code, as shells have it
+
+
 class _Commands(click.Group):
     """Command group that imports the module of a command on first use."""
 
@@ -63,6 +68,13 @@ class _Commands(click.Group):
         module, function = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(f"pipeline.commands.{module}"), function)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would say "Aborted!", and exit with 1
+            click.echo("stopped", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -30,6 +30,7 @@ def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:
     """Run the whole pipeline, push the winner, and classify one test image if its version is new."""
+    from knet.runs.active_run import lock_output
     from knet.runs.workspace import Workspace
     from knet.serving.models_config import newest_version
     from pipeline.runners.console import quiet_console
@@ -38,7 +39,10 @@ def command(
     if data:
         config = with_source(config, data)
     workspace = Workspace(config.output)
-    with quiet_console(workspace.log, verbose=verbose) as console:
+    with (
+        lock_output(workspace) as run,
+        quiet_console(workspace.log, verbose=verbose, on_stop=run.interrupt) as console,
+    ):
         from pipeline.preflight import check_weights, fetch_weights, prepare_data
 
         check_weights(config)
@@ -54,7 +58,7 @@ def command(
         from pipeline.runners.local import run_pipeline
 
         served = newest_version(workspace.served)
-        record = run_pipeline(config, checked, console=console)
+        record = run_pipeline(config, checked, run=run, console=console)
         _print_outcome(console, record)
         is_new = served is None or served.name != record.pushed_version
         if record.pushed_version and record.examples and is_new:

@@ -1,4 +1,4 @@
-"""`knet runs`, `compare`, `lineage`, `report` and `cache`: commands on finished runs."""
+"""`knet runs`, `compare`, `lineage`, `report` and `cache`: commands on earlier runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from pipeline.commands.options import config_options, console, load
 @click.command("runs")
 @config_options
 def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """List the runs of an output folder, newest first."""
+    """List the runs of an output folder, newest first, also running, interrupted and failed ones."""
     from knet.report.queries import runs_table
+    from knet.runs.active_run import is_running, read_run_state
     from knet.runs.registry import RunRegistry
     from knet.runs.workspace import Workspace
 
     workspace = Workspace(load(preset, file, overrides).output)
     files = RunRegistry(workspace.registry).runs()
-    if not files:
+    running, unrecorded = is_running(workspace), read_run_state(workspace)
+    if not files and not unrecorded:
         click.echo(f"no run in {workspace.root} yet")
         return
-    console().print(runs_table(list(files.values())))
+    console().print(runs_table(list(files.values()), unrecorded=unrecorded, running=running))
 
 
 @click.command("compare")

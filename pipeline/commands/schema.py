@@ -116,16 +116,20 @@ def _statistics(
         if stored:
             folder, file = stored.folder, config.data.schema_file or stored.schema
         else:
+            from knet.runs.active_run import lock_output
             from pipeline.preflight import prepare_data, schema_file
 
-            config = with_source(config, source["data"])
-            # The Tuner does not run, so the data need not have patients for its folds.
-            checked = prepare_data(config.model_copy(update={"tuning": None}))
-            file = schema_file(config, checked, workspace)
-            console.print("starting TensorFlow and TFX")
-            from pipeline.runners.local import run_down_to
+            with lock_output(workspace, phase="knet schema"):
+                config = with_source(config, source["data"])
+                # The Tuner does not run, so the data need not have patients for its folds.
+                checked = prepare_data(config.model_copy(update={"tuning": None}))
+                file = schema_file(config, checked, workspace)
+                console.print("starting TensorFlow and TFX")
+                from pipeline.runners.local import run_down_to
 
-            executions = run_down_to([node_ids.STATISTICS_GEN], config, checked, schema=file, console=console)
+                executions = run_down_to(
+                    [node_ids.STATISTICS_GEN], config, checked, schema=file, console=console
+                )
             folder = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
         from knet.data.validation import read_statistics
 

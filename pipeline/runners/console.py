@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +20,32 @@ from rich.text import Text
 
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
+from pipeline.runners.stop_signals import exit_on_stop_signals
 
 _COLOURS = {"waiting": "dim", "running": "yellow", "done": "green", "cached": "cyan", "failed": "bold red"}
 
 
 @contextmanager
-def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
+def quiet_console(
+    log_file: Path, *, verbose: bool, on_stop: Callable[[str], str] = lambda _: "stopped"
+) -> Iterator[Console]:
     """Redirect standard output and error to a log file, and yield a console that still prints.
 
-    File descriptors are redirected, since much of TensorFlow's and gRPC's output bypasses Python.
+    File descriptors are redirected, since much of TensorFlow's and gRPC's output bypasses Python. SIGINT,
+    SIGTERM and SIGHUP end the process with one line on standard error.
 
     Args:
         log_file: appended to; its folder is created.
         verbose: whether to redirect nothing.
+        on_stop: called with the name of a signal that ends the process; returns that line.
 
     Raises:
         UserError: the log file cannot be written.
     """
     if verbose:
-        yield _console(sys.stdout, live=False)  # library logs would tear a live table apart
+        console = _console(sys.stdout, live=False)  # library logs would tear a live table apart
+        with exit_on_stop_signals(console, 2, on_stop):
+            yield console
         return
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +59,9 @@ def quiet_console(log_file: Path, *, verbose: bool) -> Iterator[Console]:
         try:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-            yield _console(own, live=own.isatty())
+            console = _console(own, live=own.isatty())
+            with exit_on_stop_signals(console, saved[1], on_stop):
+                yield console
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -14,7 +14,17 @@ from knet.base.digests import text_digest
 from knet.base.storage import Store
 from knet.evaluation.results import split_estimates
 from knet.models.model_info import read_model_info
-from knet.runs.record import CandidateRecord, Data, Execution, NodeRecord, RunRecord, TuningRecord
+from knet.runs.record import (
+    FAILED,
+    FINISHED,
+    CandidateRecord,
+    Data,
+    Execution,
+    NodeRecord,
+    RunRecord,
+    TuningRecord,
+    new_run_id,
+)
 from knet.runs.registry import PriorState, RunRegistry
 from knet.serving.model_store import push_version, withdrawn_as
 from knet.serving.models_config import newest_version
@@ -58,7 +68,14 @@ def load_run_context(text: str | bytes) -> RunContext:
 
 
 def start_run(
-    registry: RunRegistry, config: Config, data: Data, *, prior: PriorState, schema: Path, graph: str
+    registry: RunRegistry,
+    config: Config,
+    data: Data,
+    *,
+    prior: PriorState,
+    schema: Path,
+    graph: str,
+    started: datetime | None = None,
 ) -> RunContext:
     """Give a run its id, and look up the production model's predictions, which its winner must match.
 
@@ -70,11 +87,12 @@ def start_run(
         schema: file of the schema that the data must match.
         graph: digest of everything that decides which model wins. A repeat of the run that pushed the
             production model gets that run's baseline, and is answered from the cache.
+        started: in UTC; the id is made from it. Default: now.
     """
-    started = datetime.now(timezone.utc)
+    started = started or datetime.now(timezone.utc)
     baseline = None if config.gate.margin is None else registry.baseline(graph)
     return RunContext(
-        run_id=started.strftime("%Y%m%d-%H%M%S-%f"),
+        run_id=new_run_id(started),
         started=started.isoformat(timespec="seconds"),
         config=config,
         data=data,
@@ -275,6 +293,7 @@ def build_run_record(context: RunContext, outcome: RunOutcome, *, pushed_folder:
         pushed_folder=str(pushed_folder) if pushed_folder else None,
         error=outcome.error,
         user_error=outcome.user_error,
+        state=FAILED if outcome.error else FINISHED,
     )
 
 

@@ -17,6 +17,7 @@ from tfx.orchestration.portable import launcher
 from knet.base.digests import file_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
+from knet.runs.active_run import REPORT, ActiveRun
 from knet.runs.record import Data, Execution, NodeRecord, RunRecord
 from knet.runs.registry import PriorState, RunRegistry
 from knet.runs.workspace import Workspace
@@ -25,16 +26,17 @@ from pipeline.dag import DataRef, PipelinePaths, create_pipeline, graph_digest
 from pipeline.preflight import schema_file
 from pipeline.runners.beam import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.console import NodeDisplay, user_message
-from pipeline.runners.lifecycle import RunOutcome, finalize_run, load_prior_state, start_run
+from pipeline.runners.lifecycle import RunOutcome, build_run_record, finalize_run, load_prior_state, start_run
 from pipeline.runners.mlmd import open_metadata, read_execution, without_password
 
 
-def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
+def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console) -> RunRecord:
     """Run every node, write the report, and record the run in the registry.
 
     Args:
         config: the experiment.
         data: as `prepare_data` found them.
+        run: holds the lock of the output folder, and follows the nodes.
         console: shows the state of each node.
 
     Returns:
@@ -49,10 +51,12 @@ def run_pipeline(config: Config, data: Data, *, console: Console) -> RunRecord:
     prior = load_prior_state(registry, config, data)
     pipeline = _pipeline(config, data, schema, prior, workspace, metadata_store)
     graph = graph_digest(pipeline)
-    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
+    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=run.started)
+    run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
     if context.prior.baseline:
         pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)
-    monitor = _run(pipeline, console, metadata_store)
+    monitor = _run(pipeline, console, metadata_store, run=run)
+    run.enter(REPORT)
     outcome = RunOutcome(tuple(monitor.nodes), monitor.executions, **_failure(monitor))
     with console.status("writing results and report, and explaining the winner's predictions"):
         return finalize_run(
@@ -133,13 +137,16 @@ def _pipeline(
 class _Monitor:
     """State of the nodes of one run, updated as each starts and ends."""
 
-    def __init__(self, display: NodeDisplay) -> None:
+    def __init__(self, display: NodeDisplay, run: ActiveRun | None) -> None:
         self.display = display
+        self.run = run
         self.nodes: list[NodeRecord] = []
         self.executions: dict[str, Execution] = {}
         self.failure: tuple[str, Exception] | None = None
 
     def started(self, node: str) -> None:
+        if self.run:
+            self.run.enter(node)
         self.display.started(node)
 
     def succeeded(self, node: str, execution: Execution) -> None:
@@ -152,6 +159,8 @@ class _Monitor:
 
     def _ended(self, node: str, state: str) -> None:
         self.nodes.append(NodeRecord(node, state, round(self.display.ended(node, state), 1)))
+        if self.run:
+            self.run.leave(self.nodes[-1])
 
 
 class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
@@ -187,7 +196,12 @@ class _MonitoredRunner(beam_dag_runner.BeamDagRunner):
 
 
 def _run(
-    pipeline: Pipeline, console: Console, metadata_store: pb.ConnectionConfig, *, last: Collection[str] = ()
+    pipeline: Pipeline,
+    console: Console,
+    metadata_store: pb.ConnectionConfig,
+    *,
+    run: ActiveRun | None = None,
+    last: Collection[str] = (),
 ) -> _Monitor:
     """Run the graph, or its nodes up to the last of the named ones; the monitor holds a node's failure."""
     # Beam and absl would both parse the process's arguments.
@@ -196,7 +210,7 @@ def _run(
     nodes = [node.id for node in pipeline.components]
     wanted = nodes[: max(map(nodes.index, last)) + 1] if last else nodes
     with NodeDisplay(console, wanted) as display:
-        _MonitoredNode.monitor = monitor = _Monitor(display)
+        _MonitoredNode.monitor = monitor = _Monitor(display, run)
         _MonitoredNode.metadata_store = metadata_store
         try:
             _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=wanted) if last else None)

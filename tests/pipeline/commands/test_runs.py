@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from knet.base.errors import UserError
 from knet.report.report import write_report
-from knet.runs.record import RunRecord
+from knet.runs.active_run import lock_output
+from knet.runs.record import RunRecord, new_run_id
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 from pipeline.commands.main import cli
@@ -72,6 +73,22 @@ def test_runs_lists_record_of_other_version(knet: Callable[..., Result], workspa
 def test_runs_before_the_first_run(knet: Callable[..., Result], workspace: Workspace) -> None:
     shutil.rmtree(workspace.registry)
     assert knet("runs").output == f"no run in {workspace.root} yet\n"
+
+
+def test_runs_lists_running_and_killed_run(
+    knet: Callable[..., Result], workspace: Workspace, make_record: Callable[..., RunRecord]
+) -> None:
+    with lock_output(workspace) as run:
+        run.begin(make_record(run_id=new_run_id(run.started)))
+        run.enter("Transform")
+        assert lines(knet("runs"))[3][3:] == ["running", "(Transform)"]
+        assert knet("report", "last").exit_code == 0  # the last that ended
+        state = workspace.run_state.read_bytes()
+    workspace.run_state.write_bytes(state)
+    assert lines(knet("runs"))[3][3:] == ["interrupted", "(Transform)"]
+    with lock_output(workspace):
+        pass
+    assert lines(knet("runs"))[3][3:5] == ["interrupted", "mobilenet"]
 
 
 def test_report_renders_the_page_again(knet: Callable[..., Result], workspace: Workspace) -> None:
