@@ -13,6 +13,8 @@ from knet.base.errors import UserError
 from pipeline.commands.options import config_options, load, verbose_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.config.config import Config
     from pipeline.kubeflow.server import UploadedVersion
 
@@ -184,26 +186,21 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
 
 @command.command()
-@click.argument("spec", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_spec_argument
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True),
-    help="Images to use instead of the spec's data_source.",
+    help="Images to use instead of the pipeline's data_source.",
 )
+@click.option("--local", is_flag=True, help="Map every path of the pipeline below --root.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
     default=Path("runs/kubeflow"),
     show_default=True,
-    help="Folder for buckets, cache and logs.",
+    help="Folder for buckets, cache and logs, and with --local for the files of the containers.",
 )
-@click.option(
-    "--param",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set a parameter of the run, such as epochs=5.",
-)
+@_param_option
 @click.option(
     "--store",
     metavar="s3://BUCKET/FOLDER",
@@ -213,6 +210,7 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 def simulate(
     spec: Path,
     data: Path | None,
+    local: bool,
     root: Path,
     assignments: tuple[str, ...],
     store: str | None,
@@ -220,34 +218,63 @@ def simulate(
 ) -> None:
     """Simulate a run of a compiled pipeline on this machine, with a process for each container.
 
-    The paths in the spec, such as that of the schema, must exist on this machine.
+    The paths in the pipeline are those of the containers: they must exist on this machine, or --local maps
+    them below --root.
     """
-    import time
     from datetime import datetime, timezone
 
-    import yaml
+    from pipeline.commands.options import console
+    from pipeline.kubeflow.compiled import compiled_config, read_documents, run_parameters
+    from pipeline.kubeflow.simulated_paths import check_paths, map_paths
+    from pipeline.kubeflow.simulator import Simulator
+    from pipeline.kubeflow.tasks import container_tasks, default_parameters
+    from pipeline.runners.console import NodeDisplay
 
-    from pipeline.kubeflow.compiled import run_parameters
-    from pipeline.kubeflow.simulator import NodeResult, Simulator
-
-    document, platform = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
-    values = run_parameters(document, assignments)
+    document, platform = read_documents(spec)
+    config = compiled_config(document, spec)
+    if local:
+        document, config = map_paths(document, config, root.absolute() / "files")
+    parameters = {**default_parameters(document), **run_parameters(document, assignments)}
     if data:
-        values["data_source"] = str(data.absolute())
+        parameters["data_source"] = str(data.absolute())
+    check_paths(config, parameters)
     if endpoint:
         os.environ["AWS_ENDPOINT_URL"] = endpoint
-    start = time.monotonic()
-
-    def print_result(result: NodeResult) -> None:
-        click.echo(f"{time.monotonic() - start:7.1f} s  {result.node}: {result.state}")
-
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    Simulator(root, run_id=run_id, real_buckets=store is not None, on_result=print_result).run(
-        document,
-        pipeline_root=store or document["defaultPipelineRoot"],
-        platform=platform,
-        parameters=values,
-    )
+    screen = console()
+    try:
+        with NodeDisplay(screen, container_tasks(document)) as display:
+            Simulator(
+                root,
+                run_id=run_id,
+                real_buckets=store is not None,
+                on_start=display.started,
+                on_result=lambda result: display.ended(result.node, result.state),
+            ).run(
+                document,
+                pipeline_root=store or document["defaultPipelineRoot"],
+                platform=platform,
+                parameters=parameters,
+            )
+    finally:
+        _print_outcome(screen, parameters["registry"], run_id)
+
+
+def _print_outcome(console: Console, registry: str, run_id: str) -> None:
+    """Print verdict, version and report of a simulated run, as far as it got."""
+    from knet.base.run_files import PAGE
+    from knet.base.storage import local_copy
+    from knet.runs.record import read_record
+    from knet.runs.registry import RunRegistry
+    from pipeline.commands.run import print_outcome
+    from pipeline.kubeflow.run_state import read_run_context
+
+    context = read_run_context(registry, run=run_id)
+    location = context and RunRegistry(f"{registry}/registry").runs().get(context.run_id)
+    if context and location:
+        with local_copy(location) as file:
+            print_outcome(console, read_record(file))
+        console.print(f"report: {registry}/reports/{context.run_id}/{PAGE}", soft_wrap=True)
 
 
 def _load(preset: str, file: Path | None, overrides: tuple[str, ...], **server: str | None) -> Config:

@@ -59,7 +59,7 @@ def command(
 
         served = newest_version(workspace.served)
         record = run_pipeline(config, checked, run=run, console=console)
-        _print_outcome(console, record)
+        print_outcome(console, record)
         is_new = served is None or served.name != record.pushed_version
         if record.pushed_version and record.examples and is_new:
             _print_prediction(console, workspace.served, record.examples)
@@ -92,7 +92,8 @@ def _print_data(console: Console, data: Data) -> None:
         console.print(f"  note: {note}", soft_wrap=True)
 
 
-def _print_outcome(console: Console, record: RunRecord) -> None:
+def print_outcome(console: Console, record: RunRecord) -> None:
+    """Print the candidates of a run, its winner, and the verdict: the served version, or the refusals."""
     if record.candidates:
         _print_candidates(console, record)
     if record.choice:

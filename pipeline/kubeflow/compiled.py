@@ -1,4 +1,4 @@
-"""Compiled pipelines as files: reading the PipelineSpec and parsing parameters of a run by its types."""
+"""Compiled pipelines as files: their documents and configuration, and parameters of a run by their types."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from knet.base import node_ids
 from knet.base.errors import UserError
+from pipeline.config.config import Config
+from pipeline.kubeflow.graph_edits import GRAPH
 
 
 def read_compiled(file: Path) -> dict[str, Any]:
@@ -20,15 +24,57 @@ def read_compiled(file: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, or is no compiled pipeline.
     """
+    return read_documents(file)[0]
+
+
+def read_documents(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the PipelineSpec and the SinglePlatformSpec of a compiled pipeline, as parsed JSON.
+
+    Args:
+        file: YAML written by `knet kubeflow compile`.
+
+    Raises:
+        UserError: the file cannot be read, or is no compiled pipeline.
+    """
     try:
-        document = next(yaml.safe_load_all(file.read_text(encoding="utf-8")), None)
+        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError):
-        document = None
-    if not isinstance(document, dict) or not {"pipelineInfo", "root", "deploymentSpec"} <= set(document):
-        raise UserError(f"{file} is no compiled pipeline; knet kubeflow compile --output {file} writes one")
-    return document
+        documents = []
+    match documents:
+        case [{"pipelineInfo": _, "root": _, "deploymentSpec": _} as spec, {"platforms": _} as platform]:
+            return spec, platform
+        case _:
+            raise _not_compiled(file)
+
+
+def _not_compiled(file: Path) -> UserError:
+    return UserError(f"{file} is no compiled pipeline; knet kubeflow compile --output {file} writes one")
+
+
+def compiled_config(spec: Mapping[str, Any], file: Path) -> Config:
+    """Return the configuration that a pipeline was compiled from, which is a parameter of `RunStart`.
+
+    Args:
+        spec: the PipelineSpec.
+        file: that it was read from, for error messages.
+
+    Raises:
+        UserError: the pipeline is not one of `knet kubeflow compile`, or is one of another version.
+    """
+    try:
+        task = spec["components"][GRAPH]["dag"]["tasks"][node_ids.RUN_START]
+        text = task["inputs"]["parameters"]["config"]["runtimeValue"]["constant"]
+    except (KeyError, TypeError):
+        raise _not_compiled(file) from None
+    try:
+        return Config.model_validate_json(text)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{file}: the setting {field} is not one of this version; compile the pipeline again"
+        ) from None
 
 
 # Python types of a ParameterType.

@@ -56,9 +56,14 @@ def save_run_context(location: Path | str, context: RunContext) -> None:
     open_store(location).write(f"starts/{run_id()}.json", context.to_json().encode())
 
 
-def read_run_context(location: Path | str) -> RunContext | None:
-    """Read the context of this run; None if its first node did not save one."""
-    text = open_store(location).read(f"starts/{run_id()}.json")
+def read_run_context(location: Path | str, *, run: str | None = None) -> RunContext | None:
+    """Read the context of a run; None if its first node did not save one.
+
+    Args:
+        location: folder or URI that holds the run registry.
+        run: Kubeflow's id of the run. Default: that of this container.
+    """
+    text = open_store(location).read(f"starts/{run or run_id()}.json")
     if text is None:
         return None
     from pipeline.runners.lifecycle import load_run_context  # takes seconds to import

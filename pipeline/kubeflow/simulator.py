@@ -16,7 +16,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,13 @@ class NodeResult:
 
     Attributes:
         node: name of the node.
-        state: done or cached.
+        state: done, cached or failed.
         outputs: artifacts and parameters.
     """
 
     node: str
     state: str
-    outputs: Outputs
+    outputs: Outputs = field(default_factory=Outputs)
 
 
 class Simulator:
@@ -72,6 +72,7 @@ class Simulator:
         *,
         run_id: str,
         real_buckets: bool = False,
+        on_start: Callable[[str], object] = lambda node: None,
         on_result: Callable[[NodeResult], object] = lambda result: None,
     ) -> None:
         """Open a cluster.
@@ -81,12 +82,14 @@ class Simulator:
             run_id: id of the next run.
             real_buckets: store artifacts with `s3://` or `gs://` URIs on the server that the environment
                 names.
-            on_result: called with the result of each node that ended.
+            on_start: called with the name of each node that starts.
+            on_result: called with the result of each node that ended, failed ones included.
         """
         self._root = root.absolute()
         self._run = self._root / "runs" / run_id
         self._run_id = run_id
         self._buckets = Buckets(self._root / "store", real=real_buckets)
+        self._on_start = on_start
         self._on_result = on_result
 
     def run(
@@ -106,7 +109,7 @@ class Simulator:
             parameters: of the run, by name; others have their defaults.
 
         Returns:
-            Results of the nodes that ended, by name.
+            Results of the nodes, by name.
 
         Raises:
             UserError: the backend would refuse the pipeline, or a container failed; the message has the last
@@ -161,7 +164,12 @@ class Simulator:
             inputs,
         )
         is_cacheable = task.get("cachingOptions", {}).get("enableCache", False)
-        results[name] = self._run_node(container, is_cacheable=is_cacheable, folder=graph.folder)
+        self._on_start(name)
+        try:
+            results[name] = self._run_node(container, is_cacheable=is_cacheable, folder=graph.folder)
+        except UserError:
+            self._on_result(NodeResult(name, "failed"))
+            raise
         self._on_result(results[name])
 
     def _run_node(self, container: _Container, *, is_cacheable: bool, folder: str) -> NodeResult:

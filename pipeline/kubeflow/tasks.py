@@ -26,6 +26,24 @@ def default_parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: definition["defaultValue"] for name, definition in definitions.items()}
 
 
+def container_tasks(spec: Mapping[str, Any]) -> list[str]:
+    """Return the names of the tasks that run a container, in the order in which they can run.
+
+    Args:
+        spec: PipelineSpec.
+    """
+
+    def names(tasks: Mapping[str, Any]) -> Iterator[str]:
+        for name, task in topological_order(tasks):
+            component = spec["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                yield from names(component["dag"]["tasks"])
+            else:
+                yield name
+
+    return list(names(spec["root"]["dag"]["tasks"]))
+
+
 def topological_order(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the tasks, each after those that it depends on.
 

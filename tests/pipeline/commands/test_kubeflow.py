@@ -120,3 +120,13 @@ def test_submit_of_a_missing_file_sends_no_request(
     with pytest.raises(UserError, match="cannot read"):
         knet("submit", tmp_path / "missing.yaml")
     assert not kubeflow_server.requests
+
+
+def test_simulate_of_another_file_is_refused(tmp_path: Path, compiled: Callable[..., Path]) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("pipeline: 1", "utf-8")
+    for file in (other, compiled()):  # the second lacks RunStart
+        with pytest.raises(UserError, match=f"{file} is no compiled pipeline"):
+            _invoke("simulate", file)
+    with pytest.raises(UserError, match="cannot read"):
+        _invoke("simulate", tmp_path / "missing.yaml")

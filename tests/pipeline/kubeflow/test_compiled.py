@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from knet.base.errors import UserError
-from pipeline.kubeflow.compiled import read_compiled, run_parameters
+from pipeline.config.load import load_config
+from pipeline.kubeflow.compiled import compiled_config, read_compiled, run_parameters
 
 
 def test_read_compiled_returns_the_pipeline_spec(compiled: Callable[..., Path]) -> None:
@@ -27,6 +28,28 @@ def test_read_compiled_refuses_other_files(tmp_path: Path, content: bytes) -> No
 def test_read_compiled_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read .*: No such file"):
         read_compiled(tmp_path / "missing.yaml")
+
+
+def _graph(config: str) -> dict[str, Any]:
+    inputs = {"parameters": {"config": {"runtimeValue": {"constant": config}}}}
+    return {"components": {"Graph": {"dag": {"tasks": {"RunStart": {"inputs": inputs}}}}}}
+
+
+def test_compiled_config_is_that_of_the_compilation() -> None:
+    config = load_config("production", ["seed=7"])
+    assert compiled_config(_graph(config.model_dump_json()), Path("a.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"components": {}}, "a.yaml is no compiled pipeline"),
+        (_graph('{"sead": 7}'), "a.yaml: the setting sead is not one of this version; compile"),
+    ],
+)
+def test_compiled_config_refuses_other_pipelines(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compiled_config(spec, Path("a.yaml"))
 
 
 _TYPES = {

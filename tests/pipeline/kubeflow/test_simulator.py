@@ -11,6 +11,7 @@ import pytest
 
 from knet.base.errors import UserError
 from pipeline.kubeflow.simulator import Simulator
+from pipeline.kubeflow.tasks import container_tasks
 
 # Writes an artifact and the output file, as an executor does.
 _MAKE = """
@@ -120,6 +121,24 @@ def test_simulator_reports_the_last_log_line_of_a_failure(spec: dict[str, Any], 
     )
     with pytest.raises(UserError, match=r"Read ended with code 1: out of luck \(its whole log: .*/log.txt\)"):
         _run(spec, tmp_path)
+
+
+def test_simulator_calls_back_as_nodes_start_and_end(spec: dict[str, Any], tmp_path: Path) -> None:
+    spec["deploymentSpec"]["executors"]["read"] = _container("import sys; sys.exit(1)")
+    calls: list[str] = []
+    simulator = Simulator(
+        tmp_path,
+        run_id="1",
+        on_start=lambda node: calls.append(f"{node} starts"),
+        on_result=lambda result: calls.append(f"{result.node} {result.state}"),
+    )
+    with pytest.raises(UserError):
+        simulator.run(spec, pipeline_root="minio://bucket/knet")
+    assert calls == ["Make starts", "Make done", "Read starts", "Read failed"]
+
+
+def test_container_tasks_are_in_order(spec: dict[str, Any]) -> None:
+    assert container_tasks(_with_end(spec)) == ["Make", "Read", "End"]
 
 
 def test_simulator_refuses_outputs_with_local_uris(spec: dict[str, Any], tmp_path: Path) -> None:
