@@ -9,6 +9,7 @@ from pathlib import Path
 import schemas
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.base.files import atomic_write
 from knet.base.storage import object_uri
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import fingerprint
@@ -194,6 +195,5 @@ def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
         return config.data.schema_file.resolve()
     if data.root is None:
         return schemas.BREAKHIS
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    workspace.schema.write_text(schemas.manifest_schema(data.columns), encoding="utf-8")
+    atomic_write(workspace.schema, schemas.manifest_schema(data.columns))
     return workspace.schema

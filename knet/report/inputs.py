@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from knet.base import artifact_files, run_files
+from knet.base.files import read_json
 from knet.base.settings import with_current_names
 from knet.evaluation.predictions import read_predictions
 from knet.runs.record import FAILED, INTERRUPTED, RUNNING, RunRecord
@@ -140,7 +140,7 @@ def _explanations(folder: Path) -> dict[str, Any] | None:
 
 
 def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json(file, remedy="restore it, or delete it: the report is then written without it")
 
 
 def thumbnail(encoded: bytes, *, max_side: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.table import Table
 from knet.base import schema_names
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
+from knet.base.files import parse_json
 from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
 from knet.evaluation.patient_metrics import METRICS
@@ -72,10 +72,11 @@ def find_version(version: str, registry: RunRegistry, *, where: Path) -> RunReco
     """
     pushed: dict[str, Path] = {}
     for file in registry.runs().values():
+        remedy = "restore it, or delete it"
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))["pushed_version"]
-        except (ValueError, TypeError, KeyError):
-            raise UserError(f"{file} is no record of a run: restore it, or delete it") from None
+            found = parse_json(file.read_bytes(), file, remedy=remedy)["pushed_version"]
+        except (TypeError, KeyError):
+            raise UserError(f"{file} is no record of a run; {remedy}") from None
         if found:
             pushed.setdefault(found, file)
     if version not in pushed:

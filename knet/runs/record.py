@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from knet.base.errors import UserError
+from knet.base.files import read_json
 from knet.base.settings import with_current_names
 from knet.models.model_info import ModelInfo
 
@@ -193,6 +194,18 @@ class OutputArtifact:
     uri: Path  # local path
     properties: dict[str, Any]  # custom properties
     remote: str | None = None  # URI in an object store, if the path is that of a copy
+
+    def read_json(self, name: str = "") -> Any:
+        """Return the content of a JSON file of the artifact, or of the artifact that is one.
+
+        Raises:
+            UserError: the file is damaged or missing.
+        """
+        file, remedy = self.uri / name, f"delete {self.remote or self.uri}, and the node runs again"
+        tree = read_json(file, remedy=remedy)
+        if tree is None:
+            raise UserError(f"{file}: missing; {remedy}")
+        return tree
 
 
 @dataclass(frozen=True)

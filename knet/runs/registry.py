@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from knet.base.digests import folder_digest
 from knet.base.errors import UserError
-from knet.base.storage import open_store
+from knet.base.files import parse_json
+from knet.base.storage import local_copy, open_store
 from knet.runs.record import RunRecord
 
 
@@ -129,7 +131,7 @@ class RunRegistry:
             UserError: no recorded run pushed the version.
         """
         self.require_pushed(version)
-        self._write_json("production.json", self._read_json(_pushed(version)))
+        self._write_json(_PRODUCTION, self._read_pushed(version))
 
     def require_pushed(self, version: str) -> None:
         """Raise a UserError unless a recorded run pushed the version."""
@@ -138,7 +140,7 @@ class RunRegistry:
 
     def pushed(self, version: str) -> ProductionModel | None:
         """Return the model of a pushed version, or None."""
-        return _production_model(self._read_json(_pushed(version)))
+        return _production_model(self._read_pushed(version))
 
     def baseline(self, graph: str) -> StoredPredictions | None:
         """Return the predictions to compare a run's winner with: those of the model in production, if any.
@@ -153,10 +155,14 @@ class RunRegistry:
         if tree is None:
             return None
         if tree.get("graph") == graph:
-            entry = tree["baseline"]
+            entry = tree.get("baseline")
         else:
             entry = tree.get("predictions") and {"digest": tree["predictions"], "version": tree["version"]}
-        return entry and StoredPredictions(file=self._store.location(_predictions(entry["digest"])), **entry)
+        if not entry:
+            return None
+        remedy = "restore it, or set gate.margin=null to compare with no model"
+        file = self._checked(_predictions(entry["digest"]), entry["digest"], remedy=remedy)
+        return StoredPredictions(file=file, **entry)
 
     def runs(self) -> dict[str, Path]:
         """Return the files of all records by run id, oldest first."""
@@ -165,10 +171,10 @@ class RunRegistry:
 
     def span(self, fingerprint: str) -> int:
         """Return the span of a data set: its number, from 1, among all recorded ones; record a new one."""
-        seen: list[str] = self._read_json("spans.json") or []
+        seen: list[str] = self._read_json(_SPANS, [], "delete it: data sets are numbered from 1 again") or []
         if fingerprint not in seen:
             seen.append(fingerprint)
-            self._write_json("spans.json", seen)
+            self._write_json(_SPANS, seen)
         return seen.index(fingerprint) + 1
 
     def production(self) -> ProductionModel | None:
@@ -176,7 +182,12 @@ class RunRegistry:
         return _production_model(self._production())
 
     def _production(self) -> Any:
-        return self._read_json("production.json")
+        remedy = "write it again with knet models rollback --to VERSION"
+        return self._read_json(_PRODUCTION, _PUSHED_FIELDS, remedy)
+
+    def _read_pushed(self, version: str) -> Any:
+        remedy = "restore it, or delete it: the version is then of unknown origin"
+        return self._read_json(_pushed(version), _PUSHED_FIELDS, remedy)
 
     def _store_predictions(self, file: Path) -> str:
         content = file.read_bytes()
@@ -193,16 +204,20 @@ class RunRegistry:
         for file in (path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder).as_posix()
             self._store.write(f"statistics/{digest}/{name}", file.read_bytes())
-        self._write_json("statistics.json", {"digest": digest, "run_id": run_id, "schema": str(schema)})
+        self._write_json(_STATISTICS, {"digest": digest, "run_id": run_id, "schema": str(schema)})
         stored = self._store.location(f"statistics/{digest}")
         return StoredStatistics(folder=stored, digest=digest, run_id=run_id, schema=schema)
 
     def previous_statistics(self) -> StoredStatistics | None:
         """Return the statistics of the last successful run, or None before the first."""
-        tree = self._read_json("statistics.json")
+        remedy = "delete it: the next run compares its statistics with none"
+        tree = self._read_json(_STATISTICS, ("digest", "run_id", "schema"), remedy)
         if tree is None:
             return None
         folder = self._store.location(f"statistics/{tree['digest']}")
+        with local_copy(folder) as copy:
+            if folder_digest(copy) != tree["digest"]:
+                raise UserError(f"{folder}: files are damaged or missing; delete {_STATISTICS}, {remedy}")
         return StoredStatistics(**{**tree, "folder": folder, "schema": Path(tree["schema"])})
 
     def store_trials(self, file: Path, *, backbone: str, search: str) -> None:
@@ -220,7 +235,7 @@ class RunRegistry:
             return
         self._store.write(f"trials/{digest}.csv", content)
         searches.setdefault(backbone, []).append({"search": search, "digest": digest})
-        self._write_json("trials.json", searches)
+        self._write_json(_TRIALS, searches)
 
     def previous_trials(self, *, backbone: str, search: str) -> StoredTrials | None:
         """Return the trials of the search before this one, or None.
@@ -234,18 +249,54 @@ class RunRegistry:
         if not before:
             return None
         digest = before[-1]["digest"]
-        return StoredTrials(file=self._store.location(f"trials/{digest}.csv"), digest=digest)
+        remedy = "restore it, or set tuning.warm_start=false"
+        return StoredTrials(file=self._checked(f"trials/{digest}.csv", digest, remedy=remedy), digest=digest)
 
     def _searches(self) -> dict[str, list[dict[str, str]]]:
-        return self._read_json("trials.json") or {}
+        remedy = "delete it: the next search starts without the trials of earlier ones"
+        return self._read_json(_TRIALS, (), remedy) or {}
 
-    def _read_json(self, name: str) -> Any:
-        """Return the content of a file, or None if it does not exist."""
+    def _read_json(self, name: str, form: Sequence[str], remedy: str) -> Any:
+        """Return the content of a file, or None if it does not exist.
+
+        Args:
+            name: of the file.
+            form: names of the object's fields; `[]` for a list.
+            remedy: end of the error message.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         content = self._store.read(name)
-        return None if content is None else json.loads(content)
+        if content is None:
+            return None
+        file = self._store.location(name)
+        tree = parse_json(content, file, remedy=remedy)
+        expected = list if isinstance(form, list) else dict
+        if not isinstance(tree, expected) or not set(form) <= set(tree):
+            raise UserError(f"{file}: damaged (it lacks what a run writes there); {remedy}")
+        return tree
+
+    def _checked(self, name: str, digest: str, *, remedy: str) -> Path:
+        """Return the location of a file.
+
+        Raises:
+            UserError: the content of the file does not have the digest, or there is no such file.
+        """
+        content = self._store.read(name)
+        if content is None or hashlib.sha256(content).hexdigest() != digest:
+            state = "missing" if content is None else "damaged (its content has another SHA-256)"
+            raise UserError(f"{self._store.location(name)}: {state}; {remedy}")
+        return self._store.location(name)
 
     def _write_json(self, name: str, tree: Any) -> None:
         self._store.write(name, json.dumps(tree, indent=2).encode())
+
+
+_PRODUCTION, _SPANS, _STATISTICS, _TRIALS = (
+    f"{name}.json" for name in ("production", "spans", "statistics", "trials")
+)
+_PUSHED_FIELDS = ("version", "folder", "candidate", "run_id")
 
 
 def _pushed(version: str) -> str:

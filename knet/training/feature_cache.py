@@ -19,6 +19,9 @@ from knet.base.files import atomic_write, remove_abandoned
 from knet.base.progress import PROGRESS
 from knet.training.dataset import SHUFFLE_BUFFER, TransformedSplit, filter_records, training_epochs
 
+# A TFRecord: the length of the data, its CRC-32, the data, their CRC-32.
+_LENGTH_BYTES, _FRAME_BYTES = 8, 16
+
 # Features of a record.
 FEATURE_MAP = "feature_map"  # bytes: float16 [rows, columns, channels], little-endian
 LABEL = "label"  # int64
@@ -122,7 +125,7 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
         FeatureRangeError: values are too large or too small for float16.
     """
     file = root / f"{_key(split, frozen)}.tfrecord"
-    if file.is_file():
+    if _is_complete(file, records=sum(split.class_counts) * split.view_count):
         os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # time of access, for `knet cache`
     else:
         write_feature_maps(split, frozen, file, batch_size=batch_size)
@@ -132,6 +135,18 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
         view_count=split.view_count,
         class_counts=split.class_counts,
     )
+
+
+def _is_complete(file: Path, *, records: int) -> bool:
+    """Return whether a file has that many records, which all have one length; a damaged disk may cut it."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    if file.stat().st_size == records * (length + _FRAME_BYTES):
+        return True
+    logging.getLogger(PROGRESS).info("feature maps of the frozen blocks: %s is damaged, computed again", file)
+    return False
 
 
 def _key(split: TransformedSplit, frozen: keras.Model) -> str:

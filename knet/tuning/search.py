@@ -26,6 +26,7 @@ from keras_tuner.engine import base_tuner
 
 import knet
 from knet.base.errors import UserError
+from knet.base.files import atomic_write
 from knet.base.progress import PROGRESS
 from knet.tuning.oracles import make_oracle
 from knet.tuning.plan import PLAN, Evaluation, SearchPlan, TrialError
@@ -80,13 +81,30 @@ class TrialTuner(base_tuner.BaseTuner):
     """
 
     def __init__(self, plan: SearchPlan, folder: Path) -> None:
-        """Create the search, or load its state from the folder."""
+        """Create the search, or load its state from the folder.
+
+        Raises:
+            UserError: the state is damaged.
+        """
         oracle = make_oracle(plan.tuning, plan.candidate, warm_start=plan.warm_start)
         oracle.verbose = 0
-        super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
         self._plan = plan
-        if isinstance(self.oracle, keras_tuner.Oracle) and (folder / "oracle.json").is_file():
-            self.oracle.reload()
+        try:
+            super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+            if isinstance(self.oracle, keras_tuner.Oracle) and (folder / "oracle.json").is_file():
+                self.oracle.reload()
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"{folder}: the state of the search is damaged ({error}); delete the folder, and the search "
+                "starts again"
+            ) from error
+
+    def save(self) -> None:
+        """Write the state of the search atomically; KerasTuner writes in place."""
+        if not self._is_worker():
+            self.oracle.save()
+        save = super(base_tuner.BaseTuner, self).save
+        atomic_write(Path(self._get_tuner_fname()), lambda path: save(str(path)))
 
     @functools.cached_property
     def _evaluate(self) -> Evaluation:

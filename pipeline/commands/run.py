@@ -46,10 +46,10 @@ def command(
         from pipeline.preflight import check_weights, fetch_weights, prepare_data
 
         check_weights(config)
-        if config.metadata:
+        if config.metadata or workspace.metadata.is_file():
             from pipeline.runners.mlmd import open_metadata
 
-            open_metadata(config)  # to fail on an unreachable server before TFX starts
+            open_metadata(config, notify=console.print)  # to fail on an unusable database before TFX starts
         fetch_weights(config)
         with console.status("reading file names") as status:
             checked = prepare_data(config, progress=status.update)

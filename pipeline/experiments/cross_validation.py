@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from knet.base import artifact_files, node_ids, schema_names
 from knet.base.digests import code_digest, file_digest, text_digest
 from knet.base.errors import UserError
-from knet.base.files import atomic_write
+from knet.base.files import atomic_write, read_json
 from knet.data.catalog import read_catalog
 from knet.models.callbacks import TrainingProgress
 from knet.models.fine_tuning import split_model
@@ -113,7 +113,7 @@ class FoldResult:
 
 def read_fold_result(file: Path) -> FoldResult:
     """Read a result that `FoldResult.write` wrote."""
-    tree = json.loads(file.read_text(encoding="utf-8"))
+    tree = read_json(file, remedy="delete it: the variant is trained on this fold again")
     return FoldResult(**{**tree, "trials": tuple(tree["trials"]), "scores": tuple(tree["scores"])})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -343,4 +342,4 @@ def _uri(executions: Mapping[str, Execution], node: str, output: str) -> Path | 
 def _read_json(executions: Mapping[str, Execution], node: str, output: str, name: str = "") -> Any:
     if node not in executions:
         return None
-    return json.loads((executions[node].outputs[output].uri / name).read_text(encoding="utf-8"))
+    return executions[node].outputs[output].read_json(name)

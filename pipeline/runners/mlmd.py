@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -16,26 +18,29 @@ from knet.runs.record import Execution, OutputArtifact
 from knet.runs.workspace import Workspace
 from pipeline.config.config import Config, MetadataConfig
 
+_LOCK_SECONDS = 1.0  # between two attempts to use a database file
 _ANSWER_SECONDS = 10.0  # timeout of a connection
 _TABLES_SECONDS = 60.0  # timeout for another run to create the tables, which takes about one second
 
 
-def open_metadata(config: Config) -> pb.ConnectionConfig:
+def open_metadata(config: Config, *, notify: Callable[[str], object] = str) -> pb.ConnectionConfig:
     """Connect to the MLMD database, create its tables if they are missing, and return its connection config.
 
     The config holds the password of a server and must not be logged or written.
 
     Args:
         config: the experiment; without a `metadata` section the database is a SQLite file below `output`.
+        notify: receives a line before a wait for another process.
 
     Raises:
-        UserError: the server cannot be reached, or rejects the login, or `output` has artifacts of another
-            database.
+        UserError: the database file is damaged; the server cannot be reached, or rejects the login; or
+            `output` has artifacts of another database.
     """
     workspace = Workspace(config.output.resolve())
     numbers = _numbers(workspace.artifacts)  # before the database is asked: another run may add some
     if config.metadata is None:
         workspace.root.mkdir(parents=True, exist_ok=True)
+        _check_file(workspace.metadata, notify)
         mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         connection = pb.ConnectionConfig(
             sqlite={"filename_uri": str(workspace.metadata), "connection_mode": mode}
@@ -56,6 +61,34 @@ def without_password(connection: pb.ConnectionConfig) -> pb.ConnectionConfig:
     if shown.HasField("mysql"):
         shown.mysql.ClearField("password")
     return shown
+
+
+def _check_file(file: Path, notify: Callable[[str], object]) -> None:
+    """Check a SQLite file, if it exists, and wait while another process holds it, as MLMD does in silence.
+
+    Raises:
+        UserError: the file cannot be used, or is damaged.
+    """
+    told = False
+    while file.is_file():
+        try:
+            with closing(
+                sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=_LOCK_SECONDS)
+            ) as database:
+                database.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
+                (problem,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            problem = str(error)
+        if problem == "ok":
+            return
+        if "locked" not in problem:
+            raise UserError(
+                f"{file}: not usable as MLMD database ({' '.join(problem.split())}); restore it, or move it "
+                f"and {file.with_name('artifacts')} away: then every node runs again"
+            )
+        if not told:
+            notify(f"waiting for {file}: another process holds it")
+            told = True
 
 
 def _check_server(section: MetadataConfig) -> None:

@@ -111,7 +111,7 @@ def export_results(
         run_files.GATE: (node_ids.MODEL_GATE, "blessing", artifact_files.GATE),
     }.items():
         if node in executions:
-            tree = json.loads((executions[node].outputs[output].uri / inner).read_text(encoding="utf-8"))
+            tree = executions[node].outputs[output].read_json(inner)
             (folder / name).write_text(json.dumps(tree, indent=2, allow_nan=False), encoding="utf-8")
     files = {}
     for candidate in candidates:
@@ -145,8 +145,8 @@ def write_data_page(
     schema = executions[node_ids.SCHEMA_GEN].outputs["schema"].uri / artifact_files.SCHEMA
     with local_copy(previous.folder) if previous else nullcontext() as compared:
         if node_ids.DATA_GATE in executions:
-            verdict = executions[node_ids.DATA_GATE].outputs["verdict"].uri.read_text(encoding="utf-8")
-            report = passed_report(json.loads(verdict)["drift"], schema=schema)
+            verdict = executions[node_ids.DATA_GATE].outputs["verdict"].read_json()
+            report = passed_report(verdict["drift"], schema=schema)
         else:
             report = validate_data(
                 anomalies=executions[node_ids.EXAMPLE_VALIDATOR].outputs["anomalies"].uri,

@@ -151,7 +151,10 @@ class DevServer:
         self._models = ServedModels(config, on_load=self._metrics.count_load)
         await self._models.update()
         if not self._models.ready:
-            raise UserError(f"no version in {base_path} can be loaded: {'; '.join(self._models.errors)}")
+            raise UserError(
+                f"no version in {base_path} can be loaded: {'; '.join(self._models.errors)}; run the "
+                "pipeline again, which pushes a damaged model again"
+            )
         self._batcher = Batcher(options.batching)
         self._predictor = Predictor(self._models, self._batcher, self._metrics, observers=options.observers)
         tls = options.tls.ssl_context() if options.tls else None  # validates the files, which gRPC does not

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from knet.base import node_ids, run_files, schema_names
 from knet.base.errors import UserError
+from knet.base.files import read_json
 from knet.data.schema_edits import read_schema
 from knet.data.validation import Distance, measure_drift, measure_skew, read_statistics
 from knet.evaluation.predictions import read_predictions
@@ -309,10 +309,9 @@ def find_schema(configured: Path | None, workspace: Workspace, *, default: Path)
 def _folder_of_statistics(record: RunRecord, folder: Path, registry: RunRegistry) -> Path:
     """Output of the run's StatisticsGen, else the registry's copy if it is of the same data."""
     lineage = folder / run_files.LINEAGE
-    if lineage.is_file():
-        for row in json.loads(lineage.read_text(encoding="utf-8")):
-            if row["node"] == node_ids.STATISTICS_GEN and Path(row["uri"]).is_dir():
-                return Path(row["uri"])
+    for row in read_json(lineage, remedy="restore it, or delete it") or ():
+        if row["node"] == node_ids.STATISTICS_GEN and Path(row["uri"]).is_dir():
+            return Path(row["uri"])
     stored = registry.previous_statistics()
     if stored and stored.run_id in registry.runs():
         data = read_record(registry.runs()[stored.run_id]).data

@@ -1,4 +1,4 @@
-"""Atomic writes."""
+"""Atomic writes, and reads of JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from knet.base.files import atomic_write, remove_abandoned
+from knet.base.errors import UserError
+from knet.base.files import atomic_write, read_json, remove_abandoned
 
 
 def names(folder: Path) -> list[str]:
@@ -92,3 +93,29 @@ def test_remove_abandoned_spares_young_and_other_files(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (then, then))
     remove_abandoned(tmp_path)
     assert names(tmp_path) == [".young.tmp", "old"]
+
+
+def test_read_json_returns_content_or_none(tmp_path: Path) -> None:
+    assert read_json(tmp_path / "none.json", remedy="delete it") is None
+    (tmp_path / "some.json").write_text('["größer"]', encoding="utf-8")
+    assert read_json(tmp_path / "some.json", remedy="delete it") == ["größer"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\0" * 20, "Expecting value"),
+        (b'{"a": 1', "Expecting"),
+        (b"\xff\xfe\xff", "codec"),
+    ],
+)
+def test_read_json_damaged_names_file_reason_and_remedy(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "some.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/some\.json: damaged \(.*{reason}.*\); delete it$"):
+        read_json(tmp_path / "some.json", remedy="delete it")
+
+
+def test_read_json_unreadable_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\); delete it"):
+        read_json(tmp_path, remedy="delete it")

@@ -275,3 +275,51 @@ def test_previous_trials_of_repeated_search_are_the_same(registry: RunRegistry, 
     asked = [before(search) for search in ("first", "second", "third", "fourth")]
     assert asked == [None, "of first", "of second", "of third"]
     assert before("second", backbone="mobilenet") is None
+
+
+@pytest.fixture
+def filled(
+    registry: RunRegistry, make_record: MakeRecord, predictions: Path, statistics: Path, tmp_path: Path
+) -> RunRegistry:
+    """A registry with all kinds of files."""
+    registry.record(make_record(pushed_version="7"), graph="first", predictions=predictions)
+    registry.span("a")
+    registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
+    (tmp_path / "trials.csv").write_text("trials", "utf-8")
+    registry.store_trials(tmp_path / "trials.csv", backbone="vgg16", search="first")
+    return registry
+
+
+READS: dict[str, Callable[[RunRegistry], object]] = {
+    "spans.json": lambda registry: registry.span("b"),
+    "production.json": lambda registry: registry.production(),
+    "pushed/7.json": lambda registry: registry.pushed("7"),
+    "statistics.json": lambda registry: registry.previous_statistics(),
+    "trials.json": lambda registry: registry.previous_trials(backbone="vgg16", search="second"),
+    "predictions/*.parquet": lambda registry: registry.baseline("second"),
+    "statistics/*/Split-test/FeatureStats.pb": lambda registry: registry.previous_statistics(),
+    "trials/*.csv": lambda registry: registry.previous_trials(backbone="vgg16", search="second"),
+}
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+@pytest.mark.parametrize("name", READS)
+def test_damaged_file_is_named_with_a_remedy(
+    filled: RunRegistry, tmp_path: Path, name: str, damage: str
+) -> None:
+    assert READS[name](filled)
+    (file,) = (tmp_path / "registry").glob(name)
+    content = file.read_bytes()
+    file.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": b"7"}[damage])
+    with pytest.raises(UserError) as caught:
+        READS[name](filled)
+    where = file.parents[1] if name.startswith("statistics/") else file
+    assert str(caught.value).startswith(f"{where}: ") and "\n" not in str(caught.value)
+    assert any(word in str(caught.value) for word in ("delete", "rollback", "restore"))
+
+
+def test_production_is_written_again_after_damage(filled: RunRegistry, tmp_path: Path) -> None:
+    before = filled.production()
+    (tmp_path / "registry" / "production.json").write_bytes(b"")
+    filled.make_production("7")
+    assert filled.production() == before

@@ -65,6 +65,19 @@ def test_cache_split_reuses_feature_maps(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_cache_split_computes_a_cut_file_again(
+    split: TransformedSplit, make_frozen: Callable[..., Any], tmp_path: Path, share: float
+) -> None:
+    cache_split(split, make_frozen(), root=tmp_path, batch_size=3)
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    again = cache_split(split, make_frozen(), root=tmp_path, batch_size=3)
+    assert file.stat().st_size == len(content)
+    same(again.batches(batch_size=4), split.view_batches(batch_size=4), make_frozen())
+
+
 def test_cache_split_separates_images_views_weights_and_layers(
     split: TransformedSplit,
     pixels: np.ndarray,

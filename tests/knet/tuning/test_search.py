@@ -89,6 +89,19 @@ def test_interrupted_search_resumes_with_the_same_values(
     pd.testing.assert_frame_equal(trials[timeless], whole[timeless])
 
 
+@pytest.mark.parametrize("name", ["oracle.json", "trial_*/trial.json"])
+def test_search_of_damaged_state_names_the_folder(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path, name: str
+) -> None:
+    run_search(make_plan(*budget("random", 1)), tmp_path / "search")
+    (file,) = (tmp_path / "search").glob(name)
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(
+        UserError, match=f"{tmp_path}/search: the state of the search is damaged .*delete the"
+    ):
+        run_search(make_plan(*budget("random", 1)), tmp_path / "search")
+
+
 def test_search_records_failed_trials_and_continues(
     make_plan: Callable[..., SearchPlan], tmp_path: Path
 ) -> None:

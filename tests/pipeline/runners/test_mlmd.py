@@ -137,6 +137,45 @@ def test_open_metadata_refuses_artifacts_of_another_database(tmp_path: Path) -> 
     open_metadata(config)
 
 
+@pytest.mark.parametrize("damage", ["garbage", "cut"])
+def test_open_metadata_of_a_damaged_file_names_it(tmp_path: Path, damage: str) -> None:
+    config = config_of(f"output={tmp_path}")
+    open_metadata(config)
+    file = tmp_path / "metadata.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(b"x" * 5000 if damage == "garbage" else content[: len(content) // 2])
+    text = refusal(config)
+    assert text.startswith(f"{file}: not usable as MLMD database (")
+    assert f"move it and {tmp_path / 'artifacts'} away" in text
+
+
+_HOLD = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_open_metadata_tells_that_it_waits(tmp_path: Path) -> None:
+    config = config_of(f"output={tmp_path}")
+    open_metadata(config)
+    file = tmp_path / "metadata.sqlite"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, file], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout and holder.stdin and holder.stdout.readline() == "held\n"
+    told = []
+
+    def release(message: str) -> None:
+        told.append(message)
+        holder.communicate("\n")
+
+    open_metadata(config, notify=release)
+    assert told == [f"waiting for {file}: another process holds it"]
+
+
 @pytest.mark.usefixtures("password")
 def test_open_metadata_creates_tables_in_concurrent_processes(mariadb: Any, tmp_path: Path) -> None:
     code = (
