@@ -16,13 +16,13 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from knet.base import artifact_files, schema_names
 from knet.models.grad_cam import GradCam
-from knet.models.hybrid import BACKBONE, HEAD, LOGITS, PENULTIMATE, PREPROCESSING
+from knet.models.hybrid import HEAD, LOGITS, PENULTIMATE, HybridModel
 from knet.models.images import decode_and_measure
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits
 
 
 def export_model(
-    model: keras.Model,
+    model: HybridModel,
     folder: Path,
     *,
     size: int,
@@ -56,7 +56,6 @@ def export_model(
         limits: of in-distribution images.
     """
     names = tf.constant([list(classes)])
-    preprocessing, backbone = model.get_layer(PREPROCESSING), model.get_layer(BACKBONE)
     head = logits_and_embeddings(model)
     grad_cam = GradCam(model)
 
@@ -68,8 +67,7 @@ def export_model(
     @traced(schema_names.SERVING_INPUT)
     def extract_features(image: Any) -> tuple[Any, Any, Any]:
         pixels, tissue, laplacian = decode_and_measure(image, size=size)
-        feature_map = backbone(preprocessing(tf.cast(pixels, tf.float32)), training=False)
-        return feature_map, tissue, laplacian
+        return model.extract_features(tf.cast(pixels, tf.float32)), tissue, laplacian
 
     def decide(logits: Any) -> tuple[Any, Any, dict[str, Any]]:
         probabilities = tf.nn.softmax(logits / temperature)
@@ -144,7 +142,7 @@ class ModelOutputs:
     labels: NDArray[np.int64]  # [images]
 
 
-def model_outputs(model: keras.Model, splits: Mapping[str, Any]) -> dict[str, ModelOutputs]:
+def model_outputs(model: HybridModel, splits: Mapping[str, Any]) -> dict[str, ModelOutputs]:
     """Run a model on every image of some splits.
 
     Args:
@@ -152,13 +150,11 @@ def model_outputs(model: keras.Model, splits: Mapping[str, Any]) -> dict[str, Mo
         splits: tf.data.Dataset of (uint8 pixels [batch, size, size, 3], labels [batch]) by name of the split;
             none is empty.
     """
-    preprocessing, backbone = model.get_layer(PREPROCESSING), model.get_layer(BACKBONE)
     head = logits_and_embeddings(model)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.uint8)], autograph=False)
     def infer(pixels: Any) -> Any:
-        feature_map = backbone(preprocessing(tf.cast(pixels, tf.float32)), training=False)
-        return head(feature_map, training=False)
+        return head(model.extract_features(tf.cast(pixels, tf.float32)), training=False)
 
     def outputs(batches: Any) -> ModelOutputs:
         rows = [(*infer(pixels), labels) for pixels, labels in batches]

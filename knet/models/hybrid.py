@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from knet.base.errors import UserError
@@ -37,7 +39,7 @@ def build_hybrid_model(
     stain_normalisation: str = "none",
     stain_reference: Sequence[float] | None = None,
     **head: Any,
-) -> AccumulatingModel:
+) -> HybridModel:
     """Build LSTM-KNet on a backbone (Dsouza & Ansari, 2022).
 
     Args:
@@ -78,7 +80,31 @@ def build_hybrid_model(
             layer.momentum = batch_norm_momentum
     classifier = build_hybrid_head(features.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
     probabilities = classifier(features(preprocessing(pixels)))
-    return AccumulatingModel(pixels, probabilities, name=f"knet_{backbone}")
+    return HybridModel(pixels, probabilities, name=f"knet_{backbone}")
+
+
+@keras.saving.register_keras_serializable("knet")
+class HybridModel(AccumulatingModel):
+    """LSTM-KNet, whose evaluation, calibration and export share one traced function of the backbone."""
+
+    @cached_property
+    def extract_features(self) -> Any:
+        """tf.function from RGB float32 [batch, size, size, 3], 0 to 255, to the backbone's feature maps."""
+        preprocessing, backbone = self.get_layer(PREPROCESSING), self.get_layer(BACKBONE)
+
+        @tf.function(input_signature=[tf.TensorSpec(self.input_shape, tf.float32)], autograph=False)
+        def extract_features(pixels: Any) -> Any:
+            return backbone(preprocessing(pixels), training=False)
+
+        return extract_features
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the probabilities, [batch, 2]."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if training is False and replicas == 1 and tf.is_tensor(inputs):
+            feature_map = self.extract_features(tf.cast(inputs, tf.float32))
+            return self.get_layer(HEAD)(feature_map, training=False)
+        return super().call(inputs, training=training, mask=mask)
 
 
 def _build_backbone(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:

@@ -26,7 +26,8 @@ from knet.base import schema_names
 from knet.base.image_scalars import image_scalars
 from knet.client import Client
 from knet.models import export
-from knet.models.export import export_model, model_outputs
+from knet.models.export import export_model, logits_and_embeddings, model_outputs
+from knet.models.hybrid import BACKBONE, PREPROCESSING
 from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.serving.dev_server.server import DevServer
@@ -121,6 +122,30 @@ def test_export_traces_backbone_and_checks_once(
     count_traces("check_images")
     export_example(model, tmp_path)
     assert sorted(traces) == ["check_images", "decode_and_measure"]
+
+
+def test_evaluation_calibration_and_export_share_one_trace_of_the_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_hybrid("mobilenet", lstm_units=4, dense_units=8)
+    model.compile(loss="sparse_categorical_crossentropy")
+    backbone = model.get_layer(BACKBONE)
+    untraced, traces = backbone.call, []
+
+    def counted(*arguments: Any, **settings: Any) -> Any:
+        traces.append("backbone")
+        return untraced(*arguments, **settings)
+
+    monkeypatch.setattr(backbone, "call", counted)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype("uint8")
+    batches = tf.data.Dataset.from_tensor_slices((pixels, [0, 1, 0])).batch(2)
+    model.evaluate(batches, verbose=0)
+    outputs = model_outputs(model, {"validation": batches})["validation"]
+    export_example(model, tmp_path)
+    assert traces == ["backbone"]
+    untraced_features = untraced(model.get_layer(PREPROCESSING)(pixels.astype("float32")), training=False)
+    logits, _ = logits_and_embeddings(model)(untraced_features, training=False)
+    np.testing.assert_allclose(outputs.logits, logits, atol=1e-6)
 
 
 # Biases of the last layer that put every score below the threshold though above a half, or above both.
