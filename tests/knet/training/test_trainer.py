@@ -18,6 +18,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from training_fixtures import THREE_VIEWS
 
 from knet.base.digests import code_digest
 from knet.base.errors import UserError
@@ -60,7 +61,7 @@ def images() -> tuple[np.ndarray, list[int]]:
 def candidate(*overrides: str, seed: int = 0) -> Candidate:
     small = (
         *("tuning=null", "image.size=32", "training.batch_size=4", "training.epochs=2", f"seed={seed}"),
-        "candidates={mobilenet: {weights: none}}",
+        *("candidates={mobilenet: {weights: none}}", THREE_VIEWS),
     )
     return candidate_from_config(load_config("demo", [*small, *overrides]), "mobilenet", synthetic_data=True)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from training_fixtures import THREE_VIEWS
 
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
@@ -52,7 +53,8 @@ def make_setup(tiny_mobilenet: None, pattern: str, tmp_path: Path) -> Callable[.
 
 
 def make_candidate(*overrides: str) -> Candidate:
-    settings = ("tuning=null", "image.size=32", "candidates={mobilenet: {weights: none}}", *overrides)
+    small = ("tuning=null", "image.size=32", "candidates={mobilenet: {weights: none}}")
+    settings = (*small, THREE_VIEWS, *overrides)
     return candidate_from_config(load_config("demo", settings), "mobilenet", synthetic_data=True)
 
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from training_fixtures import THREE_VIEWS
 
 from knet.data.grouping import held_out_masks
 from knet.training.candidate import apply_hyperparameters
@@ -47,7 +48,7 @@ def make_fold_plan(files: str, tmp_path_factory: pytest.TempPathFactory) -> Call
             "demo",
             [
                 *("image.size=32", "training.batch_size=8", "tuning.folds=2", "head.dropout=0.5"),
-                "candidates={mobilenet: {weights: none}}",
+                *("candidates={mobilenet: {weights: none}}", THREE_VIEWS),
                 *("training.fine_tune=blocks", "training.blocks=0", *overrides),
             ],
         )
