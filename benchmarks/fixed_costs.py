@@ -2,6 +2,7 @@
 
     python benchmarks/fixed_costs.py                                # five backbones at 64 px: ten minutes
     python benchmarks/fixed_costs.py --backbones mobilenet --size 32
+    python benchmarks/fixed_costs.py --demo                         # `knet run --preset demo`, node by node
 
 Each step is done once on one batch of four synthetic images, so nearly all of its time is tracing. Plain
 Keras trains the same network with `fit` and Keras's SGD, and exports it with `export`: one signature on
@@ -12,7 +13,11 @@ work has less effect than on the clock.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +33,8 @@ import tensorflow as tf
 from knet.models.export import export_model, model_outputs
 from knet.models.hybrid import HEAD, PENULTIMATE
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits
+from knet.runs.registry import RunRegistry
+from knet.runs.workspace import Workspace
 from knet.training.candidate import Candidate
 from knet.training.devices import Devices, prepare_devices, start_from_seed
 from pipeline.config.candidate import candidate_from_config
@@ -117,14 +124,41 @@ def measure(steps: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return seconds
 
 
+def measure_demo(folder: Path) -> None:
+    """Prints the seconds of the demo's nodes, of what is outside them, and of the processors."""
+    start = time.monotonic()
+    command = "from pipeline.commands.main import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", command, "run", "--preset", "demo", "--set", f"output={folder}"],
+        cwd=Path(__file__).resolve().parents[1],
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    wall = time.monotonic() - start
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    (record,) = RunRegistry(Workspace(folder).registry).runs().values()
+    nodes = json.loads(record.read_text(encoding="utf-8"))["nodes"]
+    for node in nodes:
+        print(f"{node['node']:24}{node['seconds']:8.1f}")
+    inside = sum(node["seconds"] for node in nodes)
+    print(f"{'nodes':24}{inside:8.1f}\n{'outside':24}{wall - inside:8.1f} ({1 - inside / wall:.0%})")
+    print(f"{'wall':24}{wall:8.1f}\n{'CPU':24}{used.ru_utime + used.ru_stime:8.1f}")
+
+
 def main() -> None:
-    """Prints two lines a backbone."""
+    """Prints two lines a backbone, or a line a node."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backbones", nargs="+", default=_BACKBONES, choices=_BACKBONES)
     parser.add_argument("--size", type=int, default=64, help="pixels per side (default: 64)")
+    parser.add_argument("--demo", action="store_true", help="measure a run of the demo")
     arguments = parser.parse_args()
+    if arguments.demo:
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seconds")
+        with tempfile.TemporaryDirectory() as temporary:
+            measure_demo(Path(temporary) / "demo")
+        return
     every_block = ("training.fine_tune=all", "training.blocks=null")
     config = load_config("production", [f"image.size={arguments.size}", *every_block])
     devices = prepare_devices(config.devices)
