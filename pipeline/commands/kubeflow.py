@@ -178,10 +178,15 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
 
         compile_pipeline(config, output.absolute())
     click.echo(f"compiled: {output}")
-    for field in config.kubeflow.ephemeral_paths:
-        folder = getattr(config.kubeflow, field)
+    if lost := config.kubeflow.ephemeral_paths:
+        folders = (
+            f"{field} ({getattr(config.kubeflow, field)}: {consequence})"
+            for field, consequence in lost.items()
+        )
         click.echo(
-            f"note: kubeflow.{field}, {folder}, is on no volume: it is lost with the container", err=True
+            f"note: lost with each container, since they are on no volume: {'; '.join(folders)}; mount them "
+            "with kubeflow.volumes",
+            err=True,
         )
 
 

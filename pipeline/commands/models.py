@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +11,13 @@ from pipeline.commands.options import config_options, console, load
 
 if TYPE_CHECKING:
     from knet.runs.registry import RunRegistry
-    from knet.runs.workspace import Workspace
 
 
+_kubeflow_option = click.option(
+    "--kubeflow",
+    is_flag=True,
+    help="Use the folders kubeflow.push_folder and kubeflow.registry, in a pod that mounts them.",
+)
 _LABEL_GRACE = 3.0  # seconds; TF Serving, as `knet serve` starts it, reads the labels every two
 
 
@@ -23,15 +27,16 @@ def command() -> None:
 
 
 @command.command("list")
+@_kubeflow_option
 @config_options
-def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+def list_(kubeflow: bool, **configuration: Any) -> None:
     """List the versions, newest first."""
     from knet.serving.model_store import list_versions
 
-    workspace, registry = _open(preset, file, overrides)
-    versions = list_versions(workspace.served)
+    served, registry = _open(kubeflow, **configuration)
+    versions = list_versions(served)
     if not versions:
-        click.echo(f"no version in {workspace.served} yet")
+        click.echo(f"no version in {served} yet")
         return
     from rich import box
     from rich.table import Table
@@ -56,18 +61,19 @@ def list_(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
 
 @command.command("rollback")
 @click.option("--to", type=int, metavar="VERSION", help="Version to serve. Default: the previous version.")
+@_kubeflow_option
 @config_options
-def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+def rollback_(to: int | None, kubeflow: bool, **configuration: Any) -> None:
     """Serve an earlier or a withdrawn version, and make it the model in production.
 
     Newer versions are withdrawn: servers unload them, and a repeated run does not push them again.
     """
     from knet.serving.model_store import rollback, rollback_target
 
-    workspace, registry = _open(preset, file, overrides)
-    target = rollback_target(workspace.served, to)
+    served, registry = _open(kubeflow, **configuration)
+    target = rollback_target(served, to)
     registry.require_pushed(str(target))
-    withdrawn = rollback(workspace.served, target, grace_seconds=_LABEL_GRACE)
+    withdrawn = rollback(served, target, grace_seconds=_LABEL_GRACE)
     registry.make_production(str(target))
     click.echo(f"version {target} is served")
     if withdrawn:
@@ -82,24 +88,29 @@ def rollback_(to: int | None, preset: str, file: Path | None, overrides: tuple[s
     show_default=True,
     help="Number of newest versions to keep.",
 )
+@_kubeflow_option
 @config_options
-def prune_(keep: int, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+def prune_(keep: int, kubeflow: bool, **configuration: Any) -> None:
     """Delete old and withdrawn versions.
 
     Versions that are in production, loaded by models.config or labelled stay.
     """
     from knet.serving.model_store import prune
 
-    workspace, registry = _open(preset, file, overrides)
+    served, registry = _open(kubeflow, **configuration)
     production = registry.production()
     in_use = {int(production.version)} if production else set()
-    deleted = prune(workspace.served, keep=keep, in_use=in_use)
+    deleted = prune(served, keep=keep, in_use=in_use)
     click.echo(f"deleted: {', '.join(map(str, deleted)) or 'nothing'}")
 
 
-def _open(preset: str, file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, RunRegistry]:
+def _open(kubeflow: bool, **configuration: Any) -> tuple[Path, RunRegistry]:
+    """Return the folder of the versions, and the run registry."""
     from knet.runs.registry import RunRegistry
     from knet.runs.workspace import Workspace
 
-    workspace = Workspace(load(preset, file, overrides).output)
-    return workspace, RunRegistry(workspace.registry)
+    config = load(**configuration)
+    if kubeflow:
+        return Path(config.kubeflow.push_folder), RunRegistry(f"{config.kubeflow.registry}/registry")
+    workspace = Workspace(config.output)
+    return workspace.served, RunRegistry(workspace.registry)

@@ -34,7 +34,10 @@ def config_options(function: click.decorators.FC) -> click.decorators.FC:
     for option in (
         overrides_option,
         click.option(
-            "--config", "file", type=click.Path(path_type=Path), help="Use a YAML file instead of a preset."
+            "--config",
+            "file",
+            type=click.Path(path_type=Path),
+            help="Use a YAML file, or the folder of an overlay of k8s, instead of a preset.",
         ),
         click.option(
             "--preset",

@@ -18,6 +18,7 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Quantity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+Labels = dict[LabelKey, LabelValue]
 
 # A mount there would hide the system, the code, or files of Kubeflow's launcher.
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
@@ -64,13 +65,23 @@ class ResourcesConfig(Section):
 
     image: Image | None = Field(None, description="Image of the node. null: kubeflow.image.")
     cpu: Quantity = Field(2, description="CPU limit.", json_schema_extra={"unit": "cores"})
+    cpu_request: Quantity | None = Field(
+        None, description="CPU request, at most cpu. null: cpu.", json_schema_extra={"unit": "cores"}
+    )
     memory_gb: Quantity = Field(8, description="Memory limit.", json_schema_extra={"unit": "GB"})
+    memory_request_gb: Quantity | None = Field(
+        None,
+        description="Memory request, at most memory_gb. null: memory_gb.",
+        json_schema_extra={"unit": "GB"},
+    )
     gpus: int = Field(0, ge=0, description="Number of GPUs.", json_schema_extra={"unit": "GPUs"})
     gpu_type: Literal["nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915"] = Field(
         "nvidia.com/gpu", description="Kubernetes resource name of the GPUs."
     )
-    node_selector: dict[LabelKey, LabelValue] = Field(
-        {}, description="Labels that the node of the cluster must have."
+    node_selector: Labels = Field(
+        {},
+        description="Labels that the machine must have, beside those of kubeflow.node_selector and, with "
+        "GPUs, kubeflow.gpu_node_selector.",
     )
     tolerations: tuple[TolerationConfig, ...] = Field((), description="Tolerations of the pod.")
     shared_memory_gb: float = Field(
@@ -84,6 +95,19 @@ class ResourcesConfig(Section):
         {}, description="Environment variables beside those of kubeflow.env; no secrets."
     )
     cache: bool = Field(True, description="Answer the node from Kubeflow's cache; false runs it every time.")
+
+    @model_validator(mode="after")
+    def _requests_are_within_limits(self) -> ResourcesConfig:
+        for field, request, limit in (
+            ("cpu_request", self.cpu_request, self.cpu),
+            ("memory_request_gb", self.memory_request_gb, self.memory_gb),
+        ):
+            if request is not None and request > limit:
+                raise ValueError(
+                    f"{field}={request:g} must be at most the limit, which is {limit:g}; lower it, or raise "
+                    f"{field.replace('_request', '')}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _shared_memory_is_memory(self) -> ResourcesConfig:
@@ -166,7 +190,9 @@ class KubeflowConfig(Section):
         "server of its cluster.",
     )
     namespace: KubernetesName | None = Field(
-        None, description="Namespace (profile) of the user in a multi-user Kubeflow. null: single-user."
+        None,
+        description="Namespace (profile) of the user in a multi-user Kubeflow. null: that of the overlay, if "
+        "--config names its folder; otherwise single-user.",
     )
     experiment: str | None = Field(
         None, min_length=1, description="Experiment that runs are listed under. null: `name`."
@@ -231,6 +257,14 @@ class KubeflowConfig(Section):
     volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes of every node.")
     secrets: tuple[SecretConfig, ...] = Field((), description="Secrets of every node.")
     env: Environment = Field({}, description="Environment variables of every node; no secrets.")
+    node_selector: Labels = Field(
+        {}, description="Labels that the machine of every node must have, such as the one with the volumes."
+    )
+    gpu_node_selector: Labels = Field(
+        {},
+        description="Labels that the machines of nodes with GPUs must have, such as {nvidia.com/gpu.product: "
+        "NVIDIA-L4}.",
+    )
     retries: int = Field(
         1, ge=0, description="Retries of a failed node.", json_schema_extra={"unit": "retries"}
     )
@@ -288,20 +322,35 @@ class KubeflowConfig(Section):
         return self
 
     @property
-    def ephemeral_paths(self) -> list[str]:
-        """Fields of folders that must outlive a container but are on no volume."""
+    def ephemeral_paths(self) -> dict[str, str]:
+        """Fields of folders that must outlive a container but are on no volume, with the consequences."""
         mounts = [volume.mount_path for volume in self.volumes]
-        return [
-            field
-            for field in ("checkpoints", "cache_root", "registry", "push_folder")
+        return {
+            field: consequence
+            for field, consequence in _PERSISTENT_PATHS.items()
             if "://" not in (place := getattr(self, field))
             and not any(PurePosixPath(place).is_relative_to(mount) for mount in mounts)
-        ]
+        }
 
     def resources_of(self, node: str) -> ResourcesConfig:
         """Return the resources of a node: by its name, else by its kind, else the defaults."""
         kind = node_ids.kind(node)
         return self.resources.get(node) or self.resources.get(kind) or ResourcesConfig()
+
+    def node_selector_of(self, node: str) -> Labels:
+        """Return the labels that the machine of a node must have."""
+        resources = self.resources_of(node)
+        gpu = self.gpu_node_selector if resources.gpus else {}
+        return {**self.node_selector, **gpu, **resources.node_selector}
+
+
+# Fields of folders that must outlive a container, and the consequence if one does not.
+_PERSISTENT_PATHS = {
+    "checkpoints": "an interrupted training starts over",
+    "cache_root": "every training computes feature maps again",
+    "registry": "reports are lost, and no run knows of earlier ones",
+    "push_folder": "TF Serving gets no model",
+}
 
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]

@@ -20,19 +20,37 @@ PRESETS = ("demo", "paper", "production")
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a preset by name, or a YAML file, and apply `key.path=value` overrides.
+    """Read a configuration and apply `key.path=value` overrides.
+
+    Args:
+        source: name of a preset, a YAML file, or the folder of an overlay: its `knet.yaml`, with the
+            namespace of its `kustomization.yaml` as `kubeflow.namespace`.
+        overrides: of fields, such as `training.epochs=75`.
 
     Raises:
         UserError: the file cannot be read, or a field is unknown, renamed or out of range; the message has a
             line for each such field, with what is allowed.
     """
-    tree = _read_yaml(source)
+    is_overlay = source not in PRESETS and (Path(source) / "knet.yaml").is_file()
+    tree = _read_overlay(Path(source)) if is_overlay else _read_yaml(source)
     for override in overrides:
         _apply_override(tree, override)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise UserError(_explain(error, source)) from None
+
+
+def _read_overlay(folder: Path) -> dict[str, Any]:
+    tree = _read_yaml(folder / "knet.yaml")
+    namespace = _read_yaml(folder / "kustomization.yaml").get("namespace")
+    kubeflow = tree.setdefault("kubeflow", {})
+    if namespace and isinstance(kubeflow, dict) and kubeflow.setdefault("namespace", namespace) != namespace:
+        raise UserError(
+            f"configuration {folder / 'knet.yaml'}: kubeflow.namespace is {kubeflow['namespace']}, but the "
+            f"kustomization beside it deploys to {namespace}; remove kubeflow.namespace"
+        )
+    return tree
 
 
 def _read_yaml(source: str | Path) -> dict[str, Any]:

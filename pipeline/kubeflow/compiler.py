@@ -151,7 +151,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
             REGISTRY_VARIABLE: config.kubeflow.registry,
         }
         container["env"] = [{"name": key, "value": value} for key, value in sorted(variables.items())]
-        container["resources"] = _limits(resources)
+        container["resources"] = _requests_and_limits(resources)
         if not resources.cache:
             task.pop("cachingOptions", None)
         task["retryPolicy"] = {
@@ -160,7 +160,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
             "backoffFactor": 2.0,
             "backoffMaxDuration": "600s",
         }
-        platform[label] = _pod(config.kubeflow, resources)
+        platform[label] = _pod(config.kubeflow, name)
     return completed, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": platform}}}}
 
 
@@ -210,15 +210,22 @@ def _shared_dir(config: Config, node: str) -> dict[str, str]:
     return {SHARED_DIR_VARIABLE: config.kubeflow.shared_dir}
 
 
-def _limits(resources: ResourcesConfig) -> dict[str, Any]:
-    limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
+def _requests_and_limits(resources: ResourcesConfig) -> dict[str, Any]:
+    """Return a ResourceSpec as JSON. Requests are explicit, since a ResourceQuota may count them."""
+    spec: dict[str, Any] = {
+        "cpuLimit": resources.cpu,
+        "cpuRequest": resources.cpu_request or resources.cpu,
+        "memoryLimit": resources.memory_gb,
+        "memoryRequest": resources.memory_request_gb or resources.memory_gb,
+    }
     if resources.gpus:
-        limits["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
-    return limits
+        spec["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
+    return spec
 
 
-def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]:
-    """Return a KubernetesExecutorConfig (kfp-kubernetes) as JSON."""
+def _pod(kubeflow: KubeflowConfig, node: str) -> dict[str, Any]:
+    """Return the KubernetesExecutorConfig (kfp-kubernetes) of a node as JSON."""
+    resources = kubeflow.resources_of(node)
     pod: dict[str, Any] = {
         "pvcMount": [
             {"constant": volume.claim, "mountPath": volume.mount_path} for volume in kubeflow.volumes
@@ -234,8 +241,8 @@ def _pod(kubeflow: KubeflowConfig, resources: ResourcesConfig) -> dict[str, Any]
         "tolerations": [item.model_dump(exclude_none=True) for item in resources.tolerations],
         "fieldPathAsEnv": [{"name": RUN_ID_VARIABLE, "fieldPath": "metadata.labels['pipeline/runid']"}],
     }
-    if resources.node_selector:
-        pod["nodeSelector"] = {"labels": dict(resources.node_selector)}
+    if labels := kubeflow.node_selector_of(node):
+        pod["nodeSelector"] = {"labels": labels}
     if resources.shared_memory_gb:
         # Workers of tf.data and NCCL share memory; a pod has 64 MB of it by default.
         pod["emptyDirMounts"] = [

@@ -109,6 +109,27 @@ def test_shared_dir_is_set_for_remote_workers(folder: str, config: Config) -> No
     assert bool(config.kubeflow.shared_dir) == (config.kubeflow.tuner_pods or config.beam.remote), folder
 
 
+def test_rollback_job_mounts_the_configured_folders(folder: str, config: Config, objects: Objects) -> None:
+    (job,) = (thing for thing in objects[folder] if thing["metadata"]["name"] == "knet-rollback")
+    assert job["spec"]["suspend"]  # a template of jobs
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (rollback,) = pod["containers"]
+    assert rollback["command"] == [
+        *("knet", "models", "rollback", "--kubeflow", "--config", "/config/knet.yaml")
+    ]
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persist" in str(v)
+    }
+    mounted = {(claims.get(mount["name"]), mount["mountPath"]) for mount in rollback["volumeMounts"]}
+    needed = {
+        (volume.claim, volume.mount_path)
+        for volume in config.kubeflow.volumes
+        for path in (config.kubeflow.push_folder, config.kubeflow.registry)
+        if PurePosixPath(path).is_relative_to(volume.mount_path)
+    }
+    assert len(needed) == 2 and needed <= mounted
+
+
 def test_schedule_job_reads_the_configuration(folder: str, objects: Objects) -> None:
     (job,) = (
         t
@@ -121,6 +142,7 @@ def test_schedule_job_reads_the_configuration(folder: str, objects: Objects) -> 
         *("knet", "kubeflow", "compile", "--config", "/config/knet.yaml", "--output", "/tmp/pipeline.yaml")
     ]
     assert schedule["command"] == [
-        *("knet", "kubeflow", "schedule", "/tmp/pipeline.yaml", "--config", "/config/knet.yaml")
+        *("knet", "kubeflow", "schedule", "/tmp/pipeline.yaml", "--config", "/config/knet.yaml"),
+        *("--namespace", "$(NAMESPACE)"),
     ]
     assert yaml.safe_load(FILES[folder].read_text("utf-8"))["kubeflow"]["cron"]

@@ -49,6 +49,19 @@ def versions(tmp_path: Path, make_record: Callable[..., Any]) -> list[str]:
     return pushed
 
 
+def test_models_of_kubeflow_are_in_its_push_folder_and_registry(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "serving").rename(tmp_path / "volume")
+    folders = (f"kubeflow.push_folder={tmp_path}/volume/knet", f"kubeflow.registry={tmp_path}")
+    kubeflow = ("--kubeflow", *(word for folder in folders for word in ("--set", folder)))
+    assert f"version {versions[1]} is served" in knet("rollback", *kubeflow).output
+    assert "withdrawn" in knet("list", *kubeflow).output
+    production = RunRegistry(tmp_path / "registry").production()
+    assert production is not None and production.version == versions[1]
+    assert "no version in" in knet("list").output
+
+
 def test_models_without_versions_says_so(knet: Callable[..., Result]) -> None:
     assert "no version in" in knet("list").output
     assert "deleted: nothing" in knet("prune").output

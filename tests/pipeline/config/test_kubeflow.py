@@ -65,6 +65,14 @@ from pipeline.config.load import load_config
             "kubeflow.resources={Trainer: {node_selector: {a b: c}}}",
             "kubeflow.resources.Trainer.node_selector",
         ),
+        (
+            "kubeflow.resources={Trainer: {cpu: 2, cpu_request: 4}}",
+            "kubeflow.resources.Trainer: cpu_request=4 must be at most the limit, which is 2; .* raise cpu",
+        ),
+        (
+            "kubeflow.resources={Trainer: {memory_gb: 2, memory_request_gb: 4}}",
+            "kubeflow.resources.Trainer: memory_request_gb=4 must be at most .* raise memory_gb",
+        ),
         ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
         ("kubeflow.shared_dir=/exchange", "kubeflow: shared_dir: /exchange is on none of the volumes"),
         ("kubeflow.image=knet 1.0", "kubeflow.image"),
@@ -79,8 +87,8 @@ def test_kubeflow_settings_refuse_invalid_values(override: str, message: str) ->
 
 def test_ephemeral_paths_are_on_no_volume() -> None:
     on_volume = KubeflowConfig.model_validate({"volumes": [{"claim": "images", "mount_path": "/data"}]})
-    assert on_volume.ephemeral_paths == ["cache_root", "push_folder"]
-    assert KubeflowConfig().ephemeral_paths == ["checkpoints", "cache_root", "registry", "push_folder"]
+    assert list(on_volume.ephemeral_paths) == ["cache_root", "push_folder"]
+    assert list(KubeflowConfig().ephemeral_paths) == ["checkpoints", "cache_root", "registry", "push_folder"]
 
 
 def test_bucket_needs_keys_or_service_account() -> None:

@@ -33,6 +33,25 @@ def at(config: Config, path: str) -> Any:
     return value
 
 
+def test_overlay_folder_has_the_namespace_of_its_kustomization(tmp_path: Path) -> None:
+    (tmp_path / "knet.yaml").write_text("name: mine\nkubeflow: {image: knet:1}\n")
+    kustomization = tmp_path / "kustomization.yaml"
+    kustomization.write_text("resources: [../../base]\n")
+    assert load_config(tmp_path).kubeflow.namespace is None
+    kustomization.write_text("namespace: pathology\n")
+    kubeflow = load_config(tmp_path).kubeflow
+    assert (kubeflow.namespace, kubeflow.image) == ("pathology", "knet:1")
+    assert load_config(tmp_path, ["kubeflow.namespace=other"]).kubeflow.namespace == "other"
+    (tmp_path / "knet.yaml").write_text("kubeflow: {namespace: elsewhere}\n")
+    with pytest.raises(
+        UserError, match="namespace is elsewhere, but the kustomization .* to pathology; remove"
+    ):
+        load_config(tmp_path)
+    kustomization.unlink()
+    with pytest.raises(UserError, match="cannot read configuration .*kustomization.yaml"):
+        load_config(tmp_path)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_preset_compares_all_five_backbones(preset: str) -> None:
     assert load_config(preset).candidates.keys() == BACKBONES

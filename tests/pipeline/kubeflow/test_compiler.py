@@ -97,7 +97,9 @@ _KUBEFLOW = {
             "image": "knet:1.0-cuda",
             "env": {"B": "3", "C": "4"},
             "cpu": 8,
+            "cpu_request": 2.5,
             "memory_gb": 32,
+            "memory_request_gb": 16,
             "gpus": 1,
             "shared_memory_gb": 4,
             "node_selector": {"gpu": "a100"},
@@ -266,11 +268,14 @@ def test_resources_of_a_node_precede_those_of_its_kind(documents: tuple[Any, Any
     vgg16 = executors["Trainer-vgg16_executor"]["container"]["resources"]
     assert vgg16 == {
         "cpuLimit": 8,
+        "cpuRequest": 2.5,
         "memoryLimit": 32,
+        "memoryRequest": 16,
         "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
     }
     resnet152 = executors["Trainer-resnet152_executor"]["container"]["resources"]
-    assert resnet152["accelerator"]["count"] == "2" and resnet152["memoryLimit"] == 8
+    assert resnet152["accelerator"]["count"] == "2"
+    assert resnet152["memoryLimit"] == resnet152["memoryRequest"] == 8
     assert "accelerator" not in executors["BreakHisExampleGen_executor"]["container"]["resources"]
 
 
@@ -316,6 +321,20 @@ def test_resources_set_shared_memory_and_scheduling(documents: tuple[Any, Any]) 
     (memory,) = pod["emptyDirMounts"]
     assert memory["mountPath"] == "/dev/shm" and memory["sizeLimit"] == "4Gi"
     assert "nodeSelector" not in _pod(documents, "BreakHisExampleGen")
+
+
+def test_node_selectors_of_all_nodes_of_gpus_and_of_one_node_add_up() -> None:
+    selectors = {"node_selector": {"zone": "a"}, "gpu_node_selector": {"product": "L4", "gpu": "any"}}
+    documents = complete_spec(_compiled(), _config(**selectors))
+    labels = {
+        node: _pod(documents, node)["nodeSelector"]["labels"]
+        for node in ("BreakHisExampleGen", "Trainer-vgg16", "Trainer-resnet152")
+    }
+    assert labels == {
+        "BreakHisExampleGen": {"zone": "a"},
+        "Trainer-vgg16": {"zone": "a", "product": "L4", "gpu": "a100"},
+        "Trainer-resnet152": {"zone": "a", "product": "L4", "gpu": "any"},
+    }
 
 
 def test_shared_dir_is_set_for_nodes_with_remote_workers() -> None:

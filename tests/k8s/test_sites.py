@@ -1,0 +1,104 @@
+"""Copies of an overlay: another namespace, a storage class, one machine without ReadWriteMany."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.config.load import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERLAYS = ("dev", "gpu", "production")
+Objects = list[dict[str, Any]]
+
+
+@pytest.fixture
+def site(tool: Callable[[str], Path], tmp_path: Path) -> Callable[..., tuple[Path, Objects]]:
+    """Render a copy of an overlay after an edit of its kustomization; return its folder and objects."""
+
+    def render(overlay: str, edit: Callable[[str], str]) -> tuple[Path, Objects]:
+        shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+        shutil.copytree(ROOT / "knet/serving/config", tmp_path / "knet/serving/config")
+        mine = tmp_path / "k8s/overlays/mine"
+        shutil.copytree(ROOT / "k8s/overlays" / overlay, mine)
+        file = mine / "kustomization.yaml"
+        before = file.read_text("utf-8")
+        file.write_text(edit(before), "utf-8")
+        assert file.read_text("utf-8") != before
+        done = subprocess.run(
+            [tool("kubectl"), "kustomize", mine], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return mine, list(yaml.safe_load_all(done.stdout))
+
+    return render
+
+
+def _component(name: str) -> Callable[[str], str]:
+    return lambda text: f"{text}components: [../../components/{name}]\n"
+
+
+def _pods(objects: Objects) -> dict[str, dict[str, Any]]:
+    """Return the pods' specifications by the name of their Deployment or CronJob."""
+    jobs = {"CronJob": lambda spec: spec["jobTemplate"]["spec"], "Deployment": lambda spec: spec}
+    return {
+        thing["metadata"]["name"]: jobs[thing["kind"]](thing["spec"])["template"]["spec"]
+        for thing in objects
+        if thing["kind"] in jobs
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_one_edit_moves_an_overlay_to_another_namespace(overlay: str, site: Callable[..., Any]) -> None:
+    mine, objects = site(overlay, lambda text: re.sub(r"(?m)^namespace: \S+", "namespace: pathology", text))
+    assert {thing["metadata"]["namespace"] for thing in objects} == {"pathology"}
+    (binding,) = (thing for thing in objects if thing["kind"] == "RoleBinding")
+    assert [subject["namespace"] for subject in binding["subjects"]] == ["pathology"]
+    assert load_config(mine).kubeflow.namespace == "pathology"
+    job = _pods(objects)["knet-schedule"]["containers"][0]
+    assert job["command"][-2:] == ["--namespace", "$(NAMESPACE)"]
+    assert {"fieldRef": {"fieldPath": "metadata.namespace"}} in [v.get("valueFrom") for v in job["env"]]
+
+
+@pytest.mark.parametrize("folder", ["base", "components", "flink", "tuner"])
+def test_no_other_file_names_the_namespace(folder: str) -> None:
+    for file in (ROOT / "k8s" / folder).rglob("*.yaml"):
+        assert not re.search(r"(?m)^\s*namespace: ", file.read_text("utf-8")), file
+
+
+def test_storage_class_is_named_in_one_place(site: Callable[..., Any]) -> None:
+    _, objects = site("gpu", _component("storage-class"))
+    classes = [t["spec"]["storageClassName"] for t in objects if t["kind"] == "PersistentVolumeClaim"]
+    assert classes == ["shared-files"] * 4
+    texts = [file.read_text("utf-8") for file in (ROOT / "k8s").rglob("*.yaml")]
+    assert sum(text.count("shared-files") for text in texts) == 1
+
+
+@pytest.mark.parametrize("overlay", ["dev", "gpu"])
+def test_single_node_keeps_pods_with_volumes_on_one_machine(
+    overlay: str, site: Callable[..., Any], objects: dict[str, Objects]
+) -> None:
+    _, changed = site(overlay, _component("single-node"))
+    claims = [thing for thing in changed if thing["kind"] == "PersistentVolumeClaim"]
+    assert [claim["spec"]["accessModes"] for claim in claims] == [["ReadWriteOnce"]] * 4
+    before = _pods(objects[f"overlays/{overlay}"])
+    for name, pod in _pods(changed).items():
+        mounts_claim = any("persistentVolumeClaim" in volume for volume in pod["volumes"])
+        label = {"knet-storage": "true"} if mounts_claim else {}
+        assert pod.get("nodeSelector", {}) == {**before[name].get("nodeSelector", {}), **label}, name
+
+
+def test_claims_are_equal_in_all_overlays(objects: dict[str, Objects]) -> None:
+    """Kubernetes refuses another size of a claim that is not bound, and a smaller one always."""
+    claims = [
+        {t["metadata"]["name"]: t["spec"] for t in objects[f"overlays/{name}"] if "Claim" in t["kind"]}
+        for name in OVERLAYS
+    ]
+    assert claims[0] and claims[0] == claims[1] == claims[2]
