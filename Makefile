@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production, ARGS="--set key=value"
@@ -32,7 +32,7 @@ lint: .venv/.dev ## Check style and types
 
 .PHONY: check
 check: lint ## Check style and types, run the quick tests: three minutes on two cores
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container and not kubernetes" $(ARGS)
 
 .PHONY: test
 test: lint ## Check style and types, run the whole test suite
@@ -45,6 +45,10 @@ test-current: .venv/.dev ## Run the suite on the current stack in a Debian 13 ro
 .PHONY: test-image
 test-image: .venv/.dev ## Build the image with buildah and run a step of the graph in it; DEVICE=cuda, BUILD_CA=<file>
 	.venv/bin/python -m pytest -m container tests/container $(ARGS)
+
+.PHONY: test-kubernetes
+test-kubernetes: .venv/.dev ## Apply the manifests to a real Kubernetes API server, which Go builds first
+	.venv/bin/python -m pytest -m kubernetes tests/kubernetes $(ARGS)
 
 .PHONY: setup
 setup: .venv/.dev ## Set up .venv with the development tools

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from free_ports import free_ports
 from PIL import Image
 from run_records import run_record
 
@@ -117,7 +116,7 @@ def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) ->
     keys = {"accessKey": "knet", "secretKey": "knet-of-the-tests"}
     identity = {"name": "knet", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
-    ports = dict(zip(("master", "volume", "filer", "s3"), _free_ports(4), strict=True))
+    ports = dict(zip(("master", "volume", "filer", "s3"), free_ports(4), strict=True))
     command = [
         *(
             str(tool("weed")),
@@ -145,20 +144,6 @@ def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) ->
         finally:
             server.kill()  # terminating takes ten seconds and more, and the data are temporary
             server.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return free ports, each followed by another free port."""
-    found: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(found) < count:
-            one, other = (held.enter_context(socket.socket()) for _ in range(2))
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                other.bind(("127.0.0.1", port + 1))
-                found.append(port)
-    return found
 
 
 def _make_bucket(name: str, server: subprocess.Popen[bytes], *, deadline: float) -> None:

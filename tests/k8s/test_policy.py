@@ -88,6 +88,13 @@ def test_pods_run_unprivileged(objects: Objects) -> None:
                 assert {"cpu", "memory"} <= set(container["resources"]["limits"]), (name, container["name"])
 
 
+def test_pods_have_no_sidecar_of_istio(objects: Objects) -> None:
+    """A job with one never ends, and the policies allow it no traffic."""
+    for folder, things in objects.items():
+        for name, labels in _labels(things):
+            assert labels["sidecar.istio.io/inject"] == "false", (folder, name)
+
+
 def test_images_have_versions(objects: Objects) -> None:
     images = {
         container["image"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from overlays import OVERLAYS, ROOT, copy_overlay
 
 from pipeline.config.load import load_config
 
-ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = ("dev", "gpu", "production")
 Objects = list[dict[str, Any]]
 
 
@@ -24,14 +22,7 @@ def site(tool: Callable[[str], Path], tmp_path: Path) -> Callable[..., tuple[Pat
     """Render a copy of an overlay after an edit of its kustomization; return its folder and objects."""
 
     def render(overlay: str, edit: Callable[[str], str]) -> tuple[Path, Objects]:
-        shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
-        shutil.copytree(ROOT / "knet/serving/config", tmp_path / "knet/serving/config")
-        mine = tmp_path / "k8s/overlays/mine"
-        shutil.copytree(ROOT / "k8s/overlays" / overlay, mine)
-        file = mine / "kustomization.yaml"
-        before = file.read_text("utf-8")
-        file.write_text(edit(before), "utf-8")
-        assert file.read_text("utf-8") != before
+        mine = copy_overlay(overlay, tmp_path, edit)
         done = subprocess.run(
             [tool("kubectl"), "kustomize", mine], capture_output=True, text=True, check=False
         )
@@ -71,6 +62,13 @@ def test_one_edit_moves_an_overlay_to_another_namespace(overlay: str, site: Call
 def test_no_other_file_names_the_namespace(folder: str) -> None:
     for file in (ROOT / "k8s" / folder).rglob("*.yaml"):
         assert not re.search(r"(?m)^\s*namespace: ", file.read_text("utf-8")), file
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_keys_that_a_site_appends_are_free(overlay: str) -> None:
+    """docs/deployment.md appends them; kustomize refuses a key that is there twice."""
+    text = (ROOT / "k8s/overlays" / overlay / "kustomization.yaml").read_text("utf-8")
+    assert not {"images", "components"} & set(yaml.safe_load(text))
 
 
 def test_storage_class_is_named_in_one_place(site: Callable[..., Any]) -> None:
