@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes_api import Cluster, running_cluster
+from kubernetes_api import PROGRAMS, Cluster, running_cluster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip with one line if a program is missing; a fixture or skipif would print one for each test."""
+    for name, source in PROGRAMS.items():
+        if shutil.which(name) is None:
+            for item in items:
+                if item.path.parent == Path(__file__).parent:
+                    item.add_marker(pytest.mark.skip(reason=f"no {name} on this machine ({source})"))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from doc_manifests import doc_manifests
-from kubernetes_api import PROGRAMS, Cluster
+from kubernetes_api import Cluster
 from overlays import OVERLAYS, ROOT, copy_overlay
 
-pytestmark = [
-    pytest.mark.kubernetes,
-    *(
-        pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} on this machine ({source})")
-        for name, source in PROGRAMS.items()
-    ),
-]
+pytestmark = pytest.mark.kubernetes
 Objects = list[dict[str, Any]]
 _GOLDEN = ROOT / "tests/pipeline/kubeflow/production.golden.yaml"
 _COMPONENTS = sorted(folder.name for folder in (ROOT / "k8s/components").iterdir())
