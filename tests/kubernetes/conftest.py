@@ -11,17 +11,12 @@ import pytest
 from kubernetes_api import PROGRAMS, Cluster, running_cluster
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip with one line if a program is missing; a fixture or skipif would print one for each test."""
-    for name, source in PROGRAMS.items():
-        if shutil.which(name) is None:
-            for item in items:
-                if item.path.parent == Path(__file__).parent:
-                    item.add_marker(pytest.mark.skip(reason=f"no {name} on this machine ({source})"))
-
-
 @pytest.fixture(scope="session")
 def cluster(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    for name, source in PROGRAMS.items():
+        if shutil.which(name) is None:
+            # One line; a skip would be one for each test.
+            pytest.exit(f"skipped: no {name} on this machine ({source})", returncode=0)
     with running_cluster(tool("kubectl"), tmp_path_factory.mktemp("kubernetes")) as running:
         yield running
 
