@@ -15,7 +15,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from knet.serving.model_store import push_version, withdrawn_as
+from knet.serving.model_store import publish_model
 
 
 class Executor(tfx_pusher.Executor):
@@ -27,7 +27,7 @@ class Executor(tfx_pusher.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Push the model and archive it, unless it is not blessed or was rolled back."""
+        """Archive the model and push it, unless it is not blessed or was rolled back."""
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
@@ -35,10 +35,10 @@ class Executor(tfx_pusher.Executor):
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
-        model = Path(self.GetModelPath(input_dict))
-        if withdrawn_as(model, served):
+        model = self.GetModelPath(input_dict)
+        io_utils.copy_dir(model, pushed.uri)
+        version = publish_model(Path(model), served)
+        if version is None:
             self._MarkNotPushed(pushed)
             return
-        io_utils.copy_dir(str(model), pushed.uri)
-        version = push_version(model, served)
         self._MarkPushed(pushed, pushed_destination=str(served / version), pushed_version=version)

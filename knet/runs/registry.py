@@ -109,7 +109,6 @@ class RunRegistry:
             The file of the record.
         """
         name = f"runs/{run.run_id}.json"
-        self._store.write(name, run.to_json().encode())
         if run.pushed_version:
             production = {
                 "version": run.pushed_version,
@@ -122,6 +121,7 @@ class RunRegistry:
             }
             self._write_json(_pushed(run.pushed_version), production)
             self.make_production(run.pushed_version)
+        self._store.write(name, run.to_json().encode())  # last: a run with a record has ended
         return self._store.location(name)
 
     def make_production(self, version: str) -> None:

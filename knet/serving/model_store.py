@@ -6,32 +6,55 @@ import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from knet.base.digests import folder_digest
 from knet.base.errors import UserError
+from knet.base.files import atomic_write
 from knet.serving.models_config import (
     FILE_NAME,
     complete_versions,
     loaded_versions,
+    newest_version,
     read_models_config,
     write_models_config,
 )
 
 
-def push_version(model: Path, base_path: Path) -> str:
-    """Copy a SavedModel as the newest version, atomically.
+def publish_model(model: Path, base_path: Path) -> str | None:
+    """Make sure that a SavedModel is the newest version, unless it was rolled back.
+
+    It is pushed unless the newest version has the same content, so a repeated push changes nothing.
 
     Args:
         model: folder of the SavedModel.
         base_path: folder that the servers watch; created if it is missing.
 
     Returns:
-        The version number: the Unix time in seconds, or one more than the highest version ever pushed if that
-        is larger.
+        The version; None for a model that was rolled back.
+    """
+    digest = folder_digest(model)
+    if version := _newest_with(digest, base_path):
+        return version
+    if withdrawn_as(model, base_path):
+        return None
+    return push_version(model, base_path, unless_newest=digest)
+
+
+def push_version(model: Path, base_path: Path, *, unless_newest: str | None = None) -> str:
+    """Copy a SavedModel as the newest version, atomically.
+
+    Args:
+        model: folder of the SavedModel.
+        base_path: folder that the servers watch; created if it is missing.
+        unless_newest: digest of a content that the newest version may have; then nothing is pushed.
+
+    Returns:
+        The version number: that of the newest version, if it has that content; else the Unix time in seconds,
+        or one more than the highest version ever pushed if that is larger.
     """
     base_path.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base_path))
@@ -39,6 +62,8 @@ def push_version(model: Path, base_path: Path) -> str:
         copy = staging / "model"
         shutil.copytree(model, copy)
         with _locked(base_path):
+            if unless_newest and (present := _newest_with(unless_newest, base_path)):
+                return present
             version = str(max(int(time.time()), _highest_version(base_path) + 1))
             copy.rename(base_path / version)
             write_models_config(base_path)
@@ -47,10 +72,25 @@ def push_version(model: Path, base_path: Path) -> str:
     return version
 
 
+def _newest_with(digest: str, base_path: Path) -> str | None:
+    """The newest version, if its files have a digest."""
+    newest = newest_version(base_path)
+    return newest.name if newest and folder_digest(newest) == digest else None
+
+
 def _highest_version(base_path: Path) -> int:
     """The highest version number, pruned withdrawn versions included; 0 if there is none."""
     names = [path.stem for folder in (base_path, base_path / _WITHDRAWN) for path in folder.glob("*")]
     return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def remove_version(version: str, base_path: Path) -> None:
+    """Delete a version, for example one whose files are damaged."""
+    with _locked(base_path):
+        # Renamed first, so that no server reads a half-deleted version.
+        removed = (base_path / version).rename(base_path / f".deleting-{version}")
+        write_models_config(base_path)
+    shutil.rmtree(removed)
 
 
 @contextmanager
@@ -94,21 +134,39 @@ def list_versions(base_path: Path) -> list[StoredVersion]:
     ]
 
 
-def rollback_target(base_path: Path, to: int | None = None) -> int:
+def rollback_target(
+    base_path: Path,
+    to: int | None = None,
+    *,
+    production: int | None = None,
+    is_known: Callable[[int], bool] = lambda version: True,
+) -> int:
     """The version that a rollback serves.
 
     Args:
         base_path: the served folder.
-        to: a stored or withdrawn version; None is the version before the newest.
+        to: a stored or withdrawn version. None is the version in production if that is not the newest,
+            because a rollback was interrupted or a push was not recorded; else the version before the newest.
+        production: version in production.
+        is_known: whether a recorded run pushed a version; others are passed over.
 
     Raises:
-        UserError: there is no such version.
+        UserError: there is no such version, or models.config cannot be read.
     """
+    if (base_path / FILE_NAME).is_file():
+        read_models_config(base_path / FILE_NAME)  # before anything is changed
     versions = complete_versions(base_path)
     if to is None:
-        if len(versions) < 2:
-            raise UserError(f"{base_path} has no version before the newest, so there is none to go back to")
-        return sorted(versions)[-2]
+        earlier = sorted(versions)[:-1]
+        if production in earlier:
+            return production
+        candidates = [version for version in earlier if is_known(version)]
+        if not candidates:
+            unknown = f" that a recorded run pushed, only {', '.join(map(str, earlier))}" if earlier else ""
+            raise UserError(
+                f"{base_path} has no version before the newest{unknown}, so there is none to go back to"
+            )
+        return candidates[-1]
     known = {**versions, **withdrawn_versions(base_path)}
     if to not in known:
         raise UserError(f"{base_path} has no version {to}; there are {', '.join(map(str, sorted(known)))}")
@@ -130,8 +188,7 @@ def rollback(base_path: Path, target: int, *, grace_seconds: float = 0) -> list[
         The withdrawn versions, ascending.
     """
     with _locked(base_path):
-        if target in withdrawn_versions(base_path):
-            _restore(base_path, target)
+        _restore(base_path, target)
         versions = complete_versions(base_path)
         newer = [version for version in versions if version > target]
         write_models_config(base_path, excluded=newer)
@@ -154,8 +211,10 @@ def withdrawn_versions(base_path: Path) -> dict[int, Path]:
 def withdrawn_as(model: Path, base_path: Path) -> str | None:
     """The version under which a SavedModel was withdrawn, even if it was pruned since; None if it was not."""
     digests = {
-        file.read_text("ascii"): file.name.removesuffix(_DIGEST_SUFFIX)
-        for file in (base_path / _WITHDRAWN).glob(f"*{_DIGEST_SUFFIX}")
+        file.read_text("ascii"): version
+        for file in (base_path / _WITHDRAWN).glob(f"[0-9]*{_DIGEST_SUFFIX}")
+        # An interrupted rollback leaves digests of versions that are served.
+        if not (base_path / (version := file.name.removesuffix(_DIGEST_SUFFIX))).is_dir()
     }
     return digests.get(folder_digest(model)) if digests else None
 
@@ -163,16 +222,15 @@ def withdrawn_as(model: Path, base_path: Path) -> str | None:
 def _withdraw(folder: Path) -> None:
     """Move a version's folder to where servers do not look, beside its digest."""
     withdrawn = folder.parent / _WITHDRAWN
-    withdrawn.mkdir(exist_ok=True)
-    (withdrawn / f"{folder.name}{_DIGEST_SUFFIX}").write_text(folder_digest(folder), encoding="ascii")
+    atomic_write(withdrawn / f"{folder.name}{_DIGEST_SUFFIX}", folder_digest(folder))
     folder.rename(withdrawn / folder.name)
 
 
 def _restore(base_path: Path, version: int) -> None:
-    """Move a withdrawn version back, and delete its digest."""
-    withdrawn = base_path / _WITHDRAWN
-    (withdrawn / str(version)).rename(base_path / str(version))
-    (withdrawn / f"{version}{_DIGEST_SUFFIX}").unlink()
+    """Move a version back if it was withdrawn, and delete its digest."""
+    if version in (withdrawn := withdrawn_versions(base_path)):
+        withdrawn[version].rename(base_path / str(version))
+    (base_path / _WITHDRAWN / f"{version}{_DIGEST_SUFFIX}").unlink(missing_ok=True)
 
 
 def prune(base_path: Path, *, keep: int, in_use: Collection[int] = ()) -> list[int]:

@@ -69,12 +69,23 @@ def rollback_(to: int | None, kubeflow: bool, **configuration: Any) -> None:
     Newer versions are withdrawn: servers unload them, and a repeated run does not push them again.
     """
     from knet.serving.model_store import rollback, rollback_target
+    from knet.serving.models_config import complete_versions
 
     served, registry = _open(kubeflow, **configuration)
-    target = rollback_target(served, to)
-    registry.require_pushed(str(target))
-    withdrawn = rollback(served, target, grace_seconds=_LABEL_GRACE)
+
+    def is_known(version: int) -> bool:
+        return registry.pushed(str(version)) is not None
+
+    production = registry.production() if to is None else None
+    target = rollback_target(
+        served, to, production=int(production.version) if production else None, is_known=is_known
+    )
+    for version in list(complete_versions(served))[:-1] if to is None else ():
+        if version > target and not is_known(version):
+            click.echo(f"version {version} is passed over: no recorded run pushed it")
+    # First, so that a rollback that is interrupted and repeated has the same target.
     registry.make_production(str(target))
+    withdrawn = rollback(served, target, grace_seconds=_LABEL_GRACE)
     click.echo(f"version {target} is served")
     if withdrawn:
         click.echo(f"withdrawn: {', '.join(map(str, withdrawn))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files
 from knet.base.digests import text_digest
+from knet.base.progress import PROGRESS
 from knet.base.storage import Store
 from knet.evaluation.results import split_estimates
 from knet.models.model_info import read_model_info
@@ -25,7 +27,7 @@ from knet.runs.record import (
     new_run_id,
 )
 from knet.runs.registry import PriorState, RunRegistry
-from knet.serving.model_store import push_version, withdrawn_as
+from knet.serving.model_store import publish_model, remove_version
 from knet.serving.models_config import newest_version
 from pipeline.config.config import Config
 
@@ -230,10 +232,10 @@ def republish_winner(served: Path, executions: Mapping[str, Execution]) -> str |
 
 
 def republish_if_missing(served: Path, *, version: str, archive: Path) -> str | None:
-    """Push an archived model again, unless its version is still the newest one served.
+    """Push an archived model again, unless the newest version served has the same content.
 
-    It is not when another model was pushed since, or when the served folder was removed. A model that was
-    rolled back is not pushed again.
+    It has not when another model was pushed since, when the served folder was removed, or when files of the
+    version are damaged: then that version is deleted. A model that was rolled back is not pushed again.
 
     Args:
         served: the folder that TF Serving watches.
@@ -244,11 +246,11 @@ def republish_if_missing(served: Path, *, version: str, archive: Path) -> str | 
         The version under which the model is served now, or None where it was rolled back.
     """
     newest = newest_version(served)
-    if newest is not None and newest.name == version:
-        return version
-    if withdrawn_as(archive, served):
-        return None
-    return push_version(archive, served)
+    published = publish_model(archive, served)
+    if newest is not None and published != newest.name == version:
+        logging.getLogger(PROGRESS).warning("files of the served version %s were damaged", version)
+        remove_version(version, served)
+    return published
 
 
 _WITHDRAWN = (

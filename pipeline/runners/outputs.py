@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files, schema_names
-from knet.base.digests import code_digest, text_digest
+from knet.base.digests import code_digest, folder_digest, text_digest
 from knet.base.storage import Store, local_copy
 from knet.data.validation import passed_report, read_statistics, validate_data
 from knet.data.validation_page import write_validation_page
@@ -171,7 +171,7 @@ def write_data_page(
 def explain_winner(
     model: OutputArtifact, examples: OutputArtifact, folder: Path, *, count: int, cache: Store
 ) -> None:
-    """Write explanations of the winner's predictions, or copy those of an earlier run on the same artifacts.
+    """Write explanations of the winner's predictions, or copy those of an earlier run on equal artifacts.
 
     Args:
         model: the winner's Model artifact.
@@ -181,8 +181,8 @@ def explain_winner(
         cache: explanations of all runs.
     """
     code = code_digest("knet.evaluation.explanations")
-    sources = (str(artifact.remote or artifact.uri) for artifact in (model, examples))
-    key = text_digest(*sources, str(count), code)
+    images = examples.uri / artifact_files.split_folder(schema_names.TEST)
+    key = text_digest(folder_digest(model.uri), folder_digest(images), str(count), code)
     names = cache.names(f"{key}/")
     if f"{key}/{run_files.EXPLANATIONS_FILE}" in names:
         folder.mkdir(parents=True)
@@ -191,9 +191,7 @@ def explain_winner(
         return
     from knet.evaluation.explanations import write_explanations  # with TensorFlow, which takes seconds
 
-    write_explanations(
-        model.uri, examples.uri / artifact_files.split_folder(schema_names.TEST), folder, count=count
-    )
+    write_explanations(model.uri, images, folder, count=count)
     # The file that lists the images is stored last: with it, all are there.
     for file in sorted(folder.iterdir(), key=lambda file: file.name == run_files.EXPLANATIONS_FILE):
         cache.write(f"{key}/{file.name}", file.read_bytes())

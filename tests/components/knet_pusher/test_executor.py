@@ -56,6 +56,12 @@ def test_pusher_pushes_and_archives_a_blessed_model(push: Any, tmp_path: Path) -
             assert (folder / "saved_model.pb").read_text() == content
 
 
+def test_pusher_takes_the_version_of_an_interrupted_push(push: Any, tmp_path: Path) -> None:
+    first = push("a").get_string_custom_property("pushed_version")  # before MLMD recorded it
+    assert push("a").get_string_custom_property("pushed_version") == first
+    assert [str(version) for version in complete_versions(tmp_path / "served")] == [first]
+
+
 def test_pusher_skips_unblessed_and_rolled_back_models(push: Any, tmp_path: Path) -> None:
     push("a", blessed=False)
     assert not complete_versions(tmp_path / "served")

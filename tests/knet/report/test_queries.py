@@ -111,7 +111,9 @@ def test_find_version_damaged_record_is_named(
 ) -> None:
     file = registry.record(make_record())
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=f"^{file}.* (damaged|no record of a run).*; restore it, or delete it$"):
+    with pytest.raises(
+        UserError, match=f"^{file}.* (damaged|no record of a run).*; restore it, or delete it$"
+    ):
         find_version("3", registry, where=Path("out"))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from knet.base.errors import UserError
+from knet.base.storage import FolderStore
 from knet.runs.record import RunRecord
 from knet.runs.registry import ProductionModel, RunRegistry
 
@@ -141,6 +142,30 @@ def test_record_crash_keeps_the_old_file(
     with pytest.raises(OSError, match="power cut"):
         registry.record(make_record(winner="vgg16"))
     assert (path.read_text("utf-8"), registry.production()) == before
+
+
+@pytest.mark.parametrize("name", ["predictions/", "pushed/", "production.json", "runs/"])
+def test_record_crash_before_the_end_leaves_no_record(
+    registry: RunRegistry,
+    make_record: MakeRecord,
+    predictions: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    write = FolderStore.write
+
+    def crash(store: FolderStore, file: str, content: bytes) -> None:
+        if file.startswith(name):
+            raise OSError("power cut")
+        write(store, file, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "write", crash)
+        with pytest.raises(OSError, match="power cut"):
+            registry.record(make_record(), graph="g", predictions=predictions)
+    assert registry.runs() == {}
+    registry.record(make_record(), graph="g", predictions=predictions)
+    assert len(registry.runs()) == 1 and registry.production() is not None
 
 
 @pytest.fixture

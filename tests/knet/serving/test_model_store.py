@@ -16,6 +16,7 @@ from knet.base.errors import UserError
 from knet.serving.model_store import (
     list_versions,
     prune,
+    publish_model,
     push_version,
     rollback,
     rollback_target,
@@ -67,6 +68,38 @@ def test_push_version_is_above_all_earlier_ones(base: Path, model: Model) -> Non
     (fourth,) = push(base, model, "d")
     assert fourth > third
     assert (base / str(fourth) / "variables" / "data").read_text() == "d" * 100
+
+
+def test_publish_model_pushes_only_another_content(base: Path, model: Model) -> None:
+    versions = [publish_model(model(name), base) for name in "aabbaa"]
+    first, second, third = versions[::2]
+    assert versions[1::2] == [first, second, third]
+    assert [str(version) for version in complete_versions(base)] == [first, second, third]
+    assert (base / str(third) / "saved_model.pb").read_text() == "a"
+
+
+def test_publish_model_again_after_damage(base: Path, model: Model) -> None:
+    first = publish_model(model("a"), base)
+    (base / str(first) / "variables" / "data").unlink()
+    second = publish_model(model("a"), base)
+    assert second != first and (base / str(second) / "variables" / "data").is_file()
+
+
+def test_publish_model_respects_a_rollback(base: Path, model: Model) -> None:
+    first, second = (publish_model(model(name), base) for name in "ab")
+    assert first and second
+    rollback(base, int(first))
+    assert publish_model(model("b"), base) is None
+    assert publish_model(model("a"), base) == first
+    rollback(base, int(second))
+    assert publish_model(model("b"), base) == second
+
+
+def test_publish_model_concurrently_pushes_once(base: Path, model: Model) -> None:
+    folder = model("a")
+    with ThreadPoolExecutor(8) as pool:
+        versions = set(pool.map(lambda _: publish_model(folder, base), range(8)))
+    assert len(versions) == len(complete_versions(base)) == 1
 
 
 def test_push_interrupted_leaves_nothing(base: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +181,57 @@ def test_rollback_withdraws_and_restores_versions(base: Path, model: Model) -> N
     assert withdrawn_as(model("b"), base) is None and withdrawn_as(model("c"), base) == str(third)
     states = {version.number: version.state for version in list_versions(base)}
     assert states == {third: "withdrawn", second: "served", first: "served"}
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_rollback_interrupted_goes_no_further(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    first, second, third, fourth = push(base, model, "a", "b", "c", "d")
+    renamed: list[Path] = []
+    rename = Path.rename
+
+    def crash(path: Path, target: Path) -> Path:
+        if path.parent == base and len(renamed) == moved:
+            raise OSError("power cut")
+        renamed.append(path)
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", crash)
+        with pytest.raises(OSError, match="power cut"):
+            rollback(base, second)
+    assert withdrawn_as(model("b"), base) is None
+    assert rollback_target(base, production=second) == second
+    rollback(base, second)
+    assert list(complete_versions(base)) == [first, second]
+    assert (withdrawn_as(model("c"), base), withdrawn_as(model("d"), base)) == (str(third), str(fourth))
+    assert rollback_target(base, production=second) == first
+
+
+def test_restore_interrupted_is_not_withdrawn(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = push(base, model, "a", "b")
+    rollback(base, first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rollback(base, second)
+    assert withdrawn_as(model("b"), base) is None
+    rollback(base, second)
+    assert publish_model(model("b"), base) == str(second)
+
+
+def test_rollback_target_passes_over_unknown_versions(base: Path, model: Model) -> None:
+    first, second, third = push(base, model, "a", "b", "c")
+    assert rollback_target(base, is_known=lambda version: version != second) == first
+    with pytest.raises(
+        UserError, match=f"no version before the newest that a recorded run pushed, only {first}, "
+    ):
+        rollback_target(base, is_known=lambda version: False)
+    assert rollback_target(base, production=second, is_known=lambda version: True) == second
+    assert rollback_target(base, production=third) == second
 
 
 def test_rollback_target_missing_is_refused(base: Path, model: Model) -> None:

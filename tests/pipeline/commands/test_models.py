@@ -99,8 +99,42 @@ def test_models_rollback_to_unregistered_version_is_refused(
 ) -> None:
     (tmp_path / "registry" / "pushed" / f"{versions[1]}.json").unlink()
     with pytest.raises(UserError, match=f"pushed version {versions[1]}"):
-        knet("rollback")
+        knet("rollback", "--to", versions[1])
     assert newest_version(tmp_path / "serving" / "knet") == tmp_path / "serving" / "knet" / versions[2]
+
+
+def test_models_rollback_passes_over_unregistered_version(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "registry" / "pushed" / f"{versions[1]}.json").unlink()
+    output = knet("rollback").output
+    assert f"version {versions[1]} is passed over: no recorded run pushed it" in output
+    assert f"version {versions[0]} is served" in output
+    assert newest_version(tmp_path / "serving" / "knet") == tmp_path / "serving" / "knet" / versions[0]
+
+
+def test_models_rollback_interrupted_is_repeated(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("knet.serving.model_store._withdraw", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            knet("rollback")
+    assert f"version {versions[1]} is served" in knet("rollback").output
+    production = RunRegistry(tmp_path / "registry").production()
+    assert production is not None and production.version == versions[1]
+    assert newest_version(tmp_path / "serving" / "knet") == production.folder
+
+
+def test_models_rollback_replaces_a_damaged_production_file(
+    knet: Callable[..., Result], versions: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "registry" / "production.json").write_text("{")
+    with pytest.raises(UserError, match="knet models rollback --to VERSION"):
+        knet("rollback")
+    knet("rollback", "--to", versions[1])
+    production = RunRegistry(tmp_path / "registry").production()
+    assert production is not None and production.version == versions[1]
 
 
 def test_models_prune_keeps_production(

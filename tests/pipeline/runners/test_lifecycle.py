@@ -13,7 +13,7 @@ from knet.base import node_ids, run_files
 from knet.base.storage import open_store
 from knet.runs.record import Execution, NodeRecord, OutputArtifact, RunRecord
 from knet.runs.registry import PriorState, RunRegistry
-from knet.serving.models_config import newest_version
+from knet.serving.models_config import complete_versions, newest_version
 from pipeline.config.load import load_config
 from pipeline.runners.lifecycle import (
     RunContext,
@@ -41,9 +41,27 @@ def push(served: Path, version: str) -> None:
 
 
 def test_republish_keeps_the_newest_version(tmp_path: Path, archive: Path) -> None:
-    push(tmp_path / "served", "7")
+    shutil.copytree(archive, tmp_path / "served" / "7")
     assert republish_if_missing(tmp_path / "served", version="7", archive=archive) == "7"
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["7"]
+
+
+def test_republish_takes_a_version_of_the_same_content(tmp_path: Path, archive: Path) -> None:
+    served = tmp_path / "served"
+    first = republish_if_missing(served, version="7", archive=archive)  # the folder was removed
+    assert [republish_if_missing(served, version="7", archive=archive) for _ in range(2)] == [first] * 2
+    assert list(complete_versions(served)) == [int(first or 0)]
+
+
+def test_republish_replaces_a_damaged_version(tmp_path: Path, archive: Path) -> None:
+    (archive / "variables" / "variables.index").write_text("index")
+    served = tmp_path / "served"
+    shutil.copytree(archive, served / "7")
+    shutil.rmtree(served / "7" / "variables")
+    version = republish_if_missing(served, version="7", archive=archive)
+    assert version and list(complete_versions(served)) == [int(version)] != [7]
+    assert (served / version / "variables" / "variables.index").read_text() == "index"
+    assert republish_if_missing(served, version="7", archive=archive) == version
 
 
 def test_republish_numbers_above_a_version_pushed_since(tmp_path: Path, archive: Path) -> None:

@@ -232,30 +232,37 @@ def test_write_data_page_takes_drift_from_the_verdict_of_data_gate(
     assert json.loads(page.with_name("data.json").read_text("utf-8"))["anomalies"] == []
 
 
-def test_explain_winner_caches_by_model_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_winner_caches_by_content_and_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
     def write(model: Path, examples: Path, folder: Path, *, count: int) -> None:
-        written.append((model.name, examples.name, count))
+        read = [(folder / "file").read_text("utf-8") for folder in (model, examples)]
+        written.append((*read, count))
         folder.mkdir(parents=True)
-        (folder / "explanations.json").write_text(f"{model.name} {count}", "utf-8")
+        (folder / "explanations.json").write_text(f"{' '.join(read)} {count}", "utf-8")
         (folder / "wrong-1.png").write_bytes(b"")
 
     monkeypatch.setattr(explanations, "write_explanations", write)
 
-    def explained(run: str, model: str, count: int) -> str:
-        # Each container has its copy of an artifact in another place.
+    def explained(run: str, model: str, count: int, images: str = "images") -> str:
+        place = tmp_path / run
+        for file, content in ((place / "model", model), (place / "data" / "Split-test", images)):
+            file.mkdir(parents=True, exist_ok=True)
+            (file / "file").write_text(content, "utf-8")
         model_artifact, examples = (
-            OutputArtifact(name, tmp_path / run / name, {}, remote=f"s3://{name}") for name in (model, "data")
+            OutputArtifact(name, place / name, {}, remote=f"s3://{name}") for name in ("model", "data")
         )
-        folder = tmp_path / run / "explanations"
+        folder = place / f"explanations-{len(written)}-{model}-{count}"
         explain_winner(model_artifact, examples, folder, count=count, cache=open_store(tmp_path / "cache"))
         assert sorted(file.name for file in folder.iterdir()) == ["explanations.json", "wrong-1.png"]
         return (folder / "explanations.json").read_text("utf-8")
 
-    assert explained("one", "a", 3) == explained("two", "a", 3) == "a 3"
-    assert explained("three", "b", 3) == "b 3" and explained("four", "b", 2) == "b 2"
-    assert written == [("a", "Split-test", 3), ("b", "Split-test", 3), ("b", "Split-test", 2)]
+    # Each container has its copy of an artifact in another place.
+    assert explained("one", "a", 3) == explained("two", "a", 3) == "a images 3"
+    # Another model may be at the same place later.
+    assert explained("two", "b", 3) == "b images 3" and explained("two", "b", 2) == "b images 2"
+    assert explained("two", "b", 2, images="others") == "b others 2"
+    assert written == [("a", "images", 3), ("b", "images", 3), ("b", "images", 2), ("b", "others", 2)]
 
 
 def test_explain_winner_ignores_an_incomplete_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
