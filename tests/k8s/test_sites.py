@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from overlays import OVERLAYS, ROOT, copy_overlay
+from overlays import OVERLAYS, ROOT, copy_manifests, copy_overlay
 
 from pipeline.config.load import load_config
 
@@ -23,13 +23,15 @@ def site(tool: Callable[[str], Path], tmp_path: Path) -> Callable[..., tuple[Pat
 
     def render(overlay: str, edit: Callable[[str], str]) -> tuple[Path, Objects]:
         mine = copy_overlay(overlay, tmp_path, edit)
-        done = subprocess.run(
-            [tool("kubectl"), "kustomize", mine], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return mine, list(yaml.safe_load_all(done.stdout))
+        return mine, _render(tool("kubectl"), mine)
 
     return render
+
+
+def _render(kubectl: Path, folder: Path) -> Objects:
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def _component(name: str) -> Callable[[str], str]:
@@ -62,6 +64,55 @@ def test_one_edit_moves_an_overlay_to_another_namespace(overlay: str, site: Call
 def test_no_other_file_names_the_namespace(folder: str) -> None:
     for file in (ROOT / "k8s" / folder).rglob("*.yaml"):
         assert not re.search(r"(?m)^\s*namespace: ", file.read_text("utf-8")), file
+
+
+# Programs that documented commands call, but that only a cluster and a registry could answer.
+_STUBS = "".join(f"{name}() {{ :; }}\n" for name in ("docker", "git", "knet", "kubectl"))
+
+
+def _documented_commands(page: str) -> list[str]:
+    """Return the shell blocks of a page that edit manifests."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / page).read_text("utf-8"), re.M | re.S)
+    return [block for block in blocks if "k8s/overlays/mine" in block and ".venv" not in block]
+
+
+def _run(commands: str, root: Path) -> None:
+    script = f"set -eu\nIMAGE=registry.example.org/breakhis-knet\n{_STUBS}{commands}"
+    done = subprocess.run(["bash", "-c", script], cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_documented_steps_prepare_an_overlay(
+    overlay: str, tool: Callable[[str], Path], tmp_path: Path
+) -> None:
+    copy_manifests(tmp_path)
+    (tmp_path / "token").write_text("secret")
+    for commands in _documented_commands("deployment.md"):
+        _run(commands.replace("overlays/dev", f"overlays/{overlay}"), tmp_path)
+    mine = tmp_path / "k8s/overlays/mine"
+    objects = _render(tool("kubectl"), mine)
+    images = {
+        c["image"] for pod in _pods(objects).values() for c in pod["containers"] if "knet" in c["image"]
+    }
+    assert images == {"registry.example.org/breakhis-knet:0.1.0"}
+    assert load_config(mine).kubeflow.image.startswith("registry.example.org/breakhis-knet:0.1.0")
+    (gateway,) = (thing for thing in objects if thing["kind"] == "Gateway")
+    assert gateway["spec"]["listeners"][0]["hostname"] == "knet.hospital.example"
+
+
+def test_documented_changes_fit_other_clusters(tool: Callable[[str], Path], tmp_path: Path) -> None:
+    storage_class, single_node = _documented_commands("clusters.md")
+    for number, commands in enumerate((storage_class, single_node)):
+        copy_manifests(tmp_path / str(number))
+        _run("cp -r k8s/overlays/dev k8s/overlays/mine\n" + commands, tmp_path / str(number))
+    objects = _render(tool("kubectl"), tmp_path / "0/k8s/overlays/mine")
+    claims = [thing["spec"] for thing in objects if thing["kind"] == "PersistentVolumeClaim"]
+    assert {claim["storageClassName"] for claim in claims} == {"nfs-client"}
+    mine = tmp_path / "1/k8s/overlays/mine"
+    label = {"knet-storage": "true"}
+    assert _pods(_render(tool("kubectl"), mine))["knet-serving"]["nodeSelector"] == label
+    assert load_config(mine).kubeflow.node_selector == label
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -10,6 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("dev", "gpu", "production")
 
 
+def copy_manifests(root: Path) -> None:
+    """Copy the manifests below a folder, which stands for the root of the repository."""
+    for folder in ("k8s", "knet/serving/config"):
+        shutil.copytree(
+            ROOT / folder, root / folder, ignore=shutil.ignore_patterns("mine"), dirs_exist_ok=True
+        )
+
+
 def copy_overlay(overlay: str, root: Path, edit: Callable[[str], str]) -> Path:
     """Copy the manifests and one overlay to `k8s/overlays/mine`, and edit its kustomization.
 
@@ -21,8 +29,7 @@ def copy_overlay(overlay: str, root: Path, edit: Callable[[str], str]) -> Path:
     Returns:
         The folder of the copied overlay.
     """
-    for folder in ("k8s", "knet/serving/config"):
-        shutil.copytree(ROOT / folder, root / folder, dirs_exist_ok=True)
+    copy_manifests(root)
     mine = root / "k8s/overlays/mine"
     shutil.copytree(ROOT / "k8s/overlays" / overlay, mine, dirs_exist_ok=True)
     file = mine / "kustomization.yaml"
