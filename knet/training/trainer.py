@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from knet.base import artifact_files
 from knet.base.digests import code_digest, file_digest, git_commit, text_digest
@@ -27,6 +26,7 @@ from knet.training.candidate import Candidate, apply_hyperparameters
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, prepare_devices, start_from_seed
 from knet.training.feature_cache import CachedSplit
+from knet.training.memory import memory_errors
 from knet.training.postprocessing import Postprocessing, fit_postprocessing
 from knet.training.training_setup import TrainingSetup
 
@@ -46,6 +46,11 @@ def run_fn(fn_args: Any) -> None:
     """
     start = time.monotonic()
     setup = prepare_training(fn_args)
+    with memory_errors(setup.candidate, setup.devices, task="training"):
+        _train_and_export(setup, fn_args, start=start)
+
+
+def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> None:
     candidate = setup.candidate
     learning_rate, momentum = candidate.training.learning_rate, candidate.training.momentum
     trainable, model = setup.build(learning_rate=learning_rate, momentum=momentum)
@@ -106,20 +111,22 @@ def prepare_training(fn_args: Any) -> TrainingSetup:
         fn_args: TFX's FnArgs; `custom_config` holds `candidate` and `cache_root`.
 
     Raises:
-        UserError: the candidate requires a feature cache, which is impossible, or its weights are not usable.
+        UserError: the candidate requires a feature cache, which is impossible, its weights are not usable, or
+            memory ran out.
     """
     candidate = Candidate.model_validate_json(fn_args.custom_config["candidate"])
     candidate = apply_hyperparameters(candidate, _tuned_values(fn_args))
     devices = prepare_devices(candidate.devices)
     start_from_seed(candidate.seed)
     train, validation = read_splits(fn_args, candidate)
-    return TrainingSetup(
-        candidate,
-        devices=devices,
-        train=train,
-        validation=validation,
-        cache_root=Path(fn_args.custom_config["cache_root"]),
-    )
+    with memory_errors(candidate, devices, task="training"):  # feature maps are computed here
+        return TrainingSetup(
+            candidate,
+            devices=devices,
+            train=train,
+            validation=validation,
+            cache_root=Path(fn_args.custom_config["cache_root"]),
+        )
 
 
 def read_splits(fn_args: Any, candidate: Candidate) -> tuple[TransformedSplit, TransformedSplit]:
@@ -230,15 +237,7 @@ def _fit(model: keras.Model, setup: TrainingSetup, training: _TrainingState, *, 
         first_epoch=training.checkpoint.first_epoch,
     )
     callbacks = [training.stopping, training.history, training.checkpoint, TrainingProgress()]
-    try:
-        model.fit(**arguments, callbacks=[FiniteLoss(make_error), *callbacks])
-    except tf.errors.ResourceExhaustedError as error:
-        images = _inference_batch_size(candidate, devices.replicas) // devices.replicas
-        remedy = f"set training.micro_batch={images // 2} or less" if images > 1 else "lower image.size"
-        raise UserError(
-            f"training {candidate.name}: {devices.description} ran out of memory with {images} images of "
-            f"{candidate.image.size} px at once; {remedy}"
-        ) from error
+    model.fit(**arguments, callbacks=[FiniteLoss(make_error), *callbacks])
 
 
 def _served_model(model: keras.Model, setup: TrainingSetup) -> Any:

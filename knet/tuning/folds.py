@@ -17,6 +17,7 @@ from knet.models.optimizer import StaircaseDecay
 from knet.training.candidate import Candidate, apply_hyperparameters
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import Devices, prepare_devices, start_from_seed
+from knet.training.memory import is_out_of_memory, memory_problem
 from knet.training.trainer import fit_arguments
 from knet.training.training_setup import TrainingSetup
 from knet.tuning.plan import SearchPlan, TrialError, Values, score
@@ -71,9 +72,11 @@ class FoldEvaluation:
         candidate = apply_hyperparameters(self._candidate, {**values, "epochs": epochs})
         try:
             probabilities = self._trainer_for(candidate).train(candidate)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             self._trainer = self._architecture = None
-            raise TrialError(f"{self._devices.description} ran out of memory") from error
+            raise TrialError(memory_problem(candidate, self._devices)) from error
         scores = [
             score(predicted, self._labels[held_out], objective=self._objective)
             for predicted, held_out in zip(probabilities, self._held_out, strict=True)

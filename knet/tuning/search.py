@@ -61,8 +61,8 @@ def run_search(plan: SearchPlan, folder: Path, *, pods: bool = False) -> pd.Data
     if not (trials["state"] == COMPLETED).any():
         raise UserError(
             f"tuning: all {len(trials)} trials of the search on {plan.candidate.name} failed; the last one: "
-            f"{trials['error'].iloc[-1]}; lower tuning.learning_rate.high, or training.batch_size if memory "
-            "ran out"
+            f"{trials['error'].iloc[-1]}; lower tuning.learning_rate.high, or training.micro_batch if "
+            "memory ran out"
         )
     return trials
 

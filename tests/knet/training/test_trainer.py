@@ -221,13 +221,21 @@ def test_run_fn_refuses_a_loss_that_is_not_finite(
     assert not list((tmp_path / "checkpoints").rglob("*.npz"))
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "knet.training.trainer.TrainingSetup",  # computes feature maps
+        "knet.training.training_setup.TrainingSetup.build",
+        "keras.Model.fit",
+    ],
+)
 def test_run_fn_out_of_memory_suggests_a_micro_batch(
-    patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patterns: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def exhausted(*_: Any, **__: Any) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(keras.Model, "fit", exhausted)
+    monkeypatch.setattr(step, exhausted)
     with pytest.raises(UserError, match=r"1 x CPU ran out of memory with 4 images.*training.micro_batch=2"):
         run_fn(fn_args(patterns, tmp_path, candidate("training.micro_batch=null")))
 
