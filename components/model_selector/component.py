@@ -17,7 +17,8 @@ from components.model_selector import executor
 class ModelSelector(base_component.BaseComponent):
     """Selects the candidate that is best on validation patients.
 
-    Kubeflow accepts one artifact for each channel, so each candidate has its own inputs.
+    Kubeflow accepts one artifact for each channel, so each candidate has its own inputs. They are optional: a
+    candidate that failed has none.
     """
 
     SPEC_CLASS = types.ComponentSpec
@@ -53,7 +54,10 @@ class ModelSelector(base_component.BaseComponent):
                     "slices": ExecutionParameter(type=str),
                     "seed": ExecutionParameter(type=int),
                 },
-                "INPUTS": {name: ChannelParameter(type=channel.type) for name, channel in inputs.items()},
+                "INPUTS": {
+                    name: ChannelParameter(type=channel.type, optional=True)
+                    for name, channel in inputs.items()
+                },
                 "OUTPUTS": {
                     "model": ChannelParameter(type=standard_artifacts.Model),
                     "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),

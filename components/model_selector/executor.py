@@ -23,7 +23,7 @@ from knet.models.model_info import read_model_info
 
 
 class Executor(base_executor.BaseExecutor):
-    """Inputs are named `model_<candidate>` and `evaluation_<candidate>`."""
+    """Inputs are named `model_<candidate>` and `evaluation_<candidate>`; a failed candidate has none."""
 
     def Do(
         self,
@@ -33,8 +33,10 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Copy the winner's model and evaluation, and write the decision and all metrics.
 
+        The decision lists candidates without an evaluation as `missing`.
+
         Raises:
-            UserError: The metric of a candidate is undefined, so that they cannot be compared.
+            UserError: No candidate is left, or the metric of one is undefined.
             ValueError: TFMA's metrics differ from those of the predictions.
         """
         settings = json.loads(exec_properties["settings"])
@@ -43,8 +45,10 @@ class Executor(base_executor.BaseExecutor):
         def uri(name: str) -> Path:
             return Path(artifact_utils.get_single_uri(input_dict[name]))
 
+        names = json.loads(exec_properties["candidates"])
+        missing = [name for name in names if not input_dict.get(f"evaluation_{name}")]
         results, validation, parameters = {}, {}, {}
-        for name in json.loads(exec_properties["candidates"]):
+        for name in (name for name in names if name not in missing):
             logging.getLogger(PROGRESS).info("%d resamples of the patients of %s", RESAMPLES, name)
             frame = read_predictions(uri(f"evaluation_{name}") / FOLDER)
             info = read_model_info(uri(f"model_{name}"))
@@ -58,7 +62,10 @@ class Executor(base_executor.BaseExecutor):
         for output in ("model", "evaluation"):
             source = uri(f"{output}_{decision['winner']}")
             shutil.copytree(source, artifact_utils.get_single_uri(output_dict[output]), dirs_exist_ok=True)
-        artifact_utils.get_single_instance(output_dict["decision"]).value = decision
+        artifact_utils.get_single_instance(output_dict["decision"]).value = {
+            **decision,
+            "missing": missing,
+        }
         artifact_utils.get_single_instance(output_dict["results"]).value = {
             "classes": list(info.classes),
             "confidence": CONFIDENCE,

@@ -37,15 +37,19 @@ class ServingValidator(base_component.BaseComponent):
             examples: BreakHisExampleGen's examples.
             images: Number of test images to predict.
         """
-        # Kubeflow accepts one artifact for each channel, so each candidate has an input.
-        inputs = {"model": model, "blessing": blessing, "examples": examples}
-        inputs |= {f"model_run_{name}": model_run for name, model_run in model_runs.items()}
+        # Kubeflow accepts one artifact for each channel, so each candidate has an input. It is
+        # optional: a candidate that failed has none.
+        runs = {f"model_run_{name}": model_run for name, model_run in model_runs.items()}
+        inputs = {"model": model, "blessing": blessing, "examples": examples, **runs}
         spec_class = type(
             "ServingValidatorSpec",
             (types.ComponentSpec,),
             {
                 "PARAMETERS": {"images": ExecutionParameter(type=int)},
-                "INPUTS": {name: ChannelParameter(type=channel.type) for name, channel in inputs.items()},
+                "INPUTS": {
+                    name: ChannelParameter(type=channel.type, optional=name in runs)
+                    for name, channel in inputs.items()
+                },
                 "OUTPUTS": {"infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)},
             },
         )

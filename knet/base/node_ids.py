@@ -39,6 +39,11 @@ def evaluator(candidate: str) -> str:
     return f"{EVALUATOR}-{candidate}"
 
 
+def candidate(node_id: str) -> str:
+    """Return the candidate that a node belongs to, or "": `vgg16` for `Trainer-vgg16`."""
+    return node_id.partition("-")[2]
+
+
 def kind(node_id: str) -> str:
     """Return the kind of a node: `Trainer` for `Trainer-vgg16`."""
     return node_id.partition("-")[0]

@@ -44,8 +44,16 @@ def select_model(
         and `why`.
 
     Raises:
-        UserError: the metric of a candidate is undefined and `force_winner` is not set.
+        UserError: there is no candidate, the metric of one is undefined and `force_winner` is not set, or
+            `force_winner` is not among them.
     """
+    if not validation:
+        raise UserError("no candidate is left to select: each one failed")
+    if force_winner and force_winner not in validation:
+        raise UserError(
+            f"selection.force_winner is {force_winner}, which failed; set it to null or to one of "
+            f"{', '.join(validation)}"
+        )
     bootstrap = {"seed": seed, "resamples": resamples}
     values = {name: estimate_metrics(sample, **bootstrap)[metric] for name, sample in validation.items()}
     undefined = [name for name, estimate in values.items() if math.isnan(estimate.value)]

@@ -25,6 +25,11 @@ class SelectionConfig(Section):
     force_winner: BackboneName | None = Field(
         None, description="Candidate that wins regardless of the metric; null selects by the metric."
     )
+    require_all: bool = Field(
+        False,
+        description="Whether a candidate that fails (loss not finite, out of memory, unusable weights) ends "
+        "the run. false: the others are compared without it.",
+    )
 
 
 class GateConfig(Section):

@@ -176,20 +176,28 @@ class Section:
 class Verdict:
     """Outcome of a run."""
 
-    word: str  # pushed, not pushed, failed, interrupted or running
+    kind: str  # pushed, not pushed, failed, interrupted or running
     why: str  # one line
+    with_failures: bool = False  # whether the run went without a candidate
+
+    @property
+    def word(self) -> str:
+        """Kind, with the remark on failures."""
+        return f"{self.kind} with failures" if self.with_failures else self.kind
 
 
 def verdict(record: RunRecord) -> Verdict:
     """Return the outcome of a run, with the reason."""
     if record.state in (INTERRUPTED, RUNNING):
         return Verdict(record.state, record.error or "it has not ended")
+    without = f"; without {', '.join(record.failures)}, which failed" if record.failures else ""
     if record.error:
         return Verdict(FAILED, record.error)
     if record.pushed_version and not record.refusals:
         return Verdict(
             "pushed",
-            f"{record.winner} is served as version {record.pushed_version}: {record.choice}",
+            f"{record.winner} is served as version {record.pushed_version}: {record.choice}{without}",
+            with_failures=bool(record.failures),
         )
     reasons = "; ".join(record.refusals) or "it failed infra validation: see ServingValidator in the log"
-    return Verdict("not pushed", f"{record.winner}: {reasons}")
+    return Verdict("not pushed", f"{record.winner}: {reasons}{without}", with_failures=bool(record.failures))

@@ -63,6 +63,7 @@ def candidates(inputs: Inputs) -> Section:
         {
             "names": names,
             "chosen": chosen,
+            "failures": inputs.record.failures,
             "decision": inputs.decision,
             "titles": _METRICS,
             "positive": inputs.record.config["data"]["classes"][1],

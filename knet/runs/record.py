@@ -46,7 +46,7 @@ class NodeRecord:
     """State and duration of a node."""
 
     node: str
-    state: str  # done, cached, failed or interrupted
+    state: str  # done, cached, failed, skipped or interrupted
     seconds: float
 
 
@@ -90,6 +90,7 @@ class RunRecord:
     tuning: dict[str, TuningRecord] = field(default_factory=dict)  # by node
     ingest: dict[str, Any] | None = None  # ingest report of ExampleGen
     examples: Path | None = None  # artifact of the ingested examples
+    failures: dict[str, str] = field(default_factory=dict)  # reasons by candidate that the run went without
     winner: str | None = None
     choice: str | None = None  # reason of the selection
     refusals: tuple[str, ...] = ()  # reasons why the winner was not pushed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from knet.runs.record import Data, RunRecord
 
 
+WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
+
+
 @click.command("run")
 @config_options
 @click.option(
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
 def command(
     preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
 ) -> None:
-    """Run the whole pipeline, push the winner, and classify one test image if its version is new."""
+    """Run the whole pipeline, push the winner, and classify one test image if its version is new.
+
+    Exits with 3 if a candidate failed and the others were compared without it.
+    """
     from knet.runs.active_run import lock_output
     from knet.runs.workspace import Workspace
     from knet.serving.models_config import newest_version
@@ -69,6 +75,9 @@ def command(
             console.print(f"data:   {data_page}", soft_wrap=True)
         if not verbose:
             console.print(f"log:    {workspace.log}", soft_wrap=True)
+    if record.failures and not record.error:
+        click.echo(f"completed with failures: without {', '.join(record.failures)}", err=True)
+        sys.exit(WITH_FAILURES)
     if record.error:
         if record.user_error:
             raise UserError(record.error)
@@ -96,6 +105,8 @@ def print_outcome(console: Console, record: RunRecord) -> None:
     """Print the candidates of a run, its winner, and the verdict: the served version, or the refusals."""
     if record.candidates:
         _print_candidates(console, record)
+    for why in record.failures.values():
+        console.print(f"failed: {why}", soft_wrap=True)
     if record.choice:
         console.print(f"winner: {record.winner}, {record.choice}", soft_wrap=True)
     for note in record.gate_notes:

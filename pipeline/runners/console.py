@@ -22,7 +22,14 @@ from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from pipeline.runners.stop_signals import exit_on_stop_signals
 
-_COLOURS = {"waiting": "dim", "running": "yellow", "done": "green", "cached": "cyan", "failed": "bold red"}
+_COLOURS = {
+    "waiting": "dim",
+    "running": "yellow",
+    "done": "green",
+    "cached": "cyan",
+    "failed": "bold red",
+    "skipped": "dim",
+}
 
 
 @contextmanager
@@ -128,7 +135,7 @@ class NodeDisplay(logging.Handler):
         self._rows[node] = _Row(state="running", started=time.monotonic())
 
     def ended(self, node: str, state: str) -> float:
-        """Mark a node as `done`, `cached` or `failed`, and return its duration in seconds."""
+        """Mark a node as `done`, `cached`, `failed` or `skipped`, and return its duration in seconds."""
         row = self._rows[node]
         row.state, row.seconds, row.text = state, time.monotonic() - row.started, ""
         self._running = None

@@ -128,12 +128,14 @@ class RunOutcome:
     Attributes:
         nodes: those that ran, in order.
         executions: by node, those that succeeded.
+        failures: reasons by candidate that the run went without.
         error: why the run failed.
         user_error: whether the user can fix it.
     """
 
     nodes: tuple[NodeRecord, ...] = ()
     executions: Mapping[str, Execution] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     user_error: bool = False
 
@@ -168,7 +170,9 @@ def finalize_run(
     executions = outcome.executions
     version = republish_winner(served, executions)
     record = build_run_record(context, outcome, pushed_folder=served / version if version else None)
-    predictions = export_results(folder, executions, candidates=context.config.candidates)
+    predictions = export_results(
+        folder, executions, candidates=context.config.candidates, failures=record.failures
+    )
     _write_report_inputs(folder, record, context, executions, explanations=explanations)
     write_report(record, folder)
     if publish:
@@ -181,7 +185,8 @@ def finalize_run(
         registry.store_statistics(statistics, run_id=record.run_id, schema=context.schema)
     registry.record(
         record,
-        graph=context.graph,
+        # A repeat that has all candidates is another comparison, whose baseline is this run's winner.
+        graph="" if record.failures else context.graph,
         predictions=predictions.get(record.winner) if record.winner else None,
         baseline=context.prior.baseline,
     )
@@ -286,6 +291,7 @@ def build_run_record(context: RunContext, outcome: RunOutcome, *, pushed_folder:
         tuning=_tuning(config, executions),
         ingest=_read_json(executions, node_ids.EXAMPLE_GEN, "ingest"),
         examples=_uri(executions, node_ids.EXAMPLE_GEN, "examples"),
+        failures=dict(outcome.failures),
         winner=winner,
         choice=winner and decision["candidates"][winner]["why"],
         refusals=refusals,

@@ -14,6 +14,7 @@ from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.pipeline import Pipeline, RunOptions
 from tfx.orchestration.portable import launcher
 
+from knet.base import node_ids
 from knet.base.digests import file_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
@@ -55,9 +56,13 @@ def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console
     run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
     if context.prior.baseline:
         pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)
-    monitor = _run(pipeline, console, metadata_store, run=run)
+    monitor = _run(
+        pipeline, console, metadata_store, run=run, require_all=config.selection.require_all
+    )
     run.enter(REPORT)
-    outcome = RunOutcome(tuple(monitor.nodes), monitor.executions, **_failure(monitor))
+    outcome = RunOutcome(
+        tuple(monitor.nodes), monitor.executions, failures=monitor.candidate_failures, **_failure(monitor)
+    )
     with console.status("writing results and report, and explaining the winner's predictions"):
         return finalize_run(
             context,
@@ -135,14 +140,21 @@ def _pipeline(
 
 
 class _Monitor:
-    """State of the nodes of one run, updated as each starts and ends."""
+    """State of the nodes of one run, updated as each starts and ends.
 
-    def __init__(self, display: NodeDisplay, run: ActiveRun | None) -> None:
+    Attributes:
+        failure: the node that ended the run, and its error.
+        candidate_failures: reasons by candidate that the run goes without.
+    """
+
+    def __init__(self, display: NodeDisplay, run: ActiveRun | None, *, require_all: bool) -> None:
         self.display = display
         self.run = run
         self.nodes: list[NodeRecord] = []
         self.executions: dict[str, Execution] = {}
         self.failure: tuple[str, Exception] | None = None
+        self.candidate_failures: dict[str, str] = {}
+        self._require_all = require_all
 
     def started(self, node: str) -> None:
         if self.run:
@@ -154,8 +166,16 @@ class _Monitor:
         self._ended(node, "cached" if execution.cached else "done")
 
     def failed(self, node: str, error: Exception) -> None:
-        self.failure = node, error
+        candidate, message = node_ids.candidate(node), user_message(error)
+        if candidate and message and not self._require_all:
+            self.candidate_failures[candidate] = f"{node}: {message}"
+        else:
+            self.failure = node, error
         self._ended(node, "failed")
+
+    def skipped(self, node: str) -> None:
+        self.display.started(node)
+        self._ended(node, "skipped")
 
     def _ended(self, node: str, state: str) -> None:
         self.nodes.append(NodeRecord(node, state, round(self.display.ended(node, state), 1)))
@@ -175,6 +195,9 @@ class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
 
     def _run_node(self) -> None:
         monitor, metadata_store = type(self).monitor, type(self).metadata_store
+        if node_ids.candidate(self._node_id) in monitor.candidate_failures:
+            monitor.skipped(self._node_id)
+            return
         monitor.started(self._node_id)
         try:
             execution = launcher.Launcher(
@@ -187,7 +210,9 @@ class _MonitoredNode(beam_dag_runner.PipelineNodeAsDoFn):
             ).launch()
         except Exception as error:
             monitor.failed(self._node_id, error)
-            raise
+            if monitor.failure:
+                raise
+            return
         monitor.succeeded(self._node_id, read_execution(metadata_store, execution.execution_id))
 
 
@@ -201,16 +226,22 @@ def _run(
     metadata_store: pb.ConnectionConfig,
     *,
     run: ActiveRun | None = None,
+    require_all: bool = True,
     last: Collection[str] = (),
 ) -> _Monitor:
-    """Run the graph, or its nodes up to the last of the named ones; the monitor holds a node's failure."""
+    """Run the graph, or its nodes up to the last of the named ones; the monitor holds a node's failure.
+
+    A candidate's node that fails with a user-correctable error ends the run only if `require_all` is set.
+    Otherwise the candidate's later nodes are skipped, and the run goes without it. MLMD records the failed
+    execution as such, so that the next run tries it again.
+    """
     # Beam and absl would both parse the process's arguments.
     sys.argv[1:] = []
     use_fn_api_runner_by_default()
     nodes = [node.id for node in pipeline.components]
     wanted = nodes[: max(map(nodes.index, last)) + 1] if last else nodes
     with NodeDisplay(console, wanted) as display:
-        _MonitoredNode.monitor = monitor = _Monitor(display, run)
+        _MonitoredNode.monitor = monitor = _Monitor(display, run, require_all=require_all)
         _MonitoredNode.metadata_store = metadata_store
         try:
             _MonitoredRunner().run(pipeline, run_options=RunOptions(to_nodes=wanted) if last else None)

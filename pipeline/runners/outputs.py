@@ -92,7 +92,11 @@ def _write(file: Path, tree: object) -> None:
 
 
 def export_results(
-    folder: Path, executions: Mapping[str, Execution], *, candidates: Iterable[Any]
+    folder: Path,
+    executions: Mapping[str, Execution],
+    *,
+    candidates: Iterable[Any],
+    failures: Mapping[str, str],
 ) -> dict[str, Path]:
     """Write `results.json`, `decision.json`, `gate.json` and the predictions, as far as the run got.
 
@@ -100,6 +104,7 @@ def export_results(
         folder: of the run's report.
         executions: by node, those that succeeded.
         candidates: names of the candidates.
+        failures: reasons by candidate that the run went without, which the decision states.
 
     Returns:
         The Parquet file of predictions by candidate.
@@ -112,6 +117,9 @@ def export_results(
     }.items():
         if node in executions:
             tree = executions[node].outputs[output].read_json(inner)
+            if name == run_files.DECISION:
+                # The artifact may be of an earlier run, in which they failed for other reasons.
+                tree["missing"] = dict(failures)
             (folder / name).write_text(json.dumps(tree, indent=2, allow_nan=False), encoding="utf-8")
     files = {}
     for candidate in candidates:

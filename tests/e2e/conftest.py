@@ -12,6 +12,7 @@ import pytest
 from fork_server import ForkServer
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_STATES = ("done", "cached", "failed", "skipped")
 # For two cores.
 _SMALL = (
     "image.size=32",
@@ -38,7 +39,7 @@ class Finished:
     def states(self) -> dict[str, str]:
         """Return the state of each node, as printed."""
         words = [line.split() for line in self.stdout.splitlines()]
-        return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in ("done", "cached", "failed")}
+        return {w[0]: w[1] for w in words if len(w) == 4 and w[1] in _STATES}
 
 
 @dataclass(frozen=True)

@@ -148,3 +148,15 @@ def test_select_model_forced_winner_may_be_best_or_undefined() -> None:
     undefined = decision({"vgg16": sample(1, labels=(1,))}, metric="roc_auc", force_winner="vgg16")
     assert undefined["candidates"]["vgg16"]["value"] is None
     assert math.isnan(sample(1, labels=(1,)).metrics()["roc_auc"])
+
+
+def test_select_model_without_candidates_is_an_error() -> None:
+    with pytest.raises(UserError, match="no candidate is left to select: each one failed"):
+        decision({})
+
+
+def test_select_model_refuses_a_forced_winner_that_failed() -> None:
+    with pytest.raises(
+        UserError, match="selection.force_winner is vgg16, which failed; .* null or .*mobilenet"
+    ):
+        decision({"mobilenet": sample(1)}, force_winner="vgg16")

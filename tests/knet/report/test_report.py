@@ -71,6 +71,12 @@ def page_of(make_record: MakeRecord, tmp_path: Path) -> Callable[..., Page]:
     return lambda **changes: Page(write_report(make_record(**changes), tmp_path).read_text("utf-8"))
 
 
+@pytest.mark.parametrize("outcome", ["pushed", "not pushed"])
+def test_page_of_a_run_with_failures_says_so(page_of: Callable[..., Page], outcome: str) -> None:
+    page = page_of(**OUTCOMES[outcome], failures={"vgg16": "Trainer-vgg16: the loss is not finite"})
+    assert f"{outcome} with failures" in page.text and "without vgg16, which failed" in page.text
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_page_of_every_outcome_names_the_run(page_of: Callable[..., Page], outcome: str) -> None:
     page = page_of(**OUTCOMES[outcome])

@@ -40,3 +40,16 @@ def test_run_classifies_an_image_only_with_a_new_version(
         )
         assert done.exit_code == 0
     assert classified == [Workspace(tmp_path).served] * 2
+
+
+def test_run_with_failures_exits_with_3_and_names_the_candidate(
+    make_record: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_record(failures={"vgg16": "Trainer-vgg16: the loss is not finite"})
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: record.data)
+    local = SimpleNamespace(run_pipeline=lambda *_, **__: record)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    done = CliRunner().invoke(main.cli, ["run", "--verbose", "--set", f"output={tmp_path}"])
+    assert done.exit_code == 3
+    assert "failed: Trainer-vgg16: the loss is not finite" in done.stdout
+    assert done.stderr == "completed with failures: without vgg16\n"

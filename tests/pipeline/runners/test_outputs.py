@@ -137,13 +137,17 @@ def result_executions(tmp_path: Path, make_predictions: Callable[..., Any]) -> d
 def test_export_results_writes_all_results_and_predictions(
     result_executions: dict[str, Execution], tmp_path: Path, make_predictions: Callable[..., Any]
 ) -> None:
-    files = export_results(tmp_path / "report", result_executions, candidates=["vgg16", "mobilenet"])
+    why = {"resnet50": "Trainer-resnet50: the loss is not finite"}
+    files = export_results(
+        tmp_path / "report", result_executions, candidates=["vgg16", "mobilenet", "resnet50"], failures=why
+    )
     assert sorted(path.relative_to(tmp_path / "report").as_posix() for path in files.values()) == [
         "predictions/mobilenet.parquet",
         "predictions/vgg16.parquet",
     ]
-    for name in ("results", "decision"):
-        assert json.loads((tmp_path / "report" / f"{name}.json").read_text("utf-8")) == {"of": name}
+    decision = {"of": "decision", "missing": why}  # the reasons of this run
+    for name, tree in {"results": {"of": "results"}, "decision": decision}.items():
+        assert json.loads((tmp_path / "report" / f"{name}.json").read_text("utf-8")) == tree
     assert json.loads((tmp_path / "report" / "gate.json").read_text("utf-8")) == {"reasons": []}
     expected = make_predictions("vgg16").sort_values("image", ignore_index=True)
     pd.testing.assert_frame_equal(read_predictions(files["vgg16"]), expected)
@@ -153,7 +157,7 @@ def test_export_results_of_a_failed_run_writes_what_exists(
     result_executions: dict[str, Execution], tmp_path: Path
 ) -> None:
     completed = {"Evaluator-vgg16": result_executions["Evaluator-vgg16"]}
-    files = export_results(tmp_path / "report", completed, candidates=["vgg16", "mobilenet"])
+    files = export_results(tmp_path / "report", completed, candidates=["vgg16", "mobilenet"], failures={})
     assert list(files) == ["vgg16"]
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["predictions"]
 
