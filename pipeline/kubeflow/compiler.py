@@ -25,6 +25,7 @@ from pipeline.config.config import Config
 from pipeline.config.kubeflow import KubeflowConfig, ResourcesConfig
 from pipeline.dag import DataRef, PipelinePaths, create_pipeline
 from pipeline.kubeflow.artifact_uris import SHARED_DIR_VARIABLE
+from pipeline.kubeflow.candidate_failures import MAY_FAIL_VARIABLE
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC, OUTPUTS_SPEC
 from pipeline.kubeflow.graph_edits import add_end, add_report, add_start, wire_parameters
 from pipeline.kubeflow.run_state import NODE_VARIABLE, REGISTRY_VARIABLE, RUN_ID_VARIABLE
@@ -147,6 +148,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
             **config.kubeflow.env,
             **resources.env,
             **_shared_dir(config, name),
+            **_may_fail(config, name),
             NODE_VARIABLE: name,
             REGISTRY_VARIABLE: config.kubeflow.registry,
         }
@@ -208,6 +210,14 @@ def _shared_dir(config: Config, node: str) -> dict[str, str]:
             "folder on one of kubeflow.volumes that the workers mount at the same path"
         )
     return {SHARED_DIR_VARIABLE: config.kubeflow.shared_dir}
+
+
+def _may_fail(config: Config, node: str) -> dict[str, str]:
+    """Return the variable of a container whose failure leaves the run to the other candidates.
+
+    It is no argument, which would be part of the cache key.
+    """
+    return {MAY_FAIL_VARIABLE: "1"} if node_ids.candidate(node) and not config.selection.require_all else {}
 
 
 def _requests_and_limits(resources: ResourcesConfig) -> dict[str, Any]:

@@ -16,8 +16,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from knet.base import node_ids
 from pipeline.kubeflow.artifact_uris import check_environment, local_path, remote_uri, shared_volume
-from pipeline.kubeflow.run_state import log_failure_and_exit
+from pipeline.kubeflow.candidate_failures import (
+    RETRY,
+    failure_to_record,
+    record_failure,
+    save_for_retry,
+    split_failed_inputs,
+)
+from pipeline.kubeflow.run_state import NODE_VARIABLE, log_failure_and_exit
 
 # Options of the entrypoint. TFX compiles the first into a container, and none about outputs.
 INPUTS_SPEC: Final = "--json_serialized_inputs_spec_args"
@@ -69,6 +77,7 @@ def run_executor(
     from tfx.utils import import_utils
 
     message = local_invocation(invocation, inputs_spec=inputs_spec, outputs_spec=outputs_spec)
+    message, failed_inputs = split_failed_inputs(message)
     executor_class = import_utils.import_class_by_path(class_path)
     parsed = json_format.ParseDict(message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
@@ -78,13 +87,25 @@ def run_executor(
     properties = apply_run_parameters(
         utils.parse_execution_properties(parsed.inputs.parameter_values, parsed.inputs.parameters, spec)
     )
+    properties.pop(RETRY, None)
     output_file = Path(parsed.outputs.output_file)
     folders = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
     flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
     context = executor_class.Context(**{flags: list(beam_args)}, **folders)
     start = time.monotonic()
     with shared_volume(message):
-        executor_class(context).Do(inputs, outputs, properties)
+        try:
+            if failed_inputs and node_ids.candidate(os.environ[NODE_VARIABLE]):
+                record_failure(failed_inputs[0], outputs)
+            else:
+                executor_class(context).Do(inputs, outputs, properties)
+        except Exception as error:
+            failure = failure_to_record(error)
+            if failure is None:
+                raise
+            logging.getLogger(__name__).exception("%s; the run continues without the candidate", failure.why)
+            save_for_retry(failure)
+            record_failure(failure, outputs)
     seconds = time.monotonic() - start
 
     executor_output = pipeline_spec_pb2.ExecutorOutput()

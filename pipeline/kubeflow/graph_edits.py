@@ -12,6 +12,7 @@ from typing import Any, Final
 from knet.base import node_ids
 from knet.base.digests import text_digest
 from pipeline.config.config import Config
+from pipeline.kubeflow.candidate_failures import RETRY, retry_output
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
 
 GRAPH: Final = "Graph"  # task of the root that holds all nodes but RunEnd
@@ -40,6 +41,7 @@ def add_start(spec: dict[str, Any], config: Config) -> None:
     }
     for name in config.candidates:
         outputs |= {f"trials_{name}": "STRING", f"trials_digest_{name}": "STRING"}
+    outputs |= {retry_output(name): "STRING" for name in _tasks(spec) if node_ids.candidate(name)}
     constants = {"config": config.model_dump_json(), "graph": _digest(spec)}
     _add_node(spec, _tasks(spec), node_ids.RUN_START, constants=constants, outputs=outputs)
 
@@ -206,6 +208,8 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
             _wire(spec, node, "candidate.seed", run="seed", parameter_type="NUMBER_INTEGER")
             _wire(spec, node, "previous_trials", start=f"trials_{searched}")
             _wire(spec, node, "previous_digest", start=f"trials_digest_{searched}")
+        if backbone:
+            _wire(spec, node, RETRY, start=retry_output(node))
 
 
 def _wire_trainer(spec: dict[str, Any], node: str) -> None:

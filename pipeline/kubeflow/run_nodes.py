@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from knet.runs.registry import RunRegistry
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.kubeflow.artifact_uris import check_environment, local_path
+from pipeline.kubeflow.candidate_failures import (
+    candidate_nodes,
+    last_failures,
+    recorded_failure,
+    retry_output,
+    save_for_retry,
+)
 from pipeline.kubeflow.graph_edits import SEPARATOR
 from pipeline.kubeflow.run_state import (
     REGISTRY_VARIABLE,
@@ -125,7 +133,12 @@ def run_start(node: ContainerNode) -> None:
     schema = Path(config.kubeflow.schema_file)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
     save_run_context(parameters["registry"], context)
-    node.write_outputs(_start_outputs(context))
+    failures = last_failures(os.environ[REGISTRY_VARIABLE])
+    retries = {
+        retry_output(name): failures[name].run if name in failures else ""
+        for name in candidate_nodes(context.config)
+    }
+    node.write_outputs({**_start_outputs(context), **retries})
 
 
 def run_config(parameters: Mapping[str, Any]) -> Config:
@@ -182,13 +195,22 @@ def run_report(node: ContainerNode) -> None:
             f"{location} has no context of this run: was it emptied meanwhile? Submit the run again"
         )
     executions = node.parse_input_artifacts()
-    nodes = []
+    nodes: list[NodeRecord] = []
+    failures: dict[str, str] = {}
     for name in json.loads(node.parameters["nodes"]):
         artifacts = executions[name].outputs.values()
-        seconds = 0.0 if executions[name].cached else max(a.properties.get("seconds", 0.0) for a in artifacts)
-        nodes.append(NodeRecord(name, "cached" if executions[name].cached else "done", round(seconds, 1)))
-    ordered = {record.node: executions[record.node] for record in nodes}
-    publish_run(location, context, RunOutcome(tuple(nodes), ordered))
+        failure = next((found for a in artifacts if (found := recorded_failure(a.properties))), None)
+        state = "cached" if executions[name].cached else "done"
+        if failure:
+            state = "failed" if name == failure.node else "skipped"
+            failures[failure.candidate] = failure.why
+            del executions[name]
+            if failure.run != run_id():  # cached, since the registry was emptied or the runs overlapped
+                save_for_retry(replace(failure, run=run_id()))
+        seconds = 0.0 if state == "cached" else max(a.properties.get("seconds", 0.0) for a in artifacts)
+        nodes.append(NodeRecord(name, state, round(seconds, 1)))
+    ordered = {record.node: executions[record.node] for record in nodes if record.node in executions}
+    publish_run(location, context, RunOutcome(tuple(nodes), ordered, failures=failures))
 
 
 _UNKNOWN_FAILURE = (
@@ -207,10 +229,13 @@ def run_end(node: ContainerNode) -> None:
     if context.run_id in RunRegistry(f"{location}/registry").runs():
         return
     failures = read_failures(os.environ[REGISTRY_VARIABLE])
-    nodes = tuple(NodeRecord(failure.node, "failed", 0.0) for failure in failures)
+    lost = [one for one in last_failures(os.environ[REGISTRY_VARIABLE]).values() if one.run == run_id()]
+    names = [*(failure.node for failure in lost), *(failure.node for failure in failures)]
+    nodes = tuple(NodeRecord(name, "failed", 0.0) for name in names)
     error = f"{failures[0].node}: {failures[0].error}" if failures else _UNKNOWN_FAILURE
     user_error = bool(failures) and failures[0].user_error
-    publish_run(location, context, RunOutcome(nodes, error=error, user_error=user_error))
+    reasons = {failure.candidate: failure.why for failure in lost}
+    publish_run(location, context, RunOutcome(nodes, failures=reasons, error=error, user_error=user_error))
 
 
 def publish_run(location: str, context: RunContext, outcome: RunOutcome) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import keras
 import pytest
 import yaml
 from fork_server import ForkServer
@@ -41,9 +42,14 @@ class Cluster:
         self.folder, self.bucket, self._server = folder, bucket, server
         self.images = write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
         upload(self.images, f"{bucket}/BreaKHis_v1")
+        self.spec, self.platform = self.compile({"mobilenet": {"alpha": 0.25, "weights": "none"}})
+
+    def compile(self, candidates: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Compile the pipeline of some candidates."""
+        folder, bucket = self.folder, self.bucket
         folders = {"checkpoints": "checkpoints", "cache_root": "maps", "push_folder": "models/knet"}
         settings = [
-            "candidates={mobilenet: {alpha: 0.25, weights: none}}",
+            f"candidates={json.dumps(candidates)}",
             "tuning=null",
             "image.size=32",
             "data.split.test_share=0.25",
@@ -56,18 +62,24 @@ class Cluster:
             *(f"kubeflow.{field}={folder / name}" for field, name in folders.items()),
         ]
         compile_pipeline(load_config("demo", settings), folder / "pipeline.yaml")
-        documents = yaml.safe_load_all((folder / "pipeline.yaml").read_text("utf-8"))
-        self.spec: dict[str, Any] = next(documents)
-        self.platform: dict[str, Any] = next(documents)
+        spec, platform = yaml.safe_load_all((folder / "pipeline.yaml").read_text("utf-8"))
+        return spec, platform
 
     def run(
-        self, run_id: str, spec: dict[str, Any] | None = None, *, fork: bool = True, **parameters: Any
+        self,
+        run_id: str,
+        spec: dict[str, Any] | None = None,
+        platform: dict[str, Any] | None = None,
+        *,
+        fork: bool = True,
+        **parameters: Any,
     ) -> dict[str, NodeResult]:
         """Run the pipeline, or a cut one.
 
         Args:
             run_id: id of the run.
-            spec: the cut pipeline.
+            spec: the cut pipeline, or another one.
+            platform: of another pipeline.
             fork: whether the processes of containers have the libraries imported.
             parameters: of the run.
         """
@@ -78,7 +90,7 @@ class Cluster:
             return Simulator(self.folder / "cluster", run_id=run_id, real_buckets=True).run(
                 spec or self.spec,
                 pipeline_root=f"{self.bucket}/artifacts",
-                platform=self.platform,
+                platform=platform or self.platform,
                 parameters={"epochs": 1, **parameters},
             )
 
@@ -172,10 +184,39 @@ def test_unchanged_pipeline_and_images_are_cached(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("results")
+def test_failed_candidate_leaves_the_others_and_is_retried(cluster: Cluster) -> None:
+    weights = cluster.folder / "vgg16.weights.h5"
+    weights.write_bytes(b"no weights")
+    candidates = {
+        "mobilenet": {"alpha": 0.25, "weights": "none"},
+        "vgg16": {"weights": str(weights)},
+    }
+    documents = cluster.compile(candidates)
+    first = cluster.run("failed", *documents)
+    assert {result.state for result in first.values()} == {"done", "cached"}
+    assert first["Trainer-mobilenet"].state == "cached"
+    record = cluster.records()[-1]
+    assert record.winner == "mobilenet" and record.error is None
+    assert record.failures["vgg16"].startswith("Trainer-vgg16: candidates.vgg16.weights: ")
+    states = {node.node: node.state for node in record.nodes}
+    assert (states["Trainer-vgg16"], states["Evaluator-vgg16"]) == ("failed", "skipped")
+
+    # The same compiled pipeline, whose digest of the weights is that of the damaged file.
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(
+        weights, overwrite=True
+    )
+    repaired = cluster.run("repaired", *documents)
+    assert repaired["Trainer-vgg16"].state == "done" and repaired["Trainer-mobilenet"].state == "cached"
+    record = cluster.records()[-1]
+    assert record.failures == {} and set(record.candidates) == {"mobilenet", "vgg16"}
+    assert cluster.run("cached", *documents)["Trainer-vgg16"].state == "cached"
+
+
+@pytest.mark.usefixtures("results")
 def test_run_start_outputs_the_production_baseline(cluster: Cluster) -> None:
     # Another seed gives another split, so the baseline is not that of the same experiment.
     outputs = cluster.run("3", cluster.cut(_START), seed=1)[_START].outputs.parameters
-    assert outputs["baseline_version"] == cluster.records()[0].pushed_version
+    assert outputs["baseline_version"] == cluster.records()[-1].pushed_version
     with local_copy(outputs["baseline"]) as file:
         assert file.stat().st_size > 0
 

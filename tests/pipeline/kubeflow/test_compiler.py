@@ -301,11 +301,25 @@ def test_resources_set_image_and_variables_of_a_node(documents: tuple[Any, Any])
         {"name": "A", "value": "1"},
         {"name": "B", "value": "3"},
         {"name": "C", "value": "4"},
+        {"name": "KNET_MAY_FAIL", "value": "1"},
         {"name": "KNET_NODE", "value": "Trainer-vgg16"},
         {"name": "KNET_REGISTRY", "value": "/data/registry"},
     ]
     ingest = executors["BreakHisExampleGen_executor"]["container"]
     assert ingest["image"] == "x" and {"name": "B", "value": "2"} in ingest["env"]
+
+
+@pytest.mark.parametrize("require_all", [False, True])
+def test_nodes_of_a_candidate_may_fail_unless_all_are_required(require_all: bool) -> None:
+    config = Config.model_validate({"selection": {"require_all": require_all}})
+    executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
+    may_fail = {
+        name
+        for name, executor in executors.items()
+        if any(variable["name"] == "KNET_MAY_FAIL" for variable in executor["container"]["env"])
+    }
+    candidates = {name for name in executors if "-" in name}
+    assert candidates and may_fail == (set() if require_all else candidates)
 
 
 def test_resources_disable_the_cache_of_a_node(documents: tuple[Any, Any]) -> None:

@@ -22,6 +22,7 @@ import schemas
 from knet.base import schema_names
 from knet.evaluation.predictions import write_predictions
 from pipeline.kubeflow import artifact_uris, run_nodes
+from pipeline.kubeflow.candidate_failures import RETRY
 from pipeline.kubeflow.entrypoint import apply_run_parameters, local_invocation, main
 from pipeline.kubeflow.run_nodes import run_node
 
@@ -148,7 +149,7 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
             title = re.search(r"title: tfx\.(\w+)", declared[name]["artifactType"]["instanceSchema"])
             assert title and type(artifact).__name__ == title[1]
     parameters = component["inputDefinitions"]["parameters"]
-    assert set(properties) == {name for name in parameters if "." not in name}
+    assert set(properties) == {name for name in parameters if "." not in name and name != RETRY}
     for name, value in properties.items():
         assert isinstance(value, int) is (parameters[name]["parameterType"] == "NUMBER_INTEGER")
 

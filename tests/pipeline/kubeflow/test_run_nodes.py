@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tfx.types import standard_artifacts
 
 from knet.base.errors import UserError
 from knet.data.sample_data import write_sample_data
@@ -16,8 +18,17 @@ from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 from pipeline.config.load import load_config
 from pipeline.kubeflow import run_nodes
+from pipeline.kubeflow.candidate_failures import (
+    CandidateFailure,
+    candidate_nodes,
+    last_failures,
+    record_failure,
+    retry_output,
+    save_for_retry,
+)
 from pipeline.kubeflow.run_nodes import ContainerNode, run_node
 from pipeline.kubeflow.run_state import log_failure_and_exit, read_failures
+from pipeline.runners.lifecycle import RunOutcome
 
 
 @pytest.fixture
@@ -51,6 +62,7 @@ def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str
     ]
     names += ["baseline", "baseline_digest", "baseline_version"]
     names += [f"{kind}_{name}" for name in config.candidates for kind in ("trials", "trials_digest")]
+    names += map(retry_output, candidate_nodes(config))
     outputs = {name: {"outputFile": str(folder / name)} for name in names}
     message = {"inputs": {"parameterValues": {**values, **given}}, "outputs": {"parameters": outputs}}
     run_node(run_nodes.run_start, ["--executor_input", json.dumps(message)])
@@ -69,6 +81,7 @@ def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tm
     )
     second = _start(location, images, tmp_path / "second")
     assert second["previous_digest"] == stored.digest and second["previous_statistics"] == str(stored.folder)
+    assert {value for name, value in second.items() if name.startswith("retry_")} == {""}
     assert {name: second[name] for name in ("fingerprint", "span")} == {
         name: first[name] for name in ("fingerprint", "span")
     }
@@ -127,3 +140,84 @@ def test_parse_input_artifacts_returns_executions(location: Path, make_record: C
         "/minio/bucket/knet/run-1/Trainer-vgg16/model",
         "minio://bucket/knet/run-1/Trainer-vgg16/model",
     )
+
+
+def _failed_run(location: Path, images: Path, tmp_path: Path) -> ContainerNode:
+    """Start a run whose vgg16 fails, and return the message to RunReport."""
+    _start(location, images, tmp_path / "first")
+    save_for_retry(_FAILURE)
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(tmp_path / "model")
+    record_failure(_FAILURE, {"model": [artifact]})
+    failure = artifact.get_string_custom_property("failure")
+    artifacts = {
+        f"{node}--{output}": {
+            "artifacts": [
+                {
+                    "name": "1",
+                    "uri": f"minio://bucket/knet/run-1/{node}/{output}",
+                    "metadata": {"seconds": 2.5, "failure": failure},
+                }
+            ]
+        }
+        for node, output in (("Trainer-vgg16", "model"), ("Evaluator-vgg16", "evaluation"))
+    }
+    values = {"registry": str(location), "nodes": json.dumps(["Trainer-vgg16", "Evaluator-vgg16"])}
+    return ContainerNode({"inputs": {"parameterValues": values, "artifacts": artifacts}})
+
+
+_FAILURE = CandidateFailure("Trainer-vgg16", "the loss is not finite", "run-1")
+_REASONS = {"vgg16": "Trainer-vgg16: the loss is not finite"}
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[RunOutcome]:
+    """Return the outcomes that are published from now on."""
+    published: list[RunOutcome] = []
+    monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given[-1]))
+    return published
+
+
+def test_run_report_records_a_failed_candidate(
+    location: Path, images: Path, tmp_path: Path, outcomes: list[RunOutcome]
+) -> None:
+    run_nodes.run_report(_failed_run(location, images, tmp_path))
+    (outcome,) = outcomes
+    assert outcome.failures == _REASONS and outcome.executions == {} and outcome.error is None
+    assert [(node.node, node.state) for node in outcome.nodes] == [
+        ("Trainer-vgg16", "failed"),
+        ("Evaluator-vgg16", "skipped"),
+    ]
+
+
+def test_run_end_names_the_failed_candidates(
+    location: Path, images: Path, tmp_path: Path, outcomes: list[RunOutcome]
+) -> None:
+    _failed_run(location, images, tmp_path)
+    with pytest.raises(SystemExit), log_failure_and_exit():
+        raise UserError("no candidate is left")
+    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+    (outcome,) = outcomes
+    assert outcome.failures == _REASONS and outcome.error == "DataGate: no candidate is left"
+    assert [node.node for node in outcome.nodes] == ["Trainer-vgg16", "DataGate"]
+
+
+def test_run_start_retries_a_failed_candidate(location: Path, images: Path, tmp_path: Path) -> None:
+    _failed_run(location, images, tmp_path)
+    outputs = _start(location, images, tmp_path / "second")
+    assert {name: value for name, value in outputs.items() if name.startswith("retry_") and value} == {
+        "retry_trainer_vgg16": "run-1"
+    }
+
+
+def test_run_report_has_a_cached_failure_retried(
+    location: Path, images: Path, tmp_path: Path, outcomes: list[RunOutcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry was emptied since, or the run started before the failure of another."""
+    message = _failed_run(location, images, tmp_path)
+    shutil.rmtree(location)
+    monkeypatch.setenv("KFP_RUN_ID", "run-2")
+    _start(location, images, tmp_path / "second")
+    run_nodes.run_report(message)
+    assert outcomes[0].failures == _REASONS
+    assert last_failures(str(location))["Trainer-vgg16"].run == "run-2"
