@@ -56,9 +56,7 @@ def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console
     run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
     if context.prior.baseline:
         pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)
-    monitor = _run(
-        pipeline, console, metadata_store, run=run, require_all=config.selection.require_all
-    )
+    monitor = _run(pipeline, console, metadata_store, run=run, require_all=config.selection.require_all)
     run.enter(REPORT)
     outcome = RunOutcome(
         tuple(monitor.nodes), monitor.executions, failures=monitor.candidate_failures, **_failure(monitor)
