@@ -56,7 +56,7 @@ def submit(spec: Path, assignments: tuple[str, ...], **server: Any) -> None:
 
     config = _load(**server).kubeflow
     parameters = run_parameters(read_compiled(spec), assignments)
-    with connect(config.host, namespace=config.namespace) as client:
+    with connect(config) as client:
         run = submit(client, spec, config=config, parameters=parameters)
     _print_version(run.version)
     click.echo(f"run: {run.name} ({run.run_id})")
@@ -90,7 +90,7 @@ def schedule(
     if config.cron is None:
         raise UserError('kubeflow.cron is not set: give --cron, such as "0 2 * * *" for every night at two')
     parameters = run_parameters(read_compiled(spec), assignments)
-    with connect(config.host, namespace=config.namespace) as client:
+    with connect(config) as client:
         scheduled = schedule(client, spec, config=config, parameters=parameters, stop_runs=stop_runs)
     _print_version(scheduled.version)
     text = f"{scheduled.version.pipeline} ({scheduled.recurring_run_id}), {config.cron} UTC"
@@ -117,7 +117,7 @@ def unschedule(pipeline: str | None, stop_runs: bool, **server: Any) -> None:
 
     config = _load(**server)
     name = pipeline or config.name
-    with connect(config.kubeflow.host, namespace=config.kubeflow.namespace) as client:
+    with connect(config.kubeflow) as client:
         count = unschedule(client, name, config=config.kubeflow, stop_runs=stop_runs)
     click.echo(f"{name}: {'unscheduled' if count else 'no schedule'}")
 
@@ -135,7 +135,7 @@ def status(ctx: click.Context, pipeline: str | None, last: int, as_json: bool, *
     from pipeline.kubeflow.server import connect
 
     config = _load(**server)
-    with connect(config.kubeflow.host, namespace=config.kubeflow.namespace) as client:
+    with connect(config.kubeflow) as client:
         found = status(client, pipeline or config.name, config=config.kubeflow, last=last)
     if as_json:
         click.echo(status_json(found))

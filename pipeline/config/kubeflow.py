@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -193,6 +193,11 @@ class KubeflowConfig(Section):
         None,
         description="Namespace (profile) of the user in a multi-user Kubeflow. null: that of the overlay, if "
         "--config names its folder; otherwise single-user.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file of the authorities that sign the server's certificate, for https. null: those "
+        "of the machine.",
     )
     experiment: str | None = Field(
         None, min_length=1, description="Experiment that runs are listed under. null: `name`."

@@ -18,44 +18,49 @@ from knet.base.errors import UserError
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.compiled import read_compiled
 
-# Environment variables; kfp reads the second too.
+# Environment variables; kfp reads the last one too.
 TOKEN_VARIABLE: Final = "KUBEFLOW_TOKEN"
+COOKIES_VARIABLE: Final = "KUBEFLOW_COOKIES"
 ENDPOINT_VARIABLE: Final = "KF_PIPELINES_ENDPOINT"
 # Default of kfp, which would insert the user's namespace instead of that of Kubeflow Pipelines.
 IN_CLUSTER_URL: Final = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 
 
 @contextlib.contextmanager
-def connect(host: str, *, namespace: str | None) -> Iterator[Any]:
+def connect(config: KubeflowConfig) -> Iterator[Any]:
     """Yield a kfp.Client whose errors are raised as UserError.
 
     The token is that of the variable KUBEFLOW_TOKEN, or of the service account if Kubernetes mounts one for
-    Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH).
+    Kubeflow Pipelines (at $KF_PIPELINES_SA_TOKEN_PATH). Cookies, for a gateway that authenticates by session,
+    are those of KUBEFLOW_COOKIES.
 
     Args:
-        host: URL of the server (`server_url`).
-        namespace: of the user, in a multi-user Kubeflow.
+        config: with the server's URL (`server_url`), its authority's certificates, and the user's namespace.
 
     Raises:
-        UserError: the server cannot be reached, or refuses a request.
+        UserError: the server cannot be reached, is another one, is multi-user without a namespace, or refuses
+            a request.
     """
     import kfp_server_api
     import urllib3
 
+    if config.ca_file and not config.ca_file.is_file():
+        raise UserError(f"kubeflow.ca_file: no file {config.ca_file}")
     try:
         # kfp prints links, and warns about versions of Kubeflow that are not supported any more.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            # Without a namespace kfp requests it from the server.
-            user = {"namespace": namespace} if namespace else {}
-            yield _client_class()(host=host, **user, **_credentials())
+            yield _client(config)
     except kfp_server_api.ApiException as error:
-        raise UserError(f"Kubeflow Pipelines at {host}: {_refusal(error)}") from None
+        raise UserError(f"Kubeflow Pipelines at {config.host}: {_refusal(error)}") from None
     except (urllib3.exceptions.HTTPError, TimeoutError) as error:
-        raise UserError(
-            f"cannot reach Kubeflow Pipelines at {host}: {_cause(error)}; is kubeflow.host right, and "
-            "does kubectl port-forward still run?"
-        ) from None
+        cause = _cause(error)
+        remedy = (
+            "name the certificates of its authority in kubeflow.ca_file"
+            if isinstance(cause, urllib3.exceptions.SSLError)
+            else "is kubeflow.host right, and does kubectl port-forward still run?"
+        )
+        raise UserError(f"cannot reach Kubeflow Pipelines at {config.host}: {cause}; {remedy}") from None
 
 
 def server_url(configured: str) -> str:
@@ -79,6 +84,27 @@ def server_url(configured: str) -> str:
     return url
 
 
+def _client(config: KubeflowConfig) -> Any:
+    """Return a kfp.Client of a server that answers as Kubeflow Pipelines does."""
+    user = {"namespace": config.namespace} if config.namespace else {}  # without it kfp requests it
+    client = _client_class()(
+        host=config.host, ssl_ca_cert=config.ca_file and str(config.ca_file), **user, **_credentials()
+    )
+    is_multi_user = client.get_kfp_healthz().multi_user
+    if is_multi_user is None:  # a login page, which the client reads as an empty answer
+        raise UserError(
+            f"{config.host} does not answer as Kubeflow Pipelines; if it asks for a login, give a token in "
+            f"{TOKEN_VARIABLE} or the session's cookies in {COOKIES_VARIABLE}, and check the path of "
+            "kubeflow.host, such as https://<gateway>/pipeline"
+        )
+    if is_multi_user and not (config.namespace or client.get_user_namespace()):
+        raise UserError(
+            f"kubeflow.namespace is not set, and Kubeflow Pipelines at {config.host} is multi-user: give "
+            "--namespace, the profile that owns the runs"
+        )
+    return client
+
+
 def _client_class() -> type[Any]:
     """Return kfp.Client with one health check of the server; its own retries it for 25 seconds."""
     from kfp import client as kfp_client
@@ -99,13 +125,14 @@ def _credentials() -> dict[str, Any]:
     from kfp import client as kfp_client
     from kfp.client import set_volume_credentials
 
+    session = {"cookies": cookies} if (cookies := os.environ.get(COOKIES_VARIABLE)) else {}
     token = os.environ.get(TOKEN_VARIABLE)
     if token:
-        return {"existing_token": token}
+        return {**session, "existing_token": token}
     environment = os.environ.get(kfp_client.KF_PIPELINES_SA_TOKEN_ENV)
     if Path(environment or kfp_client.KF_PIPELINES_SA_TOKEN_PATH).is_file():
-        return {"credentials": set_volume_credentials.ServiceAccountTokenVolumeCredentials()}
-    return {}
+        return {**session, "credentials": set_volume_credentials.ServiceAccountTokenVolumeCredentials()}
+    return session
 
 
 def _refusal(error: Any) -> str:
@@ -115,11 +142,15 @@ def _refusal(error: Any) -> str:
         text = body.get("error_message") or body.get("message") or body.get("error")
     except (TypeError, ValueError, AttributeError):
         text = error.reason
+    token = f"a token in {TOKEN_VARIABLE} (kubectl create token <account> --audience {_AUDIENCE})"
     hint = {
-        401: f"; give a token in {TOKEN_VARIABLE}",
-        403: f"; give a token in {TOKEN_VARIABLE} that may do this, and the right kubeflow.namespace",
+        401: f"; give {token}",
+        403: f"; give {token} of an account that may do this, and the right kubeflow.namespace",
     }.get(error.status, "")
     return f"{text} ({error.status}){hint}"
+
+
+_AUDIENCE: Final = "pipelines.kubeflow.org"  # for which Kubeflow Pipelines accepts tokens
 
 
 def _cause(error: BaseException) -> BaseException:

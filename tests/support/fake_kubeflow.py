@@ -10,12 +10,14 @@ import email
 import email.policy
 import json
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,7 +40,9 @@ class RefusalError(Exception):
 class FakeKubeflow:
     """State of the server, by id. Tests read it, and change the state of runs."""
 
-    def __init__(self, *, token: str | None = None) -> None:
+    def __init__(
+        self, *, token: str | None = None, cookies: str | None = None, multi_user: bool = False
+    ) -> None:
         self.experiments: dict[str, Any] = {}
         self.pipelines: dict[str, Any] = {}
         self.versions: dict[str, Any] = {}
@@ -48,17 +52,23 @@ class FakeKubeflow:
         self.requests: list[str] = []
         self.breaks_at: int | None = None  # number of the first request that fails
         self.pages = 100  # largest page of a list
+        self.cookies = cookies  # of a session, without which a gateway answers with its login page
         self._token = token
+        self._multi_user = multi_user
         self._clock = _START_TIME
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serve on a local port and yield the URL."""
+    def serving(self, *, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+        """Serve on a local port and yield the URL; over TLS with the files of a certificate and its key."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
@@ -117,7 +127,7 @@ class FakeKubeflow:
         }
 
     def _health(self, **_: Any) -> Any:
-        return models.V2beta1GetHealthzResponse(multi_user=False)
+        return models.V2beta1GetHealthzResponse(multi_user=self._multi_user)
 
     def _list(self, things: dict[str, Any], response: type[Any]) -> Callable[..., Any]:
         (field,) = set(response.openapi_types) - {"total_size", "next_page_token"}
@@ -284,6 +294,9 @@ def _spec(body: Any) -> dict[str, Any]:
 def _handler(fake: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
+            if fake.cookies not in (None, self.headers.get("cookie")):
+                self._send(200, "text/html", b"<html><form action='/dex/auth/local'></form></html>")
+                return
             url = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             try:
@@ -297,14 +310,16 @@ def _handler(fake: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
                 status, answer = 200, kfp_server_api.ApiClient().sanitize_for_serialization(made) or {}
             except RefusalError as refusal:
                 status, answer = refusal.status, {"error": str(refusal), "code": 3, "message": str(refusal)}
-            data = json.dumps(answer).encode()
+            self._send(status, "application/json", json.dumps(answer).encode())
+
+        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
+
+        def _send(self, status: int, kind: str, data: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
 
         def _body(self) -> Any:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -15,7 +15,7 @@ import yaml
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.config.load import load_config
 from pipeline.kubeflow.compiler import compile_pipeline
-from pipeline.kubeflow.server import ENDPOINT_VARIABLE, TOKEN_VARIABLE, connect
+from pipeline.kubeflow.server import COOKIES_VARIABLE, ENDPOINT_VARIABLE, TOKEN_VARIABLE, connect
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,8 @@ def fake_kubeflow() -> ModuleType:
 @pytest.fixture
 def make_server(monkeypatch: pytest.MonkeyPatch, fake_kubeflow: ModuleType) -> Callable[..., Any]:
     """Return the fake server's class, without credentials in the environment."""
-    for name in (TOKEN_VARIABLE, ENDPOINT_VARIABLE, "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"):
+    kfp_variables = "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"
+    for name in (TOKEN_VARIABLE, COOKIES_VARIABLE, ENDPOINT_VARIABLE, *kfp_variables):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kfp.client.client.Client._LOCAL_KFP_CONTEXT", "/nonexistent/context.json")
     server: Callable[..., Any] = fake_kubeflow.FakeKubeflow
@@ -57,7 +58,7 @@ def config(host: str) -> KubeflowConfig:
 
 @pytest.fixture
 def client(host: str) -> Iterator[Any]:
-    with connect(host, namespace=None) as connected:
+    with connect(KubeflowConfig(host=host)) as connected:
         yield connected
 
 

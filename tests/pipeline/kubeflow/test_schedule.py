@@ -102,7 +102,7 @@ def test_schedule_interrupted_leaves_at_most_one(
 ) -> None:
     def command(host: str, cron: str, image: str) -> Scheduled:
         changed = config.model_copy(update={"cron": cron})
-        with connect(host, namespace=None) as client:
+        with connect(KubeflowConfig(host=host)) as client:
             return schedule(client, compiled(image=image), config=changed, parameters={})
 
     left = []  # schedules, by the request at which the command died

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import write_certificate
 from kfp.client import client as kfp_client
 
 from knet.base.errors import UserError
 from pipeline.config.kubeflow import KubeflowConfig
 from pipeline.kubeflow.server import (
+    COOKIES_VARIABLE,
     ENDPOINT_VARIABLE,
     IN_CLUSTER_URL,
     TOKEN_VARIABLE,
@@ -65,7 +67,7 @@ def test_server_url_names_are_those_of_kfp() -> None:
 
 
 def _list(host: str) -> None:
-    with connect(host, namespace=None) as client:
+    with connect(KubeflowConfig(host=host)) as client:
         client.list_pipelines()
 
 
@@ -103,13 +105,53 @@ def test_connect_without_server_fails_in_one_line(make_server: Callable[..., Any
 def test_connect_raises_the_message_of_the_server(host: str) -> None:
     with (
         pytest.raises(UserError, match=r"Recurring run x not found \(404\)"),
-        connect(host, namespace=None) as client,
+        connect(KubeflowConfig(host=host)) as client,
     ):
         client.delete_recurring_run("x")
 
 
+def test_connect_to_a_multi_user_server_requires_a_namespace(
+    make_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfp.client.client.Client._NAMESPACE_PATH", "/nonexistent/namespace")
+    with make_server(multi_user=True).serving() as host:
+        with pytest.raises(
+            UserError, match=r"kubeflow\.namespace is not set, .* is multi-user: .*--namespace"
+        ):
+            _list(host)
+        with connect(KubeflowConfig(host=host, namespace="team")) as client:
+            assert client.get_user_namespace() == "team"
+
+
+def test_connect_refuses_a_login_page_and_sends_cookies(
+    make_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_server(cookies="oauth2_proxy_kubeflow=secret").serving() as host:
+        with pytest.raises(UserError, match=rf"{host} does not answer as Kubeflow.*{COOKIES_VARIABLE}"):
+            _list(host)
+        monkeypatch.setenv(COOKIES_VARIABLE, "oauth2_proxy_kubeflow=secret")
+        _list(host)
+
+
+def test_connect_trusts_the_authority_of_ca_file(
+    make_server: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_certificate(tmp_path)
+    ca_file = tmp_path / "cert.pem"
+    with make_server().serving(certificate=(ca_file, tmp_path / "key.pem")) as host:
+        with pytest.raises(UserError, match=r"CERTIFICATE_VERIFY_FAILED.*kubeflow\.ca_file"):
+            _list(host)
+        with connect(KubeflowConfig(host=host, ca_file=ca_file)) as client:
+            assert client.list_pipelines().pipelines is None
+        with (
+            pytest.raises(UserError, match=r"kubeflow\.ca_file: no file .*missing\.pem"),
+            connect(KubeflowConfig(host=host, ca_file=tmp_path / "missing.pem")),
+        ):
+            pass
+
+
 def test_connect_prints_nothing(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with connect(host, namespace=None) as client:
+    with connect(KubeflowConfig(host=host)) as client:
         client.create_experiment("x")
     assert capsys.readouterr().out == ""
 
