@@ -6,7 +6,6 @@ import base64
 import gzip
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 
 import jinja2
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -17,37 +16,34 @@ from knet.data.validation import ANOMALY_COLUMNS, ValidationReport
 _FACETS = "facets.html.gz"
 
 
-def write_validation_page(
-    path: Path,
+def render_validation_page(
     *,
     title: str,
     synthetic: bool,
     report: ValidationReport,
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
-) -> None:
-    """Write a self-contained page, which loads nothing.
+    link: str = "",
+) -> str:
+    """Return a self-contained page, which loads nothing.
 
     Args:
-        path: Path of the page; its folder is created if missing.
         title: Title, which names the run.
         synthetic: Whether the images are the synthetic samples, which the page then states.
         report: Anomalies and drift.
         statistics: Statistics by name, which Facets shows side by side.
+        link: File name of the run's report. Empty: the page has no link to it.
     """
     package = resources.files("knet.data") / "templates"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((package / "validation.html").read_text(encoding="utf-8"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        template.render(
-            title=title,
-            synthetic=synthetic,
-            columns=ANOMALY_COLUMNS,
-            report=report,
-            proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
-            facets=gzip.decompress((package / _FACETS).read_bytes()).decode("utf-8"),
-        ),
-        encoding="utf-8",
+    return template.render(
+        title=title,
+        synthetic=synthetic,
+        columns=ANOMALY_COLUMNS,
+        report=report,
+        proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
+        facets=gzip.decompress((package / _FACETS).read_bytes()).decode("utf-8"),
+        link=link,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,10 +88,13 @@ def curve_points(scores: NDArray[Any], labels: NDArray[Any], *, threshold: float
     )
 
 
+def thinned_indices(count: int) -> NDArray[Any]:
+    """Return the indices of at most `MAX_POINTS` points of a curve, evenly spaced, with both ends."""
+    return np.linspace(0, count - 1, min(count, MAX_POINTS)).round().astype(int)
+
+
 def _thinned(x: NDArray[Any], y: NDArray[Any]) -> list[Point]:
-    indices = np.arange(len(x))
-    if len(x) > MAX_POINTS:
-        indices = np.linspace(0, len(x) - 1, MAX_POINTS).round().astype(int)
+    indices = thinned_indices(len(x))
     return list(zip(x[indices].tolist(), y[indices].tolist(), strict=True))
 
 
@@ -144,6 +147,17 @@ def learning(inputs: Inputs) -> Section:
         return Section(
             "learning", _LEARNING_TITLE, missing="No candidate completed its training in this run."
         )
+    untrained = [name for name in inputs.record.config["candidates"] if name not in inputs.histories]
+    return learning_curves(inputs.histories, untrained=untrained)
+
+
+def learning_curves(histories: Mapping[str, dict[str, Any]], *, untrained: Sequence[str] = ()) -> Section:
+    """Return loss and accuracy by epoch, two charts per candidate.
+
+    Args:
+        histories: content of the Trainer's history file, by candidate.
+        untrained: names of the candidates without one.
+    """
     rows = [
         {
             "name": name,
@@ -151,9 +165,8 @@ def learning(inputs: Inputs) -> Section:
             "seconds": sum(epoch["seconds"] for epoch in history["epochs"]),
             "charts": [_learning_chart(name, history, measure) for measure in _MEASURES],
         }
-        for name, history in inputs.histories.items()
+        for name, history in histories.items()
     ]
-    untrained = [name for name in inputs.record.config["candidates"] if name not in inputs.histories]
     return Section("learning", _LEARNING_TITLE, {"rows": rows, "untrained": untrained})
 
 
@@ -239,7 +252,7 @@ def confusion(inputs: Inputs) -> Section:
             "name": name,
             "threshold": found["threshold"],
             "matrices": {
-                split: _matrix(found["splits"][split][0]["confusion"])
+                split: confusion_matrix(found["splits"][split][0]["confusion"])
                 for split in reversed(schema_names.EVALUATED_SPLITS)
             },
         }
@@ -250,7 +263,7 @@ def confusion(inputs: Inputs) -> Section:
     )
 
 
-def _matrix(counts: dict[str, int]) -> list[list[int]]:
+def confusion_matrix(counts: Mapping[str, int]) -> list[list[int]]:
     """Return the counts with true classes as rows and predicted classes as columns."""
     return [
         [counts["true_negatives"], counts["false_positives"]],

@@ -78,6 +78,16 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     return page
 
 
+def render_section(section: Section, *, title: str) -> str:
+    """Return a page that holds one section and loads no other files.
+
+    Args:
+        section: the section, which has values.
+        title: of the page.
+    """
+    return environment().get_template("section.html").render(section=section, title=title)
+
+
 def environment(*packages: str) -> jinja2.Environment:
     """Return a Jinja environment with the report's templates and the filters of `knet.base.text`.
 

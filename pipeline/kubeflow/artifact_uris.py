@@ -67,6 +67,13 @@ def remote_uri(path: str) -> str:
     return path
 
 
+def launcher_path(uri: str) -> Path:
+    """Return the path of the launcher's copy of an artifact, whether or not a shared volume is in use."""
+    path = Path(local_path(uri))
+    shared_dir = os.environ.get(SHARED_DIR_VARIABLE)
+    return _launcher_copy(path, shared_dir) if shared_dir else path
+
+
 @contextmanager
 def shared_volume(message: Mapping[str, Any]) -> Iterator[None]:
     """Copy a node's inputs to the shared volume first, and its outputs to the launcher's folders at the end.
@@ -81,12 +88,12 @@ def shared_volume(message: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     for path in _paths(message, "inputs"):
-        _copy(_launcher_path(path, shared_dir), path)
+        _copy(_launcher_copy(path, shared_dir), path)
     for path in _paths(message, "outputs"):
         path.parent.mkdir(parents=True, exist_ok=True)
     yield
     for path in _paths(message, "outputs"):
-        _copy(path, _launcher_path(path, shared_dir))
+        _copy(path, _launcher_copy(path, shared_dir))
 
 
 def _paths(message: Mapping[str, Any], side: str) -> Iterator[Path]:
@@ -94,7 +101,7 @@ def _paths(message: Mapping[str, Any], side: str) -> Iterator[Path]:
         yield from (Path(artifact["uri"]) for artifact in held.get("artifacts", []))
 
 
-def _launcher_path(path: Path, shared_dir: str) -> Path:
+def _launcher_copy(path: Path, shared_dir: str) -> Path:
     return Path(LAUNCHER_ROOT or "/") / path.relative_to(shared_dir)
 
 

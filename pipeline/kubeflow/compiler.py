@@ -27,7 +27,13 @@ from pipeline.dag import DataRef, PipelinePaths, create_pipeline
 from pipeline.kubeflow.artifact_uris import SHARED_DIR_VARIABLE
 from pipeline.kubeflow.candidate_failures import MAY_FAIL_VARIABLE
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC, OUTPUTS_SPEC
-from pipeline.kubeflow.graph_edits import add_end, add_report, add_start, wire_parameters
+from pipeline.kubeflow.graph_edits import (
+    add_end,
+    add_report,
+    add_start,
+    add_visualizations,
+    wire_parameters,
+)
 from pipeline.kubeflow.run_state import NODE_VARIABLE, REGISTRY_VARIABLE, RUN_ID_VARIABLE
 from pipeline.runners.beam import beam_args
 
@@ -129,6 +135,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
     add_start(completed, config)
     wire_parameters(completed, config)
     add_report(completed)
+    add_visualizations(completed)
     add_end(completed)
     tasks = {
         name: task

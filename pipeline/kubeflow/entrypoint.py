@@ -25,7 +25,14 @@ from pipeline.kubeflow.candidate_failures import (
     save_for_retry,
     split_failed_inputs,
 )
-from pipeline.kubeflow.run_state import NODE_VARIABLE, log_failure_and_exit
+from pipeline.kubeflow.run_state import NODE_VARIABLE, log_failure_and_exit, run_id
+from pipeline.kubeflow.visualizations import (
+    NodeFiles,
+    Visualization,
+    draw_failure,
+    draw_node,
+    write_visualizations,
+)
 
 # Options of the entrypoint. TFX compiles the first into a container, and none about outputs.
 INPUTS_SPEC: Final = "--json_serialized_inputs_spec_args"
@@ -93,11 +100,11 @@ def run_executor(
     flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
     context = executor_class.Context(**{flags: list(beam_args)}, **folders)
     start = time.monotonic()
+    node = os.environ[NODE_VARIABLE]
+    failure = failed_inputs[0] if failed_inputs and node_ids.candidate(node) else None
     with shared_volume(message):
         try:
-            if failed_inputs and node_ids.candidate(os.environ[NODE_VARIABLE]):
-                record_failure(failed_inputs[0], outputs)
-            else:
+            if failure is None:
                 executor_class(context).Do(inputs, outputs, properties)
         except Exception as error:
             failure = failure_to_record(error)
@@ -105,6 +112,7 @@ def run_executor(
                 raise
             logging.getLogger(__name__).exception("%s; the run continues without the candidate", failure.why)
             save_for_retry(failure)
+        if failure:
             record_failure(failure, outputs)
     seconds = time.monotonic() - start
 
@@ -114,8 +122,21 @@ def run_executor(
             artifact.uri = remote_uri(artifact.uri)
             artifact.metadata["seconds"] = seconds  # for the run's report
         executor_output.artifacts[name].CopyFrom(artifacts)
+
+    def draw() -> Mapping[str, Visualization]:
+        if failure:
+            return draw_failure(node, failure.why)
+        return draw_node(NodeFiles(node, _paths(inputs), _paths(outputs), properties, run_id()))
+
+    made = write_visualizations(json.loads(invocation), node, draw)
+    for name, held in made.items():
+        json_format.ParseDict(held, executor_output.artifacts[name])
     output_file.parent.mkdir(parents=True, exist_ok=True)
     output_file.write_text(json_format.MessageToJson(executor_output), encoding="utf-8")
+
+
+def _paths(artifacts: Mapping[str, Sequence[Any]]) -> dict[str, Path]:
+    return {name: Path(held[0].uri) for name, held in artifacts.items() if held}
 
 
 # Side of an ExecutorInput, its field, and the field of the specification that declares the names in it.
@@ -168,7 +189,7 @@ def _declared_items(given: Mapping[str, Any], declared: Mapping[str, Any], field
     added = sorted(set(given) - set(declared))
     if added:
         logging.getLogger(__name__).info(
-            "%s: ignoring %s, which the component does not declare", field, ", ".join(added)
+            "%s: the executor does not get %s, which the component does not declare", field, ", ".join(added)
         )
     return {name: value for name, value in given.items() if name in declared}
 

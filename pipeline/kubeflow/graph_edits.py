@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from knet.base.digests import text_digest
 from pipeline.config.config import Config
 from pipeline.kubeflow.candidate_failures import RETRY, retry_output
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
+from pipeline.kubeflow.visualizations import ARTIFACT_TYPES
 
 GRAPH: Final = "Graph"  # task of the root that holds all nodes but RunEnd
 SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport: node ids hold one hyphen
@@ -67,15 +69,41 @@ def add_report(spec: dict[str, Any]) -> None:
     tasks[node_ids.RUN_REPORT]["dependentTasks"] = sorted(set(tasks) - {node_ids.RUN_REPORT})
 
 
+def add_visualizations(spec: dict[str, Any]) -> None:
+    """Declare the artifacts for Kubeflow's web interface, after all nodes but `RunEnd` were added."""
+    for name, task in _tasks(spec).items():
+        if types := ARTIFACT_TYPES.get(node_ids.kind(name)):
+            outputs = spec["components"][task["componentRef"]["name"]].setdefault("outputDefinitions", {})
+            outputs.setdefault("artifacts", {}).update(_system_artifacts(types))
+
+
+def _system_artifacts(types: Mapping[str, str]) -> dict[str, Any]:
+    """Return ArtifactSpec messages of Kubeflow's own types as JSON, by name."""
+    return {
+        name: {"artifactType": {"schemaTitle": title, "schemaVersion": "0.0.1"}}
+        for name, title in types.items()
+    }
+
+
 def add_end(spec: dict[str, Any]) -> None:
     """Move all nodes into one task, and add `RunEnd` as its exit handler.
 
     Kubeflow runs an exit handler once for each task that it depends on, and gives it no outputs of a graph
-    that failed.
+    that failed. The artifacts of `RunReport` are outputs of the task, so that the web interface shows them on
+    the first page of a run.
     """
     root = spec["root"]
     parameters = root["inputDefinitions"]["parameters"]
-    spec["components"][GRAPH] = {"dag": root["dag"], "inputDefinitions": {"parameters": parameters}}
+    shown = ARTIFACT_TYPES[node_ids.RUN_REPORT]
+    selectors = {
+        name: {"artifactSelectors": [{"producerSubtask": node_ids.RUN_REPORT, "outputArtifactKey": name}]}
+        for name in shown
+    }
+    spec["components"][GRAPH] = {
+        "dag": {**root["dag"], "outputs": {"artifacts": selectors}},
+        "inputDefinitions": {"parameters": parameters},
+        "outputDefinitions": {"artifacts": _system_artifacts(shown)},
+    }
     root["dag"] = {
         "tasks": {
             GRAPH: {
@@ -197,6 +225,7 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         _wire(spec, node, "seed", run="seed")
     for name in ("previous_statistics", "previous_digest"):
         _wire(spec, node_ids.DATA_GATE, name, start=name)
+    _wire(spec, node_ids.DATA_GATE, "synthetic_data", start="synthetic_data", parameter_type="BOOLEAN")
     for name in ("baseline", "baseline_digest", "baseline_version"):
         _wire(spec, node_ids.MODEL_GATE, name, start=name)
     for node in list(spec["root"]["dag"]["tasks"]):

@@ -21,7 +21,7 @@ from knet.base import node_ids
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
-from knet.runs.record import Execution, NodeRecord, OutputArtifact
+from knet.runs.record import Execution, NodeRecord, OutputArtifact, RunRecord
 from knet.runs.registry import RunRegistry
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
@@ -42,6 +42,7 @@ from pipeline.kubeflow.run_state import (
     run_id,
     save_run_context,
 )
+from pipeline.kubeflow.visualizations import Visualization, draw_run, write_visualizations
 from pipeline.preflight import prepare_data
 from pipeline.runners.lifecycle import RunContext, RunOutcome, finalize_run, load_prior_state, start_run
 
@@ -95,6 +96,19 @@ class ContainerNode:
             file = Path(definitions[name]["outputFile"])
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+
+    def write_visualizations(self, node: str, draw: Callable[[], Mapping[str, Visualization]]) -> None:
+        """Write the artifacts for the web interface, and the ExecutorOutput message with their metadata.
+
+        Args:
+            node: name of the node.
+            draw: returns the visualizations by name of the artifact.
+        """
+        made = write_visualizations(self._message, node, draw)
+        if made:
+            output = Path(self._message["outputs"]["outputFile"])
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps({"artifacts": made}), encoding="utf-8")
 
 
 def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | None = None) -> None:
@@ -210,7 +224,11 @@ def run_report(node: ContainerNode) -> None:
         seconds = 0.0 if state == "cached" else max(a.properties.get("seconds", 0.0) for a in artifacts)
         nodes.append(NodeRecord(name, state, round(seconds, 1)))
     ordered = {record.node: executions[record.node] for record in nodes if record.node in executions}
-    publish_run(location, context, RunOutcome(tuple(nodes), ordered, failures=failures))
+    outcome = RunOutcome(tuple(nodes), ordered, failures=failures)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "page"
+        record = publish_run(location, context, outcome, folder)
+        node.write_visualizations(node_ids.RUN_REPORT, lambda: draw_run(record, folder))
 
 
 _UNKNOWN_FAILURE = (
@@ -235,36 +253,41 @@ def run_end(node: ContainerNode) -> None:
     error = f"{failures[0].node}: {failures[0].error}" if failures else _UNKNOWN_FAILURE
     user_error = bool(failures) and failures[0].user_error
     reasons = {failure.candidate: failure.why for failure in lost}
-    publish_run(location, context, RunOutcome(nodes, failures=reasons, error=error, user_error=user_error))
+    outcome = RunOutcome(nodes, failures=reasons, error=error, user_error=user_error)
+    with tempfile.TemporaryDirectory() as temporary:
+        publish_run(location, context, outcome, Path(temporary) / "page")
 
 
-def publish_run(location: str, context: RunContext, outcome: RunOutcome) -> None:
+def publish_run(location: str, context: RunContext, outcome: RunOutcome, folder: Path) -> RunRecord:
     """Write the record to `<location>/registry` and the page to `<location>/reports/<run id>`.
 
     Args:
         location: folder or URI. The commands about runs read a local copy of it as `output`.
         context: of the run.
         outcome: of its nodes.
+        folder: receives the page and its inputs.
+
+    Returns:
+        The record.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "page"
 
-        def upload() -> None:
-            store = open_store(location)
-            for file in (path for path in folder.rglob("*") if path.is_file()):
-                name = file.relative_to(folder).as_posix()
-                store.write(f"reports/{context.run_id}/{name}", file.read_bytes())
+    def upload() -> None:
+        store = open_store(location)
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            name = file.relative_to(folder).as_posix()
+            store.write(f"reports/{context.run_id}/{name}", file.read_bytes())
 
-        finalize_run(
-            context,
-            outcome,
-            registry=RunRegistry(f"{location}/registry"),
-            served=Path(context.config.kubeflow.push_folder),
-            folder=folder,
-            explanations=open_store(f"{location}/explanations"),
-            publish=upload,
-        )
+    record = finalize_run(
+        context,
+        outcome,
+        registry=RunRegistry(f"{location}/registry"),
+        served=Path(context.config.kubeflow.push_folder),
+        folder=folder,
+        explanations=open_store(f"{location}/explanations"),
+        publish=upload,
+    )
     print(f"report: {location}/reports/{context.run_id}")
+    return record
 
 
 _NODES = {node_ids.RUN_START: run_start, node_ids.RUN_REPORT: run_report, node_ids.RUN_END: run_end}

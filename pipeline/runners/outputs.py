@@ -11,9 +11,10 @@ from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import code_digest, folder_digest, text_digest
+from knet.base.files import atomic_write
 from knet.base.storage import Store, local_copy
 from knet.data.validation import passed_report, read_statistics, validate_data
-from knet.data.validation_page import write_validation_page
+from knet.data.validation_page import render_validation_page
 from knet.evaluation.predictions import FOLDER, read_predictions, write_predictions
 from knet.report.inputs import thumbnail
 from knet.report.patients import images_to_show, patient_rows
@@ -166,13 +167,14 @@ def write_data_page(
         sets = read_statistics(statistics)
         if previous and compared:
             sets[f"train of run {previous.run_id}"] = read_statistics(compared)[schema_names.TRAIN]
-    write_validation_page(
-        path,
+    page = render_validation_page(
         title=f"{record.name}, run {record.run_id}",
         synthetic=record.data.synthetic,
         report=report,
         statistics=sets,
+        link=run_files.PAGE,
     )
+    atomic_write(path, page)
     path.with_name(run_files.VALIDATION).write_text(report.to_json(), encoding="utf-8")
 
 

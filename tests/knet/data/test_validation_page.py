@@ -5,32 +5,29 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from knet.data.validation import Anomaly, Distance, ValidationReport
-from knet.data.validation_page import write_validation_page
+from knet.data.validation_page import render_validation_page
 
 GOOD = ValidationReport(anomalies=())
 ANOMALY = Anomaly("test", "magnification", "Unexpected string values", "<script>400X")
 
 
 @pytest.fixture
-def page(statistics_of: Any, tmp_path: Path) -> Callable[..., str]:
-    """Writes a page and returns its text."""
+def page(statistics_of: Any) -> Callable[..., str]:
+    """Renders a page."""
 
     def make(report: ValidationReport = GOOD, **changes: Any) -> str:
-        path = tmp_path / "new" / "data.html"
         fields = {
             "title": "knet-demo, run 1",
             "synthetic": False,
             "statistics": {"train": statistics_of(), "train of run 0": statistics_of(mean=100)},
         }
-        write_validation_page(path, report=report, **{**fields, **changes})
-        return path.read_text("utf-8")
+        return render_validation_page(report=report, **{**fields, **changes})
 
     return make
 

@@ -201,7 +201,7 @@ def test_prior_state_is_wired_as_parameters(documents: tuple[Any, Any]) -> None:
         outputs = {name: value.get("taskOutputParameter") for name, value in given.items()}
         return {name: output["outputParameterKey"] for name, output in outputs.items() if output}
 
-    assert set(found("DataGate").values()) == {"previous_statistics", "previous_digest"}
+    assert set(found("DataGate").values()) == {"previous_statistics", "previous_digest", "synthetic_data"}
     assert set(found("ModelGate").values()) == {"baseline", "baseline_digest", "baseline_version"}
 
 
@@ -241,6 +241,27 @@ def test_outputs_are_in_the_outputs_argument(documents: tuple[Any, Any]) -> None
     args = documents[0]["deploymentSpec"]["executors"]["DataGate_executor"]["container"]["args"]
     outputs = json.loads(args[args.index("--json_serialized_outputs_spec_args") + 1])
     assert outputs == {"artifacts": {"model": {"artifactType": {"instanceSchema": "DataGate"}}}}
+
+
+def test_artifacts_of_the_web_interface_are_declared_for_the_launcher(documents: tuple[Any, Any]) -> None:
+    components = documents[0]["components"]
+    html = {"artifactType": {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"}}
+    assert components["DataGate"]["outputDefinitions"]["artifacts"]["data_page"] == html
+    assert components["Trainer-vgg16"]["outputDefinitions"]["artifacts"]["learning_curves"] == html
+    assert "DataGate--data_page" not in _tasks(documents)["RunReport"]["inputs"]["artifacts"]
+    report = components["RunReport"]["outputDefinitions"]["artifacts"]
+    assert {name: spec["artifactType"]["schemaTitle"] for name, spec in report.items()} == {
+        "report": "system.HTML",
+        "metrics": "system.Metrics",
+        "test_metrics": "system.ClassificationMetrics",
+    }
+
+
+def test_artifacts_of_run_report_are_outputs_of_the_graph(documents: tuple[Any, Any]) -> None:
+    graph = documents[0]["components"]["Graph"]
+    assert set(graph["outputDefinitions"]["artifacts"]) == {"report", "metrics", "test_metrics"}
+    selector = {"producerSubtask": "RunReport", "outputArtifactKey": "metrics"}
+    assert graph["dag"]["outputs"]["artifacts"]["metrics"] == {"artifactSelectors": [selector]}
 
 
 def test_run_report_has_all_artifacts_and_is_never_cached(

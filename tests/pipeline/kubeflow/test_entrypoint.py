@@ -25,12 +25,14 @@ from pipeline.kubeflow import artifact_uris, run_nodes
 from pipeline.kubeflow.candidate_failures import RETRY
 from pipeline.kubeflow.entrypoint import apply_run_parameters, local_invocation, main
 from pipeline.kubeflow.run_nodes import run_node
+from pipeline.kubeflow.visualizations import ARTIFACT_TYPES, Visualization
 
 _WITHOUT_TFX = {"RunStart", "RunReport", "RunEnd"}
 _NODES = sorted(
     file.name.split(".")[1] for file in (Path(__file__).parent / "recordings").glob("executor_input.*.json")
 )
 _TFX_NODES = [node for node in _NODES if node not in _WITHOUT_TFX]
+_SHOWN = ("report", "metrics", "test_metrics")
 _SCHEMA = 'feature { name: "label" type: INT int_domain { min: 0 max: 1 is_categorical: true } }'
 Message = dict[str, Any]
 Read = Callable[[str], Message]
@@ -96,15 +98,20 @@ def arguments_of(recorded_graph: Message, component_of: Read) -> Callable[[str, 
 
 @pytest.fixture
 def run(
-    message_of: Read, task_of: Read, arguments_of: Callable[[str, Message], list[str]]
+    message_of: Read,
+    task_of: Read,
+    arguments_of: Callable[[str, Message], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Message]:
     """Return a function that runs the entrypoint on a recorded message and returns its output message.
 
     Constants of the current pipeline replace recorded ones, which the launcher does not choose.
     """
 
-    def run_entrypoint(node: str, **parameters: Any) -> Message:
+    def run_entrypoint(node: str, shown: tuple[str, ...] = (), **parameters: Any) -> Message:
         message = message_of(node)
+        monkeypatch.setenv("KNET_NODE", node)
+        _expect(message, node, *shown)
         constants = {
             name: given["runtimeValue"]["constant"]
             for name, given in task_of(node)["inputs"]["parameters"].items()
@@ -117,6 +124,15 @@ def run(
         return written
 
     return run_entrypoint
+
+
+def _expect(message: Message, node: str, *names: str) -> None:
+    """Add artifacts for the web interface to the outputs in a message, as a launcher sends them."""
+    folder = message["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"].rpartition("/")[0]
+    for name in names:
+        kind = {"schemaTitle": ARTIFACT_TYPES[node.partition("-")[0]][name], "schemaVersion": "0.0.1"}
+        artifact = {"name": name, "type": kind, "uri": f"{folder}/{name}"}
+        message["outputs"]["artifacts"][name] = {"artifacts": [artifact]}
 
 
 def test_recordings_are_of_every_node_of_the_graph(recorded_graph: Message) -> None:
@@ -136,12 +152,16 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
     calls: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
     executor = import_utils.import_class_by_path(arguments_of(node, {})[1])
     monkeypatch.setattr(executor, "Do", lambda self, *given: calls.append(given))
-    written = run(node)
+    written = run(node, **({"synthetic_data": True} if node == "DataGate" else {}))
 
     ((inputs, outputs, properties),) = calls
     message, component = recorded(node), component_of(node)
     for side, artifacts in (("input", inputs), ("output", outputs)):
-        declared = component.get(f"{side}Definitions", {}).get("artifacts", {})
+        declared = {
+            name: spec
+            for name, spec in component.get(f"{side}Definitions", {}).get("artifacts", {}).items()
+            if "instanceSchema" in spec["artifactType"]  # not those for the web interface
+        }
         assert set(artifacts) == set(declared)
         for name, (artifact,) in artifacts.items():
             uri = message[f"{side}s"]["artifacts"][name]["artifacts"][0]["uri"]
@@ -151,7 +171,8 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
     parameters = component["inputDefinitions"]["parameters"]
     assert set(properties) == {name for name in parameters if "." not in name and name != RETRY}
     for name, value in properties.items():
-        assert isinstance(value, int) is (parameters[name]["parameterType"] == "NUMBER_INTEGER")
+        is_int = parameters[name]["parameterType"] in ("NUMBER_INTEGER", "BOOLEAN")
+        assert isinstance(value, int) is is_int
 
     assert set(written["artifacts"]) == set(outputs)
     for name, held in written["artifacts"].items():
@@ -193,8 +214,11 @@ def test_data_gate_reads_the_downloaded_inputs(
     schema_file = _path(message["inputs"], "schema", pod) / "schema.pbtxt"
     schema_file.parent.mkdir(parents=True)
     schema_file.write_text(_SCHEMA, "utf-8")
-    verdict = _path(run("DataGate"), "verdict", pod)
+    made = run("DataGate", ("data_page",), synthetic_data=True)
+    verdict = _path(made, "verdict", pod)
     assert json.loads(verdict.read_text("utf-8")) == {"anomalies": 0, "drift": {}}
+    page = _path(made, "data_page", pod).read_text("utf-8")
+    assert "No anomalies" in page and "Synthetic data" in page and "report.html" not in page
 
 
 def test_model_gate_blesses_by_a_property_of_its_output(
@@ -202,9 +226,11 @@ def test_model_gate_blesses_by_a_property_of_its_output(
 ) -> None:
     predictions = _path(recorded("ModelGate")["inputs"], "evaluation", pod) / "predictions" / "a.parquet"
     write_predictions(make_predictions("vgg16", patients=4), predictions)
-    made = run("ModelGate")
+    made = run("ModelGate", ("decision",))
     assert made["artifacts"]["blessing"]["artifacts"][0]["metadata"]["blessed"] == 1
     assert (_path(made, "blessing", pod) / "BLESSED").exists()
+    (decision,) = made["artifacts"]["decision"]["artifacts"]
+    assert decision["metadata"]["passed"] == 1 and "reasons" not in decision["metadata"]
 
 
 def test_write_outputs_writes_a_file_for_each_parameter(message_of: Read) -> None:
@@ -223,15 +249,22 @@ def test_run_report_finds_every_node_in_its_inputs(
     published: list[Any] = []
     monkeypatch.setattr(run_nodes, "read_run_context", lambda location: "the context")
     monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given))
+    drawn = dict.fromkeys(_SHOWN, Visualization("not pushed: a reason", {"pushed": 0}))
+    monkeypatch.setattr(run_nodes, "draw_run", lambda *given: drawn)
     message = message_of("RunReport")
+    _expect(message, "RunReport", *_SHOWN)
     message["inputs"]["artifacts"]["executor-logs"] = message["outputs"]["artifacts"]["executor-logs"]
     run_node(run_nodes.run_report, ["--executor_input", json.dumps(message)])
-    ((location, _, outcome),) = published
+    ((location, _, outcome, _),) = published
     assert location == "/data/registry"
     assert set(outcome.executions) == {record.node for record in outcome.nodes} == set(_TFX_NODES)
     assert {record.state for record in outcome.nodes} == {"done"}
     model = outcome.executions["Trainer-vgg16"].outputs["model"]
     assert str(model.uri).startswith(f"{pod}/minio/") and model.remote.startswith("minio://")
+    written = json.loads(Path(message["outputs"]["outputFile"]).read_text("utf-8"))
+    for name in _SHOWN:
+        assert written["artifacts"][name]["artifacts"][0]["metadata"] == {"pushed": 0}
+        assert _path(written, name, pod).read_text("utf-8") == "not pushed: a reason"
 
 
 def test_run_end_accepts_the_message_of_a_launcher(
@@ -322,7 +355,7 @@ def test_local_invocation_ignores_and_logs_additions(
     with caplog.at_level("INFO"):
         assert _completed(message) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{field}: ignoring {name}, which the component does not declare"
+        f"{field}: the executor does not get {name}, which the component does not declare"
         for field, name in (
             ("inputs.parameterValues", "retries"),
             ("inputs.artifacts", "workspace"),

@@ -14,6 +14,7 @@ import pytest
 from knet.base.errors import UserError
 from pipeline.kubeflow.launcher_messages import executor_input, output_artifacts
 from pipeline.kubeflow.simulator import Simulator
+from pipeline.kubeflow.visualizations import ARTIFACT_TYPES
 
 Message = dict[str, Any]
 _LAUNCHER_METADATA = ("display_name", "store_session_info")  # no container writes these
@@ -52,6 +53,8 @@ def test_simulator_messages_have_the_recorded_form(
     for node in nodes:
         pod = tmp_path / "runs" / "b7a88f5c-2b97-4ab7-89f2-0a171f9cdf5a" / node
         sent = json.loads((pod / "message.json").read_text("utf-8").replace(str(pod), ""))
+        for shown in ARTIFACT_TYPES.get(node.partition("-")[0], ()):  # the recorded run had none of these
+            del sent["outputs"]["artifacts"][shown]
         assert _form(sent) == _form(recorded(node)), node
 
 

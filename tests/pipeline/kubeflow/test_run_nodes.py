@@ -174,7 +174,7 @@ _REASONS = {"vgg16": "Trainer-vgg16: the loss is not finite"}
 def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[RunOutcome]:
     """Return the outcomes that are published from now on."""
     published: list[RunOutcome] = []
-    monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given[-1]))
+    monkeypatch.setattr(run_nodes, "publish_run", lambda *given: published.append(given[2]))
     return published
 
 
