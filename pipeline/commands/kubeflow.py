@@ -49,12 +49,17 @@ _param_option = click.option(
 @_spec_argument
 @_server_options
 @_param_option
-def submit(spec: Path, assignments: tuple[str, ...], **server: Any) -> None:
+@click.option(
+    "--no-cache", is_flag=True, help="Run every node; later runs reuse these results, not older ones."
+)
+def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, **server: Any) -> None:
     """Submit one run of a compiled pipeline."""
     from pipeline.kubeflow.compiled import read_compiled, run_parameters
     from pipeline.kubeflow.server import connect, submit
 
     config = _load(**server).kubeflow
+    if no_cache:
+        assignments = (*assignments, "cache=false")
     parameters = run_parameters(read_compiled(spec), assignments)
     with connect(config) as client:
         run = submit(client, spec, config=config, parameters=parameters)

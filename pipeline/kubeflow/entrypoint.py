@@ -25,6 +25,7 @@ from pipeline.kubeflow.candidate_failures import (
     save_for_retry,
     split_failed_inputs,
 )
+from pipeline.kubeflow.deleted_artifacts import FILES, GENERATION, check_inputs, count_files
 from pipeline.kubeflow.run_state import NODE_VARIABLE, log_failure_and_exit, run_id
 from pipeline.kubeflow.visualizations import (
     NodeFiles,
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, beam_args = parser.parse_known_args(arguments)
     with log_failure_and_exit():
         check_environment()
+        check_inputs(json.loads(options.json_serialized_invocation_args))
         run_executor(
             options.executor_class_path,
             invocation=options.json_serialized_invocation_args,
@@ -94,7 +96,8 @@ def run_executor(
     properties = apply_run_parameters(
         utils.parse_execution_properties(parsed.inputs.parameter_values, parsed.inputs.parameters, spec)
     )
-    properties.pop(RETRY, None)
+    for name in (RETRY, GENERATION):  # for Kubeflow's cache alone
+        properties.pop(name, None)
     output_file = Path(parsed.outputs.output_file)
     folders = {"unique_id": output_file.parent.name, "tmp_dir": str(output_file.parent / ".temp")}
     flags = "beam_pipeline_args" if issubclass(executor_class, BaseBeamExecutor) else "extra_flags"
@@ -119,6 +122,7 @@ def run_executor(
     executor_output = pipeline_spec_pb2.ExecutorOutput()
     for name, artifacts in utils.translate_executor_output(outputs, names).items():
         for artifact in artifacts.artifacts:
+            artifact.metadata[FILES] = count_files(Path(artifact.uri))
             artifact.uri = remote_uri(artifact.uri)
             artifact.metadata["seconds"] = seconds  # for the run's report
         executor_output.artifacts[name].CopyFrom(artifacts)

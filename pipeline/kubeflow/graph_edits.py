@@ -14,6 +14,7 @@ from knet.base import node_ids
 from knet.base.digests import text_digest
 from pipeline.config.config import Config
 from pipeline.kubeflow.candidate_failures import RETRY, retry_output
+from pipeline.kubeflow.deleted_artifacts import GENERATION
 from pipeline.kubeflow.entrypoint import INPUTS_SPEC
 from pipeline.kubeflow.visualizations import ARTIFACT_TYPES
 
@@ -37,7 +38,7 @@ def add_start(spec: dict[str, Any], config: Config) -> None:
     """
     outputs = {
         **dict.fromkeys(("fingerprint", "split_sha256", "previous_statistics", "previous_digest"), "STRING"),
-        **dict.fromkeys(("baseline", "baseline_digest", "baseline_version"), "STRING"),
+        **dict.fromkeys(("baseline", "baseline_digest", "baseline_version", GENERATION), "STRING"),
         "span": "NUMBER_INTEGER",
         "synthetic_data": "BOOLEAN",
     }
@@ -210,11 +211,12 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         "registry": ("STRING", kubeflow.registry),
         "seed": ("NUMBER_INTEGER", config.seed),
         "epochs": ("NUMBER_INTEGER", config.training.epochs),
+        "cache": ("BOOLEAN", True),
     }
     spec["root"].setdefault("inputDefinitions", {})["parameters"] = {
         name: {"parameterType": kind, "defaultValue": value} for name, (kind, value) in defaults.items()
     }
-    for name in ("data_source", "data_root", "seed", "epochs"):
+    for name in ("data_source", "data_root", "seed", "epochs", "cache"):
         _wire(spec, node_ids.RUN_START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
         _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)
@@ -229,6 +231,8 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
     for name in ("baseline", "baseline_digest", "baseline_version"):
         _wire(spec, node_ids.MODEL_GATE, name, start=name)
     for node in list(spec["root"]["dag"]["tasks"]):
+        if node != node_ids.RUN_START:
+            _wire(spec, node, GENERATION, start=GENERATION)
         kind, _, backbone = node.partition("-")
         if kind == node_ids.TRAINER:
             _wire_trainer(spec, node)

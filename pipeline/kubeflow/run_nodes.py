@@ -33,6 +33,12 @@ from pipeline.kubeflow.candidate_failures import (
     retry_output,
     save_for_retry,
 )
+from pipeline.kubeflow.deleted_artifacts import (
+    GENERATION,
+    cache_generation,
+    check_inputs,
+    start_cache_generation,
+)
 from pipeline.kubeflow.graph_edits import SEPARATOR
 from pipeline.kubeflow.run_state import (
     REGISTRY_VARIABLE,
@@ -125,7 +131,9 @@ def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | N
     options = parser.parse_args(arguments)
     with log_failure_and_exit():
         check_environment()
-        work(ContainerNode(json.loads(options.executor_input)))
+        message = json.loads(options.executor_input)
+        check_inputs(message)
+        work(ContainerNode(message))
 
 
 def run_start(node: ContainerNode) -> None:
@@ -147,12 +155,15 @@ def run_start(node: ContainerNode) -> None:
     schema = Path(config.kubeflow.schema_file)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
     save_run_context(parameters["registry"], context)
-    failures = last_failures(os.environ[REGISTRY_VARIABLE])
+    configured = os.environ[REGISTRY_VARIABLE]  # nodes know no other
+    if not parameters["cache"]:
+        start_cache_generation(configured, reason="the parameter cache of the run is false")
+    failures = last_failures(configured)
     retries = {
         retry_output(name): failures[name].run if name in failures else ""
         for name in candidate_nodes(context.config)
     }
-    node.write_outputs({**_start_outputs(context), **retries})
+    node.write_outputs({**_start_outputs(context), **retries, GENERATION: cache_generation(configured)})
 
 
 def run_config(parameters: Mapping[str, Any]) -> Config:

@@ -253,6 +253,23 @@ def test_new_images_are_ingested_and_failures_recorded(cluster: Cluster) -> None
         assert first.name not in file.read_text("utf-8")
 
 
+def test_deleted_artifacts_are_named_and_made_again(cluster: Cluster) -> None:
+    spec = cluster.cut(_START, _INGEST, "ImportSchemaGen", "StatisticsGen")
+    del spec["components"]["Graph"]["dag"]["tasks"]["StatisticsGen"]["cachingOptions"]
+    examples = cluster.run("8", spec)[_INGEST].outputs.artifacts["examples"]
+    name = examples["uri"].removeprefix(f"{cluster.bucket}/")
+    bucket = boto3.resource("s3").Bucket(cluster.bucket.removeprefix("s3://"))
+    bucket.objects.filter(Prefix=f"{name}/").delete()
+
+    count = int(examples["metadata"]["files"])
+    missing = rf"StatisticsGen ended with code 1: .*examples \(0 of {count} files at {examples['uri']}\)"
+    with pytest.raises(UserError, match=missing):
+        cluster.run("9", spec)
+    healed = cluster.run("10", spec)
+    assert {result.state for result in healed.values()} == {"done"}
+    assert cluster.run("11", spec)[_INGEST].state == "cached"
+
+
 def test_user_error_is_the_last_line_of_the_log(
     cluster: Cluster, tmp_path: Path, breakhis: Callable[..., Path]
 ) -> None:

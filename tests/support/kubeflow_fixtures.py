@@ -70,6 +70,7 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
         parameters = {
             "data_source": {"parameterType": "STRING", "defaultValue": "/data"},
             "seed": {"parameterType": "NUMBER_INTEGER", "defaultValue": 0},
+            "cache": {"parameterType": "BOOLEAN", "defaultValue": True},
         }
         spec = {
             "pipelineInfo": {"name": name},

@@ -93,6 +93,14 @@ def test_submit_and_status(
     assert found["runs"][0]["state"] == "FAILED" and found["runs"][0]["started"].startswith("2024-01-01T")
 
 
+def test_submit_without_cache_sets_the_parameter_of_the_run(
+    kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    assert knet("submit", compiled(), "--no-cache").exit_code == 0
+    (run,) = kubeflow_server.runs.values()
+    assert run.runtime_config.parameters == {"cache": False}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -184,6 +184,15 @@ def _tasks(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
     return {**spec["components"]["Graph"]["dag"]["tasks"], "RunEnd": spec["root"]["dag"]["tasks"]["RunEnd"]}
 
 
+def test_cached_nodes_have_the_cache_generation_of_run_start(tasks: dict[str, Any]) -> None:
+    generation = {
+        "taskOutputParameter": {"producerTask": "RunStart", "outputParameterKey": "cache_generation"}
+    }
+    for task in tasks.values():
+        if task.get("cachingOptions", {}).get("enableCache"):
+            assert task["inputs"]["parameters"]["cache_generation"] == generation
+
+
 def test_run_start_is_first_and_never_cached(documents: tuple[Any, Any]) -> None:
     tasks = _tasks(documents)
     assert tasks["BreakHisExampleGen"]["inputs"]["parameters"]["fingerprint"] == {
@@ -201,8 +210,10 @@ def test_prior_state_is_wired_as_parameters(documents: tuple[Any, Any]) -> None:
         outputs = {name: value.get("taskOutputParameter") for name, value in given.items()}
         return {name: output["outputParameterKey"] for name, output in outputs.items() if output}
 
-    assert set(found("DataGate").values()) == {"previous_statistics", "previous_digest", "synthetic_data"}
-    assert set(found("ModelGate").values()) == {"baseline", "baseline_digest", "baseline_version"}
+    state = {"previous_statistics", "previous_digest", "synthetic_data"}
+    baseline = {"baseline", "baseline_digest", "baseline_version"}
+    assert set(found("DataGate").values()) == {*state, "cache_generation"}
+    assert set(found("ModelGate").values()) == {*baseline, "cache_generation"}
 
 
 def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:
@@ -214,6 +225,7 @@ def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, An
         "registry": "/data/registry",
         "seed": 0,
         "epochs": 200,
+        "cache": True,
     }
     for node, name, parameter in (
         ("RunStart", "data_source", "data_source"),

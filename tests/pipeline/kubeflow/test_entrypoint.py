@@ -23,6 +23,7 @@ from knet.base import schema_names
 from knet.evaluation.predictions import write_predictions
 from pipeline.kubeflow import artifact_uris, run_nodes
 from pipeline.kubeflow.candidate_failures import RETRY
+from pipeline.kubeflow.deleted_artifacts import GENERATION
 from pipeline.kubeflow.entrypoint import apply_run_parameters, local_invocation, main
 from pipeline.kubeflow.run_nodes import run_node
 from pipeline.kubeflow.visualizations import ARTIFACT_TYPES, Visualization
@@ -152,7 +153,8 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
     calls: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
     executor = import_utils.import_class_by_path(arguments_of(node, {})[1])
     monkeypatch.setattr(executor, "Do", lambda self, *given: calls.append(given))
-    written = run(node, **({"synthetic_data": True} if node == "DataGate" else {}))
+    added = {"synthetic_data": True} if node == "DataGate" else {}  # since the recording
+    written = run(node, cache_generation="0", **added)
 
     ((inputs, outputs, properties),) = calls
     message, component = recorded(node), component_of(node)
@@ -169,7 +171,7 @@ def test_entrypoint_accepts_the_message_of_a_launcher(
             title = re.search(r"title: tfx\.(\w+)", declared[name]["artifactType"]["instanceSchema"])
             assert title and type(artifact).__name__ == title[1]
     parameters = component["inputDefinitions"]["parameters"]
-    assert set(properties) == {name for name in parameters if "." not in name and name != RETRY}
+    assert set(properties) == {name for name in parameters if "." not in name} - {RETRY, GENERATION}
     for name, value in properties.items():
         is_int = parameters[name]["parameterType"] in ("NUMBER_INTEGER", "BOOLEAN")
         assert isinstance(value, int) is is_int

@@ -51,6 +51,7 @@ def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str
     config = load_config("demo", ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"])
     config = config.with_slices(["magnification", "subtype"])
     values = {"data_source": str(images), "data_root": "", "registry": str(location), "seed": 0, "epochs": 3}
+    values["cache"] = True
     values |= {"config": config.model_dump_json(), "graph": "0" * 64}
     names = [
         "fingerprint",
@@ -60,7 +61,7 @@ def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str
         "previous_statistics",
         "previous_digest",
     ]
-    names += ["baseline", "baseline_digest", "baseline_version"]
+    names += ["baseline", "baseline_digest", "baseline_version", "cache_generation"]
     names += [f"{kind}_{name}" for name in config.candidates for kind in ("trials", "trials_digest")]
     names += map(retry_output, candidate_nodes(config))
     outputs = {name: {"outputFile": str(folder / name)} for name in names}
@@ -85,6 +86,13 @@ def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tm
     assert {name: second[name] for name in ("fingerprint", "span")} == {
         name: first[name] for name in ("fingerprint", "span")
     }
+
+
+def test_run_start_without_cache_starts_a_generation(location: Path, images: Path, tmp_path: Path) -> None:
+    first = _start(location, images, tmp_path / "first")
+    fresh = _start(location, images, tmp_path / "fresh", cache=False)
+    later = _start(location, images, tmp_path / "later")
+    assert first["cache_generation"] == "" != fresh["cache_generation"] == later["cache_generation"]
 
 
 def test_run_start_refuses_a_parameter_out_of_range(
