@@ -76,10 +76,15 @@ def candidates(inputs: Inputs) -> Section:
     )
 
 
+_UNREAD = "The run ended before the data were read."
+
+
 def data(inputs: Inputs) -> Section:
     """Return images and patients by split and class, and the files that were not ingested."""
     record = inputs.record
     ingest = record.ingest
+    if not record.data.fingerprint:
+        return Section("data", "Data and split", missing=_UNREAD)
     return Section(
         "data",
         "Data and split",
@@ -115,6 +120,8 @@ def lineage(inputs: Inputs) -> Section:
 def model_card(inputs: Inputs) -> Section:
     """Return intended use, limits and licences of the model."""
     record = inputs.record
+    if not record.data.fingerprint:
+        return Section("model_card", "Model card", missing=_UNREAD)
     winner = record.candidates.get(record.winner) if record.winner else None
     breakhis = "subtype" in record.data.columns and "magnification" in record.data.columns
     return Section(

@@ -14,15 +14,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from knet.base import node_ids
+from knet.base import node_ids, schema_names
 from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.storage import open_store
-from knet.runs.record import Execution, NodeRecord, OutputArtifact, RunRecord
-from knet.runs.registry import RunRegistry
+from knet.runs.record import Data, Execution, NodeRecord, OutputArtifact, RunRecord
+from knet.runs.registry import PriorState, RunRegistry
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.kubeflow.artifact_uris import check_environment, local_path
@@ -139,12 +140,21 @@ def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | N
 def run_start(node: ContainerNode) -> None:
     """Check the data, load the state of earlier runs, and save the context of this run.
 
+    `RunEnd` needs a context to record a failure, so one without data is saved first.
+
     Raises:
         UserError: the data or a parameter of the run are invalid; the message names it.
     """
     parameters = node.parameters
     config = run_config(parameters)
     registry = RunRegistry(f"{parameters['registry']}/registry")
+    started = datetime.now(timezone.utc)
+    unread = _unread_data(config)
+    schema = Path(config.kubeflow.schema_file)
+    context = start_run(
+        registry, config, unread, prior=PriorState(), schema=schema, graph="", started=started
+    )
+    save_run_context(parameters["registry"], context)
     with tempfile.TemporaryDirectory() as folder:
         local = config.model_copy(update={"output": Path(folder)})
         data = prepare_data(local, registry=registry, progress=print)
@@ -152,8 +162,7 @@ def run_start(node: ContainerNode) -> None:
     prior = load_prior_state(registry, config, data)
     run = [str(parameters[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
     graph = text_digest(*run, data.fingerprint, data.split_sha256)
-    schema = Path(config.kubeflow.schema_file)
-    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph)
+    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=started)
     save_run_context(parameters["registry"], context)
     configured = os.environ[REGISTRY_VARIABLE]  # nodes know no other
     if not parameters["cache"]:
@@ -164,6 +173,22 @@ def run_start(node: ContainerNode) -> None:
         for name in candidate_nodes(context.config)
     }
     node.write_outputs({**_start_outputs(context), **retries, GENERATION: cache_generation(configured)})
+
+
+def _unread_data(config: Config) -> Data:
+    """Return the data of a run before they are read."""
+    return Data(
+        source=config.data.source or Path(),
+        root=config.data.root,
+        fingerprint="",
+        span=0,
+        synthetic=False,
+        patients=dict.fromkeys(schema_names.SPLITS, 0),
+        images=dict.fromkeys(schema_names.SPLITS, 0),
+        columns=(),
+        excluded_duplicates=0,
+        split_sha256="",
+    )
 
 
 def run_config(parameters: Mapping[str, Any]) -> Config:

@@ -44,6 +44,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder that holds the file system of a pod."""
     monkeypatch.setattr(artifact_uris, "MOUNTS", {"minio://": f"{tmp_path}/minio/"})
     monkeypatch.setenv("KFP_RUN_ID", "b7a88f5c-2b97-4ab7-89f2-0a171f9cdf5a")
+    monkeypatch.setenv("KNET_REGISTRY", str(tmp_path / "registry"))
     return tmp_path
 
 

@@ -120,6 +120,20 @@ def test_run_end_records_the_failure(location: Path, images: Path, tmp_path: Pat
     assert len(RunRegistry(location / "registry").runs()) == 1
 
 
+def test_run_end_records_the_failure_of_run_start(
+    location: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNET_NODE", "RunStart")
+    with pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "first", data_source=str(tmp_path / "missing"))
+    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+    record, folder = find_run("last", Workspace(location))
+    assert record.error and record.error.startswith("RunStart: ") and record.user_error
+    assert record.data.source == tmp_path / "missing"
+    page = (folder / "report.html").read_text("utf-8")
+    assert "The run ended before the data were read." in page and record.error.split(": ")[1] in page
+
+
 def test_run_end_without_context_writes_nothing(location: Path) -> None:
     run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
     assert not location.exists()
