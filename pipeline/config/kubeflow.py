@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from knet.base import node_ids
 from knet.base.settings import Section
+from pipeline.config.notifications import NotificationsConfig, Variable
 
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 # Name and tag or digest, such as registry.example.org/knet:1.0.
 Image = Annotated[str, Field(pattern=r"^[a-z0-9][-a-zA-Z0-9._:/]*(@sha256:[0-9a-f]{64})?$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Quantity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
@@ -273,6 +273,9 @@ class KubeflowConfig(Section):
     retries: int = Field(
         1, ge=0, description="Retries of a failed node.", json_schema_extra={"unit": "retries"}
     )
+    notifications: NotificationsConfig | None = Field(
+        None, description="Notification at the end of a run. null: none."
+    )
     resources: dict[str, ResourcesConfig] = Field(
         {},
         description="Container of a node by its name, such as Trainer-resnet152, or by its kind, such as "
@@ -313,10 +316,20 @@ class KubeflowConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _variables_of_notifications(self) -> KubeflowConfig:
+        given = {*self.env, *self.resources_of(node_ids.RUN_END).env, *self._secret_variables}
+        for field in ("url_variable", "token_variable"):
+            variable = getattr(self.notifications, field, None)
+            if variable and variable not in given:
+                raise ValueError(
+                    f"notifications.{field}: no secret gives {variable}; name one in kubeflow.secrets"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _keys_to_a_bucket(self) -> KubeflowConfig:
         """Check that object store paths have credentials; the launcher has those of pipeline_root only."""
-        variables = {variable for secret in self.secrets for variable in secret.env.values()}
-        missing = [key for key in _S3_KEYS if key not in variables]
+        missing = [key for key in _S3_KEYS if key not in self._secret_variables]
         for field, value in self:
             in_s3 = isinstance(value, str) and value.startswith(("s3://", "minio://"))
             if in_s3 and field != "pipeline_root" and missing and self.service_account is None:
@@ -325,6 +338,10 @@ class KubeflowConfig(Section):
                     "kubeflow.secrets, or a kubeflow.service_account that may read there"
                 )
         return self
+
+    @property
+    def _secret_variables(self) -> set[str]:
+        return {variable for secret in self.secrets for variable in secret.env.values()}
 
     @property
     def ephemeral_paths(self) -> dict[str, str]:

@@ -34,6 +34,7 @@ from pipeline.kubeflow.graph_edits import (
     add_visualizations,
     wire_parameters,
 )
+from pipeline.kubeflow.notifications import notifications_environment
 from pipeline.kubeflow.run_state import NODE_VARIABLE, REGISTRY_VARIABLE, RUN_ID_VARIABLE
 from pipeline.runners.beam import beam_args
 
@@ -156,6 +157,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
             **resources.env,
             **_shared_dir(config, name),
             **_may_fail(config, name),
+            **(notifications_environment(config) if name == node_ids.RUN_END else {}),
             NODE_VARIABLE: name,
             REGISTRY_VARIABLE: config.kubeflow.registry,
         }

@@ -41,6 +41,7 @@ from pipeline.kubeflow.deleted_artifacts import (
     start_cache_generation,
 )
 from pipeline.kubeflow.graph_edits import SEPARATOR
+from pipeline.kubeflow.notifications import failed_run, notify, recorded_run
 from pipeline.kubeflow.run_state import (
     REGISTRY_VARIABLE,
     log_failure_and_exit,
@@ -274,14 +275,38 @@ _UNKNOWN_FAILURE = (
 
 
 def run_end(node: ContainerNode) -> None:
-    """Write record and report page of a failed run; one that succeeded has both already."""
+    """Record a run that failed, and notify of the end of the run."""
     location = node.parameters["registry"]
+    try:
+        recorded = _record_failure(location)
+        early = "" if recorded else _early_failure()
+    except Exception as error:
+        reason = f"{node_ids.RUN_END}: {error}"
+        notify(lambda: failed_run(reason))
+        raise
+    if early:
+        print(early)
+    notify(lambda: recorded_run(location, recorded) if recorded else failed_run(early))
+
+
+def _early_failure() -> str:
+    """Return the reason of a run without context."""
+    failures = read_failures(os.environ[REGISTRY_VARIABLE])
+    reasons = "; ".join(f"{failure.node}: {failure.error}" for failure in failures)
+    return f"the run failed before it began: {reasons or f'see the log of {node_ids.RUN_START}'}"
+
+
+def _record_failure(location: str) -> str | None:
+    """Write record and report page of a failed run; one that succeeded has both already.
+
+    Returns:
+        The id of the record, or None for a run without context.
+    """
     context = read_run_context(location)
     if context is None:
-        print(f"the run failed before it began: see the log of {node_ids.RUN_START}")
-        return
+        return None
     if context.run_id in RunRegistry(f"{location}/registry").runs():
-        return
+        return context.run_id
     failures = read_failures(os.environ[REGISTRY_VARIABLE])
     lost = [one for one in last_failures(os.environ[REGISTRY_VARIABLE]).values() if one.run == run_id()]
     names = [*(failure.node for failure in lost), *(failure.node for failure in failures)]
@@ -292,6 +317,7 @@ def run_end(node: ContainerNode) -> None:
     outcome = RunOutcome(nodes, failures=reasons, error=error, user_error=user_error)
     with tempfile.TemporaryDirectory() as temporary:
         publish_run(location, context, outcome, Path(temporary) / "page")
+    return context.run_id
 
 
 def publish_run(location: str, context: RunContext, outcome: RunOutcome, folder: Path) -> RunRecord:

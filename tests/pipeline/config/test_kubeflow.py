@@ -75,6 +75,14 @@ from pipeline.config.load import load_config
         ),
         ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
         ("kubeflow.shared_dir=/exchange", "kubeflow: shared_dir: /exchange is on none of the volumes"),
+        (
+            "kubeflow.notifications={receiver: webhook}",
+            "kubeflow: notifications.url_variable: no secret gives KNET_NOTIFICATION_URL; name one in",
+        ),
+        (
+            "kubeflow={env: {U: a}, notifications: {receiver: webhook, url_variable: U, token_variable: T}}",
+            "kubeflow: notifications.token_variable: no secret gives T",
+        ),
         ("kubeflow.image=knet 1.0", "kubeflow.image"),
         ("kubeflow.host=localhost:8888", "kubeflow.host"),
         ("kubeflow.cron=0 2 * *", "kubeflow.cron: '0 2 .*has 4 fields, not five"),

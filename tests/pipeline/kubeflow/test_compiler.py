@@ -355,6 +355,25 @@ def test_nodes_of_a_candidate_may_fail_unless_all_are_required(require_all: bool
     assert candidates and may_fail == (set() if require_all else candidates)
 
 
+def test_run_end_alone_has_the_settings_of_notifications() -> None:
+    kubeflow = {
+        "host": "https://kubeflow.example.org",
+        "env": {"KNET_NOTIFICATION_URL": "http://alertmanager:9093"},
+        "notifications": {"receiver": "alertmanager"},
+    }
+    config = Config.model_validate({"name": "nightly", "kubeflow": kubeflow})
+    executors = complete_spec(_compiled(), config)[0]["deploymentSpec"]["executors"]
+    found = {
+        name: json.loads(variable["value"])
+        for name, executor in executors.items()
+        for variable in executor["container"]["env"]
+        if variable["name"] == "KNET_NOTIFICATIONS"
+    }
+    assert list(found) == ["RunEnd_executor"]
+    assert found["RunEnd_executor"]["pipeline"] == "nightly"
+    assert found["RunEnd_executor"]["settings"]["web_url"] == "https://kubeflow.example.org"
+
+
 def test_resources_disable_the_cache_of_a_node(documents: tuple[Any, Any]) -> None:
     tasks = _tasks(documents)
     assert "cachingOptions" not in tasks["Trainer-resnet152"]

@@ -26,8 +26,9 @@ from pipeline.kubeflow.candidate_failures import (
     retry_output,
     save_for_retry,
 )
+from pipeline.kubeflow.notifications import RunSummary
 from pipeline.kubeflow.run_nodes import ContainerNode, run_node
-from pipeline.kubeflow.run_state import log_failure_and_exit, read_failures
+from pipeline.kubeflow.run_state import log_failure_and_exit, read_failures, read_run_context
 from pipeline.runners.lifecycle import RunOutcome
 
 
@@ -103,20 +104,23 @@ def test_run_start_refuses_a_parameter_out_of_range(
     assert ended.value.code == 1 and "training.epochs: Input should be greater than" in capfd.readouterr().err
 
 
+def _end_node(location: Path) -> ContainerNode:
+    return ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}})
+
+
 def test_run_end_records_the_failure(location: Path, images: Path, tmp_path: Path) -> None:
     _start(location, images, tmp_path / "first")
     with pytest.raises(SystemExit), log_failure_and_exit():
         raise UserError("the images drifted")
     assert [failure.node for failure in read_failures(location)] == ["DataGate"]
 
-    end = ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}})
-    run_nodes.run_end(end)
+    run_nodes.run_end(_end_node(location))
     record, folder = find_run("last", Workspace(location))
     assert record.error == "DataGate: the images drifted" and record.user_error
     assert [(node.node, node.state) for node in record.nodes] == [("DataGate", "failed")]
     assert "the images drifted" in (folder / "report.html").read_text("utf-8")
 
-    run_nodes.run_end(end)  # a retry finds the record
+    run_nodes.run_end(_end_node(location))  # a retry finds the record
     assert len(RunRegistry(location / "registry").runs()) == 1
 
 
@@ -135,14 +139,59 @@ def test_run_end_records_the_failure_of_run_start(
 
 
 def test_run_end_without_context_writes_nothing(location: Path) -> None:
-    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+    run_nodes.run_end(_end_node(location))
     assert not location.exists()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[RunSummary]:
+    """Return the summaries that RunEnd notifies of from now on."""
+    summaries: list[RunSummary] = []
+    monkeypatch.setattr(run_nodes, "notify", lambda summarize: summaries.append(summarize()))
+    return summaries
+
+
+def test_run_end_notifies_of_a_failure_without_context(location: Path, sent: list[RunSummary]) -> None:
+    run_nodes.run_end(_end_node(location))
+    assert [(summary.verdict, summary.reason) for summary in sent] == [
+        ("failed", "the run failed before it began: see the log of RunStart")
+    ]
+    with pytest.raises(SystemExit), log_failure_and_exit():
+        raise UserError("no such image")
+    run_nodes.run_end(_end_node(location))
+    assert sent[-1].reason == "the run failed before it began: DataGate: no such image"
+
+
+def test_run_end_notifies_of_a_recorded_run(
+    location: Path, images: Path, tmp_path: Path, sent: list[RunSummary], make_record: Callable[..., Any]
+) -> None:
+    _start(location, images, tmp_path / "first")
+    context = read_run_context(location)
+    assert context
+    record = make_record(run_id=context.run_id, refusals=("too few patients",))
+    RunRegistry(location / "registry").record(record)
+    run_nodes.run_end(_end_node(location))
+    (summary,) = sent
+    assert (summary.run_id, summary.verdict) == (context.run_id, "not pushed")
+
+
+def test_run_end_notifies_of_its_own_failure(
+    location: Path, images: Path, tmp_path: Path, sent: list[RunSummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("the volume is full")
+
+    _start(location, images, tmp_path / "first")
+    monkeypatch.setattr(run_nodes, "publish_run", fail)
+    with pytest.raises(OSError):
+        run_nodes.run_end(_end_node(location))
+    assert [summary.reason for summary in sent] == ["RunEnd: the volume is full"]
 
 
 def test_run_end_without_run_id_names_the_remedy(location: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KFP_RUN_ID")
     with pytest.raises(UserError, match="KFP_RUN_ID is not set: submit the whole file"):
-        run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+        run_nodes.run_end(_end_node(location))
 
 
 def test_parse_input_artifacts_returns_executions(location: Path, make_record: Callable[..., Any]) -> None:
@@ -218,7 +267,7 @@ def test_run_end_names_the_failed_candidates(
     _failed_run(location, images, tmp_path)
     with pytest.raises(SystemExit), log_failure_and_exit():
         raise UserError("no candidate is left")
-    run_nodes.run_end(ContainerNode({"inputs": {"parameterValues": {"registry": str(location)}}}))
+    run_nodes.run_end(_end_node(location))
     (outcome,) = outcomes
     assert outcome.failures == _REASONS and outcome.error == "DataGate: no candidate is left"
     assert [node.node for node in outcome.nodes] == ["Trainer-vgg16", "DataGate"]
