@@ -92,8 +92,14 @@ def _xla(settings: DevicesConfig, capability: tuple[int, int], *, gpus: int) -> 
 def start_from_seed(seed: int) -> None:
     """Clear Keras's state and seed all generators, so that a training is reproducible on the same machine.
 
+    What the user's `keras.json` sets is set back to Keras's defaults.
+
     Args:
         seed: of Python, NumPy and TensorFlow.
     """
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

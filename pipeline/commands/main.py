@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -10,12 +9,13 @@ from typing import Any
 
 import click
 
+from knet.base.environment import set_keras_environment
 from knet.base.errors import UserError
 
 
 def main() -> None:
     """Run a command; an error that the user can fix ends with one message and exit code 2."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # Keras 3, in this process and its children
+    set_keras_environment()
     try:
         cli()
     except UserError as error:

@@ -120,3 +120,28 @@ def test_start_from_seed_resets_names_and_weights() -> None:
     assert {name for name, _ in built} == {"dense"}
     np.testing.assert_array_equal(built[0][1], built[1][1])
     assert not np.array_equal(built[0][1], built[2][1])
+
+
+def test_settings_of_the_users_keras_have_no_effect(tmp_path: Path) -> None:
+    settings = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    environment = {
+        **{"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1"},
+        **{"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"},
+    }
+    program = (
+        "import os; from knet.base.environment import set_keras_environment; set_keras_environment()\n"
+        "import keras; from knet.training.devices import start_from_seed; start_from_seed(0)\n"
+        "output = keras.layers.Conv2D(4, 3)(keras.Input((8, 8, 3)))\n"
+        "shortened = [name for name in os.environ if name.startswith('KERAS_MAX_')]\n"
+        "print(keras.backend.backend(), output.shape, output.dtype, keras.backend.epsilon(), shortened)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=_ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[-2] == "tensorflow (None, 6, 6, 4) float32 1e-07 []"
