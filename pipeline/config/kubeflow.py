@@ -162,7 +162,7 @@ def check_cron(text: str) -> str:
         text: minute, hour, day of the month, month and weekday, optionally after the second.
 
     Raises:
-        ValueError: the number of fields is wrong, or a field is out of its range.
+        ValueError: the number of fields is wrong, a field is out of its range, or no date has the day.
     """
     fields = text.split()
     if len(fields) == len(_FIELDS) - 1:
@@ -172,11 +172,17 @@ def check_cron(text: str) -> str:
             f"{text!r} has {len(fields)} fields, not five (minute hour day month weekday) or six (second "
             "first); 0 2 * * * is every night at two"
         )
+    values: dict[str, set[int]] = {}
     for field, (name, limits) in zip(fields, _FIELDS.items(), strict=True):
         for part in field.lower().split(","):
-            if not _is_part(part, *limits):
+            numbers = _numbers(part, *limits)
+            if numbers is None:
                 low, high, _ = limits
                 raise ValueError(f"{text!r}: {part!r} is no {name}, which ranges from {low} to {high}")
+            values.setdefault(name, set()).update(numbers)
+    # With a weekday either day is enough.
+    if fields[-1] in ("*", "?") and min(values[_DAY]) > max(_DAYS[month] for month in values["month"]):
+        raise ValueError(f"{text!r} never comes: no such month has day {min(values[_DAY])}")
     return " ".join(fields)
 
 
@@ -377,28 +383,34 @@ _PERSISTENT_PATHS = {
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_DAY = "day of the month"
+_DAYS = dict(enumerate((31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), 1))  # at most, by month
 # Smallest and largest number of each field, and the names that stand for numbers.
 _FIELDS: dict[str, tuple[int, int, dict[str, int]]] = {
     "second": (0, 59, {}),
     "minute": (0, 59, {}),
     "hour": (0, 23, {}),
-    "day of the month": (1, 31, {}),
+    _DAY: (1, 31, {}),
     "month": (1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     "weekday": (0, 6, {name: number for number, name in enumerate(_WEEKDAYS)}),
 }
 _PART = re.compile(r"(?P<low>\*|\?|\w+)(-(?P<high>\w+))?(/(?P<step>\d+))?")
 
 
-def _is_part(part: str, smallest: int, largest: int, names: dict[str, int]) -> bool:
-    """Return whether the text is a number, a range or `*`, with or without a step."""
+def _numbers(part: str, smallest: int, largest: int, names: dict[str, int]) -> range | None:
+    """Return the numbers of a number, a range or `*`, with or without a step; None if the text is neither."""
     match = _PART.fullmatch(part)
     if match is None or match["step"] == "0" or (match["step"] and int(match["step"]) > largest):
-        return False
+        return None
     if match["low"] in "*?":
-        return match["high"] is None
-    low = _number(match["low"], names)
-    high = _number(match["high"], names) if match["high"] else low
-    return low is not None and high is not None and smallest <= low <= high <= largest
+        low, high = (smallest, largest) if match["high"] is None else (None, None)
+    else:
+        low = _number(match["low"], names)
+        # From a number on, if it has a step.
+        high = _number(match["high"], names) if match["high"] else largest if match["step"] else low
+    if low is None or high is None or not smallest <= low <= high <= largest:
+        return None
+    return range(low, high + 1, int(match["step"] or 1))
 
 
 def _number(text: str, names: dict[str, int]) -> int | None:

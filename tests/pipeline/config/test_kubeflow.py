@@ -120,6 +120,10 @@ def test_bucket_needs_keys_or_service_account() -> None:
         "59 59 23 31 12 6",
         "0 0 0/6 * * sun",
         "0 0 2 1-31/2 * *",
+        "0 0 2 29 2 *",
+        "0 0 2 31 feb,mar *",
+        "0 0 2 25/6 4 ?",
+        "0 0 2 31 2 mon",
     ],
 )
 def test_check_cron_accepts_six_fields(text: str) -> None:
@@ -148,6 +152,9 @@ def test_check_cron_accepts_six_fields(text: str) -> None:
         ("0 0, 2 * * *", "'' is no minute"),
         ("0 -1 2 * * *", "is no minute"),
         ("0 0 2 L * *", "is no day of the month"),
+        ("0 2 31 2 *", "never comes: no such month has day 31"),
+        ("0 0 2 31 apr,jun ?", "never comes"),
+        ("0 0 2 30-31 2 *", "never comes: no such month has day 30"),
     ],
 )
 def test_check_cron_refuses_invalid_expression(text: str, message: str) -> None:
@@ -179,7 +186,14 @@ def _field(limits: tuple[int, int]) -> st.SearchStrategy[str]:
     )
 
 
-@given(fields=st.tuples(*map(_field, _LIMITS)), where=st.integers(0, 5), over=st.integers(1, 1000))
+_DAY_OF_EVERY_MONTH = (1, 29)  # so that some date comes
+
+
+@given(
+    fields=st.tuples(*map(_field, [*_LIMITS[:3], _DAY_OF_EVERY_MONTH, *_LIMITS[4:]])),
+    where=st.integers(0, 5),
+    over=st.integers(1, 1000),
+)
 def test_check_cron_accepts_numbers_within_limits_alone(
     fields: tuple[str, ...], where: int, over: int
 ) -> None:
