@@ -1,12 +1,13 @@
-"""Environment variables that must not depend on the user's: Keras's version and backend."""
+"""Environment variables of a process and its children that a run needs, whatever the user's."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 
-def set_keras_environment() -> None:
-    """Select Keras 3 on TensorFlow in this process and its children, before Keras is imported.
+def set_environment() -> None:
+    """Select Keras 3 on TensorFlow before Keras is imported, and name a home folder if there is none.
 
     Variables of the user that would select another backend, or shorten every training, have no effect.
     """
@@ -14,3 +15,5 @@ def set_keras_environment() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
         os.environ.pop(name, None)
+    if os.path.expanduser("~") == "~":  # no HOME, and no user of this number: libraries fail on import
+        os.environ["HOME"] = tempfile.gettempdir()

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from knet.base.environment import set_keras_environment
+from knet.base.environment import set_environment
 from knet.base.errors import UserError
 
 
 def main() -> None:
     """Run a command; an error that the user can fix ends with one message and exit code 2."""
-    set_keras_environment()
+    set_environment()
     try:
         cli()
     except UserError as error:

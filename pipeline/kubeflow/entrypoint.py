@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knet.base import node_ids
-from knet.base.environment import set_keras_environment
+from knet.base.environment import set_environment
 from pipeline.kubeflow.artifact_uris import check_environment, local_path, remote_uri, shared_volume
 from pipeline.kubeflow.candidate_failures import (
     RETRY,
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: those that TFX compiles into a container; unknown ones are passed to Beam. Default: those
             of the process.
     """
-    set_keras_environment()
+    set_environment()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="entrypoint", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--executor_class_path", required=True)

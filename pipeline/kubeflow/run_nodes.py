@@ -20,7 +20,7 @@ from typing import Any
 
 from knet.base import node_ids, schema_names
 from knet.base.digests import text_digest
-from knet.base.environment import set_keras_environment
+from knet.base.environment import set_environment
 from knet.base.errors import UserError
 from knet.base.storage import open_store
 from knet.runs.record import Data, Execution, NodeRecord, OutputArtifact, RunRecord
@@ -127,7 +127,7 @@ def run_node(work: Callable[[ContainerNode], None], arguments: Sequence[str] | N
         work: the node's function, such as `run_start`.
         arguments: `--executor_input` and the message as JSON. Default: those of the process.
     """
-    set_keras_environment()
+    set_environment()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     parser = argparse.ArgumentParser(description=work.__doc__)
     parser.add_argument("--executor_input", required=True, metavar="JSON")

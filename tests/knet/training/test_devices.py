@@ -130,7 +130,7 @@ def test_settings_of_the_users_keras_have_no_effect(tmp_path: Path) -> None:
         **{"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"},
     }
     program = (
-        "import os; from knet.base.environment import set_keras_environment; set_keras_environment()\n"
+        "import os; from knet.base.environment import set_environment; set_environment()\n"
         "import keras; from knet.training.devices import start_from_seed; start_from_seed(0)\n"
         "output = keras.layers.Conv2D(4, 3)(keras.Input((8, 8, 3)))\n"
         "shortened = [name for name in os.environ if name.startswith('KERAS_MAX_')]\n"
