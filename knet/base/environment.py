@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 
 def set_environment() -> None:
@@ -15,5 +16,7 @@ def set_environment() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
         os.environ.pop(name, None)
-    if os.path.expanduser("~") == "~":  # no HOME, and no user of this number: libraries fail on import
+    try:
+        Path.home()
+    except RuntimeError:  # no HOME, and no user of this number: libraries fail on import
         os.environ["HOME"] = tempfile.gettempdir()
