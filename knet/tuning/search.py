@@ -8,10 +8,12 @@ process waits for a search that has not ended and joins the newest.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +145,8 @@ class TrialTuner(base_tuner.BaseTuner):
 
 
 _HOST = "127.0.0.1"
+_PARENT = "KNET_SEARCH_PARENT"  # environment variable: process that started a worker of this machine
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 _WORKERS_POLL_SECONDS = 0.5
 
 
@@ -187,6 +191,7 @@ def _start_process(folder: Path, name: str, port: int, *, gpu: str | None) -> su
             [str(Path(knet.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         ),
         "no_grpc_proxy": _HOST,
+        _PARENT: str(os.getpid()),
     }
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
@@ -194,6 +199,14 @@ def _start_process(folder: Path, name: str, port: int, *, gpu: str | None) -> su
     return subprocess.Popen(
         [sys.executable, "-m", "knet.tuning.search", str(folder)], env=environment, start_new_session=True
     )
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process as soon as the process that started it ends, even by SIGKILL."""
+    if parent := os.environ.get(_PARENT):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):
+            sys.exit("the process that started this one has ended")
 
 
 def _visible_gpus() -> list[str]:
@@ -233,4 +246,5 @@ def find_active_search(root: Path) -> Path | None:
 
 
 if __name__ == "__main__":
+    _end_with_parent()
     run_worker(Path(sys.argv[1]))

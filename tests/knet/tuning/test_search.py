@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +145,37 @@ def test_workers_share_a_search_and_survive_a_kill(
     alone = run_search(make_plan(*shared), tmp_path / "alone")
     columns = ["trial", "learning_rate", "momentum", "val_loss"]
     pd.testing.assert_frame_equal(trials[columns], alone[columns])
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    plan = make_plan("tuning.workers=2", "tuning.trials=10", notes=str(notes), seconds=60)
+    plan.write(tmp_path / "search")
+    code = "import sys; from pathlib import Path; from knet.tuning.search import run_workers as run"
+    code = f"{code}; run(Path(sys.argv[1]), workers=2)"
+    starter = subprocess.Popen([sys.executable, "-c", code, tmp_path / "search"])
+    while not notes.is_file():
+        assert starter.poll() is None
+        time.sleep(0.1)
+    starter.kill()
+    starter.wait()
+    for _ in range(100):
+        if not (left := _processes_of(tmp_path / "search")):
+            break
+        time.sleep(0.1)
+    assert left == []
+
+
+def _processes_of(folder: Path) -> list[str]:
+    """Return the command lines of processes that have the folder as argument."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(file.read_text().replace("\0", " ").strip())
+    return [line for line in found if line.endswith(str(folder))]
 
 
 def test_find_active_search_skips_ended_searches(
