@@ -45,6 +45,13 @@ def read_tf_records(file: Path) -> Iterator[bytes]:
         yield record
 
 
+def has_equal_records(file: Path, *, count: int) -> bool:
+    """Return whether an uncompressed file has the size of some records, all as long as the first."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH), "little")
+    return file.stat().st_size == count * (_LENGTH + _CHECKSUM + length + _CHECKSUM)
+
+
 def _decompress(file: Path) -> bytes:
     try:
         return gzip.decompress(file.read_bytes())

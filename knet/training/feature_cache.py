@@ -17,10 +17,8 @@ import tensorflow as tf
 from knet.base.digests import code_digest
 from knet.base.files import atomic_write, remove_abandoned
 from knet.base.progress import PROGRESS
+from knet.base.tfrecord import has_equal_records
 from knet.training.dataset import SHUFFLE_BUFFER, TransformedSplit, filter_records, training_epochs
-
-# A TFRecord: the length of the data, its CRC-32, the data, their CRC-32.
-_LENGTH_BYTES, _FRAME_BYTES = 8, 16
 
 # Features of a record.
 FEATURE_MAP = "feature_map"  # bytes: float16 [rows, columns, channels], little-endian
@@ -138,12 +136,10 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
 
 
 def _is_complete(file: Path, *, records: int) -> bool:
-    """Return whether a file has that many records, which all have one length; a damaged disk may cut it."""
+    """Return whether the file is there and whole; a full or damaged disk may cut it."""
     if not file.is_file():
         return False
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-    if file.stat().st_size == records * (length + _FRAME_BYTES):
+    if has_equal_records(file, count=records):
         return True
     logging.getLogger(PROGRESS).info("feature maps of the frozen blocks: %s is damaged, computed again", file)
     return False

@@ -1,0 +1,3 @@
+"""Fixtures of whole runs."""
+
+from knet_process import make_knet
