@@ -6,12 +6,21 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """Size and last use of a file."""
+
+    size: int  # bytes
+    used: float  # seconds since the epoch; object stores know the last write only
 
 
 class Store(ABC):
@@ -51,6 +60,25 @@ class Store(ABC):
             UserError: The store cannot be read.
         """
 
+    @abstractmethod
+    def stats(self, prefix: str) -> dict[str, FileStat]:
+        """Return size and last use of all files below a folder by name, sorted, unfinished files included.
+
+        Args:
+            prefix: Name of the folder, with a trailing slash; empty for the root.
+
+        Raises:
+            UserError: The store cannot be read.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; one that does not exist is ignored.
+
+        Raises:
+            UserError: The store cannot be written to.
+        """
+
 
 class FolderStore(Store):
     """The files below a folder, which the first write creates."""
@@ -78,6 +106,21 @@ class FolderStore(Store):
         """See Store; hidden files, such as unfinished ones, are excluded."""
         files = (path for path in (self._folder / prefix).rglob("[!.]*") if path.is_file())
         return sorted(path.relative_to(self._folder).as_posix() for path in files)
+
+    def stats(self, prefix: str) -> dict[str, FileStat]:
+        """See Store."""
+        found = {}
+        for path in sorted((self._folder / prefix).rglob("*")):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if path.is_file():
+                    stat = path.stat()
+                    used = max(stat.st_atime, stat.st_mtime)
+                    found[path.relative_to(self._folder).as_posix()] = FileStat(stat.st_size, used)
+        return found
+
+    def remove(self, name: str) -> None:
+        """See Store."""
+        (self._folder / name).unlink(missing_ok=True)
 
 
 class ObjectStore(Store):
@@ -141,12 +184,26 @@ class ObjectStore(Store):
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size in bytes of each object below a folder, by name, sorted."""
+        return {name: stat.size for name, stat in self.stats(prefix).items()}
+
+    def stats(self, prefix: str) -> dict[str, FileStat]:
+        """See Store."""
         with _naming_uri(f"{self._uri}/{prefix}"):
             (matched,) = _file_systems().match([f"{self._uri}/{prefix}**"])
         start = len(f"{self._uri}/")
-        sizes = {found.path[start:]: found.size_in_bytes for found in matched.metadata_list}
+        stats = {
+            found.path[start:]: FileStat(found.size_in_bytes, found.last_updated_in_seconds)
+            for found in matched.metadata_list
+        }
         # Some tools mark a folder by an empty object.
-        return {name: sizes[name] for name in sorted(sizes) if not name.endswith("/")}
+        return {name: stats[name] for name in sorted(stats) if not name.endswith("/")}
+
+    def remove(self, name: str) -> None:
+        """See Store."""
+        uri, file_systems = f"{self._uri}/{name}", _file_systems()
+        with _naming_uri(uri):
+            if file_systems.exists(uri):
+                file_systems.delete([uri])
 
 
 def _put_empty(uri: str) -> None:

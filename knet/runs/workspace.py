@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,7 @@ class Workspace:
 
     @property
     def explanations(self) -> Path:
-        """Cached heat maps of winners, a folder each; may be removed when nothing runs."""
+        """Cached explanations of winners, a file each."""
         return self.root / "explanations"
 
     @property
@@ -89,41 +88,3 @@ class Workspace:
     def sample_data(self) -> Path:
         """Synthetic images, a folder for each set of parameters."""
         return self.root / "sample-data"
-
-
-_DAY = 24 * 60 * 60
-
-
-@dataclass(frozen=True)
-class CacheFile:
-    """A file that may be removed when nothing runs; its content is computed again when needed."""
-
-    path: Path
-    kind: str  # feature maps or checkpoint
-    size: int  # bytes
-    unused_days: float  # since the last read or write
-
-
-def cache_files(workspace: Workspace) -> list[CacheFile]:
-    """Return the cache files of a workspace, the most recently used last."""
-    found = [
-        CacheFile(path, kind, stat.st_size, (time.time() - max(stat.st_atime, stat.st_mtime)) / _DAY)
-        for kind, root in (("feature maps", workspace.feature_maps), ("checkpoint", workspace.checkpoints))
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        for stat in (path.stat(),)
-    ]
-    return sorted(found, key=lambda file: -file.unused_days)
-
-
-def remove_unused_files(workspace: Workspace, *, days: float) -> list[CacheFile]:
-    """Remove cache files that have not been used for some days, and return them.
-
-    Args:
-        workspace: a workspace in which nothing runs.
-        days: minimum time since the last use; 0 removes all.
-    """
-    old = [file for file in cache_files(workspace) if file.unused_days >= days]
-    for file in old:
-        file.path.unlink(missing_ok=True)
-    return old

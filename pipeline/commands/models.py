@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import config_options, console, load
+from pipeline.commands.options import config_options, console, kubeflow_option, load
 
 if TYPE_CHECKING:
     from knet.runs.registry import RunRegistry
 
 
-_kubeflow_option = click.option(
-    "--kubeflow",
-    is_flag=True,
-    help="Use the folders kubeflow.push_folder and kubeflow.registry, in a pod that mounts them.",
-)
 _LABEL_GRACE = 3.0  # seconds; TF Serving, as `knet serve` starts it, reads the labels every two
 
 
@@ -27,7 +22,7 @@ def command() -> None:
 
 
 @command.command("list")
-@_kubeflow_option
+@kubeflow_option
 @config_options
 def list_(kubeflow: bool, **configuration: Any) -> None:
     """List the versions, newest first."""
@@ -61,7 +56,7 @@ def list_(kubeflow: bool, **configuration: Any) -> None:
 
 @command.command("rollback")
 @click.option("--to", type=int, metavar="VERSION", help="Version to serve. Default: the previous version.")
-@_kubeflow_option
+@kubeflow_option
 @config_options
 def rollback_(to: int | None, kubeflow: bool, **configuration: Any) -> None:
     """Serve an earlier or a withdrawn version, and make it the model in production.
@@ -99,7 +94,7 @@ def rollback_(to: int | None, kubeflow: bool, **configuration: Any) -> None:
     show_default=True,
     help="Number of newest versions to keep.",
 )
-@_kubeflow_option
+@kubeflow_option
 @config_options
 def prune_(keep: int, kubeflow: bool, **configuration: Any) -> None:
     """Delete old and withdrawn versions.

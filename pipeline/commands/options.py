@@ -26,6 +26,11 @@ PRESETS = ("demo", "paper", "production")  # repeated here, since pipeline.confi
 overrides_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."
 )
+kubeflow_option = click.option(
+    "--kubeflow",
+    is_flag=True,
+    help="Use the folders of the section `kubeflow`, in a pod that mounts them.",
+)
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 
 

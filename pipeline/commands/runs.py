@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import config_options, console, load
+from pipeline.commands.options import config_options, console, kubeflow_option, load
+
+if TYPE_CHECKING:
+    from knet.base.storage import Store
+    from pipeline.config.config import Config
 
 
 @click.command("runs")
@@ -83,30 +88,42 @@ def report_command(run: str, preset: str, file: Path | None, overrides: tuple[st
 
 @click.command("cache")
 @config_options
+@kubeflow_option
 @click.option(
     "--remove-unused",
     type=click.FloatRange(min=0),
     metavar="DAYS",
     help="Remove files not used for this long.",
 )
-def cache_command(
-    preset: str, file: Path | None, overrides: tuple[str, ...], remove_unused: float | None
-) -> None:
+def cache_command(kubeflow: bool, remove_unused: float | None, **configuration: Any) -> None:
     """List the cache files of runs, and remove unused ones.
 
-    They are feature maps of frozen blocks and checkpoints of unfinished trainings. Remove them only when
-    nothing runs; they are computed again when needed.
+    They are feature maps of frozen blocks, checkpoints of unfinished trainings and explanations of winners,
+    and are computed again when needed. While a run trains, DAYS must be longer than the training.
     """
-    from knet.runs.workspace import Workspace, cache_files, remove_unused_files
+    from knet.runs.caches import cache_files, remove_unused_files
 
-    workspace = Workspace(load(preset, file, overrides).output)
-    if remove_unused is None:
-        files = cache_files(workspace)
-    else:
-        files = remove_unused_files(workspace, days=remove_unused)
+    caches = _caches(load(**configuration), kubeflow=kubeflow)
+    files = cache_files(caches) if remove_unused is None else remove_unused_files(caches, days=remove_unused)
     for item in files:
         click.echo(
-            f"{item.size / 1e6:9.1f} MB  unused {item.unused_days:5.1f} days  {item.kind}: {item.path}"
+            f"{item.size / 1e6:9.1f} MB  unused {item.unused_days:5.1f} days  {item.kind}: {item.location}"
         )
     total = f"{sum(item.size for item in files) / 1e9:.2f} GB in {len(files)} files"
     click.echo(f"total: {total}" if remove_unused is None else f"removed: {total}")
+
+
+def _caches(config: Config, *, kubeflow: bool) -> dict[str, Store]:
+    """Return the caches by kind of content."""
+    from knet.base.storage import open_store
+    from knet.runs.workspace import Workspace
+
+    workspace = Workspace(config.output)
+    cluster = config.kubeflow
+    return {
+        "feature maps": open_store(cluster.cache_root if kubeflow else workspace.feature_maps),
+        "checkpoint": open_store(cluster.checkpoints if kubeflow else workspace.checkpoints),
+        "explanations": open_store(
+            f"{cluster.registry}/explanations" if kubeflow else workspace.explanations
+        ),
+    }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -193,15 +195,21 @@ def explain_winner(
     code = code_digest("knet.evaluation.explanations")
     images = examples.uri / artifact_files.split_folder(schema_names.TEST)
     key = text_digest(folder_digest(model.uri), folder_digest(images), str(count), code)
-    names = cache.names(f"{key}/")
-    if f"{key}/{run_files.EXPLANATIONS_FILE}" in names:
-        folder.mkdir(parents=True)
-        for name in names:
-            (folder / name.removeprefix(f"{key}/")).write_bytes(cache.read(name) or b"")
-        return
-    from knet.evaluation.explanations import write_explanations  # with TensorFlow, which takes seconds
+    packed = cache.read(f"{key}.zip")
+    if packed is None:
+        from knet.evaluation.explanations import write_explanations  # with TensorFlow, which takes seconds
 
-    write_explanations(model.uri, images, folder, count=count)
-    # The file that lists the images is stored last: with it, all are there.
-    for file in sorted(folder.iterdir(), key=lambda file: file.name == run_files.EXPLANATIONS_FILE):
-        cache.write(f"{key}/{file.name}", file.read_bytes())
+        write_explanations(model.uri, images, folder, count=count)
+        packed = _pack(folder)
+    else:
+        zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+    cache.write(f"{key}.zip", packed)  # also if it is there: `knet cache` removes files that are not used
+
+
+def _pack(folder: Path) -> bytes:
+    """Return the files of a folder as a ZIP archive, uncompressed, since most are pictures."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+    return buffer.getvalue()

@@ -109,25 +109,53 @@ def test_shared_dir_is_set_for_remote_workers(folder: str, config: Config) -> No
     assert bool(config.kubeflow.shared_dir) == (config.kubeflow.tuner_pods or config.beam.remote), folder
 
 
+_CONFIG = ["--kubeflow", "--config", "/config/knet.yaml"]
+
+
 def test_rollback_job_mounts_the_configured_folders(folder: str, config: Config, objects: Objects) -> None:
     (job,) = (thing for thing in objects[folder] if thing["metadata"]["name"] == "knet-rollback")
     assert job["spec"]["suspend"]  # a template of jobs
+    ((command, mounted),) = _containers(job)
+    assert command == ["knet", "models", "rollback", *_CONFIG]
+    needed = _volumes(config, config.kubeflow.push_folder, config.kubeflow.registry)
+    assert len(needed) == 2 and needed <= mounted
+
+
+def test_cleanup_job_mounts_the_configured_folders(folder: str, config: Config, objects: Objects) -> None:
+    (job,) = (thing for thing in objects[folder] if thing["metadata"]["name"] == "knet-cleanup")
+    (cache, caches), (prune, models) = _containers(job)
+    kubeflow = config.kubeflow
+    assert cache == ["knet", "cache", *_CONFIG, "--remove-unused", "30"]
+    needed = _volumes(config, kubeflow.cache_root, kubeflow.checkpoints, kubeflow.registry)
+    assert len(needed) == 2 and needed <= caches
+    assert prune == ["knet", "models", "prune", *_CONFIG, "--keep", "5"]
+    needed = _volumes(config, kubeflow.push_folder, kubeflow.registry)
+    assert len(needed) == 2 and needed <= models
+
+
+def _containers(job: dict[str, Any]) -> list[tuple[list[str], set[tuple[str | None, str]]]]:
+    """Return the command of each container of a CronJob, and the claims that it mounts with their paths."""
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (rollback,) = pod["containers"]
-    assert rollback["command"] == [
-        *("knet", "models", "rollback", "--kubeflow", "--config", "/config/knet.yaml")
-    ]
     claims = {
         v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persist" in str(v)
     }
-    mounted = {(claims.get(mount["name"]), mount["mountPath"]) for mount in rollback["volumeMounts"]}
-    needed = {
+    return [
+        (
+            container["command"],
+            {(claims.get(mount["name"]), mount["mountPath"]) for mount in container["volumeMounts"]},
+        )
+        for container in pod["containers"]
+    ]
+
+
+def _volumes(config: Config, *paths: str) -> set[tuple[str | None, str]]:
+    """Return claim and path of the volumes that hold some paths."""
+    return {
         (volume.claim, volume.mount_path)
         for volume in config.kubeflow.volumes
-        for path in (config.kubeflow.push_folder, config.kubeflow.registry)
+        for path in paths
         if PurePosixPath(path).is_relative_to(volume.mount_path)
     }
-    assert len(needed) == 2 and needed <= mounted
 
 
 def test_schedule_job_reads_the_configuration(folder: str, objects: Objects) -> None:

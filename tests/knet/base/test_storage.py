@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from knet.base.errors import UserError
-from knet.base.storage import FolderStore, ObjectStore, download, local_copy, object_uri, open_store, upload
+from knet.base.storage import (
+    FolderStore,
+    ObjectStore,
+    Store,
+    download,
+    local_copy,
+    object_uri,
+    open_store,
+    upload,
+)
 from knet.data.catalog import read_catalog
 from knet.data.fingerprint import fingerprint
 from knet.data.image_checks import UnusableError
@@ -27,6 +37,23 @@ def test_folder_store_reads_and_lists_files(tmp_path: Path) -> None:
         store.write(name, name.encode())
     assert store.names("runs/") == ["runs/a.json", "runs/b.json"]
     assert store.read("runs/a.json") == b"runs/a.json" == store.location("runs/a.json").read_bytes()
+
+
+def test_folder_store_removes_files(tmp_path: Path) -> None:
+    _check_stats_and_removal(FolderStore(tmp_path / "new"))
+
+
+def _check_stats_and_removal(store: Store) -> None:
+    before = int(time.time())
+    assert store.stats("") == {}
+    store.remove("none")
+    for name in ("a/one", "a/two", "b"):
+        store.write(name, name.encode())
+    stats = store.stats("")
+    assert {name: stat.size for name, stat in stats.items()} == {"a/one": 5, "a/two": 5, "b": 1}
+    assert all(before <= stat.used <= time.time() + 1 for stat in stats.values())
+    store.remove("a/one")
+    assert list(store.stats("a/")) == ["a/two"]
 
 
 def test_folder_store_concurrent_writes_are_atomic(tmp_path: Path) -> None:
@@ -54,6 +81,10 @@ def test_object_store_reads_and_lists_objects(s3: str) -> None:
     assert store.read("runs/b.json", at_most=2) == b"ag"
     store.write("runs/empty", b"")
     assert store.read("runs/empty") == b""
+
+
+def test_object_store_removes_objects(s3: str) -> None:
+    _check_stats_and_removal(ObjectStore(f"{s3}/removed"))
 
 
 def test_upload_and_download_folder(s3: str, tmp_path: Path) -> None:

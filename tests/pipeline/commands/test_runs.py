@@ -130,3 +130,29 @@ def test_lineage_leads_to_the_data(
 def test_record_beside_the_page_is_json(workspace: Workspace) -> None:
     tree = json.loads((workspace.reports / FIRST / "report.json").read_text("utf-8"))
     assert tree["run_id"] == FIRST
+
+
+def test_cache_removes_unused_files_of_the_output(knet: Callable[..., Result], workspace: Workspace) -> None:
+    for folder in (workspace.feature_maps, workspace.checkpoints, workspace.explanations):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x" * 2_000_000)
+    rows = lines(knet("cache"))
+    assert rows[-1] == ["total:", "0.01", "GB", "in", "3", "files"]
+    assert lines(knet("cache", "--remove-unused", "1"))[-1] == ["removed:", "0.00", "GB", "in", "0", "files"]
+    assert lines(knet("cache", "--remove-unused", "0"))[-1] == ["removed:", "0.01", "GB", "in", "3", "files"]
+    assert lines(knet("cache"))[-1] == ["total:", "0.00", "GB", "in", "0", "files"]
+
+
+def test_cache_reads_the_folders_of_kubeflow(knet: Callable[..., Result], tmp_path: Path) -> None:
+    settings = []
+    for field, folder in (("cache_root", "maps"), ("checkpoints", "checkpoints"), ("registry", "registry")):
+        place = tmp_path / folder
+        settings += ["--set", f"kubeflow.{field}={place}"]
+        file = place / ("explanations/key.zip" if field == "registry" else "file")
+        file.parent.mkdir(parents=True)
+        file.touch()
+    (tmp_path / "registry/spans.json").touch()
+    rows = lines(knet("cache", "--kubeflow", *settings))[:-1]
+    assert {row[-1] for row in rows} == {
+        f"{tmp_path}/{name}" for name in ("maps/file", "checkpoints/file", "registry/explanations/key.zip")
+    }

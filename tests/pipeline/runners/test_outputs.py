@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -269,7 +270,7 @@ def test_explain_winner_caches_by_content_and_count(tmp_path: Path, monkeypatch:
     assert written == [("a", "images", 3), ("b", "images", 3), ("b", "images", 2), ("b", "others", 2)]
 
 
-def test_explain_winner_ignores_an_incomplete_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_winner_marks_a_cached_file_as_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(model: Path, examples: Path, folder: Path, *, count: int) -> None:
         folder.mkdir(parents=True)
         (folder / "explanations.json").write_text("{}", "utf-8")
@@ -278,10 +279,11 @@ def test_explain_winner_ignores_an_incomplete_cache(tmp_path: Path, monkeypatch:
     artifact = OutputArtifact(1, tmp_path / "artifact", {})
     cache = open_store(tmp_path / "cache")
     explain_winner(artifact, artifact, tmp_path / "one", count=1, cache=cache)
-    (listed,) = (tmp_path / "cache").rglob("explanations.json")
-    listed.rename(listed.with_name("a.png"))
+    (file,) = (tmp_path / "cache").iterdir()
+    os.utime(file, (0, 0))
+    monkeypatch.delattr(explanations, "write_explanations")
     explain_winner(artifact, artifact, tmp_path / "two", count=1, cache=cache)
-    assert [file.name for file in (tmp_path / "two").iterdir()] == ["explanations.json"]
+    assert file.stat().st_mtime > 0 and (tmp_path / "two" / "explanations.json").is_file()
 
 
 def test_outputs_of_a_cached_run_need_no_tensorflow() -> None:
