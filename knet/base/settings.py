@@ -8,11 +8,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path with `~` at its start expanded.
+
+    Raises:
+        ValueError: there is no such home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{str(path)!r}: there is no home folder {path.parts[0]}") from None
+
+
+LocalPath = Annotated[Path, AfterValidator(expand_home)]
 
 
 class Section(BaseModel):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from knet.base.settings import Fraction, Section
+from knet.base.settings import Fraction, LocalPath, Section
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
@@ -50,7 +49,7 @@ class SplitConfig(Section):
     fold: int | None = Field(
         None, ge=0, description="Index, from 0, of the fold that is for test; needs folds."
     )
-    file: Path | None = Field(
+    file: LocalPath | None = Field(
         None,
         description="Frozen split of an earlier run, or an official BreaKHis fold (dsfold1.txt); replaces "
         "test_share.",
@@ -70,12 +69,12 @@ class SplitConfig(Section):
 class DataConfig(Section):
     """The images: source, classes, checks and splits."""
 
-    source: Path | None = Field(
+    source: LocalPath | None = Field(
         None,
         description="BreaKHis as a folder, .zip, .tar or .tar.gz, or a .csv manifest of other images. null: "
         "the bundled synthetic images.",
     )
-    root: Path | None = Field(
+    root: LocalPath | None = Field(
         None,
         description="Folder or archive that the paths in a manifest are relative to. null: the manifest's "
         "folder.",
@@ -89,7 +88,7 @@ class DataConfig(Section):
         description="Columns that metrics are sliced by. null: magnification and subtype of BreaKHis; every "
         "further column of a manifest.",
     )
-    schema_file: Path | None = Field(
+    schema_file: LocalPath | None = Field(
         None,
         description="TFDV schema (.pbtxt) that the data gate validates against. null: the bundled one for "
         "BreaKHis or for manifests.",

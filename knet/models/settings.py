@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from knet.base.settings import Fraction, Section
+from knet.base.settings import Fraction, Section, expand_home
 
 
 class ImageConfig(Section):
@@ -52,6 +52,11 @@ class CandidateConfig(Section):
         description="Learning rate multiplier of each block (alpha_j of the paper's equation 3): head, and "
         "the blocks in docs/fine-tuning.md; 1 for blocks that are not named.",
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _expand_home(cls, weights: str) -> str:
+        return str(expand_home(Path(weights)))
 
     @property
     def weights_file(self) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from knet.base import node_ids
-from knet.base.settings import Section
+from knet.base.settings import LocalPath, Section
 from knet.data.settings import DataConfig, DataGateConfig
 from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
 from knet.models.settings import (
@@ -89,7 +89,7 @@ class Config(Section):
     seed: int = Field(
         0, ge=0, lt=2**31, description="Seed of splits, initial weights, order and augmentation."
     )
-    output: Path = Field(Path("runs/knet"), description="Folder that a run writes everything to.")
+    output: LocalPath = Field(Path("runs/knet"), description="Folder that a run writes everything to.")
     metadata: MetadataConfig | None = None
     data: DataConfig = DataConfig()
     data_gate: DataGateConfig = DataGateConfig()
@@ -110,6 +110,14 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
+
+    @field_validator("candidates", mode="before")
+    @classmethod
+    def _name_alone(cls, candidates: Any) -> Any:
+        """Return the candidates with the defaults of those that only their name stands for."""
+        if not isinstance(candidates, dict):
+            return candidates
+        return {name: {} if settings is None else settings for name, settings in candidates.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from knet.base import node_ids
-from knet.base.settings import Section
+from knet.base.settings import LocalPath, Section
 from pipeline.config.notifications import NotificationsConfig, Variable
 
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
@@ -200,7 +200,7 @@ class KubeflowConfig(Section):
         description="Namespace (profile) of the user in a multi-user Kubeflow. null: that of the overlay, if "
         "--config names its folder; otherwise single-user.",
     )
-    ca_file: Path | None = Field(
+    ca_file: LocalPath | None = Field(
         None,
         description="PEM file of the authorities that sign the server's certificate, for https. null: those "
         "of the machine.",

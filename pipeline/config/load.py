@@ -67,7 +67,7 @@ def _read_yaml(source: str | Path) -> dict[str, Any]:
         except UnicodeDecodeError:
             raise UserError(f"configuration {source} is not a text file in UTF-8") from None
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = yaml.load(text, _UniqueKeys) or {}
     except yaml.YAMLError as error:
         raise UserError(f"configuration {source} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -75,6 +75,22 @@ def _read_yaml(source: str | Path) -> dict[str, Any]:
             f"configuration {source} must hold fields (`name: value`), not a {type(tree).__name__}"
         )
     return tree
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Loader that refuses a key that stands twice in a mapping, of which YAML would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            name = str(key.value)
+            if name in lines:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{name} stands in line {lines[name]} and in line {line}; merge the two"
+                )
+            lines[name] = line
+        return super().construct_mapping(node, deep)
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knet.base.errors import UserError
-from knet.models.settings import PAPER_BACKBONES
+from knet.models.settings import PAPER_BACKBONES, CandidateConfig
 from pipeline.config.config import Config
 from pipeline.config.explain import dump_config
 from pipeline.config.load import PRESETS, load_config
@@ -50,6 +50,40 @@ def test_overlay_folder_has_the_namespace_of_its_kustomization(tmp_path: Path) -
     kustomization.unlink()
     with pytest.raises(UserError, match="cannot read configuration .*kustomization.yaml"):
         load_config(tmp_path)
+
+
+def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {epochs: 3}\nseed: 1\ntraining:\n  batch_size: 4\n")
+    with pytest.raises(UserError, match="training stands in line 1 and in line 3; merge the two"):
+        load_config(file)
+    file.write_text("training:\n  epochs: 3\n  epochs: 4\n")
+    with pytest.raises(UserError, match="epochs stands in line 2 and in line 3"):
+        load_config(file)
+
+
+def test_candidate_may_be_its_name_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("candidates:\n  mobilenet:\n  vgg16: {weights: none}\n")
+    assert load_config(file, ["tuning=null"]).candidates == {
+        "mobilenet": CandidateConfig(),
+        "vgg16": CandidateConfig(weights="none"),
+    }
+
+
+def test_paths_expand_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "output: ~/runs\ndata: {source: ~/images, schema_file: ~/schema.pbtxt}\n"
+        "candidates: {mobilenet: {weights: ~/weights.h5}}\ntuning: null\n"
+    )
+    config = load_config(file)
+    assert (config.output, config.data.source) == (tmp_path / "runs", tmp_path / "images")
+    assert config.data.schema_file == tmp_path / "schema.pbtxt"
+    assert config.candidates["mobilenet"].weights_file == tmp_path / "weights.h5"
+    with pytest.raises(UserError, match="output: '~nobody-here/runs': there is no home folder ~nobody-here"):
+        load_config("demo", ["output=~nobody-here/runs"])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
