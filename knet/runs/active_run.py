@@ -136,6 +136,12 @@ def lock_output(workspace: Workspace, *, phase: str = PREFLIGHT) -> Iterator[Act
     Raises:
         UserError: another run holds the lock, or the folder cannot be written to.
     """
+    folder = str(workspace.root.resolve())
+    if pattern := set(folder) & set("*?[]"):
+        raise UserError(
+            f"output: {folder} contains {' '.join(sorted(pattern))}, which TFX reads as a pattern of file "
+            "names; choose another output folder"
+        )
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
         file = workspace.run_lock.open("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from knet.runs.record import Data, RunRecord
+    from pipeline.config.config import Config
 
 
 WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
@@ -60,6 +62,7 @@ def command(
         with console.status("reading file names") as status:
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
+        _print_few_updates(console, checked, config)
         console.print("starting TensorFlow and TFX")
         from pipeline.runners.local import run_pipeline
 
@@ -99,6 +102,24 @@ def _print_data(console: Console, data: Data) -> None:
         )
     for note in data.split_notes:
         console.print(f"  note: {note}", soft_wrap=True)
+
+
+_FEW_UPDATES = 5  # of an epoch
+
+
+def _print_few_updates(console: Console, data: Data, config: Config) -> None:
+    """Print a note if an epoch updates the weights a few times only."""
+    training = config.training
+    views = len(training.augmentation)
+    images = data.images[schema_names.TRAIN]
+    updates = math.ceil(images * views / training.batch_size)
+    if updates < _FEW_UPDATES:
+        console.print(
+            f"  note: training.batch_size={training.batch_size} gives {updates} "
+            f"update{'s' if updates > 1 else ''} an epoch with {images} training images in {views} "
+            f"view{'s' if views > 1 else ''}; a smaller batch learns in fewer epochs",
+            soft_wrap=True,
+        )
 
 
 def print_outcome(console: Console, record: RunRecord) -> None:

@@ -55,6 +55,16 @@ def test_lock_output_unwritable_folder_is_an_error(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["runs[1]", "what?", "all*"])
+def test_lock_output_refuses_a_folder_that_tfx_reads_as_a_pattern(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(UserError, match="output: .*TFX reads as a pattern"),
+        lock_output(Workspace(tmp_path / name)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,25 @@ def test_run_classifies_an_image_only_with_a_new_version(
         )
         assert done.exit_code == 0
     assert classified == [Workspace(tmp_path).served] * 2
+
+
+@pytest.mark.parametrize(("batch", "updates"), [(500, "1 update an epoch"), (8, None)])
+def test_run_notes_an_epoch_of_few_updates(
+    make_record: Callable[..., RunRecord],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    updates: str | None,
+) -> None:
+    record = make_record()
+    data = replace(record.data, images={**record.data.images, "train": 79})
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: data)
+    local = SimpleNamespace(run_pipeline=lambda *_, **__: record)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    settings = ["--set", f"output={tmp_path}", "--set", f"training.batch_size={batch}"]
+    done = CliRunner().invoke(main.cli, ["run", "--verbose", *settings], catch_exceptions=False)
+    assert ("training.batch_size" in done.output) == bool(updates)
+    assert not updates or f"{updates} with 79 training images in 1 view;" in done.output
 
 
 def test_run_with_failures_exits_with_3_and_names_the_candidate(
