@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ _RESERVED = (
     schema_names.SCORE,
     schema_names.THRESHOLD,
 )
+_DRIVE = re.compile(r"[A-Za-z]:/")  # of Windows
 _Row = tuple[int, dict[str, str]]  # number of its last line, and texts by column
 
 
@@ -35,8 +37,8 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     """Read a manifest.
 
     Args:
-        file: CSV in UTF-8 with a header: path, label, group and any further columns.
-        source: Source that the paths are relative to.
+        file: CSV (`read_table`) with the columns path, label, group and any further ones.
+        source: Source that the paths are relative to, or below which absolute ones are.
         classes: Accepted labels.
 
     Returns:
@@ -45,12 +47,16 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     Raises:
         UserError: A column is missing, rows are invalid or files are missing; the message lists the lines.
     """
-    rows, problems = _read_rows(file)
+    rows, problems = read_table(file, required=REQUIRED)
+    _check_columns(file, rows[0][1] if rows else ())
+    rows = [(line, {**row, "path": _relative(row["path"], source)}) for line, row in rows]
     lines: dict[str, int] = {}
     groups: dict[str, str] = {}  # first spelling of each group, by its case-folded name
     for line, row in rows:
         spelling = groups.setdefault(row["group"].casefold(), row["group"])
-        problems += [f"line {line}: {problem}" for problem in _problems(row, lines, spelling, classes)]
+        problems += [
+            f"line {line}: {problem}" for problem in _problems(row, lines, spelling, classes, source.location)
+        ]
         lines.setdefault(row["path"], line)
     if problems:
         raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
@@ -67,38 +73,69 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     return dict(sorted(images))
 
 
-def _read_rows(file: Path) -> tuple[list[_Row], list[str]]:
-    """Read the rows, and list those with a wrong number of values."""
+def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[_Row], list[str]]:
+    """Read the rows of a CSV file as spreadsheets and pandas write it.
+
+    Commas, semicolons or tabs separate the values, whichever the header has. Names of columns are read in
+    small letters, with `_` for spaces; a column without a name, pandas' index, is left out.
+
+    Args:
+        file: UTF-8, with a header.
+        required: Columns that it must have.
+
+    Returns:
+        Rows by column with the numbers of their last lines; and the problems of rows with a wrong number of
+        values.
+
+    Raises:
+        UserError: The file cannot be read or is not CSV, or a required column is missing.
+    """
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        table = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(table, [])
-        _check_header(file, header)
+        first = text.partition("\n")[0]
+        delimiter = max(_DELIMITERS, key=first.count)  # the comma, if there is none of them
+        table = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+        header = [_column_name(cell) for cell in next(table, [])]
+        if missing := [name for name in required if name not in header]:
+            raise UserError(
+                f"{file} lacks the column {missing[0]}: its first line must name {', '.join(required)}"
+                f"{_found(header)}"
+            )
         rows: list[_Row] = []
         problems = []
         for cells in table:
             if len(cells) == len(header):
-                rows.append((table.line_num, dict(zip(header, cells, strict=True))))
+                row = {name: cell for name, cell in zip(header, cells, strict=True) if name}
+                rows.append((table.line_num, row))
             elif cells:  # not an empty line
                 problems.append(f"line {table.line_num}: {len(cells)} values for {len(header)} columns")
     except OSError as error:
-        raise UserError(f"cannot read the manifest {file}: {error.strerror}") from None
+        raise UserError(f"cannot read {file}: {error.strerror}; give a CSV file") from None
     except UnicodeDecodeError:
-        raise UserError(f"the manifest {file} is not a text file in UTF-8; save it as UTF-8") from None
+        raise UserError(f"{file} is not a text file in UTF-8; save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {table.line_num}: not CSV ({error})") from None
+    for name in header:
+        if name and header.count(name) > 1:
+            raise UserError(f"{file} has two columns named {name}")
     return rows, problems
 
 
-def _check_header(file: Path, header: Sequence[str]) -> None:
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        raise UserError(
-            f"{file} lacks the column {missing[0]}: its first line must name {', '.join(REQUIRED)}"
-        )
-    for name in header:
-        if header.count(name) > 1:
-            raise UserError(f"{file} has two columns named {name}")
+_DELIMITERS = (",", ";", "\t")
+_INDEX = re.compile(r"(unnamed:_\d+)?")  # names that pandas gives to its index
+
+
+def _column_name(cell: str) -> str:
+    name = cell.strip().lower().replace(" ", "_")
+    return "" if _INDEX.fullmatch(name) else name
+
+
+def _found(header: Sequence[str]) -> str:
+    return f"; it names {', '.join(map(repr, header))}" if header else ""
+
+
+def _check_columns(file: Path, names: Iterable[str]) -> None:
+    for name in names:
         if not _COLUMN.fullmatch(name) or (name in _RESERVED and name not in REQUIRED):
             raise UserError(
                 f"{file}: a column cannot be named {name!r}; use small letters, digits and _, and none of "
@@ -106,8 +143,20 @@ def _check_header(file: Path, header: Sequence[str]) -> None:
             )
 
 
+def _relative(path: str, source: Source) -> str:
+    """Return a path relative to the source, with forward slashes; one that leads out of it unchanged."""
+    if "\\" in path and "/" not in path:
+        path = path.replace("\\", "/")
+    if not path.startswith("/"):
+        return path
+    for absolute in (Path(path), Path(os.path.realpath(path))):
+        if absolute.is_relative_to(source.location):
+            return absolute.relative_to(source.location).as_posix()
+    return path
+
+
 def _problems(
-    row: dict[str, str], lines: dict[str, int], spelling: str, classes: Sequence[str]
+    row: dict[str, str], lines: dict[str, int], spelling: str, classes: Sequence[str], location: Path
 ) -> Iterator[str]:
     """Yield the problems of a row.
 
@@ -116,6 +165,7 @@ def _problems(
         lines: Line numbers of the paths of earlier rows.
         spelling: First spelling of the group in the manifest.
         classes: Accepted labels.
+        location: Folder or archive of the paths.
     """
     path, group = row["path"], row["group"]
     for name, text in row.items():
@@ -128,8 +178,8 @@ def _problems(
         # Texts that look the same would be two groups. A path is spelled as on disk.
         elif name != "path" and not unicodedata.is_normalized("NFC", text):
             yield f"{name} {text!r} is not in Unicode's normal form NFC; normalize it"
-    if path.startswith("/") or ".." in path.replace("\\", "/").split("/"):
-        yield f"{path} leads out of the folder; paths are relative to it"
+    if path.startswith("/") or ".." in path.split("/") or _DRIVE.match(path):
+        yield f"{path} leads out of {location}; paths are relative to it, or absolute ones below it"
     elif posixpath.normpath(path) != path:
         yield f"write {path} as {posixpath.normpath(path)}"
     if path in lines:

@@ -20,6 +20,7 @@ from knet.base.text import counted, list_problems
 from knet.client import FilePrediction, PatientPrediction, Prediction, find_images
 from knet.client.files import COLUMNS
 from knet.data import breakhis
+from knet.data.manifest import read_table
 
 
 def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict[str, int]]:
@@ -39,7 +40,7 @@ def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict
     ignored = {}
     for name in names:
         if name == "-":
-            files += [Path(line) for line in stdin.read().split("\n") if line]
+            files += [Path(line) for line in stdin.read().lstrip("\ufeff").splitlines() if line]
         elif Path(name).is_dir():
             images, others = find_images(Path(name))
             files += images
@@ -85,18 +86,12 @@ def patient_by_file(files: Iterable[Path], source: str) -> dict[Path, str]:
 
 
 def _read_groups(file: Path) -> dict[Path, str]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines, strict=True))
-        groups = {(file.parent / row["path"]).resolve(): row["group"] for row in rows}
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; give {BREAKHIS} or a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} is not CSV in UTF-8 ({error}): convert it") from error
-    except KeyError as error:
-        raise UserError(
-            f"{file} lacks the column {error}: its first line must name the columns path and group"
-        ) from error
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; give {BREAKHIS} or a CSV file")
+    rows, problems = read_table(file, required=("path", "group"))
+    if problems:
+        raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
+    groups = {(file.parent / row["path"]).resolve(): row["group"] for _, row in rows}
     if not groups or not all(groups.values()):
         raise UserError(f"{file} has no rows, or one without group: name the patient of each image")
     return groups

@@ -48,6 +48,11 @@ def test_read_manifest_sorts_images_and_keeps_columns(read: Read) -> None:
         "\ufeffpath,label,group\r\na.png,benign,1\r\n",  # as Excel writes it
         'path,label,group\n"a.png","benign","1"',
         "path,label,group\n\na.png,benign,1\n\n",
+        "path;label;group\na.png;benign;1\n",
+        "path\tlabel\tgroup\na.png\tbenign\t1\n",
+        "Path,Label, GROUP\na.png,benign,1\n",
+        ",path,label,group\n0,a.png,benign,1\n",  # the index of pandas' to_csv
+        "Unnamed: 0,path,label,group\n0,a.png,benign,1\n",  # after a second to_csv
     ],
 )
 def test_read_manifest_accepts_files_of_spreadsheets(read: Read, content: str) -> None:
@@ -59,19 +64,29 @@ def test_read_manifest_accepts_files_of_spreadsheets(read: Read, content: str) -
     [
         ("", "lacks the column path: its first line must name path, label, group"),
         ("path,label\n", "lacks the column group"),
+        ("filename,class\n", r"lacks the column path: .* path, label, group; it names 'filename', 'class'"),
         ("path,label,group,path\n", "has two columns named path"),
-        ("path,label,group,split\n", "a column cannot be named 'split'"),
-        ("path,label,group,patient\n", "a column cannot be named 'patient'"),
-        ("path,label,group,Stain (HE)\n", r"a column cannot be named 'Stain \(HE\)'; use small letters"),
-        ("path,label,group,image/width\n", "a column cannot be named 'image/width'"),
+        ("path,label,group,Path\na,b,c,d\n", "has two columns named path"),
+        ("path,label,group,split\na.png,benign,1,x\n", "a column cannot be named 'split'"),
+        ("path,label,group,patient\na.png,benign,1,x\n", "a column cannot be named 'patient'"),
+        (
+            "path,label,group,Stain (HE)\na.png,benign,1,x\n",
+            r"a column cannot be named 'stain_\(he\)'; use small letters",
+        ),
+        ("path,label,group,image/width\na.png,benign,1,x\n", "a column cannot be named 'image/width'"),
         (HEADER, "names no images"),
         (HEADER + "a.png,benign\n", r"(?s)^1 mistake in .*line 2: 2 values for 3 columns"),
         (HEADER + "a.png,benign,1\nb.png,benign,\n", "line 3: group is empty"),
         (HEADER + "a.png,odd,1\n", "line 2: label 'odd' is not one of data.classes, benign and malignant"),
         (HEADER + "a.png,benign,1\n\na.png,benign,2\n", "line 4: a.png is on line 2 too"),
         (HEADER + "a.png,benign,1\n./a.png,benign,2\n", r"line 3: write \./a\.png as a\.png"),
-        (HEADER + "../a.png,benign,1\n", r"line 2: \.\./a\.png leads out of the folder"),
-        (HEADER + "/a.png,benign,1\n", "line 2: /a.png leads out of the folder"),
+        (HEADER + "../a.png,benign,1\n", r"line 2: \.\./a\.png leads out of"),
+        (
+            HEADER + "/a.png,benign,1\n",
+            "line 2: /a.png leads out of .*; paths are relative to it, or absolute",
+        ),
+        (HEADER + "C:\\images\\a.png,benign,1\n", "line 2: C:/images/a.png leads out of"),
+        (HEADER + "..\\a.png,benign,1\n", "line 2: ../a.png leads out of"),
         (HEADER + "a\x07.png,benign,1\n", "line 2: path holds a character that cannot be printed"),
         (HEADER + "a.png,benign,1\nb.png,benign,1 \n", "line 3: group '1 ' begins or ends with white space"),
         (HEADER + "a.png,benign,1\nb.png,benign,\u20091\n", "line 3: group holds a character that cannot"),
@@ -94,6 +109,17 @@ def test_read_manifest_accepts_files_of_spreadsheets(read: Read, content: str) -
 def test_read_manifest_names_the_line_of_a_mistake(read: Read, content: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(content)
+
+
+def test_read_manifest_accepts_windows_and_absolute_paths_below_the_source(
+    read: Read, tmp_path: Path
+) -> None:
+    link = tmp_path.with_name(f"{tmp_path.name}-link")
+    link.symlink_to(tmp_path)
+    rows = f"{tmp_path}/a.png,benign,1\n{link}/b.png,benign,1\nx\\c.png,malignant,2\n"
+    assert [image.path for image in read(HEADER + rows)] == ["a.png", "b.png", "x/c.png"]
+    with pytest.raises(UserError, match=r"line 3: a\.png is on line 2 too"):
+        read(f"{HEADER}a.png,benign,1\n{tmp_path}/a.png,benign,1\n")
 
 
 def test_read_manifest_accepts_paths_as_on_disk(read: Read, tmp_path: Path) -> None:
@@ -138,7 +164,7 @@ def test_read_manifest_counts_all_mistakes(read: Read) -> None:
 
 
 def test_read_manifest_names_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot read the manifest .*none.csv: No such file"):
+    with pytest.raises(UserError, match="cannot read .*none.csv: No such file"):
         read_manifest(tmp_path / "none.csv", Folder(tmp_path), classes=("a", "b"))
 
 

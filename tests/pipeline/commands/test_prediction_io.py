@@ -14,7 +14,7 @@ from pipeline.commands.prediction_io import list_files, patient_by_file
 def test_list_files_of_files_folders_and_standard_input(tmp_path: Path) -> None:
     for name in ("b.png", "a.png", "notes.txt"):
         (tmp_path / name).touch()
-    stdin = io.StringIO("x y.png\n\nb.png\n")
+    stdin = io.StringIO("\ufeffx y.png\r\n\r\nb.png\n")  # as Windows writes it
     files, ignored = list_files(["gone.png", "-", str(tmp_path), "gone.png"], stdin=stdin)
     assert files == [Path("gone.png"), Path("x y.png"), Path("b.png"), tmp_path / "a.png", tmp_path / "b.png"]
     assert ignored == {str(tmp_path): 1}
@@ -46,12 +46,12 @@ def test_patient_by_file_from_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"path,label\na.png,benign\n", "lacks the column 'group'"),
+        (b"path,label\na.png,benign\n", "lacks the column group: .*it names 'path', 'label'"),
         (b"path,group\n", "has no rows"),
         (b"path,group\na.png,\n", "or one without group"),
-        (b"path,group\na.png\n", "or one without group"),
-        (b"\xff", "is not CSV in UTF-8"),
-        (b'path,group\n"a', "is not CSV in UTF-8"),
+        (b"path,group\na.png\n", "line 2: 1 values for 2 columns"),
+        (b"\xff", "is not a text file in UTF-8"),
+        (b'path,group\n"a', "line 2: not CSV"),
     ],
 )
 def test_patient_by_file_rejects_bad_csv(tmp_path: Path, content: bytes, text: str) -> None:
@@ -61,5 +61,5 @@ def test_patient_by_file_rejects_bad_csv(tmp_path: Path, content: bytes, text: s
 
 
 def test_patient_by_file_missing_csv_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"m\.csv: No such file or directory; give breakhis or a CSV file"):
+    with pytest.raises(UserError, match=r"m\.csv: no such file; give breakhis or a CSV file"):
         patient_by_file([tmp_path / "a.png"], str(tmp_path / "m.csv"))
