@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from knet.base.errors import UserError
+from knet.base.system_files import is_system_file
 
 # The path of a PNG or JPEG file, the content of one as bytes, or a uint8 array [rows, columns, 3] in RGB.
 Image: TypeAlias = Any
@@ -100,7 +101,7 @@ _SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # in lower or upper case
 
 
 def find_images(folder: Path) -> tuple[list[Path], int]:
-    """Find the PNG and JPEG files below a folder, by suffix; hidden files and folders are ignored.
+    """Find the PNG and JPEG files below a folder, by suffix; hidden and system files are ignored.
 
     Args:
         folder: Folder to search, with its subfolders.
@@ -114,8 +115,8 @@ def find_images(folder: Path) -> tuple[list[Path], int]:
     images: list[Path] = []
     others = 0
     for parent, folders, files in os.walk(folder, onerror=_raise_user_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in (name for name in files if not name.startswith(".")):
+        folders[:] = [name for name in folders if not is_system_file(f"{name}/file")]
+        for name in (name for name in files if not is_system_file(name)):
             if name.lower().endswith(_SUFFIXES):
                 images.append(Path(parent, name))
             else:

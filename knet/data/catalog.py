@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
 from knet.base.storage import object_uri
+from knet.base.system_files import is_system_file
 from knet.base.text import list_problems, printable
 from knet.data import breakhis
 from knet.data.archives import TarArchive, TarGzArchive, ZipArchive
 from knet.data.folders import Folder, ObjectFolder
-from knet.data.image_checks import Quarantined
+from knet.data.image_checks import IMAGE_SUFFIXES, Quarantined
 from knet.data.manifest import read_manifest
 from knet.data.source import ImageFile, Source
 
-# Left by file managers and archivers; hidden files and folders are skipped too.
-_SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}
-_SYSTEM_FOLDERS = {"__MACOSX"}
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _ABOVE_CLASSES = re.compile(rf"((?:[^/]+/)*?)(?:{'|'.join(breakhis.CLASSES)})/")
 
 
@@ -106,7 +106,7 @@ def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
                 images.append(breakhis.parse_path(name))
             except ValueError as error:
                 quarantined.append(Quarantined(printable(name), str(error)))
-        elif PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES:
+        elif PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
             quarantined.append(Quarantined(printable(name), "outside the folders benign and malignant"))
         else:
             ignored.append(name)
@@ -137,28 +137,48 @@ def _class_folders(source: Source) -> tuple[Source, dict[str, int]]:
 
     Names are relative to that folder; those of files outside it start with a slash.
     """
-    files = {name: size for name, size in source.files().items() if not _is_system_file(name)}
+    files = {name: size for name, size in source.files().items() if not is_system_file(name)}
     roots = sorted({match[1] for match in map(_ABOVE_CLASSES.match, files) if match})
-    if not roots:
-        raise UserError(
-            f"{source.location} is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"
-            "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
-        )
-    if len(roots) > 1:
-        places = " and ".join(printable(root) or "./" for root in roots)
-        raise UserError(f"{source.location} holds BreaKHis more than once, in {places}; name one of them")
+    if len(roots) != 1:
+        raise UserError(_other_layout(source, files, roots))
     (root,) = roots
     named = {name.removeprefix(root) if name.startswith(root) else f"/{name}": files[name] for name in files}
     return source.below(root), dict(sorted(named.items()))
 
 
-def _is_system_file(name: str) -> bool:
-    *folders, file = name.split("/")
+def _other_layout(source: Source, files: Mapping[str, int], roots: Sequence[str]) -> str:
+    """Return the message about a source that holds no BreaKHis, or holds it more than once."""
+    if not roots:
+        images = sum(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
+        return (
+            f"{source.location} is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"
+            "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
+            + (
+                f"; its {images} images can be named in a manifest, which knet data manifest "
+                f"{shlex.quote(str(source.location))} writes"
+                if images
+                else ""
+            )
+        )
+    places = " and ".join(printable(root) or "./" for root in roots)
+    if not all(PurePosixPath(root).name.lower() in _SPLITS for root in roots):
+        return f"{source.location} holds BreaKHis more than once, in {places}; name one of them"
+    patients = [set(_patients(name for name in files if name.startswith(root))) for root in roots]
+    shared = set.union(*(a & b for a, b in itertools.combinations(patients, 2)))
     return (
-        file in _SYSTEM_FILES
-        or any(part.startswith(".") for part in (*folders, file))
-        or not _SYSTEM_FOLDERS.isdisjoint(folders)
+        f"{source.location} is a copy of BreaKHis with a split made by somebody else, in {places}; "
+        f"{len(shared)} of its {len(set.union(*patients))} patients are in more than one part. Use the "
+        "official archive (knet data download), or name the images in a manifest (knet data manifest)"
     )
+
+
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}  # names of folders
+
+
+def _patients(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        with contextlib.suppress(ValueError):
+            yield breakhis.parse_name(name.rpartition("/")[2]).patient
 
 
 def _exclude_duplicate_slides(

@@ -21,6 +21,7 @@ MAX_BYTES: Final = 256 * 2**20  # of a file; larger than any image within the li
 MIN_SIDE: Final = 32  # pixels, the smallest input of the models
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+IMAGE_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}  # of FORMATS
 _STORED_FORMATS = ("PNG", "JPEG")  # stored unchanged: a served model can decode them
 PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk; decoders refuse a file without it
 _BITS_PER_SAMPLE = 258  # the tag of TIFF

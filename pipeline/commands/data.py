@@ -1,4 +1,4 @@
-"""`knet data`: describe and download data sets."""
+"""`knet data`: describe and download data sets, and draft manifests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.commands.options import config_options, load
 
 @click.group("data")
 def command() -> None:
-    """Describe and download data sets."""
+    """Describe and download data sets, and draft manifests."""
 
 
 @command.command()
@@ -40,6 +40,57 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
         settings = str(file) if file else f"preset {preset}"
         print_description(description, settings=settings, console=Console(markup=False, highlight=False))
     sys.exit(1 if description.problems else 0)
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--label-from",
+    "label_pattern",
+    default=r"([^/]+)/[^/]+$",
+    show_default="the folder of the image",
+    metavar="REGEX",
+    help="Pattern of the path below FOLDER; its group in parentheses is the label.",
+)
+@click.option(
+    "--group-from",
+    "group_pattern",
+    metavar="REGEX",
+    help="The same for the group, such as the patient. Default: the patients of BreaKHis's file names.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="CSV file to write. Default: a preview alone."
+)
+def manifest(folder: Path, label_pattern: str, group_pattern: str | None, output: Path | None) -> None:
+    """Draft a manifest of the images below FOLDER, and count its labels and groups.
+
+    A run never splits a group across train, validation and test. For a tree such as
+    train/benign/P12_slide3.png: --group-from '([^/_]+)_[^/]*$'
+    """
+    from knet.base.errors import UserError
+    from knet.base.text import counted
+    from knet.data.manifest_draft import draft_manifest
+
+    draft = draft_manifest(folder, label_pattern=label_pattern, group_pattern=group_pattern)
+    for path, label, group in draft.rows[:_PREVIEW]:
+        click.echo(f"{path}: {label}, group {group}")
+    if len(draft.rows) > _PREVIEW:
+        click.echo(f"... and {len(draft.rows) - _PREVIEW} more")
+    for label, (images, groups) in draft.counts.items():
+        click.echo(f"{label}: {counted(images, 'image')}, {counted(groups, 'group')}")
+    for note in draft.notes:
+        click.echo(f"note: {note}")
+    if output is None:
+        click.echo("nothing written: give --output FILE.csv")
+        return
+    if output.suffix.lower() != ".csv":
+        raise UserError(f"--output {output}: a manifest ends in .csv")
+    draft.write(output)
+    settings = f"--set data.root={folder} --set 'data.classes=[{', '.join(draft.counts)}]'"
+    click.echo(f"written: {output}; knet run --data {output} {settings}")
+
+
+_PREVIEW = 5  # rows shown
 
 
 @command.command()

@@ -44,7 +44,17 @@ def test_encode_png_rejects_other_arrays(pixels: Any, text: str) -> None:
 
 
 def test_find_images_sorts_images_and_counts_others(tmp_path: Path) -> None:
-    for name in ("b/x.PNG", "b/c/y.jpeg", "a.jpg", "notes.txt", "c.tif", ".hidden/z.png", "b/.z.png"):
+    for name in (
+        "b/x.PNG",
+        "b/c/y.jpeg",
+        "a.jpg",
+        "notes.txt",
+        "c.tif",
+        ".hidden/z.png",
+        "b/.z.png",
+        "thumbs.db",
+        "@eaDir/w.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     images, others = find_images(tmp_path)

@@ -155,7 +155,10 @@ def test_read_catalog_accepts_any_folder_down_to_breast(breakhis: Callable[..., 
 
 @pytest.mark.parametrize(
     "left",
-    ["Thumbs.db", "desktop.ini", ".DS_Store", f"._{BENIGN}", ".cache/image.png"],
+    [
+        *("Thumbs.db", "thumbs.db", "Desktop.ini", "Icon\r", ".DS_Store", f"._{BENIGN}", ".cache/image.png"),
+        *("@eaDir/image.png", "__MACOSX/image.png", "#recycle/image.png", "System Volume Information/x.png"),
+    ],
 )
 def test_read_catalog_skips_files_of_file_managers(breakhis: Callable[..., Path], left: str) -> None:
     root = breakhis(BENIGN)
@@ -163,6 +166,29 @@ def test_read_catalog_skips_files_of_file_managers(breakhis: Callable[..., Path]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"thumbnails")
     assert len(read_catalog(root).images) == 1
+
+
+def test_read_catalog_names_a_split_made_by_somebody_else(tmp_path: Path) -> None:
+    other = BENIGN.replace("-001.png", "-002.png")
+    for part, name in (("train", BENIGN), ("train", MALIGNANT), ("test", other)):
+        label = "benign" if "_B_" in name else "malignant"
+        (tmp_path / "BreaKHis 400X" / part / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "BreaKHis 400X" / part / label / name).touch()
+    with pytest.raises(
+        UserError,
+        match=r"split made by somebody else, in BreaKHis 400X/test/ and BreaKHis 400X/train/; 1 of its 2 "
+        r"patients are in more than one part. Use the official archive \(knet data download\)",
+    ):
+        read_catalog(tmp_path)
+
+
+def test_read_catalog_of_other_images_names_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "train" / "cat" / "1.png").touch()
+    with pytest.raises(
+        UserError, match=rf"is not BreaKHis: .*; its 1 images .* knet data manifest {tmp_path}"
+    ):
+        read_catalog(tmp_path)
 
 
 def test_read_catalog_lists_ignored_files(breakhis: Callable[..., Path]) -> None:
