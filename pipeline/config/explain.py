@@ -14,12 +14,16 @@ import yaml
 from knet.base.errors import UserError
 from knet.base.settings import RENAMED, renaming
 from pipeline.config.config import Config
+from pipeline.config.load import EXTENDS, PRESETS
 
 _PAGE_HEAD = """\
 # Settings
 
 Every field of the configuration. A field is set in a file (`--config FILE`) or on the command line
 (`--set training.epochs=75`). `<name>` stands for a key of a map, `<n>` for an index of a list.
+
+A file with `extends: production` holds the differences to that preset: its maps are merged key by key, all
+other values replace those of the preset.
 
 `make settings` generates this page from `pipeline/config`. On the command line, `knet config explain FIELD`
 prints an entry, `knet config show` a configuration with comments, and `knet config schema` the JSON schema
@@ -55,9 +59,11 @@ class SettingsSection:
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of configuration files, for editors and validators."""
     schema = Config.model_json_schema()
+    extends = {"enum": [*PRESETS], "description": "Preset with the values of fields that are not set."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
+        "properties": {EXTENDS: extends, **schema["properties"]},
         "title": "knet configuration",
     }
 

@@ -17,6 +17,7 @@ from knet.base.settings import renaming
 from pipeline.config.config import Config
 
 PRESETS = ("demo", "paper", "production")
+EXTENDS = "extends"  # key of a file, which names a preset
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -24,7 +25,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         source: name of a preset, a YAML file, or the folder of an overlay: its `knet.yaml`, with the
-            namespace of its `kustomization.yaml` as `kubeflow.namespace`.
+            namespace of its `kustomization.yaml` as `kubeflow.namespace`. A file may extend a preset:
+            `extends: production` and the fields that differ.
         overrides: of fields, such as `training.epochs=75`.
 
     Raises:
@@ -32,7 +34,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
             line for each such field, with what is allowed.
     """
     is_overlay = source not in PRESETS and (Path(source) / "knet.yaml").is_file()
-    tree = _read_overlay(Path(source)) if is_overlay else _read_yaml(source)
+    tree = _read_overlay(Path(source)) if is_overlay else _read_file(source)
     for override in overrides:
         _apply_override(tree, override)
     try:
@@ -42,7 +44,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def _read_overlay(folder: Path) -> dict[str, Any]:
-    tree = _read_yaml(folder / "knet.yaml")
+    tree = _read_file(folder / "knet.yaml")
     namespace = _read_yaml(folder / "kustomization.yaml").get("namespace")
     kubeflow = tree.setdefault("kubeflow", {})
     if namespace and isinstance(kubeflow, dict) and kubeflow.setdefault("namespace", namespace) != namespace:
@@ -51,6 +53,28 @@ def _read_overlay(folder: Path) -> dict[str, Any]:
             f"kustomization beside it deploys to {namespace}; remove kubeflow.namespace"
         )
     return tree
+
+
+def _read_file(source: str | Path) -> dict[str, Any]:
+    """Return the fields of a file, merged into those of the preset that it extends."""
+    tree = _read_yaml(source)
+    preset = tree.pop(EXTENDS, None)
+    if preset is None:
+        return tree
+    if preset not in PRESETS:
+        raise UserError(
+            f"configuration {source}: {EXTENDS}: {preset!r} is no preset; there are {', '.join(PRESETS)}"
+        )
+    return _merged(_read_yaml(preset), tree)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the base with changes: maps are merged key by key, all other values replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both_maps = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both_maps else value
+    return merged
 
 
 def _read_yaml(source: str | Path) -> dict[str, Any]:

@@ -125,7 +125,8 @@ def test_json_schema_accepts_configuration(file: Path, validator: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "tree", [{"training": {"epoch": 3}}, {"image": {"size": 8}}, {"candidates": {"lenet": {}}}]
+    "tree",
+    [{"training": {"epoch": 3}}, {"image": {"size": 8}}, {"candidates": {"lenet": {}}}, {"extends": "a"}],
 )
 def test_json_schema_refuses_invalid_configuration(tree: object, validator: Any) -> None:
     assert not validator.is_valid(tree)

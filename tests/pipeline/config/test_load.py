@@ -18,6 +18,7 @@ from pipeline.config.config import Config
 from pipeline.config.explain import dump_config
 from pipeline.config.load import PRESETS, load_config
 
+ROOT = Path(__file__).resolve().parents[3]
 BACKBONES = set(PAPER_BACKBONES)
 ROOT_FIELDS = (
     "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, metadata, name, "
@@ -84,6 +85,33 @@ def test_paths_expand_the_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert config.candidates["mobilenet"].weights_file == tmp_path / "weights.h5"
     with pytest.raises(UserError, match="output: '~nobody-here/runs': there is no home folder ~nobody-here"):
         load_config("demo", ["output=~nobody-here/runs"])
+
+
+def test_extends_merges_maps_and_replaces_other_values(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "extends: production\nname: mine\ntraining: {epochs: 7}\ntuning: null\n"
+        "candidates: {vgg16: {weights: none}}\ndata: {classes: [a, b]}\n"
+    )
+    config, preset = load_config(file), load_config("production")
+    assert (config.name, config.training.epochs, config.tuning) == ("mine", 7, None)
+    assert config.training.model_copy(update={"epochs": 60}) == preset.training
+    assert config.candidates.keys() == BACKBONES and config.candidates["vgg16"].weights == "none"
+    assert config.data.classes == ("a", "b") and config.data.split == preset.data.split
+
+
+@pytest.mark.parametrize("text", ["extends: other", "extends: [demo]", "extends: knet.yaml"])
+def test_extends_of_no_preset_is_an_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"mine\.yaml: extends: .* is no preset; there are demo, paper, prod"):
+        load_config(tmp_path / "mine.yaml")
+
+
+def test_production_overlay_is_the_preset_with_a_cluster() -> None:
+    preset = load_config("production")
+    overlay = load_config(ROOT / "k8s/overlays/production")
+    cluster = {"kubeflow": preset.kubeflow, "beam": preset.beam}
+    assert overlay != preset and overlay.model_copy(update=cluster) == preset
 
 
 @pytest.mark.parametrize("preset", PRESETS)
