@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -30,9 +31,15 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
     type=click.Path(path_type=Path),
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
+@click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")
 @verbose_option
 def command(
-    preset: str, file: Path | None, overrides: tuple[str, ...], data: Path | None, verbose: bool
+    preset: str,
+    file: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    candidates: str | None,
+    verbose: bool,
 ) -> None:
     """Run the whole pipeline, push the winner, and classify one test image if its version is new.
 
@@ -43,6 +50,8 @@ def command(
     from knet.serving.models_config import newest_version
     from pipeline.runners.console import quiet_console
 
+    if candidates is not None:
+        overrides = (f"candidates={json.dumps(candidates)}", *overrides)
     config = load(preset, file, overrides)
     if data:
         config = with_source(config, data)

@@ -115,6 +115,8 @@ class Config(Section):
     @classmethod
     def _name_alone(cls, candidates: Any) -> Any:
         """Return the candidates with the defaults of those that only their name stands for."""
+        if isinstance(candidates, list):
+            return {str(name): {} for name in candidates}
         if not isinstance(candidates, dict):
             return candidates
         return {name: {} if settings is None else settings for name, settings in candidates.items()}
@@ -123,10 +125,16 @@ class Config(Section):
     def _consistent(self) -> Config:
         shared = self.tuning and self.tuning.scope == "shared"
         if self.tuning and shared and self.tuning.backbone not in self.candidates:
-            raise ValueError(f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates")
+            raise ValueError(
+                f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates; set "
+                f"tuning.backbone={next(iter(self.candidates))}, or tuning=null"
+            )
         winner = self.selection.force_winner
         if winner and winner not in self.candidates:
-            raise ValueError(f"selection.force_winner is {winner}, which is not among the candidates")
+            raise ValueError(
+                f"selection.force_winner is {winner}, which is not among the candidates; name one of "
+                f"{', '.join(self.candidates)}"
+            )
         if self.tuning and self.tuning.blocks and self.training.fine_tune != "blocks":
             raise ValueError(
                 f"tuning.blocks needs training.fine_tune=blocks, not {self.training.fine_tune}, which has no "

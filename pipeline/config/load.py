@@ -26,8 +26,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     Args:
         source: name of a preset, a YAML file, or the folder of an overlay: its `knet.yaml`, with the
             namespace of its `kustomization.yaml` as `kubeflow.namespace`. A file may extend a preset:
-            `extends: production` and the fields that differ.
-        overrides: of fields, such as `training.epochs=75`.
+            `extends: production` and the fields that differ. A list of `candidates` selects some.
+        overrides: of fields, such as `training.epochs=75` or `candidates=mobilenet,vgg16`.
 
     Raises:
         UserError: the file cannot be read, or a field is unknown, renamed or out of range; the message has a
@@ -74,7 +74,21 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         both_maps = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _merged(base[key], value) if both_maps else value
+    if _CANDIDATES in changes:
+        merged[_CANDIDATES] = _select(base.get(_CANDIDATES), merged[_CANDIDATES])
     return merged
+
+
+_CANDIDATES = "candidates"
+
+
+def _select(settings: Any, candidates: Any) -> Any:
+    """Return the candidates that a list (or text with commas) names, with their settings; else unchanged."""
+    names = candidates.split(",") if isinstance(candidates, str) else candidates
+    if not isinstance(names, list):
+        return candidates
+    known = settings if isinstance(settings, dict) else {}
+    return {str(name).strip(): known.get(str(name).strip()) for name in names}
 
 
 def _read_yaml(source: str | Path) -> dict[str, Any]:
@@ -121,6 +135,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"--set {override}: write it as key.path=value, such as training.epochs=75")
+    root = tree
     *parents, last = path.split(".")
     for name in parents:
         child = tree.setdefault(name, {})
@@ -128,9 +143,10 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             child = tree[name] = {}
         tree = child
     try:
-        tree[last] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not valid YAML") from None
+    tree[last] = _select(root.get(_CANDIDATES), value) if path == _CANDIDATES else value
 
 
 def _explain(error: ValidationError, source: str | Path) -> str:

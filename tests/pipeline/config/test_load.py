@@ -63,6 +63,28 @@ def test_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
         load_config(file)
 
 
+@pytest.mark.parametrize("names", ["mobilenet,vgg16", "[mobilenet, vgg16]", "'mobilenet, vgg16'"])
+def test_list_of_candidates_keeps_their_settings(names: str, tmp_path: Path) -> None:
+    demo = load_config("demo")
+    selected = load_config("demo", [f"candidates={names}"])
+    assert selected.candidates == {name: demo.candidates[name] for name in ("mobilenet", "vgg16")}
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"extends: demo\ncandidates: {names}\n")
+    assert load_config(file).candidates == selected.candidates
+    file.write_text(f"candidates: {names}\ntuning: null\n")
+    if names.startswith("["):
+        assert set(load_config(file).candidates) == {"mobilenet", "vgg16"}
+
+
+def test_search_on_a_missing_candidate_names_the_remedy() -> None:
+    with pytest.raises(
+        UserError, match=r"tuning\.backbone is mobilenet, .*; set tuning\.backbone=vgg16, or tuning=null"
+    ):
+        load_config("demo", ["candidates=vgg16,resnet50"])
+    with pytest.raises(UserError, match=r"candidates\.vgg17"):
+        load_config("demo", ["candidates=mobilenet,vgg17"])
+
+
 def test_candidate_may_be_its_name_alone(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("candidates:\n  mobilenet:\n  vgg16: {weights: none}\n")
