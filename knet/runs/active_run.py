@@ -98,15 +98,18 @@ class ActiveRun:
 
     def fail(self, error: Exception) -> None:
         """Record the run as failed outside its nodes."""
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        _record_end(self._state, self._registry, FAILED, f"{self._state.phase}: {reason}")
+        is_user_error = isinstance(error, UserError)
+        reason = str(error) if is_user_error else f"{type(error).__name__}: {error}"
+        _record_end(
+            self._state, self._registry, FAILED, f"{self._state.phase}: {reason}", user_error=is_user_error
+        )
 
     def close(self) -> None:
         """Delete the state of the run, whose record is written."""
         self._file.unlink(missing_ok=True)
 
     def _with_running_node(self, record: RunRecord) -> RunRecord:
-        if self._state.phase in (PREFLIGHT, REPORT):
+        if self._state.phase in (PREFLIGHT, REPORT, *(node.node for node in record.nodes)):
             return record
         seconds = round(time.monotonic() - self._phase_started, 1)
         return replace(record, nodes=(*record.nodes, NodeRecord(self._state.phase, INTERRUPTED, seconds)))
@@ -196,10 +199,12 @@ def _record_killed(workspace: Workspace) -> None:
         workspace.run_state.unlink()
 
 
-def _record_end(state: RunState, registry: RunRegistry, end: str, error: str) -> None:
+def _record_end(
+    state: RunState, registry: RunRegistry, end: str, error: str, *, user_error: bool = False
+) -> None:
     """Record the end of a run, unless it had not begun or has its record."""
     if state.record is not None and state.record.run_id not in registry.runs():
-        registry.record(replace(state.record, state=end, error=error))
+        registry.record(replace(state.record, state=end, error=error, user_error=user_error))
 
 
 def read_run_state(workspace: Workspace) -> RunState | None:

@@ -115,7 +115,14 @@ def test_lock_output_records_a_run_that_raises(workspace: Workspace, make_record
         "failed",
         "Transform: OSError: disk full",
     )
-    assert read_run_state(workspace) is None
+    assert (recorded(workspace).user_error, read_run_state(workspace)) == (False, None)
+
+
+def test_lock_output_records_a_user_error_as_one(workspace: Workspace, make_record: MakeRecord) -> None:
+    with pytest.raises(UserError):
+        begun(workspace, make_record, UserError("file: damaged; delete it"))
+    record = recorded(workspace)
+    assert (record.error, record.user_error) == ("Transform: file: damaged; delete it", True)
 
 
 def test_lock_output_records_an_interrupted_run(workspace: Workspace, make_record: MakeRecord) -> None:
@@ -135,6 +142,15 @@ def test_interrupt_tells_where_the_run_stopped(workspace: Workspace, make_record
         run.enter(REPORT)
         assert run.interrupt("SIGTERM") == "stopped in the report; the same command continues there"
     assert recorded(workspace).nodes == make_record().nodes
+
+
+def test_interrupt_between_nodes_adds_none(workspace: Workspace, make_record: MakeRecord) -> None:
+    with lock_output(workspace) as run:
+        run.begin(make_record(run_id="1", nodes=()))
+        run.enter("Transform")
+        run.leave(NodeRecord("Transform", "done", 2.5))
+        run.interrupt("SIGINT")
+    assert recorded(workspace).nodes == (NodeRecord("Transform", "done", 2.5),)
 
 
 def test_lock_output_keeps_the_record_of_an_ended_run(workspace: Workspace, make_record: MakeRecord) -> None:
