@@ -152,6 +152,27 @@ def test_pushed_model_predicts_over_grpc(cluster: Cluster, results: dict[str, No
     assert {prediction.label for prediction in predictions} <= {"benign", "malignant"}
 
 
+def test_web_interface_gets_metrics_and_pages(cluster: Cluster, results: dict[str, NodeResult]) -> None:
+    shown = {
+        (node, name): artifact
+        for node, result in results.items()
+        for name, artifact in result.outputs.artifacts.items()
+    }
+    metrics = shown[_REPORT, "metrics"]["metadata"]
+    assert metrics["pushed"] == 1 and metrics["verdict"].startswith("pushed: mobilenet is served as version")
+    assert shown["ModelGate", "decision"]["metadata"]["passed"] == 1
+    assert shown["Trainer-mobilenet", "metrics"]["metadata"]["epochs"] == 1
+    of_test = shown[_REPORT, "test_metrics"]["metadata"]
+    assert {"confidenceThreshold", "falsePositiveRate", "recall"} == set(
+        of_test["confidenceMetrics"]["list"][0]
+    )
+    matrix = of_test["confusionMatrix"]["struct"]
+    assert [len(row["row"]) for row in matrix["rows"]] == [len(matrix["annotationSpecs"])] * 2 == [2, 2]
+    for page in ((_REPORT, "report"), ("DataGate", "data_page"), ("Trainer-mobilenet", "learning_curves")):
+        with local_copy(shown[page]["uri"]) as file:
+            assert file.read_text("utf-8").startswith("<!doctype html>"), page
+
+
 @pytest.mark.usefixtures("results")
 def test_run_is_registered_with_its_report(cluster: Cluster) -> None:
     record = cluster.records()[0]
