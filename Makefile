@@ -5,6 +5,7 @@ SHELL := /bin/sh
 DATA ?=
 PRESET ?= demo
 STACK ?=
+KFP ?=
 LOCK_ARGS ?=
 ARGS ?=
 
@@ -32,7 +33,7 @@ lint: .venv/.dev ## Check style and types
 
 .PHONY: check
 check: lint ## Check style and types, run the quick tests: three minutes on two cores
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container and not kubernetes" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container and not kubernetes and not kubeflow" $(ARGS)
 
 .PHONY: test
 test: lint ## Check style and types, run the whole test suite
@@ -49,6 +50,10 @@ test-image: .venv/.dev ## Build the image with buildah and run a step of the gra
 .PHONY: test-kubernetes
 test-kubernetes: .venv/.dev ## Apply the manifests to a real Kubernetes API server, which Go builds first
 	.venv/bin/python -m pytest -m kubernetes tests/kubernetes $(ARGS)
+
+.PHONY: test-kubeflow
+test-kubeflow: .venv/.dev ## Run the graph on Kubeflow Pipelines' own programs; KFP=<checkout of kubeflow/pipelines at a tag>
+	KFP="$(KFP)" .venv/bin/python -m pytest -m kubeflow tests/kubeflow_backend $(ARGS)
 
 .PHONY: setup
 setup: .venv/.dev ## Set up .venv with the development tools
