@@ -39,7 +39,7 @@ class DataRef:
         source: folder, archive or manifest.
         root: folder that a manifest's paths are relative to; empty without a manifest.
         schema_file: the curated schema.
-        schema_digest: SHA-256 of its content.
+        schema_digest: SHA-256 of its content; empty where it is known only when the graph runs.
         fingerprint: of the images and their names; empty where it is known only when the graph runs.
         split_sha256: of the frozen split; empty where it is known only when the graph runs.
         span: number of this content among those seen so far, from 1; 0 where it is not known yet.
@@ -49,7 +49,7 @@ class DataRef:
     source: str
     root: str
     schema_file: str
-    schema_digest: str
+    schema_digest: str = ""
     fingerprint: str = ""
     split_sha256: str = ""
     span: int = 0

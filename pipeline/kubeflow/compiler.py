@@ -15,9 +15,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunnerConfig,
 )
 
-import schemas
 from knet.base import node_ids
-from knet.base.digests import file_digest
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.data import breakhis
@@ -68,14 +66,13 @@ def compile_spec(config: Config) -> dict[str, Any]:
         The PipelineSpec as parsed JSON, before `complete_spec`.
     """
     kubeflow = config.kubeflow
-    # RunStart finds the rest of the data's description when the pipeline runs.
+    # RunStart finds the rest of the description of data and schema when the pipeline runs.
     pipeline = create_pipeline(
         config,
         DataRef(
             source=kubeflow.data_source,
             root=kubeflow.data_root,
             schema_file=kubeflow.schema_file,
-            schema_digest=file_digest(config.data.schema_file or schemas.BREAKHIS),
         ),
         PipelinePaths(
             artifacts=kubeflow.pipeline_root,

@@ -39,6 +39,7 @@ def add_start(spec: dict[str, Any], config: Config) -> None:
     outputs = {
         **dict.fromkeys(("fingerprint", "split_sha256", "previous_statistics", "previous_digest"), "STRING"),
         **dict.fromkeys(("baseline", "baseline_digest", "baseline_version", GENERATION), "STRING"),
+        "schema_digest": "STRING",
         "span": "NUMBER_INTEGER",
         "synthetic_data": "BOOLEAN",
     }
@@ -222,6 +223,7 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)
     for name in ("fingerprint", "span"):
         _wire(spec, node_ids.EXAMPLE_GEN, name, start=name)
+    _wire(spec, node_ids.SCHEMA_GEN, "schema_digest", start="schema_digest")
     _wire(spec, node_ids.EXAMPLE_GEN, "split.seed", run="seed", parameter_type="NUMBER_INTEGER")
     for node in (node_ids.EXAMPLE_GEN, node_ids.MODEL_SELECTOR, node_ids.MODEL_GATE):
         _wire(spec, node, "seed", run="seed")

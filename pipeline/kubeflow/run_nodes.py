@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from knet.base import node_ids, schema_names
-from knet.base.digests import text_digest
+from knet.base.digests import file_digest, text_digest
 from knet.base.environment import set_environment
 from knet.base.errors import UserError
 from knet.base.storage import open_store
@@ -157,13 +157,14 @@ def run_start(node: ContainerNode) -> None:
         registry, config, unread, prior=PriorState(), schema=schema, graph="", started=started
     )
     save_run_context(parameters["registry"], context)
+    schema_digest = _schema_digest(schema)
     with tempfile.TemporaryDirectory() as folder:
         local = config.model_copy(update={"output": Path(folder)})
         data = prepare_data(local, registry=registry, progress=print)
     config = config.with_slices(data.slices)
     prior = load_prior_state(registry, config, data)
     run = [str(parameters[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
-    graph = text_digest(*run, data.fingerprint, data.split_sha256)
+    graph = text_digest(*run, data.fingerprint, data.split_sha256, schema_digest)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=started)
     save_run_context(parameters["registry"], context)
     configured = os.environ[REGISTRY_VARIABLE]  # nodes know no other
@@ -174,7 +175,23 @@ def run_start(node: ContainerNode) -> None:
         retry_output(name): failures[name].run if name in failures else ""
         for name in candidate_nodes(context.config)
     }
-    node.write_outputs({**_start_outputs(context), **retries, GENERATION: cache_generation(configured)})
+    found = {"schema_digest": schema_digest, GENERATION: cache_generation(configured)}
+    node.write_outputs({**_start_outputs(context), **retries, **found})
+
+
+def _schema_digest(file: Path) -> str:
+    """Return the digest of the schema in this container.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        return file_digest(file)
+    except OSError as error:
+        raise UserError(
+            f"kubeflow.schema_file: cannot read {file} in the container ({error.strerror}); build it into "
+            "the image, or mount the volume that holds it (kubeflow.volumes)"
+        ) from None
 
 
 def _unread_data(config: Config) -> Data:

@@ -118,6 +118,7 @@ def _compiled() -> dict[str, Any]:
 
     nodes = {
         "BreakHisExampleGen": parameters("data_source", "data_root", "fingerprint", "seed"),
+        "ImportSchemaGen": parameters("schema_file", "schema_digest"),
         "DataGate": parameters("previous_statistics", "previous_digest"),
         "ModelSelector": parameters("seed"),
         "ModelGate": parameters("seed", "baseline", "baseline_digest", "baseline_version"),
@@ -214,6 +215,7 @@ def test_prior_state_is_wired_as_parameters(documents: tuple[Any, Any]) -> None:
     baseline = {"baseline", "baseline_digest", "baseline_version"}
     assert set(found("DataGate").values()) == {*state, "cache_generation"}
     assert set(found("ModelGate").values()) == {*baseline, "cache_generation"}
+    assert set(found("ImportSchemaGen").values()) == {"schema_digest", "cache_generation"}
 
 
 def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, Any]) -> None:

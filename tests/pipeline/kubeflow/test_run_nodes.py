@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from tfx.types import standard_artifacts
 
+import schemas
 from knet.base.errors import UserError
 from knet.data.sample_data import write_sample_data
 from knet.report.queries import find_run
@@ -48,8 +50,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str, str]:
-    config = load_config("demo", ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"])
+def _start(
+    location: Path, images: Path, folder: Path, *, schema: Path = schemas.BREAKHIS, **given: Any
+) -> dict[str, str]:
+    settings = ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"]
+    config = load_config("demo", [*settings, f"kubeflow.schema_file={schema}"])
     config = config.with_slices(["magnification", "subtype"])
     values = {"data_source": str(images), "data_root": "", "registry": str(location), "seed": 0, "epochs": 3}
     values["cache"] = True
@@ -62,7 +67,7 @@ def _start(location: Path, images: Path, folder: Path, **given: Any) -> dict[str
         "previous_statistics",
         "previous_digest",
     ]
-    names += ["baseline", "baseline_digest", "baseline_version", "cache_generation"]
+    names += ["baseline", "baseline_digest", "baseline_version", "cache_generation", "schema_digest"]
     names += [f"{kind}_{name}" for name in config.candidates for kind in ("trials", "trials_digest")]
     names += map(retry_output, candidate_nodes(config))
     outputs = {name: {"outputFile": str(folder / name)} for name in names}
@@ -87,6 +92,29 @@ def test_run_start_outputs_data_and_prior_state(location: Path, images: Path, tm
     assert {name: second[name] for name in ("fingerprint", "span")} == {
         name: first[name] for name in ("fingerprint", "span")
     }
+
+
+def test_run_start_outputs_the_digest_of_the_schema_in_the_container(
+    location: Path, images: Path, tmp_path: Path
+) -> None:
+    schema, digests = tmp_path / "schema.pbtxt", []
+    for number, text in enumerate(("a", "b", "a")):
+        schema.write_text(text, "utf-8")
+        outputs = _start(location, images, tmp_path / str(number), schema=schema)
+        context = read_run_context(location)
+        assert context
+        digests.append((outputs["schema_digest"], context.graph))
+    assert digests[0][0] == hashlib.sha256(b"a").hexdigest() and digests[0] == digests[2]
+    assert digests[0][0] != digests[1][0] and digests[0][1] != digests[1][1]
+
+
+def test_run_start_without_schema_names_the_setting(
+    location: Path, images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "first", schema=tmp_path / "none.pbtxt")
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: UserError: kubeflow.schema_file: cannot read {tmp_path}/none.pbtxt in ")
 
 
 def test_run_start_without_cache_starts_a_generation(location: Path, images: Path, tmp_path: Path) -> None:
