@@ -92,13 +92,29 @@ def test_documented_steps_prepare_an_overlay(
         _run(commands.replace("overlays/dev", f"overlays/{overlay}"), tmp_path)
     mine = tmp_path / "k8s/overlays/mine"
     objects = _render(tool("kubectl"), mine)
-    images = {
-        c["image"] for pod in _pods(objects).values() for c in pod["containers"] if "knet" in c["image"]
-    }
-    assert images == {"registry.example.org/breakhis-knet:0.1.0"}
+    assert _own_images(objects) == {"registry.example.org/breakhis-knet:0.1.0"}
     assert load_config(mine).kubeflow.image.startswith("registry.example.org/breakhis-knet:0.1.0")
     (gateway,) = (thing for thing in objects if thing["kind"] == "Gateway")
     assert gateway["spec"]["listeners"][0]["hostname"] == "knet.hospital.example"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_documented_upgrade_changes_every_image(
+    overlay: str, tool: Callable[[str], Path], tmp_path: Path
+) -> None:
+    copy_manifests(tmp_path)
+    first = _documented_commands("deployment.md")[0].replace("overlays/dev", f"overlays/{overlay}")
+    (upgrade,) = _documented_commands("kubeflow.md")
+    _run(first, tmp_path)
+    _run(upgrade, tmp_path)
+    _run(upgrade.replace("OLD=0.1.0 NEW=0.2.0", "OLD=0.2.0 NEW=0.3.0"), tmp_path)  # and another one
+    mine = tmp_path / "k8s/overlays/mine"
+    assert _own_images(_render(tool("kubectl"), mine)) == {"registry.example.org/breakhis-knet:0.3.0"}
+    assert load_config(mine).kubeflow.image.startswith("registry.example.org/breakhis-knet:0.3.0")
+
+
+def _own_images(objects: Objects) -> set[str]:
+    return {c["image"] for pod in _pods(objects).values() for c in pod["containers"] if "knet" in c["image"]}
 
 
 def test_documented_changes_fit_other_clusters(tool: Callable[[str], Path], tmp_path: Path) -> None:
