@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.kubeflow.notifications import (
     notify,
     recorded_run,
 )
+from pipeline.kubeflow.run_nodes import run_end, run_node
 
 _SECONDS = 60  # for Alertmanager to start and to notify
 _SECRETS = (
@@ -50,11 +52,12 @@ def webhook() -> Iterator[Webhook]:
         def do_POST(self) -> None:
             state.headers.append(dict(self.headers))
             state.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(state.status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "13")
-            self.end_headers()
-            self.wfile.write(b"the\nanswer.\r\n")
+            with suppress(BrokenPipeError):  # Alertmanager was stopped
+                self.send_response(state.status)
+                self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "13")
+                self.end_headers()
+                self.wfile.write(b"the\nanswer.\r\n")
 
         def log_message(self, *arguments: object) -> None:
             """Print nothing."""
@@ -110,6 +113,17 @@ def test_notify_sends_configured_outcomes_only(webhook: Webhook, settings: Calla
     (body,) = webhook.bodies
     assert (body["run_id"], body["report"], "link" in body) == ("r1", "/data/reports/r1", False)
     assert "Authorization" not in webhook.headers[0]
+
+
+def test_run_end_posts_the_reason_of_an_early_failure(
+    webhook: Webhook, settings: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings(webhook.url)
+    monkeypatch.setenv("KNET_REGISTRY", str(tmp_path))
+    message = {"inputs": {"parameterValues": {"registry": str(tmp_path)}}}
+    run_node(run_end, ["--executor_input", json.dumps(message)])
+    (body,) = webhook.bodies
+    assert body["description"] == "the run failed before it began: see the log of RunStart"
 
 
 def test_notify_without_settings_does_not_summarize(monkeypatch: pytest.MonkeyPatch) -> None:
