@@ -107,6 +107,34 @@ def test_first_run_pushes_a_model(project: Project, first: Run) -> None:
     assert (project.folder / "registry" / "reports" / record.run_id / "report.html").is_file()
 
 
+def test_launcher_publishes_what_the_web_interface_reads(project: Project, first: Run) -> None:
+    shown = project.backend.visualizations(first)
+    trainers = {(node, name) for node in _TRAINERS for name in ("metrics", "learning_curves")}
+    report = {(_REPORT, "report"), (_REPORT, "metrics"), (_REPORT, "test_metrics")}
+    assert set(shown) == {*trainers, *report, ("DataGate", "data_page"), ("ModelGate", "decision")}
+
+    metrics = shown[_REPORT, "metrics"]
+    assert metrics.kind == "system.Metrics" and metrics.properties["pushed"] == 1
+    assert metrics.properties["verdict"].startswith("pushed: ")
+    assert shown["ModelGate", "decision"].properties["passed"] == 1
+    assert shown["Trainer-vgg16", "metrics"].properties["epochs"] == 1
+
+    of_test = shown[_REPORT, "test_metrics"]
+    assert of_test.kind == "system.ClassificationMetrics"
+    point, *_ = of_test.properties["confidenceMetrics"]["list"]
+    assert set(point) == {"confidenceThreshold", "falsePositiveRate", "recall"}
+    matrix = of_test.properties["confusionMatrix"]["struct"]
+    assert [item["displayName"] for item in matrix["annotationSpecs"]] == ["benign", "malignant"]
+    assert [len(row["row"]) for row in matrix["rows"]] == [2, 2]
+
+    pages = [artifact.uri for artifact in shown.values() if artifact.kind == "system.HTML"]
+    assert len(pages) == 4
+    for uri in pages:
+        key = uri.removeprefix(f"minio://{BUCKET}/")
+        page = boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        assert page.startswith(b"<!doctype html>")
+
+
 def test_second_run_is_cached(project: Project, first: Run) -> None:
     second = project.submit()
     states = second.states()
@@ -116,6 +144,15 @@ def test_second_run_is_cached(project: Project, first: Run) -> None:
     one, other = project.records()
     assert {node.state for node in other.nodes} == {"cached"}
     assert other.pushed_version == one.pushed_version
+
+
+def test_run_that_the_gate_refuses_says_so_in_its_metrics(project: Project, first: Run) -> None:
+    gate = "gate={minimum: {recall: 1.0, specificity: 1.0}, margin: null}"
+    refused = project.submit(file=project.compile("refused.yaml", gate))
+    assert refused.state == "Succeeded"
+    metrics = project.backend.visualizations(refused)[_REPORT, "metrics"].properties
+    assert metrics["pushed"] == 0
+    assert metrics["verdict"].startswith("not pushed: ") and "below the minimum of 1" in metrics["verdict"]
 
 
 def test_new_data_rerun_and_a_killed_executor_is_retried(project: Project, first: Run) -> None:

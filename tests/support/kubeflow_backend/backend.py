@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from free_ports import free_ports
+from google.protobuf import json_format, struct_pb2
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto.metadata_store_pb2 import MetadataStoreClientConfig
 
 from kubeflow_backend.fake_argo import Result, Walk
 from kubeflow_backend.fake_kubernetes import FakeKubernetes
@@ -61,6 +64,7 @@ class Backend:
         pods: run the containers of workflows.
         python: program of the containers.
         folder: for the outputs of workflows.
+        metadata: port of ML Metadata.
     """
 
     url: str
@@ -68,6 +72,7 @@ class Backend:
     pods: Pods
     python: Python
     folder: Path
+    metadata: int
     _walked: set[str] = field(default_factory=set)
 
     def walk_new_workflow(self, *, seconds: float = 10) -> Run:
@@ -116,6 +121,40 @@ class Backend:
     def schedules(self) -> list[dict[str, Any]]:
         """Return the ScheduledWorkflow objects."""
         return self.api.list(NAMESPACE, "scheduledworkflows")
+
+    def visualizations(self, run: Run) -> dict[tuple[str, str], Visualization]:
+        """Return the artifacts of a run that the web interface shows, by node and name."""
+        store = MetadataStore(MetadataStoreClientConfig(host="127.0.0.1", port=self.metadata))
+        types = {found.id: found.name for found in store.get_artifact_types()}
+        context = store.get_context_by_type_and_name("system.PipelineRun", run.id)
+        shown = {}
+        for artifact in store.get_artifacts_by_context(context.id):
+            kind = types[artifact.type_id]
+            if kind.startswith("system.") and kind != "system.Artifact":
+                *_, node, _, name = artifact.uri.split("/")
+                properties = {key: _property(value) for key, value in artifact.custom_properties.items()}
+                shown[node, name] = Visualization(kind, artifact.uri, properties)
+        return shown
+
+
+@dataclass(frozen=True)
+class Visualization:
+    """Artifact that the web interface shows.
+
+    Attributes:
+        kind: its type, such as `system.HTML`.
+        uri: of its file.
+        properties: its metadata by name.
+    """
+
+    kind: str
+    uri: str
+    properties: Mapping[str, Any]
+
+
+def _property(value: Any) -> Any:
+    found = getattr(value, value.WhichOneof("value"))
+    return json_format.MessageToDict(found) if isinstance(found, struct_pb2.Struct) else found
 
 
 @dataclass(frozen=True)
@@ -230,7 +269,7 @@ def running_backend(
             environment={**environment, "PATH": f"{python.folder}:{environment['PATH']}"},
             logs=logs,
         )
-        yield Backend(f"http://127.0.0.1:{rest}", api, pods, python, folder / "outputs")
+        yield Backend(f"http://127.0.0.1:{rest}", api, pods, python, folder / "outputs", metadata)
 
 
 def _make_certificate(folder: Path, openssl: Path) -> tuple[Path, Path]:
