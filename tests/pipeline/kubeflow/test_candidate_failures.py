@@ -36,7 +36,12 @@ class Containers:
         self._graph, self._recorded, self._pod, self._monkeypatch = graph, recorded, pod, monkeypatch
 
     def run(
-        self, node: str, do: Callable[..., None], metadata: dict[str, Message] | None = None
+        self,
+        node: str,
+        do: Callable[..., None],
+        metadata: dict[str, Message] | None = None,
+        *,
+        shown: tuple[str, ...] = (),
     ) -> dict[str, Message]:
         """Run the entrypoint of a node and return the metadata of its outputs by name.
 
@@ -44,6 +49,7 @@ class Containers:
             node: name of the node.
             do: replaces the executor.
             metadata: of input artifacts, by name.
+            shown: names of the artifacts for the web interface that the launcher expects.
         """
         component = self._graph["components"]["Graph"]["dag"]["tasks"][node]["componentRef"]["name"]
         executor = self._graph["deploymentSpec"]["executors"][
@@ -52,6 +58,9 @@ class Containers:
         arguments = executor["container"]["args"]
         message = self._recorded(node)
         message["outputs"]["outputFile"] = f"{self._pod}{message['outputs']['outputFile']}"
+        for name in shown:
+            artifact = {"name": name, "uri": f"minio://mlpipeline/{name}"}
+            message["outputs"]["artifacts"][name] = {"artifacts": [artifact]}
         for name, values in (metadata or {}).items():
             message["inputs"]["artifacts"][name]["artifacts"][0]["metadata"].update(values)
         for variable in executor["container"]["env"]:
@@ -97,6 +106,15 @@ def test_trainer_records_its_failure_and_empties_its_outputs(containers: Contain
     (file,) = [path for path in pod.rglob("model/*") if path.is_file()]
     assert json.loads(file.read_text("utf-8")) == failure  # so that the launcher uploads something
     assert last_failures(str(pod / "registry"))["Trainer-vgg16"].run == _RUN
+
+
+def test_trainer_that_failed_says_so_in_the_web_interface(containers: Containers, pod: Path) -> None:
+    do = _fail(UserError("the loss is not finite"))
+    written = containers.run("Trainer-vgg16", do, shown=("metrics", "learning_curves"))
+    why = "Trainer-vgg16: the loss is not finite"
+    assert written["metrics"] == {"failed": 1, "error": why}
+    (page,) = pod.rglob("learning_curves")
+    assert page.read_text("utf-8") == f"failed: {why}\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("the network is down")])
