@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tfx import types
 from tfx.components.util import model_utils
@@ -15,6 +15,10 @@ from knet.base import artifact_files, schema_names
 from knet.data.examples import ingested_images
 from knet.models.model_info import read_model_info
 
+# Files of the blessing.
+_CHECKED: Final = "PREDICTIONS_EQUAL_KERAS"  # in the development server, on test images
+_NOT_CHECKED: Final = "NOT_CHECKED"  # the gate refused the model
+
 
 class Executor(base_executor.BaseExecutor):
     """Runs the development server on a free port of this machine."""
@@ -25,7 +29,9 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Write the infra blessing; a model without the gate's blessing is not served.
+        """Write the infra blessing, whose file is named for what was checked.
+
+        A model without the gate's blessing is not served, nor blessed.
 
         Raises:
             ValueError: The served predictions are no probabilities, or differ from the Keras model's.
@@ -54,5 +60,5 @@ class Executor(base_executor.BaseExecutor):
             check_predictions(serve_predictions(model, images), expected)
         folder = Path(infra_blessing.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ("INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED")).touch()
+        (folder / (_CHECKED if blessed else _NOT_CHECKED)).touch()
         infra_blessing.set_int_custom_property("blessed", int(blessed))

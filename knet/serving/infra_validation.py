@@ -5,18 +5,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from knet.client import Client
-from knet.models import hybrid, optimizer, stain  # noqa: F401 (registers the layers of saved models)
+from knet.models import hybrid, optimizer, stain  # noqa: F401 (the last two register layers of saved models)
 from knet.models.images import decode_images
 from knet.serving.dev_server.server import DevServer
 
 # Of a served probability from Keras's: the served graph is optimised, and adds in another order.
-_TOLERANCE = 1e-4
+TOLERANCE: Final = 1e-4
 
 
 def serve_predictions(model: Path, images: Sequence[bytes]) -> list[list[float]]:
@@ -42,7 +43,7 @@ def keras_predictions(
     """Predict images with a Keras model, and calibrate the probabilities.
 
     Args:
-        file: Trained model, `.keras`, with uncalibrated probabilities.
+        file: Trained model, `.keras`, from `build_hybrid_model`.
         images: PNG or JPEG bytes.
         size: Input size of the model, in pixels per side.
         temperature: Temperature of the calibration, by which logits are divided.
@@ -52,9 +53,9 @@ def keras_predictions(
     """
     model = keras.saving.load_model(file, compile=False)
     pixels = decode_images(tf.constant(list(images)), size=size).numpy().astype(np.float32)
-    # softmax(z / t) from p = softmax(z)
-    uncalibrated = model.predict(pixels, verbose=0).astype(np.float64)
-    logits = np.log(np.maximum(uncalibrated, np.finfo(np.float32).tiny))
+    # A saturated softmax has lost the logits: their difference is bounded by the smallest float32.
+    model.get_layer(hybrid.HEAD).layers[-1].activation = keras.activations.linear
+    logits = model.predict(pixels, verbose=0).astype(np.float64)
     powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
     probabilities: list[list[float]] = (powers / powers.sum(axis=1, keepdims=True)).tolist()
     return probabilities
@@ -71,7 +72,7 @@ def check_predictions(served: Sequence[Sequence[float]], expected: Sequence[Sequ
         ValueError: They do not; the message has the index of the image and the probabilities.
     """
     for number, (one, other) in enumerate(zip(served, expected, strict=True)):
-        if not abs(sum(one) - 1) < _TOLERANCE:
+        if not abs(sum(one) - 1) < TOLERANCE:
             raise ValueError(f"test image {number}: served probabilities {one} do not sum to one")
-        if not all(abs(a - b) < _TOLERANCE for a, b in zip(one, other, strict=True)):
+        if not all(abs(a - b) < TOLERANCE for a, b in zip(one, other, strict=True)):
             raise ValueError(f"test image {number}: served {one}, but the Keras model gives {other}")

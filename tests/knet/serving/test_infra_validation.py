@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from training_fixtures import build_hybrid
 
+from knet.models.hybrid import HEAD, LOGITS
 from knet.serving.infra_validation import check_predictions, keras_predictions
 
 
@@ -31,20 +32,25 @@ def test_check_predictions_refuses_other_probabilities(
         check_predictions(served, expected)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+@pytest.mark.parametrize(
+    ("temperature", "difference"),
+    [
+        (0.5, 2.0),
+        (1.0, 2.0),
+        (2.0, 2.0),
+        (12.0, 120.0),  # softmax alone saturates: its logarithm would end at -87
+    ],
+)
 def test_keras_predictions_are_calibrated(
-    tmp_path: Path, picture: Callable[..., bytes], temperature: float
+    tmp_path: Path, picture: Callable[..., bytes], temperature: float, difference: float
 ) -> None:
-    pixels = keras.Input((8, 8, 3))
-    mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
-    dense = keras.layers.Dense(2)
-    model = keras.Model(pixels, keras.layers.Softmax()(dense(mean)))
-    dense.set_weights([np.array([[1.0, -2.0], [0.0, 3.0], [1.0, 1.0]]), np.array([0.5, 0.0])])
+    model = build_hybrid("mobilenet")
+    logits = model.get_layer(HEAD).get_layer(LOGITS)
+    kernel, _ = logits.get_weights()
+    logits.set_weights([np.zeros_like(kernel), np.array([0.0, -difference])])
     model.save(tmp_path / "model.keras")
-    images = [picture(colour=(255, 0, 0)), picture(colour=(0, 255, 255))]
-    predictions = np.array(
-        keras_predictions(tmp_path / "model.keras", images, size=8, temperature=temperature)
+    (predicted,) = keras_predictions(
+        tmp_path / "model.keras", [picture(colour=(255, 0, 0))], size=32, temperature=temperature
     )
-    for row, expected in zip(predictions, ([1.5, -2.0], [1.5, 4.0]), strict=True):
-        powers = np.exp(np.array(expected) / temperature)
-        np.testing.assert_allclose(row, powers / powers.sum(), rtol=1e-5)
+    positive = 1 / (1 + np.exp(difference / temperature))
+    np.testing.assert_allclose(predicted, [1 - positive, positive], rtol=1e-5)
