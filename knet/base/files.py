@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from knet.base.errors import UserError
 
-_TEMPORARY: Final = ".tmp"  # suffix of files that are being written; their names begin with a dot
+TEMPORARY: Final = ".tmp"  # suffix of files that are being written; their names begin with a dot
 _MAX_AGE: Final = 24 * 60 * 60  # seconds; no write lasts longer
 
 
@@ -31,7 +32,7 @@ def atomic_write(
             Default: those that the process's umask leaves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -86,9 +87,17 @@ def parse_json(content: bytes, file: Path | str, *, remedy: str) -> Any:
 
 def remove_abandoned(folder: Path) -> None:
     """Delete the temporary files that killed processes left in a folder more than a day ago."""
-    for file in folder.glob(f"*{_TEMPORARY}"):
+    for file in folder.glob(f"*{TEMPORARY}"):
         try:
             if time.time() - file.stat().st_mtime > _MAX_AGE:
                 file.unlink()
         except FileNotFoundError:  # another process was faster
             continue
+
+
+def remove_path(path: Path) -> None:
+    """Delete a file or folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

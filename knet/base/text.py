@@ -62,3 +62,8 @@ def format_magnitude(number: float) -> str:
         if number >= 10**power:
             return f"{number / 10**power:.3g}{name}"
     return f"{number:.3g}"
+
+
+def format_bytes(size: int) -> str:
+    """Format a size with one decimal in megabytes or gigabytes, such as `1.5 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knet.base.digests import folder_digest
+from knet.base.disk import require_space
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.serving.models_config import (
@@ -57,8 +58,14 @@ def push_version(model: Path, base_path: Path, *, unless_newest: str | None = No
         or one more than the highest version ever pushed if that is larger.
     """
     base_path.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base_path))
+    with _locked(base_path):
+        _remove_leftovers(base_path)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_path))
+        owner = (staging / _OWNER).open("a")
+        fcntl.flock(owner, fcntl.LOCK_EX)
     try:
+        needed = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+        require_space(base_path, needed, content="the model")
         copy = staging / "model"
         shutil.copytree(model, copy)
         with _locked(base_path):
@@ -69,7 +76,47 @@ def push_version(model: Path, base_path: Path, *, unless_newest: str | None = No
             write_models_config(base_path)
     finally:
         shutil.rmtree(staging)
+        owner.close()
     return version
+
+
+_STAGING, _DELETING = ".pushing-", ".deleting-"  # prefixes of folders that no server reads
+_OWNER = ".owner"  # file in a staging folder that its process holds a lock on
+
+
+def leftovers(base_path: Path) -> list[Path]:
+    """Folders that killed processes left, half pushed or half deleted."""
+    return [
+        *(folder for folder in base_path.glob(f"{_STAGING}*") if not _is_owned(folder)),
+        *base_path.glob(f"{_DELETING}*"),
+    ]
+
+
+def remove_leftovers(base_path: Path) -> list[Path]:
+    """Delete the folders that killed processes left, and return them."""
+    if not base_path.is_dir():
+        return []
+    with _locked(base_path):
+        return _remove_leftovers(base_path)
+
+
+def _remove_leftovers(base_path: Path) -> list[Path]:
+    found = leftovers(base_path)
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)  # another process may be deleting it
+    return found
+
+
+def _is_owned(staging: Path) -> bool:
+    """Whether a process that runs is pushing from a folder."""
+    try:
+        with (staging / _OWNER).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _newest_with(digest: str, base_path: Path) -> str | None:
@@ -88,7 +135,7 @@ def remove_version(version: str, base_path: Path) -> None:
     """Delete a version, for example one whose files are damaged."""
     with _locked(base_path):
         # Renamed first, so that no server reads a half-deleted version.
-        removed = (base_path / version).rename(base_path / f".deleting-{version}")
+        removed = (base_path / version).rename(base_path / f"{_DELETING}{version}")
         write_models_config(base_path)
     shutil.rmtree(removed)
 
@@ -257,5 +304,5 @@ def prune(base_path: Path, *, keep: int, in_use: Collection[int] = ()) -> list[i
         deleted |= {v: folder for v, folder in withdrawn_versions(base_path).items() if v not in in_use}
         for folder in deleted.values():
             # Renamed first, so that no server reads a half-deleted version.
-            shutil.rmtree(folder.rename(base_path / f".deleting-{folder.name}"))
+            shutil.rmtree(folder.rename(base_path / f"{_DELETING}{folder.name}"))
     return sorted(deleted)

@@ -21,6 +21,14 @@ def main() -> None:
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        from knet.base.disk import disk_full
+
+        message = disk_full(error)
+        if message is None:
+            raise
+        click.echo(f"error: {message}", err=True)
+        sys.exit(2)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "knet"):
             raise

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from knet.base.files import remove_path
 from pipeline.commands.options import config_options, console, kubeflow_option, load
 
 if TYPE_CHECKING:
     from knet.base.storage import Store
+    from knet.runs.caches import CacheFile
     from pipeline.config.config import Config
 
 
@@ -98,13 +100,17 @@ def report_command(run: str, preset: str, file: Path | None, overrides: tuple[st
 def cache_command(kubeflow: bool, remove_unused: float | None, **configuration: Any) -> None:
     """List the cache files of runs, and remove unused ones.
 
-    They are feature maps of frozen blocks, checkpoints of unfinished trainings and explanations of winners,
-    and are computed again when needed. While a run trains, DAYS must be longer than the training.
+    They are feature maps of frozen blocks, checkpoints of unfinished trainings, unfinished searches and
+    explanations of winners, and are computed again when needed. While a run trains, DAYS must be longer than
+    the training. Leftovers of killed runs are listed and removed unless a run works in the folder.
     """
     from knet.runs.caches import cache_files, remove_unused_files
 
-    caches = _caches(load(**configuration), kubeflow=kubeflow)
+    config = load(**configuration)
+    caches = _caches(config, kubeflow=kubeflow)
     files = cache_files(caches) if remove_unused is None else remove_unused_files(caches, days=remove_unused)
+    if not kubeflow:
+        files += _leftovers(config, remove=remove_unused is not None)
     for item in files:
         click.echo(
             f"{item.size / 1e6:9.1f} MB  unused {item.unused_days:5.1f} days  {item.kind}: {item.location}"
@@ -127,3 +133,34 @@ def _caches(config: Config, *, kubeflow: bool) -> dict[str, Store]:
             f"{cluster.registry}/explanations" if kubeflow else workspace.explanations
         ),
     }
+
+
+def _leftovers(config: Config, *, remove: bool) -> list[CacheFile]:
+    """Return what killed runs left, and remove it; nothing while a run works in the folder."""
+    from contextlib import nullcontext
+
+    from knet.base.storage import open_store
+    from knet.runs.active_run import is_running, lock_output
+    from knet.runs.caches import folder_entry
+    from knet.runs.leftovers import unfinished_outputs
+    from knet.runs.workspace import Workspace
+    from knet.serving.model_store import leftovers
+
+    workspace = Workspace(config.output.resolve())
+    if is_running(workspace) or not workspace.root.is_dir():
+        return []
+    with lock_output(workspace, phase="knet cache") if remove else nullcontext():
+        unfinished: list[int] = []
+        if workspace.metadata.is_file():
+            from pipeline.runners.mlmd import open_metadata, unfinished_executions
+
+            unfinished = unfinished_executions(open_metadata(config))
+        store = open_store(workspace.root)
+        folders = [*unfinished_outputs(workspace, unfinished), *leftovers(workspace.served)]
+        found = [
+            folder_entry("leftover", store, folder.relative_to(workspace.root).as_posix())
+            for folder in folders
+        ]
+        for folder in folders if remove else ():
+            remove_path(folder)
+    return found

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knet.base import node_ids
+from knet.base.disk import disk_full
 from knet.base.storage import open_store
 from pipeline.config.config import Config
 from pipeline.kubeflow.run_state import NODE_VARIABLE, REGISTRY_VARIABLE, run_id
@@ -72,9 +73,9 @@ def retry_output(node: str) -> str:
 
 
 def failure_to_record(error: Exception) -> CandidateFailure | None:
-    """Return the failure of this container, or None if the error must end the run."""
+    """Return the failure of this container, or None if the error must end the run, as a full disk does."""
     message = user_message(error)
-    if message is None or not os.environ.get(MAY_FAIL_VARIABLE):
+    if message is None or disk_full(error) or not os.environ.get(MAY_FAIL_VARIABLE):
         return None
     return CandidateFailure(os.environ[NODE_VARIABLE], message, run_id())
 

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from knet.base.disk import disk_full
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from pipeline.runners.stop_signals import exit_on_stop_signals
@@ -161,7 +162,12 @@ class NodeDisplay(logging.Handler):
 
 
 def user_message(error: Exception) -> str | None:
-    """Return the message of a UserError, also of one that Beam's workers passed on as text; else None."""
+    """Return the message of an error that the user can fix, else None.
+
+    It is a UserError, also one that Beam's workers passed on as text, or a full disk.
+    """
+    if message := disk_full(error):
+        return message
     if isinstance(error, UserError):
         return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
     match = re.search(

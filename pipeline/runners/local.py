@@ -16,19 +16,28 @@ from tfx.orchestration.portable import launcher
 
 from knet.base import node_ids
 from knet.base.digests import file_digest
+from knet.base.disk import disk_full
 from knet.base.errors import UserError
+from knet.base.files import remove_path
 from knet.base.storage import open_store
 from knet.runs.active_run import REPORT, ActiveRun
+from knet.runs.leftovers import temporary_files, unfinished_outputs
 from knet.runs.record import Data, Execution, NodeRecord, RunRecord
 from knet.runs.registry import PriorState, RunRegistry
 from knet.runs.workspace import Workspace
+from knet.serving.model_store import remove_leftovers
 from pipeline.config.config import Config
 from pipeline.dag import DataRef, PipelinePaths, create_pipeline, graph_digest
 from pipeline.preflight import schema_file
 from pipeline.runners.beam import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.console import NodeDisplay, user_message
 from pipeline.runners.lifecycle import RunOutcome, build_run_record, finalize_run, load_prior_state, start_run
-from pipeline.runners.mlmd import open_metadata, read_execution, without_password
+from pipeline.runners.mlmd import (
+    open_metadata,
+    read_execution,
+    unfinished_executions,
+    without_password,
+)
 
 
 def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console) -> RunRecord:
@@ -48,6 +57,10 @@ def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console
     registry = RunRegistry(workspace.registry)
     workspace.root.mkdir(parents=True, exist_ok=True)
     metadata_store = open_metadata(config, notify=console.print)
+    unfinished = unfinished_outputs(workspace, unfinished_executions(metadata_store))
+    for path in (*temporary_files(workspace), *unfinished):
+        remove_path(path)
+    remove_leftovers(workspace.served)
     schema = schema_file(config, data, workspace)
     prior = load_prior_state(registry, config, data)
     pipeline = _pipeline(config, data, schema, prior, workspace, metadata_store)
@@ -165,7 +178,7 @@ class _Monitor:
 
     def failed(self, node: str, error: Exception) -> None:
         candidate, message = node_ids.candidate(node), user_message(error)
-        if candidate and message and not self._require_all:
+        if candidate and message and not (self._require_all or disk_full(error)):
             self.candidate_failures[candidate] = f"{node}: {message}"
         else:
             self.failure = node, error

@@ -54,6 +54,13 @@ def open_metadata(config: Config, *, notify: Callable[[str], object] = str) -> p
     return connection
 
 
+def unfinished_executions(connection: pb.ConnectionConfig) -> list[int]:
+    """Return the ids of executions that run or whose process was killed."""
+    states = (pb.Execution.NEW, pb.Execution.RUNNING)
+    executions = mlmd.MetadataStore(connection).get_executions()
+    return [execution.id for execution in executions if execution.last_known_state in states]
+
+
 def without_password(connection: pb.ConnectionConfig) -> pb.ConnectionConfig:
     """Return a copy without the password, which may be logged."""
     shown = pb.ConnectionConfig()

@@ -43,3 +43,18 @@ def test_remove_unused_files_by_days_since_last_use(tmp_path: Path) -> None:
 
 def test_cache_files_without_folders_are_none(tmp_path: Path) -> None:
     assert cache_files(caches(tmp_path / "none")) == []
+
+
+def test_searches_are_removed_whole(tmp_path: Path) -> None:
+    searches = tmp_path / "checkpoints/searches/vgg16"
+    for search, used in (("old", 9), ("resumed", 0)):
+        write(searches / search / "oracle.json", read=9, written=9)
+        write(searches / search / "trial_0/trial.json", read=used, written=used)
+    found = [(file.location, file.kind, file.size) for file in cache_files(caches(tmp_path))]
+    assert found == [(str(searches / "old"), "search", 20), (str(searches / "resumed"), "search", 20)]
+    removed = remove_unused_files(caches(tmp_path), days=7)
+    assert [file.location for file in removed] == [str(searches / "old")]
+    assert sorted(path.name for path in searches.rglob("*") if path.is_file()) == [
+        "oracle.json",
+        "trial.json",
+    ]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 
 from knet.base.errors import UserError
 from knet.serving.model_store import (
+    leftovers,
     list_versions,
     prune,
     publish_model,
     push_version,
+    remove_leftovers,
     rollback,
     rollback_target,
     withdrawn_as,
@@ -115,6 +119,43 @@ def test_push_interrupted_leaves_nothing(base: Path, model: Model, monkeypatch: 
     with pytest.raises(OSError, match="disk full"):
         push(base, model, "b")
     assert sorted(path.name for path in base.iterdir()) == before
+
+
+def test_push_removes_what_killed_processes_left(base: Path, model: Model) -> None:
+    push(base, model, "a")
+    for name in (".pushing-dead", ".deleting-7"):
+        (base / name / "variables").mkdir(parents=True)
+    (base / ".pushing-dead" / ".owner").touch()
+    assert {folder.name for folder in leftovers(base)} == {".pushing-dead", ".deleting-7"}
+    push(base, model, "b")
+    assert leftovers(base) == []
+    assert [path.name for path in base.glob(".*ing-*")] == []
+
+
+def test_leftovers_leave_a_push_in_progress(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, found = shutil.copytree, []
+
+    def watched(*paths: Any, **options: Any) -> None:
+        found.append((remove_leftovers(base), [path.name for path in base.glob(".pushing-*")]))
+        monkeypatch.undo()
+        copy(*paths, **options)
+
+    monkeypatch.setattr(shutil, "copytree", watched)
+    push(base, model, "a")
+    ((removed, pushing),) = found
+    assert removed == [] and len(pushing) == 1
+
+
+def test_push_onto_a_full_disk_says_what_it_needs(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(base, model, "a")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10, total=10**9))
+    with pytest.raises(UserError, match="the model needs 0.0 MB, and the disk has 0.0 MB left; free space"):
+        push(base, model, "b")
+    assert leftovers(base) == [] and len(complete_versions(base)) == 1
 
 
 def test_push_concurrent_versions_are_distinct(base: Path, model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -353,3 +354,16 @@ def test_data_describe_of_real_images_imports_no_tensorflow(shared_data: Path) -
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["counts"]["images"] == 116
+
+
+def test_full_disk_exits_with_2_and_one_line(
+    knet: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/none/file")
+
+    monkeypatch.setattr("knet.runs.workspace.cache_files", write)
+    finished = knet("cache")
+    assert finished.code == 2
+    assert finished.stderr.startswith("error: /tmp/none/file: the disk is full (")
+    assert finished.stderr.count("\n") == 1

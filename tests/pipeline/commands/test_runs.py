@@ -156,3 +156,18 @@ def test_cache_reads_the_folders_of_kubeflow(knet: Callable[..., Result], tmp_pa
     assert {row[-1] for row in rows} == {
         f"{tmp_path}/{name}" for name in ("maps/file", "checkpoints/file", "registry/explanations/key.zip")
     }
+
+
+def test_cache_lists_and_removes_leftovers_unless_a_run_works(
+    knet: Callable[..., Result], workspace: Workspace
+) -> None:
+    staging = workspace.served / ".pushing-dead"
+    staging.mkdir(parents=True)
+    (staging / "half").write_bytes(b"x" * 10)
+    assert f"leftover: {staging}" in knet("cache").stdout
+    with lock_output(workspace):
+        assert str(staging) not in knet("cache").stdout
+        knet("cache", "--remove-unused", "0")
+        assert staging.exists()
+    assert "removed: 0.00 GB in 1 files" in knet("cache", "--remove-unused", "0").stdout
+    assert not staging.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,9 @@ def test_trainer_that_failed_says_so_in_the_web_interface(containers: Containers
     assert page.read_text("utf-8") == f"failed: {why}\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("the network is down")])
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), OSError(errno.ENOSPC, "No space left on device", "/x")]
+)
 def test_trainer_fails_on_other_errors(
     containers: Containers, pod: Path, error: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:

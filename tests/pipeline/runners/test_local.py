@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
+import ml_metadata as mlmd
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
 from rich.console import Console
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
@@ -16,6 +19,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from knet.base.errors import UserError
 from pipeline.runners.local import _failure, _Monitor, _run
+from pipeline.runners.mlmd import unfinished_executions
 
 CANDIDATES = ("mobilenet", "vgg16")
 
@@ -32,6 +36,8 @@ class Executor(base_executor.BaseExecutor):
         problem = Path(exec_properties["problem"])
         if problem.is_file():
             kind, _, text = problem.read_text().partition(": ")
+            if kind == "ENOSPC":
+                raise OSError(errno.ENOSPC, "No space left on device", text)
             raise {"UserError": UserError, "ValueError": ValueError}[kind](text)
         (artifact,) = output_dict["model"]
         Path(artifact.uri).mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,7 @@ class Graph:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._metadata = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
+        self.metadata = metadata.sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
 
     def problem(self, node: str) -> Path:
         """Return the file that makes a node fail."""
@@ -86,9 +92,9 @@ class Graph:
             pipeline_root=str(self._folder / "artifacts"),
             components=[*nodes.values(), selector],
             enable_cache=True,
-            metadata_connection_config=self._metadata,
+            metadata_connection_config=self.metadata,
         )
-        return _run(pipeline, Console(quiet=True), self._metadata, require_all=require_all)
+        return _run(pipeline, Console(quiet=True), self.metadata, require_all=require_all)
 
 
 @pytest.fixture
@@ -159,6 +165,25 @@ def test_other_failures_end_the_run(
     assert monitor.candidate_failures == {}
     assert _failure(monitor)["error"] == message
     assert [node for node, state in _states(monitor).items() if state == "failed"] == list(problems)
+
+
+def test_full_disk_ends_the_run_for_all_candidates(graph: Graph) -> None:
+    _fail(graph, {"Trainer-mobilenet": "ENOSPC: /tmp/none/model"})
+    monitor = graph.run()
+    assert monitor.candidate_failures == {}
+    failure = _failure(monitor)
+    assert failure["user_error"] and "/tmp/none/model: the disk is full" in failure["error"]
+
+
+def test_unfinished_executions_are_those_that_never_ended(graph: Graph) -> None:
+    _fail(graph, {"Trainer-mobilenet": "ValueError: a bug"})
+    graph.run()
+    assert unfinished_executions(graph.metadata) == []
+    store = mlmd.MetadataStore(graph.metadata)
+    failed = store.get_executions()[0]
+    killed = pb.Execution(type_id=failed.type_id, last_known_state=pb.Execution.RUNNING)
+    ids = store.put_executions([killed])
+    assert unfinished_executions(graph.metadata) == ids
 
 
 def test_failed_evaluation_leaves_the_others(graph: Graph) -> None:
