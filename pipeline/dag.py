@@ -79,7 +79,7 @@ def create_pipeline(
     paths: PipelinePaths,
     prior: PriorState | None = None,
     *,
-    tuner_pods: bool = False,
+    tuner_pod_hours: int = 0,
     beam_args: Sequence[str] = (),
     metadata_connection: Any = None,
 ) -> Pipeline:
@@ -90,7 +90,7 @@ def create_pipeline(
         data: the data and their schema.
         paths: the folders of the pipeline.
         prior: results of earlier runs to compare with and to start from. None: no earlier run.
-        tuner_pods: whether the trials of a search run in pods of their own.
+        tuner_pod_hours: longest wait for a sign of the pods that run the trials. 0: the Tuner runs them.
         beam_args: options of every Beam pipeline.
         metadata_connection: an MLMD `ConnectionConfig`. None: the runner has its own store.
     """
@@ -110,7 +110,9 @@ def create_pipeline(
         name: candidate_from_config(config, name, synthetic_data=data.synthetic) for name in config.candidates
     }
     tuners: dict[str, Any] = {
-        name: _tuner(config, candidates[name], transform, paths, prior.trials.get(name), pods=tuner_pods)
+        name: _tuner(
+            config, candidates[name], transform, paths, prior.trials.get(name), pod_hours=tuner_pod_hours
+        )
         for name in config.searched_backbones
     }
     shared_tuner = next(iter(tuners.values()), None)
@@ -205,7 +207,7 @@ def _tuner(
     paths: PipelinePaths,
     previous: StoredTrials | None,
     *,
-    pods: bool,
+    pod_hours: int,
 ) -> Any:
     tuning = config.tuning
     assert tuning is not None
@@ -227,7 +229,7 @@ def _tuner(
             searches=f"{paths.checkpoints}/searches",
             previous_trials=str(previous.file) if previous else "",
             previous_digest=previous.digest if previous else "",
-            pods=pods,
+            pod_hours=pod_hours,
         ).with_id(config.tuner_id(candidate.name)),
         "components.knet_tuner.executor",
         weights=_weights_digest(candidate),

@@ -20,7 +20,7 @@ class KnetTunerSpec(types.ComponentSpec):
         "searches": ExecutionParameter(type=str),
         "previous_trials": ExecutionParameter(type=str),
         "previous_digest": ExecutionParameter(type=str),
-        "pods": ExecutionParameter(type=int),
+        "pod_hours": ExecutionParameter(type=int),
     }
     INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {
@@ -49,7 +49,7 @@ class KnetTuner(base_component.BaseComponent):
         searches: str,
         previous_trials: str = "",
         previous_digest: str = "",
-        pods: bool = False,
+        pod_hours: int = 0,
     ) -> None:
         """Create the node.
 
@@ -61,7 +61,8 @@ class KnetTuner(base_component.BaseComponent):
             searches: Folder for the states of unfinished searches.
             previous_trials: Table of trials for a warm start; empty for none.
             previous_digest: Digest of that table, for the cache key.
-            pods: Whether other pods run the trials (`k8s/tuner`).
+            pod_hours: Longest wait, in hours, for a sign of the pods that run the trials (`k8s/tuner`).
+                Default: the node runs them.
         """
         super().__init__(
             spec=KnetTunerSpec(
@@ -72,7 +73,7 @@ class KnetTuner(base_component.BaseComponent):
                 searches=searches,
                 previous_trials=previous_trials,
                 previous_digest=previous_digest,
-                pods=int(pods),
+                pod_hours=pod_hours,
                 best_hyperparameters=types.Channel(type=standard_artifacts.HyperParameters),
                 trials=types.Channel(type=standard_artifacts.TunerResults),
             )

@@ -37,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
         settings = plan.model_dump_json(exclude={"tuning": {"workers"}})
         key = text_digest(settings, exec_properties["weights_digest"], code_digest(__name__))
         folder = Path(exec_properties["searches"]) / plan.candidate.name / key
-        trials = run_search(plan, folder, pods=bool(exec_properties["pods"]))
+        trials = run_search(plan, folder, pod_hours=exec_properties["pod_hours"])
         outputs = {
             name: Path(artifact_utils.get_single_uri(artifacts)) for name, artifacts in output_dict.items()
         }

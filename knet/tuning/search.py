@@ -30,6 +30,7 @@ import knet
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.progress import PROGRESS
+from knet.base.text import counted
 from knet.tuning.oracles import make_oracle
 from knet.tuning.plan import PLAN, Evaluation, SearchPlan, TrialError
 from knet.tuning.trials import COMPLETED, EPOCHS, SECONDS, trial_error, trials_table
@@ -37,23 +38,24 @@ from knet.tuning.trials import COMPLETED, EPOCHS, SECONDS, trial_error, trials_t
 _POLL_SECONDS = 1.0
 
 
-def run_search(plan: SearchPlan, folder: Path, *, pods: bool = False) -> pd.DataFrame:
+def run_search(plan: SearchPlan, folder: Path, *, pod_hours: int = 0) -> pd.DataFrame:
     """Run the trials that have not ended yet.
 
     Args:
         plan: The search.
         folder: Folder of its state. A search that was killed is resumed from the same folder.
-        pods: Whether processes elsewhere that share the folder run the trials (`k8s/tuner`). Default: no.
+        pod_hours: Longest wait, in hours, for a sign of the processes elsewhere that share the folder and run
+            the trials (`k8s/tuner`). Default: this process runs them.
 
     Returns:
         All trials, as `trials_table`.
 
     Raises:
-        UserError: All trials failed, or the data or devices are not usable.
+        UserError: All trials failed, no pod works on the search, or the data or devices are not usable.
     """
     plan.write(folder)
-    if pods:
-        _wait_for_pods(folder)
+    if pod_hours:
+        _wait_for_pods(folder, hours=pod_hours)
     elif plan.tuning.workers > 1:
         run_workers(folder, workers=plan.tuning.workers)
     # All trials of a search in one process; otherwise those of workers that were killed.
@@ -69,10 +71,31 @@ def run_search(plan: SearchPlan, folder: Path, *, pods: bool = False) -> pd.Data
     return trials
 
 
-def _wait_for_pods(folder: Path) -> None:
+def _wait_for_pods(folder: Path, *, hours: int) -> None:
+    """Wait for the last trial.
+
+    Raises:
+        UserError: no file of the search has changed for some hours.
+    """
     logging.getLogger(PROGRESS).info("waiting for the chief and the workers of k8s/tuner: %s", folder)
+    started = time.time()
     while not (folder / ENDED).exists():
+        if time.time() - max(started, _last_change(folder)) > hours * 3600:
+            raise UserError(
+                f"tuning: no pod has worked on {folder} for {counted(hours, 'hour')}; start them with "
+                "kubectl apply -k k8s/tuner, look at their logs, or raise kubeflow.tuner_pods_hours if a "
+                "trial takes longer"
+            )
         time.sleep(_POLL_SECONDS)
+
+
+def _last_change(folder: Path) -> float:
+    """Return the time of the last change of a file in a folder."""
+    times = [folder.stat().st_mtime]
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 class TrialTuner(base_tuner.BaseTuner):
@@ -168,13 +191,26 @@ def run_workers(folder: Path, *, workers: int) -> None:
         _start_process(folder, f"worker-{number}", port, gpu=gpus[number % len(gpus)] if gpus else None)
         for number in range(workers)
     ]
+    progress = logging.getLogger(PROGRESS)
+    died: set[int] = set()
     try:
         logged = 0
         while chief.poll() is None and any(process.poll() is None for process in worker_processes):
+            for number, process in enumerate(worker_processes):
+                if process.poll() and number not in died:
+                    died.add(number)
+                    progress.warning(
+                        "worker %d of %d of the search died (exit code %d, see the log); %d are left",
+                        *(number + 1, workers, process.returncode, workers - len(died)),
+                    )
             if (ended := _count_ended_trials(folder)) > logged:
                 logged = ended
-                logging.getLogger(PROGRESS).info("%d trials ended, on %d workers", ended, workers)
+                progress.info("%d trials ended, on %d workers", ended, workers - len(died))
             time.sleep(_WORKERS_POLL_SECONDS)
+        if code := chief.poll():
+            progress.warning("the chief of the search died (exit code %d, see the log)", code)
+        elif len(died) == workers:
+            progress.warning("no worker of the search is left; this process runs the other trials")
     finally:
         for process in (*worker_processes, chief):
             process.terminate()

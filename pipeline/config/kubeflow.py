@@ -259,6 +259,13 @@ class KubeflowConfig(Section):
         False,
         description="Run the search in the pods of k8s/tuner instead of the Tuner's own; needs shared_dir.",
     )
+    tuner_pods_hours: int = Field(
+        12,
+        ge=1,
+        description="The Tuner fails if these pods change no file of the search for so long; a trial must be "
+        "shorter.",
+        json_schema_extra={"unit": "hours"},
+    )
     shared_dir: str | None = Field(
         None,
         pattern="^/.",

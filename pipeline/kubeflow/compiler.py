@@ -80,7 +80,7 @@ def compile_spec(config: Config) -> dict[str, Any]:
             checkpoints=kubeflow.checkpoints,
             feature_cache=kubeflow.cache_root,
         ),
-        tuner_pods=kubeflow.tuner_pods,
+        tuner_pod_hours=kubeflow.tuner_pods_hours if kubeflow.tuner_pods else 0,
         beam_args=beam_args(config.beam),
     )
     runner = KubeflowV2DagRunner(

@@ -71,7 +71,7 @@ def properties(config: Config, folder: Path, previous: Path | None) -> dict[str,
         "searches": str(folder / "searches"),
         "previous_trials": str(previous or ""),
         "previous_digest": "",
-        "pods": 0,
+        "pod_hours": 0,
         "weights_digest": "none",
     }
 

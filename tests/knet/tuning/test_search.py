@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knet.base.errors import UserError
+from knet.base.progress import PROGRESS
+from knet.tuning import search
 from knet.tuning.plan import PLAN, SearchPlan
 from knet.tuning.search import ENDED, find_active_search, run_search
 from knet.tuning.trials import best_trial
@@ -131,8 +133,9 @@ def test_search_ends_with_an_unexpected_error(make_plan: Callable[..., SearchPla
 
 @pytest.mark.slow
 def test_workers_share_a_search_and_survive_a_kill(
-    make_plan: Callable[..., SearchPlan], tmp_path: Path
+    make_plan: Callable[..., SearchPlan], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", logger=PROGRESS)
     notes = tmp_path / "notes"
     shared = ("tuning.trials=10", "tuning.method=random")
     plan = make_plan("tuning.workers=2", *shared, notes=str(notes), seconds=0.5, kill="worker-0")
@@ -142,6 +145,9 @@ def test_workers_share_a_search_and_survive_a_kill(
     assert set(processes) == {"worker-0", "worker-1", "alone"} and len(processes) == 11
     assert processes[-1] == "alone" and processes.count("alone") == 1
     assert trials["state"].tolist() == ["completed"] * 10
+    assert [record.getMessage() for record in caplog.records] == [
+        "worker 1 of 2 of the search died (exit code -9, see the log); 1 are left"
+    ]
     alone = run_search(make_plan(*shared), tmp_path / "alone")
     columns = ["trial", "learning_rate", "momentum", "val_loss"]
     pd.testing.assert_frame_equal(trials[columns], alone[columns])
@@ -176,6 +182,16 @@ def _processes_of(folder: Path) -> list[str]:
         with contextlib.suppress(OSError):
             found.append(file.read_text().replace("\0", " ").strip())
     return [line for line in found if line.endswith(str(folder))]
+
+
+def test_search_without_pods_ends_with_the_remedy(
+    make_plan: Callable[..., SearchPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 10**6, 3600))  # an hour passes between two looks
+    monkeypatch.setattr(search.time, "time", lambda: time.time_ns() / 1e9 + next(now))
+    monkeypatch.setattr(search, "_POLL_SECONDS", 0)
+    with pytest.raises(UserError, match="no pod has worked on .* for 2 hours; start them with kubectl"):
+        run_search(make_plan(), tmp_path / "search", pod_hours=2)
 
 
 def test_find_active_search_skips_ended_searches(
