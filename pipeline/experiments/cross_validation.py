@@ -386,5 +386,11 @@ def linear_probe(
 
 def patient_by_image(config: Config, data: Data) -> dict[str, str]:
     """Return the patient of each image, by path."""
-    catalog = read_catalog(data.source, root=data.root, classes=config.data.classes)
+    settings = config.data
+    catalog = read_catalog(
+        data.source,
+        root=data.root,
+        classes=settings.classes,
+        keep_duplicate_slides=settings.keep_duplicate_slides,
+    )
     return {image.path: image.patient for image in catalog.images}

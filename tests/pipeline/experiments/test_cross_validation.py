@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from rich.console import Console
 from knet.models.backbones import BACKBONES
 from knet.training.dataset import TransformedSplit
 from pipeline.config.config import Config
+from pipeline.config.load import load_config
 from pipeline.experiments import cross_validation
 from pipeline.experiments.cross_validation import (
     PROBE,
@@ -26,6 +27,7 @@ from pipeline.experiments.cross_validation import (
     Variant,
     cross_validate,
     linear_probe,
+    patient_by_image,
     read_fold_result,
 )
 
@@ -164,3 +166,13 @@ def test_read_fold_result_inverts_write(tmp_path: Path) -> None:
     result.write(file)
     assert read_fold_result(file) == result
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_patient_by_image_has_the_images_of_the_run(breakhis: Callable[..., Path], keep: bool) -> None:
+    """Both copies of the slide that BreaKHis files under two subtypes, or one."""
+    images = ["SOB_M_DC-14-13412-40-001.png", "SOB_M_LC-14-13412-40-001.png", "SOB_B_A-14-22549AB-40-001.png"]
+    data = SimpleNamespace(source=breakhis(*images), root=None)
+    config = load_config("demo", [f"data.keep_duplicate_slides={str(keep).lower()}"])
+    patients = patient_by_image(config, cast(Any, data))
+    assert len(patients) == (3 if keep else 2)
