@@ -170,7 +170,11 @@ def user_message(error: Exception) -> str | None:
         return message
     if isinstance(error, UserError):
         return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
-    match = re.search(
-        rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|$)", str(error), re.M
-    )
+    match = _RELAYED.search(str(error))
     return match and match[1]
+
+
+# Beam passes the traceback on as text. A message may have several lines, but no empty one.
+_RELAYED = re.compile(
+    rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|\n\n|\nTraceback |\s*\Z)", re.S
+)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from knet.base.progress import PROGRESS
-from pipeline.runners.console import NodeDisplay, quiet_console
+from pipeline.runners.console import NodeDisplay, quiet_console, user_message
 
 # Output by Python's streams, file descriptors, child processes and the console.
 CHATTER = """
@@ -170,3 +170,23 @@ def test_node_display_is_detached_after_an_exception(plain: Console) -> None:
         raise KeyboardInterrupt
     logging.getLogger(PROGRESS).warning("not shown")
     assert shown(plain) == ""
+
+
+_LINES = "unusable files:\n  a.png: no image\n  b.png: empty"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Traceback (most recent call last):\n  File x\nknet.base.errors.UserError: {_LINES}\n",
+        f"knet.base.errors.UserError: {_LINES} [while running 'Read images']\n\nTraceback (most recent",
+        f"knet.base.errors.UserError: {_LINES}\n\nDuring handling of the above exception, another",
+        f"knet.base.errors.UserError: {_LINES}\nTraceback (most recent call last):\n  File y",
+    ],
+)
+def test_user_message_of_a_worker_has_all_its_lines(text: str) -> None:
+    assert user_message(RuntimeError(text)) == _LINES
+
+
+def test_user_message_of_another_error_is_none() -> None:
+    assert user_message(RuntimeError("ValueError: a bug")) is None
