@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knet.base.errors import UserError
-from knet.base.files import atomic_write
+from knet.base.files import atomic_write, remove_path
 
 # Environment variables of a container.
 ROOT_VARIABLE: Final = "KNET_LAUNCHER_ROOT"  # the folder that replaces `/` in a simulated pod
@@ -90,6 +90,7 @@ def shared_volume(message: Mapping[str, Any]) -> Iterator[None]:
     for path in _paths(message, "inputs"):
         _copy(_launcher_copy(path, shared_dir), path)
     for path in _paths(message, "outputs"):
+        remove_path(path)  # of an attempt that was killed: its files would be among the outputs
         path.parent.mkdir(parents=True, exist_ok=True)
     yield
     for path in _paths(message, "outputs"):

@@ -69,6 +69,19 @@ def test_shared_volume_copies_inputs_before_and_outputs_after(
     assert (pod / "minio" / "bucket" / "run1" / "model" / "saved_model.pb").read_text() == "graph"
 
 
+def test_shared_volume_removes_outputs_of_a_killed_attempt(
+    pod: Path, message: dict[str, Any], tmp_path: Path
+) -> None:
+    model = tmp_path / "shared" / "minio" / "bucket" / "run1" / "model"
+    model.mkdir(parents=True)
+    (model / "of-a-killed-attempt").touch()
+    with shared_volume(message):
+        model.mkdir()
+        (model / "saved_model.pb").touch()
+    uploaded = pod / "minio" / "bucket" / "run1" / "model"
+    assert [path.name for path in uploaded.iterdir()] == ["saved_model.pb"]
+
+
 def test_shared_volume_keeps_outputs_of_a_failed_node(
     pod: Path, message: dict[str, Any], tmp_path: Path
 ) -> None:
