@@ -20,6 +20,7 @@ from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.records import WriteShard
 from knet.base import artifact_files, schema_names
+from knet.base.disk import require_space
 from knet.base.progress import PROGRESS
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.image_checks import Quarantined, check_quarantine_rate
@@ -42,8 +43,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Write `Split-<name>/` folders of gzipped tf.train.Examples, the ingest report and the split.
 
         Raises:
-            UserError: The data set is malformed, too many of its files are unusable, or an image is in
-                several splits.
+            UserError: The data set is malformed, too many of its files are unusable, an image is in
+                several splits, or the disk has no space for the images.
         """
         settings = json.loads(exec_properties["split"])
         classes = settings["classes"]
@@ -58,6 +59,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples.split_names = artifact_utils.encode_split_names(list(schema_names.SPLITS))
         examples.span = exec_properties["span"]
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        size = sum(size for _, size in catalog.sizes)  # encoded images hardly compress
+        require_space(Path(examples.uri), size, content="the ingested images")
         shards = plan_shards(catalog.images, split.assignment, seed=exec_properties["seed"])
         statuses = self._write(catalog, shards, examples.uri, classes)
         report = ingest_report(catalog, statuses, classes=classes)

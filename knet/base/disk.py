@@ -69,6 +69,6 @@ def require_space(folder: Path, needed: int, *, content: str) -> None:
     free = shutil.disk_usage(_existing(folder)).free
     if free < needed:
         raise UserError(
-            f"{folder}: {content} needs {format_bytes(needed)}, and the disk has {format_bytes(free)} left; "
+            f"{folder}: no space for {content} ({format_bytes(needed)} needed, {format_bytes(free)} left); "
             f"{_REMEDY}"
         )

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,3 +219,12 @@ def test_example_gen_ingests_a_manifest_with_its_columns(ingest: Ingest, shared_
     assert sum(sum(of.values()) for of in ingested.ingest["images"].values()) == 8
     images = ingested_images(ingested.folder / "Split-train", count=9)
     assert all(path.endswith(".tif") and image.startswith(b"\x89PNG") for path, image in images)
+
+
+def test_ingest_onto_a_full_disk_says_what_it_needs(
+    ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_sample_data(tmp_path / "data", patients=12, images_per_magnification=1, seed=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match=r"examples: no space for the ingested images .* needed, 0.0 MB left"):
+        ingest(images)

@@ -54,5 +54,7 @@ def test_disk_full_ignores_other_errors(error: Exception) -> None:
 
 def test_require_space_names_both_sizes(tmp_path: Path) -> None:
     require_space(tmp_path / "new", 1, content="the model")
-    with pytest.raises(UserError, match=r"new: the model needs 1000000000.0 GB, and the disk has .* left"):
+    with pytest.raises(
+        UserError, match=r"new: no space for the model .1000000000.0 GB needed, .* left.; free"
+    ):
         require_space(tmp_path / "new", 10**18, content="the model")

@@ -153,7 +153,7 @@ def test_push_onto_a_full_disk_says_what_it_needs(
 ) -> None:
     push(base, model, "a")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10, total=10**9))
-    with pytest.raises(UserError, match="the model needs 0.0 MB, and the disk has 0.0 MB left; free space"):
+    with pytest.raises(UserError, match="no space for the model .0.0 MB needed, 0.0 MB left.; free space"):
         push(base, model, "b")
     assert leftovers(base) == [] and len(complete_versions(base)) == 1
 
