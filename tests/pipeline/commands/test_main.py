@@ -362,7 +362,7 @@ def test_full_disk_exits_with_2_and_one_line(
     def write(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/none/file")
 
-    monkeypatch.setattr("knet.runs.workspace.cache_files", write)
+    monkeypatch.setattr("knet.runs.caches.cache_files", write)
     finished = knet("cache")
     assert finished.code == 2
     assert finished.stderr.startswith("error: /tmp/none/file: the disk is full (")

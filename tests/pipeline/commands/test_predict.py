@@ -191,7 +191,7 @@ def test_token_label_and_model_are_sent(
         (["--tls-cert", "none.pem"], "give both or neither"),
         (["--version", "7", "--label", "stable"], "give one of the two"),
         (["--timeout", "0"], "timeout (0) must be above 0"),
-        (["--patients", "none.csv"], "none.csv: No such file or directory; give breakhis or a CSV file"),
+        (["--patients", "none.csv"], "none.csv: no such file; give breakhis or a CSV file"),
         (["--format", "xml"], "'xml' is not one of"),
     ],
 )

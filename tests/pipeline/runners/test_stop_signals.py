@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ BUSY = """
 import signal, subprocess, sys, threading, time
 from pathlib import Path
 from pipeline.runners.console import quiet_console
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as outside nohup
 def forever():
     while True:
         time.sleep(0.01)
@@ -54,9 +57,17 @@ def stop(folder: Path, number: signal.Signals, *arguments: str) -> tuple[int, st
         output, error = process.communicate(timeout=30)
     finally:
         process.kill()
-    child = Path("/proc", (folder / "child").read_text(), "stat")
-    assert not child.exists() or ") Z " in child.read_text(), "the child still runs"
+    _wait_for_the_end_of(Path("/proc", (folder / "child").read_text(), "stat"))
     return process.returncode, output, error
+
+
+def _wait_for_the_end_of(process: Path) -> None:
+    """Wait until a killed process is gone or a zombie, which takes the kernel a moment."""
+    deadline = time.monotonic() + 60
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while ") Z " not in process.read_text():
+            assert time.monotonic() < deadline, "the child still runs"
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("output", ["quiet", "verbose"])
