@@ -63,7 +63,7 @@ def _build_tiny(*, include_top: bool, weights: str | None, input_shape: tuple[in
     return model
 
 
-THREE_VIEWS = "training.augmentation=[original,flip_horizontal,flip_vertical]"  # the demo has one
+THREE_VIEWS = "training.augmentation=[original,flip_horizontal,flip_vertical]"
 
 # Backbone of two blocks.
 TINY = Backbone(

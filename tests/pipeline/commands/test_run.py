@@ -59,7 +59,7 @@ def test_run_notes_an_epoch_of_few_updates(
     settings = ["--set", f"output={tmp_path}", "--set", f"training.batch_size={batch}"]
     done = CliRunner().invoke(main.cli, ["run", "--verbose", *settings], catch_exceptions=False)
     assert ("training.batch_size" in done.output) == bool(updates)
-    assert not updates or f"{updates} with 79 training images in 1 view;" in done.output
+    assert not updates or f"{updates} with 79 training images in 3 views;" in done.output
 
 
 def test_run_with_failures_exits_with_3_and_names_the_candidate(
