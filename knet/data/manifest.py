@@ -47,8 +47,8 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     Raises:
         UserError: A column is missing, rows are invalid or files are missing; the message lists the lines.
     """
-    rows, problems = read_table(file, required=REQUIRED)
-    _check_columns(file, rows[0][1] if rows else ())
+    columns, rows, problems = read_table(file, required=REQUIRED)
+    _check_columns(file, columns)
     rows = [(line, {**row, "path": _relative(row["path"], source)}) for line, row in rows]
     lines: dict[str, int] = {}
     groups: dict[str, str] = {}  # first spelling of each group, by its case-folded name
@@ -73,7 +73,7 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
     return dict(sorted(images))
 
 
-def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[_Row], list[str]]:
+def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[_Row], list[str]]:
     """Read the rows of a CSV file as spreadsheets and pandas write it.
 
     Commas, semicolons or tabs separate the values, whichever the header has. Names of columns are read in
@@ -84,11 +84,11 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[_Row], list
         required: Columns that it must have.
 
     Returns:
-        Rows by column with the numbers of their last lines; and the problems of rows with a wrong number of
-        values.
+        Names of the columns; rows by column with the numbers of their last lines; and the problems of rows
+        with a wrong number of values.
 
     Raises:
-        UserError: The file cannot be read or is not CSV, or a required column is missing.
+        UserError: The file cannot be read or is not CSV, or a column is missing or there twice.
     """
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -101,6 +101,10 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[_Row], list
                 f"{file} lacks the column {missing[0]}: its first line must name {', '.join(required)}"
                 f"{_found(header)}"
             )
+        columns = [name for name in header if name]
+        for name in columns:
+            if columns.count(name) > 1:
+                raise UserError(f"{file} has two columns named {name}")
         rows: list[_Row] = []
         problems = []
         for cells in table:
@@ -115,10 +119,7 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[_Row], list
         raise UserError(f"{file} is not a text file in UTF-8; save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {table.line_num}: not CSV ({error})") from None
-    for name in header:
-        if name and header.count(name) > 1:
-            raise UserError(f"{file} has two columns named {name}")
-    return rows, problems
+    return columns, rows, problems
 
 
 _DELIMITERS = (",", ";", "\t")
@@ -178,7 +179,7 @@ def _problems(
         # Texts that look the same would be two groups. A path is spelled as on disk.
         elif name != "path" and not unicodedata.is_normalized("NFC", text):
             yield f"{name} {text!r} is not in Unicode's normal form NFC; normalize it"
-    if path.startswith("/") or ".." in path.split("/") or _DRIVE.match(path):
+    if path.startswith("/") or ".." in path.replace("\\", "/").split("/") or _DRIVE.match(path):
         yield f"{path} leads out of {location}; paths are relative to it, or absolute ones below it"
     elif posixpath.normpath(path) != path:
         yield f"write {path} as {posixpath.normpath(path)}"

@@ -88,7 +88,7 @@ def patient_by_file(files: Iterable[Path], source: str) -> dict[Path, str]:
 def _read_groups(file: Path) -> dict[Path, str]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; give {BREAKHIS} or a CSV file")
-    rows, problems = read_table(file, required=("path", "group"))
+    _, rows, problems = read_table(file, required=("path", "group"))
     if problems:
         raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
     groups = {(file.parent / row["path"]).resolve(): row["group"] for _, row in rows}
