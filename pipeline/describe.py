@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,17 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from knet.base import schema_names
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
+from knet.base.image_files import check_image_start
 from knet.base.text import counted
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.folders import Folder
-from knet.data.image_checks import FORMATS, UnusableError, check_header, check_png_end
 from knet.data.leaks import find_duplicate_files
 from knet.data.source import ImageFile
 from knet.data.split import make_split
@@ -207,10 +205,6 @@ def _table(name: str, rows: Mapping[str, Counts], classes: Sequence[str]) -> Tab
     return table
 
 
-_START = 32  # bytes; they include the bit depth of a PNG
-_END = 1024  # bytes; they include the end of a PNG, and bytes after it if there are any
-
-
 def check_headers(folder: Path, paths: Sequence[str]) -> dict[str, str]:
     """Find files that cannot be ingested, by their first and last bytes.
 
@@ -231,15 +225,7 @@ def _reason(path: Path) -> str | None:
         return "not a file"
     try:
         with path.open("rb") as file:
-            start = file.read(_START)
-            if not start:
-                return "zero bytes"
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                check_header(image, start)
-                if image.format == "PNG":
-                    file.seek(-min(_END, path.stat().st_size), os.SEEK_END)
-                    check_png_end(file.read())
+            check_image_start(file)
     except UnusableError as error:
         return str(error)
     except Exception as error:  # decoders raise anything on a damaged file

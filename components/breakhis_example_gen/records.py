@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from knet.base.errors import UnusableError
 from knet.base.tfrecord import tf_record
-from knet.data.image_checks import UnusableError
 from knet.data.ingest import Shard, ingest_status, make_example
 from knet.data.source import RandomAccessSource, Reader
 

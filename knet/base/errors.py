@@ -1,4 +1,4 @@
-"""The error that a user can fix: bad input, bad configuration, rejected data."""
+"""Errors about input: what a user can fix, and files that are no usable images."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+class UnusableError(Exception):
+    """A file that is not a usable image; the message is the reason."""

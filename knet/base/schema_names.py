@@ -35,6 +35,7 @@ IMAGE_SCALARS: Final = (
 )
 
 MAX_PIXELS: Final = 64_000_000  # of an image; a whole slide must be cut into fields first
+MIN_SIDE: Final = 32  # pixels of an image, the smallest input of the models
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -70,8 +71,10 @@ PREDICTED_LABEL: Final = "label"  # string [batch]: the positive class if the sc
 SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one
 DISTANCE: Final = "distance"  # float32 [batch]: distance of the image from the training images
 IN_DISTRIBUTION: Final = "in_distribution"  # bool [batch]: False flags the prediction as unreliable
-# string [batch, 4]: the following reasons for the flag, in this order; empty where one does not apply.
+# string [batch, 6]: the following reasons for the flag, in this order; empty where one does not apply.
 REASONS: Final = "reasons"
+NOT_RGB: Final = "not 8-bit RGB"  # this reason and the next one: ingestion refuses the image
+TOO_SMALL: Final = "too small"
 LITTLE_TISSUE: Final = "little tissue"
 BLURRED: Final = "blurred"
 NOISY: Final = "noisy"

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
+from knet.base.image_files import check_size
 from knet.base.text import printable
-from knet.data.image_checks import UnusableError, check_size
 from knet.data.source import RandomAccessSource, Reader, Source
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
+from knet.base.image_formats import IMAGE_SUFFIXES
 from knet.base.storage import object_uri
 from knet.base.system_files import is_system_file
 from knet.base.text import list_problems, printable
 from knet.data import breakhis
 from knet.data.archives import TarArchive, TarGzArchive, ZipArchive
 from knet.data.folders import Folder, ObjectFolder
-from knet.data.image_checks import IMAGE_SUFFIXES, Quarantined
+from knet.data.image_checks import Quarantined
 from knet.data.manifest import read_manifest
 from knet.data.source import ImageFile, Source
 

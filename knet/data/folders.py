@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
+from knet.base.image_files import MAX_BYTES, check_size
 from knet.base.storage import ObjectStore, object_uri
 from knet.base.text import printable
-from knet.data.image_checks import MAX_BYTES, UnusableError, check_size
 from knet.data.source import RandomAccessSource, Reader
 
 

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
+from knet.base.image_formats import IMAGE_SUFFIXES
 from knet.base.system_files import is_system_file
 from knet.base.text import counted, list_problems, printable
 from knet.data import breakhis
 from knet.data.folders import Folder
-from knet.data.image_checks import IMAGE_SUFFIXES
 from knet.data.manifest import REQUIRED
 
 

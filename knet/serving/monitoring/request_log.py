@@ -14,11 +14,11 @@ from threading import Lock
 from typing import Any, Final
 
 from knet.base import schema_names
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
 from knet.base.files import atomic_write
 from knet.base.image_scalars import image_scalars
 from knet.client.results import Prediction
-from knet.data.image_checks import UnusableError, validate_image
+from knet.data.image_checks import validate_image
 from knet.serving.dev_server.metrics import RequestRecord
 
 

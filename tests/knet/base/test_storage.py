@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
 from knet.base.storage import (
     FolderStore,
     ObjectStore,
@@ -22,7 +22,6 @@ from knet.base.storage import (
 )
 from knet.data.catalog import read_catalog
 from knet.data.fingerprint import fingerprint
-from knet.data.image_checks import UnusableError
 from knet.runs.record import RunRecord
 from knet.runs.registry import RunRegistry
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
 from knet.data.archives import TarGzArchive
 from knet.data.catalog import open_source
-from knet.data.image_checks import UnusableError
 from knet.data.source import RandomAccessSource
 
 KINDS = ["data.zip", "data.tar", "data.tar.gz", "data.tgz", "DATA.ZIP"]

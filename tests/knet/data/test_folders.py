@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
 from knet.data.folders import Folder
-from knet.data.image_checks import UnusableError
 
 
 @pytest.fixture

@@ -17,16 +17,9 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from knet.base import schema_names
-from knet.base.errors import UserError
-from knet.data.image_checks import (
-    MAX_BYTES,
-    Quarantined,
-    UnusableError,
-    check_jpeg,
-    check_quarantine_rate,
-    check_size,
-    validate_image,
-)
+from knet.base.errors import UnusableError, UserError
+from knet.base.image_files import MAX_BYTES, check_jpeg, check_size
+from knet.data.image_checks import Quarantined, check_quarantine_rate, validate_image
 
 Picture = Callable[..., bytes]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

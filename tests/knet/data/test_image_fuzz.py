@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import fingerprint
-from knet.data.image_checks import UnusableError
 from knet.data.ingest import make_example
 
 CLASSES = ("benign", "malignant")

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knet.base import schema_names
+from knet.base.errors import UnusableError
 from knet.base.image_scalars import image_scalars
 from knet.base.protos import Example
 from knet.data.catalog import Catalog
 from knet.data.folders import Folder
-from knet.data.image_checks import Quarantined, UnusableError, validate_image
+from knet.data.image_checks import Quarantined, validate_image
 from knet.data.ingest import IMAGES_PER_SHARD, ingest_report, make_example, plan_shards
 from knet.data.source import ImageFile
 
