@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from knet.base import artifact_files, schema_names
 from knet.models.grad_cam import GradCam
 from knet.models.hybrid import HEAD, LOGITS, PENULTIMATE, HybridModel
-from knet.models.images import decode_and_measure
+from knet.models.images import Measurements, decode_and_measure
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits
 
 
@@ -65,9 +65,9 @@ def export_model(
         return tf.function(input_signature=signature, autograph=False)
 
     @traced(schema_names.SERVING_INPUT)
-    def extract_features(image: Any) -> tuple[Any, Any, Any]:
-        pixels, tissue, laplacian = decode_and_measure(image, size=size)
-        return model.extract_features(tf.cast(pixels, tf.float32)), tissue, laplacian
+    def extract_features(image: Any) -> tuple[Any, Measurements]:
+        pixels, measured = decode_and_measure(image, size=size)
+        return model.extract_features(tf.cast(pixels, tf.float32)), measured
 
     def decide(logits: Any) -> tuple[Any, Any, dict[str, Any]]:
         probabilities = tf.nn.softmax(logits / temperature)
@@ -80,7 +80,7 @@ def export_model(
 
     @traced(schema_names.SERVING_INPUT)
     def predict(image: Any) -> dict[str, Any]:
-        feature_map, tissue, laplacian = extract_features(image)
+        feature_map, measured = extract_features(image)
         logits, embeddings = head(feature_map, training=False)
         probabilities, _, decision = decide(logits)
         return {
@@ -88,7 +88,7 @@ def export_model(
             schema_names.CLASSES: tf.repeat(names, tf.shape(probabilities)[0], axis=0),
             **decision,
             schema_names.THRESHOLD: tf.fill(tf.shape(probabilities)[:1], tf.constant(threshold, tf.float32)),
-            **check_images(embeddings, tissue, laplacian, gaussians=gaussians, limits=limits),
+            **check_images(embeddings, measured, gaussians=gaussians, limits=limits),
         }
 
     @traced(schema_names.EXAMPLES_SIGNATURE)
@@ -111,7 +111,7 @@ def export_model(
 
     @traced(schema_names.SERVING_INPUT)
     def explain(image: Any) -> dict[str, Any]:
-        feature_map, _, _ = extract_features(image)
+        feature_map, _ = extract_features(image)
         logits, _ = head(feature_map, training=False)
         _, predicted, decision = decide(logits)
         return {schema_names.HEAT_MAP: grad_cam(feature_map, predicted), **decision}
@@ -202,14 +202,13 @@ def write_warm_up_requests(folder: Path) -> None:
 
 
 def check_images(
-    embeddings: Any, tissue: Any, laplacian: Any, *, gaussians: ClassGaussians, limits: ImageLimits
+    embeddings: Any, measured: Measurements, *, gaussians: ClassGaussians, limits: ImageLimits
 ) -> dict[str, Any]:
     """Return the outputs `distance`, `in_distribution` and `reasons` (see `knet.base.schema_names`).
 
     Args:
         embeddings: float32 [batch, units].
-        tissue: float32 [batch], tissue fraction, 0 to 1.
-        laplacian: float32 [batch], variance of the Laplacian.
+        measured: of the images.
         gaussians: of the embeddings of the training images.
         limits: of in-distribution images.
     """
@@ -217,9 +216,11 @@ def check_images(
     whitened = tf.linalg.matmul(embeddings[:, None, :] - means, whitening)
     distance = tf.sqrt(tf.reduce_min(tf.reduce_sum(tf.square(whitened), axis=2), axis=1))
     within = {
-        schema_names.LITTLE_TISSUE: tissue >= limits.min_tissue,
-        schema_names.BLURRED: laplacian >= limits.min_sharpness,
-        schema_names.NOISY: laplacian <= limits.max_sharpness,
+        schema_names.NOT_RGB: measured.rgb,
+        schema_names.TOO_SMALL: measured.side >= schema_names.MIN_SIDE,
+        schema_names.LITTLE_TISSUE: measured.tissue >= limits.min_tissue,
+        schema_names.BLURRED: measured.laplacian >= limits.min_sharpness,
+        schema_names.NOISY: measured.laplacian <= limits.max_sharpness,
         schema_names.UNLIKE_TRAINING: distance <= limits.max_distance,
     }
     passed = tf.stack(list(within.values()), axis=1)

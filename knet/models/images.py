@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -14,7 +14,8 @@ from knet.base.image_scalars import GREY, TISSUE_DENSITY
 # Signatures of the file formats.
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_HEADER = 24  # bytes of a PNG up to its width and height
+_HEADER = 26  # bytes of a PNG up to its colour type
+_RGB_8 = b"\x08\x02"  # bit depth and colour type of a PNG
 
 
 def decode_images(encoded: Any, *, size: int) -> Any:
@@ -31,10 +32,19 @@ def decode_images(encoded: Any, *, size: int) -> Any:
     Returns:
         RGB, uint8 [batch, size, size, 3].
     """
-    return tf.map_fn(lambda one: _resize(_decode(one), size), encoded, fn_output_signature=tf.uint8)
+    return tf.map_fn(lambda one: _resize(_decode(one)[0], size), encoded, fn_output_signature=tf.uint8)
 
 
-def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Any, Any]:
+class Measurements(NamedTuple):
+    """Measurements of images before resizing, each [batch]."""
+
+    rgb: Any  # bool: 8-bit RGB without transparency, as ingestion accepts
+    side: Any  # int32, the shorter one, pixels
+    tissue: Any  # float32, `tissue_fraction`
+    laplacian: Any  # float32, `laplacian_variance`
+
+
+def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Measurements]:
     """Decode, resize and measure images.
 
     Args:
@@ -42,42 +52,50 @@ def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Any, Any]:
         size: height and width of the result, pixels.
 
     Returns:
-        RGB, uint8 [batch, size, size, 3]; `tissue_fraction` and `laplacian_variance`, float32 [batch], of the
-        images before resizing.
+        RGB, uint8 [batch, size, size, 3], and the measurements.
     """
 
-    def decode_one(one: Any) -> tuple[Any, Any, Any]:
-        pixels = _decode(one)
-        return _resize(pixels, size), tissue_fraction(pixels), laplacian_variance(pixels)
+    def decode_one(one: Any) -> tuple[Any, Measurements]:
+        pixels, rgb = _decode(one)
+        side = tf.reduce_min(tf.shape(pixels)[:2])
+        measured = Measurements(rgb, side, tissue_fraction(pixels), laplacian_variance(pixels))
+        return _resize(pixels, size), measured
 
-    return tf.map_fn(decode_one, encoded, fn_output_signature=(tf.uint8, tf.float32, tf.float32))
+    types = Measurements(tf.bool, tf.int32, tf.float32, tf.float32)
+    return tf.map_fn(decode_one, encoded, fn_output_signature=(tf.uint8, types))
 
 
-def _decode(encoded: Any) -> Any:
+def _decode(encoded: Any) -> tuple[Any, Any]:
+    """Return the pixels of an image, uint8 [rows, columns, 3], and whether its file has 8-bit RGB, bool."""
     png, jpeg = tf.strings.substr(encoded, 0, 8) == _PNG, tf.strings.substr(encoded, 0, 3) == _JPEG
     # `decode_image` would also accept BMP and the first frame of a GIF.
     accepted = tf.debugging.Assert(png | jpeg, ["an image must be PNG or JPEG bytes"])
     with tf.control_dependencies([accepted]):
-        count = tf.cond(png, lambda: _png_pixels(encoded), lambda: _jpeg_pixels(encoded))
+        count, rgb = tf.cond(png, lambda: _read_png_header(encoded), lambda: _read_jpeg_header(encoded))
     # A file of a few kilobytes may decompress to an image that exhausts the memory.
     bounded = tf.debugging.Assert(
         count <= schema_names.MAX_PIXELS, [f"an image must have at most {schema_names.MAX_PIXELS} pixels"]
     )
     with tf.control_dependencies([bounded]):
         pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(pixels, [None, None, 3])
+    return tf.ensure_shape(pixels, [None, None, 3]), rgb
 
 
-def _png_pixels(encoded: Any) -> Any:
-    """Return width * height from the header; 0 if it is truncated, which decoding then refuses."""
+def _read_png_header(encoded: Any) -> tuple[Any, Any]:
+    """Return width * height, 0 if the header is truncated, which decoding refuses, and whether it is RGB."""
     header = tf.strings.substr(encoded, 0, _HEADER) + _HEADER * b"\0"
     sides = tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)
     # Unsigned, and capped so that the product fits an int64.
-    return tf.reduce_prod(tf.minimum(tf.cast(sides, tf.int64) % 2**32, 2**31))
+    count = tf.reduce_prod(tf.minimum(tf.cast(sides, tf.int64) % 2**32, 2**31))
+    # A colour that is transparent is stated before the pixels.
+    start = tf.raw_ops.StringSplitV2(input=[encoded], sep="IDAT", maxsplit=1).values[:1]
+    transparent = tf.size(tf.raw_ops.StringSplitV2(input=start, sep="tRNS").values) > 1
+    return count, (tf.strings.substr(header, 24, 2) == _RGB_8) & ~transparent
 
 
-def _jpeg_pixels(encoded: Any) -> Any:
-    return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64))
+def _read_jpeg_header(encoded: Any) -> tuple[Any, Any]:
+    shape = tf.image.extract_jpeg_shape(encoded)
+    return tf.reduce_prod(tf.cast(shape[:2], tf.int64)), shape[2] == 3
 
 
 def _resize(pixels: Any, size: int) -> Any:

@@ -62,7 +62,7 @@ class FakeRest:
                 **({} if self.threshold is None else {"threshold": self.threshold}),
                 "probabilities": [1 - score, score], "classes": ["benign", "malignant"], "label": label,
                 "score": score, "distance": 3.0, "in_distribution": score > 0,
-                "reasons": ["little tissue" if score == 0 else "", "", "", ""],
+                "reasons": ["little tissue" if score == 0 else "", *5 * [""]],
             }  # fmt: skip
         return 200, "application/json", json.dumps({"predictions": [outputs]})
 

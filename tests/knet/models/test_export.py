@@ -241,6 +241,33 @@ def test_check_images_agrees_with_the_fitted_limits(exported: tf.Module, images:
     assert schema_names.BLURRED in reasons["black"] and schema_names.BLURRED in reasons["tiny"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "kind", "size", "reason"),
+    [
+        ("L", "PNG", (40, 40), schema_names.NOT_RGB),
+        ("I;16", "PNG", (40, 40), schema_names.NOT_RGB),
+        ("L", "JPEG", (40, 40), schema_names.NOT_RGB),
+        ("CMYK", "JPEG", (40, 40), schema_names.NOT_RGB),
+        ("RGB", "PNG", (1, 1), schema_names.TOO_SMALL),
+        ("RGB", "JPEG", (400, 31), schema_names.TOO_SMALL),
+    ],
+)
+def test_serving_default_flags_images_that_ingestion_refuses(
+    exported: tf.Module,
+    images: list[bytes],
+    picture: Callable[..., bytes],
+    mode: str,
+    kind: str,
+    size: tuple[int, int],
+    reason: str,
+) -> None:
+    batch = tf.constant([images[0], picture(mode, kind, size)])
+    outputs = exported.signatures[schema_names.SERVING_SIGNATURE](image=batch)
+    usual, flagged = ({*row} for row in outputs[schema_names.REASONS].numpy())
+    assert reason.encode() in flagged and not outputs[schema_names.IN_DISTRIBUTION].numpy()[1]
+    assert not usual & {schema_names.NOT_RGB.encode(), schema_names.TOO_SMALL.encode()}
+
+
 def test_serving_default_accepts_jpeg(exported: tf.Module, images: list[bytes]) -> None:
     jpeg = tf.io.encode_jpeg(tf.io.decode_png(images[0])).numpy()
     outputs = exported.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant([jpeg]))

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
+from png_fuzz import Chunk
 
 from knet.base import schema_names
+from knet.base.errors import UnusableError
+from knet.base.image_files import decode_image
 from knet.base.image_scalars import image_scalars
-from knet.models.images import GlobalContrastNormalization, laplacian_variance, tissue_fraction
+from knet.models.images import (
+    GlobalContrastNormalization,
+    decode_and_measure,
+    laplacian_variance,
+    tissue_fraction,
+)
 
 
 def images() -> list[np.ndarray]:
@@ -46,3 +62,78 @@ def test_contrast_normalization_has_mean_0_and_deviation_1() -> None:
 def test_contrast_normalization_of_a_constant_image_is_0() -> None:
     pixels = np.full((1, 4, 4, 3), 200, dtype="float32")
     np.testing.assert_array_equal(GlobalContrastNormalization()(pixels), 0)
+
+
+def png(depth: int, colour_type: int, *, channels: int, before: bytes = b"", texts: bytes = b"") -> bytes:
+    rows = 40 * (b"\0" + bytes((40 * channels * depth + 7) // 8))
+    header = Chunk(b"IHDR", struct.pack(">II5B", 40, 40, depth, colour_type, 0, 0, 0)).encode()
+    pixels = Chunk(b"IDAT", zlib.compress(rows)).encode()
+    return b"\x89PNG\r\n\x1a\n" + header + before + pixels + texts + Chunk(b"IEND", b"").encode()
+
+
+PALETTE = Chunk(b"PLTE", bytes(6)).encode()
+TRANSPARENT = Chunk(b"tRNS", bytes(6)).encode()
+FILES = {
+    "RGB": png(8, 2, channels=3),
+    "RGB with a palette for viewers": png(8, 2, channels=3, before=PALETTE),
+    "RGB with a text like a chunk": png(8, 2, channels=3, texts=Chunk(b"tEXt", b"a\0tRNS").encode()),
+    "RGB with a transparent colour": png(8, 2, channels=3, before=TRANSPARENT),
+    "16-bit RGB": png(16, 2, channels=3),
+    "grey": png(8, 0, channels=1),
+    "16-bit grey": png(16, 0, channels=1),
+    "black and white": png(1, 0, channels=1),
+    "grey with alpha": png(8, 4, channels=2),
+    "palette": png(8, 3, channels=1, before=PALETTE),
+    "palette of 1 bit": png(1, 3, channels=1, before=PALETTE),
+    "RGB with alpha": png(8, 6, channels=4),
+    "16-bit RGB with alpha": png(16, 6, channels=4),
+}
+
+
+def reason(content: bytes) -> str | None:
+    """The reason of ingestion, without its particulars."""
+    try:
+        decode_image(content)
+    except UnusableError as error:
+        return str(error).partition(" but ")[0].partition(":")[0]
+    return None
+
+
+def reason_of_graph(content: bytes) -> str | None:
+    _, measured = decode_and_measure(tf.constant([content]), size=32)
+    if measured.side.numpy()[0] < schema_names.MIN_SIDE:
+        return schema_names.TOO_SMALL
+    return None if measured.rgb.numpy()[0] else schema_names.NOT_RGB
+
+
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_graph_measures_the_depth_and_channels_of_png_that_ingestion_refuses(content: bytes) -> None:
+    assert reason_of_graph(content) == reason(content)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "size"),
+    [
+        *(("RGB", kind, size) for kind in ("PNG", "JPEG") for size in ((32, 32), (31, 90), (90, 31), (1, 1))),
+        ("L", "JPEG", (40, 40)),
+        ("CMYK", "JPEG", (40, 40)),
+    ],
+)
+def test_graph_measures_what_ingestion_refuses(
+    picture: Callable[..., bytes], mode: str, kind: str, size: tuple[int, int]
+) -> None:
+    content = picture(mode, kind, size)
+    assert reason_of_graph(content) == reason(content)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}])
+def test_graph_calls_any_colour_jpeg_rgb(options: dict[str, bool | int]) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((40, 40), 50).convert("RGB").save(buffer, "JPEG", **options)
+    assert reason_of_graph(buffer.getvalue()) is reason(buffer.getvalue()) is None
+
+
+def test_graph_flags_no_real_image(shared_data: Path) -> None:
+    paths = [*(shared_data / "breakhis_real").rglob("*.png")]
+    assert len(paths) == 116
+    assert {reason_of_graph(path.read_bytes()) for path in paths} == {None}

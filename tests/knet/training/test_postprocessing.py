@@ -12,7 +12,7 @@ import tensorflow as tf
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.models.export import check_images, model_outputs
-from knet.models.images import laplacian_variance, tissue_fraction
+from knet.models.images import Measurements, laplacian_variance, tissue_fraction
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import prepare_devices
 from knet.training.postprocessing import fit_postprocessing
@@ -70,8 +70,12 @@ def test_limits_reject_images_without_tissue(setup: TrainingSetup, model: Any) -
     outputs = model_outputs(model, {"": tf.data.Dataset.from_tensors((others, np.zeros(4, int)))})[""]
     found = check_images(
         outputs.embeddings,
-        tf.stack([tissue_fraction(one) for one in others]),
-        tf.stack([laplacian_variance(one) for one in others]),
+        Measurements(
+            rgb=tf.fill([4], True),
+            side=tf.fill([4], SIZE),
+            tissue=tf.stack([tissue_fraction(one) for one in others]),
+            laplacian=tf.stack([laplacian_variance(one) for one in others]),
+        ),
         gaussians=postprocessing.gaussians,
         limits=postprocessing.limits,
     )

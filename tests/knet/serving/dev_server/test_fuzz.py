@@ -159,7 +159,7 @@ class Decoder(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels, _, _ = decode_and_measure(image, size=8)
+        pixels, _ = decode_and_measure(image, size=8)
         return {"mean": tf.reduce_mean(tf.cast(pixels, tf.float32), axis=(1, 2, 3))}
 
 
