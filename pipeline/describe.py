@@ -23,7 +23,7 @@ from knet.data.leaks import find_duplicate_files
 from knet.data.source import ImageFile
 from knet.data.split import make_split
 from pipeline.config.config import Config
-from pipeline.preflight import check_folds, check_slices
+from pipeline.preflight import check_folds, check_slices, count_test_patients, gate_refusal
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ def describe_data(config: Config) -> Description:
             check_folds(config, catalog, made.assignment)
         except UserError as error:
             problems.append(str(error))
+        refusal = gate_refusal(config, count_test_patients(config, catalog.images, made.assignment))
+        if refusal:
+            problems.append(refusal)
         images = {
             name: [image for image in catalog.images if made.assignment[image.patient] == name]
             for name in schema_names.SPLITS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import schemas
@@ -17,7 +17,9 @@ from knet.data.grouping import check_tuning_folds
 from knet.data.image_checks import check_quarantine_rate
 from knet.data.sample_data import MARKER, is_synthetic, write_sample_data
 from knet.data.schema_edits import read_schema
-from knet.data.split import make_split
+from knet.data.source import ImageFile
+from knet.data.split import Split, make_split
+from knet.evaluation.gate import Rules, certain_refusal
 from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
@@ -89,23 +91,8 @@ def prepare_data(
         UserError: The data or a setting is missing or unusable; the message states which.
     """
     source = config.data.source or _sample_data(config)
-    catalog = read_catalog(
-        _resolved(source),  # one spelling of each source, since it is in the cache key
-        root=config.data.root and _resolved(config.data.root),
-        classes=config.data.classes,
-        keep_duplicate_slides=config.data.keep_duplicate_slides,
-    )
-    check_quarantine_rate(
-        catalog.quarantined,
-        images=len(catalog.images),
-        max_invalid_fraction=config.data.max_invalid_fraction,
-        location=catalog.location,
-    )
-    config = config.with_slices(catalog.slices)
-    check_slices(config, catalog)
-    split = make_split(catalog.images, **config.split_settings)
+    config, catalog, split = plan_data(config, source)
     split_of = split.assignment
-    check_folds(config, catalog, split_of)
     images = Counter(split_of[image.patient] for image in catalog.images)
     patients = Counter(split_of[patient] for patient in {image.patient for image in catalog.images})
     workspace = Workspace(config.output)
@@ -123,7 +110,60 @@ def prepare_data(
         excluded_duplicates=len(catalog.excluded_duplicates),
         split_notes=split.notes,
         split_sha256=split.sha256,
+        test_patients=count_test_patients(config, catalog.images, split_of),
     )
+
+
+def plan_data(config: Config, source: Path) -> tuple[Config, Catalog, Split]:
+    """List the data of a source and split them, without reading images.
+
+    Returns:
+        The configuration with `data.slices` set, the catalog and the split.
+
+    Raises:
+        UserError: The data or a setting is missing or unusable; the message states which.
+    """
+    catalog = read_catalog(
+        _resolved(source),  # one spelling of each source, since it is in the cache key
+        root=config.data.root and _resolved(config.data.root),
+        classes=config.data.classes,
+        keep_duplicate_slides=config.data.keep_duplicate_slides,
+    )
+    check_quarantine_rate(
+        catalog.quarantined,
+        images=len(catalog.images),
+        max_invalid_fraction=config.data.max_invalid_fraction,
+        location=catalog.location,
+    )
+    config = config.with_slices(catalog.slices)
+    check_slices(config, catalog)
+    split = make_split(catalog.images, **config.split_settings)
+    check_folds(config, catalog, split.assignment)
+    return config, catalog, split
+
+
+def count_test_patients(
+    config: Config, images: Iterable[ImageFile], split_of: Mapping[str, str]
+) -> dict[str, int]:
+    """Count the test patients of each class."""
+    test = {(image.label, image.patient) for image in images if split_of[image.patient] == schema_names.TEST}
+    counts = Counter(label for label, _ in test)
+    return {label: counts[label] for label in config.data.classes}
+
+
+def gate_refusal(
+    config: Config, test_patients: Mapping[str, int], *, registry: RunRegistry | None = None
+) -> str | None:
+    """Return in one line why ModelGate must refuse every model of a run; None if it may pass one.
+
+    Args:
+        config: The configuration.
+        test_patients: Number of test patients by class.
+        registry: Registry of the model in production. Default: that of `config.output`.
+    """
+    registry = registry or RunRegistry(Workspace(config.output).registry)
+    baseline = None if config.gate.margin is None else registry.baseline(graph="")
+    return certain_refusal(test_patients, Rules(**config.gate.model_dump()), baseline=baseline)
 
 
 def _resolved(location: Path) -> Path:

@@ -24,6 +24,35 @@ class Rules:
     min_patients: int
     on_insufficient_data: Literal["pass", "fail"]
 
+    def compares(self, baseline: object) -> bool:
+        """Return whether a model is compared with the one in production, whose predictions are given."""
+        return self.margin is not None and baseline is not None
+
+
+def certain_refusal(patients: Mapping[str, int], rules: Rules, *, baseline: object = None) -> str | None:
+    """Return in one line why the gate must refuse every model, with the remedy; None if it may pass one.
+
+    Args:
+        patients: number of test patients by class.
+        rules: the requirements.
+        baseline: predictions of the model in production; None on a first run.
+    """
+    if rules.on_insufficient_data == "pass" or not (rules.minimum or rules.compares(baseline)):
+        return None
+    problem = insufficient_patients(patients, rules, where="for test")
+    return problem and (
+        f"the gate must refuse every model, {problem}; have more test patients (data.split), lower "
+        "gate.min_patients, or set gate.on_insufficient_data=pass"
+    )
+
+
+def insufficient_patients(patients: Mapping[str, int], rules: Rules, *, where: str) -> str | None:
+    """Return the line about too few patients of a class, or None if each has `gate.min_patients`."""
+    if min(patients.values()) >= rules.min_patients:
+        return None
+    found = " and ".join(f"{count} {name}" for name, count in patients.items())
+    return f"insufficient patients: {found} {where}, but gate.min_patients is {rules.min_patients} for each"
+
 
 @dataclass
 class Verdict:
@@ -62,9 +91,9 @@ def evaluate_gate(
     verdict.reasons += violations(sample.metrics(), minimum=rules.minimum)
     if rules.margin is not None and baseline is None:
         verdict.notes.append("there is no model in production to compare with")
-    elif rules.margin is not None:
+    elif rules.compares(baseline):
         bootstrap = {"seed": seed, "resamples": resamples}
-        _compare(verdict, test, baseline, rules, rules.margin, classes=classes, version=version, **bootstrap)
+        _compare(verdict, test, baseline, rules, classes=classes, version=version, **bootstrap)
     return verdict
 
 
@@ -82,7 +111,6 @@ def _compare(
     test: Any,
     baseline: Any,
     rules: Rules,
-    margin: float,
     *,
     classes: Sequence[str],
     version: str,
@@ -101,6 +129,8 @@ def _compare(
     ):
         return
     difference = estimate_difference(new, old, metric=rules.metric, **bootstrap)
+    margin = rules.margin
+    assert margin is not None  # compares()
     verdict.comparison = {
         "with": str(baseline[schema_names.CANDIDATE].iloc[0]),
         "version": version,
@@ -129,10 +159,9 @@ def _below_patient_minimum(
     verdict: Verdict, sample: PatientSample, rules: Rules, classes: Sequence[str], *, where: str
 ) -> bool:
     """Return whether a class has too few patients, and add that to the verdict."""
-    counts = [int((sample.positive == bool(label)).sum()) for label in range(len(classes))]
-    if min(counts) >= rules.min_patients:
+    counts = {name: int((sample.positive == bool(label)).sum()) for label, name in enumerate(classes)}
+    line = insufficient_patients(counts, rules, where=where)
+    if line is None:
         return False
-    found = " and ".join(f"{count} {name}" for count, name in zip(counts, classes, strict=True))
-    line = f"insufficient patients: {found} {where}, but gate.min_patients is {rules.min_patients} for each"
     (verdict.reasons if rules.on_insufficient_data == "fail" else verdict.notes).append(line)
     return True

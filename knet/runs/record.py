@@ -39,6 +39,7 @@ class Data:
     split_sha256: str  # of the frozen split
     slices: tuple[str, ...] = ()  # columns that the evaluation slices by
     split_notes: tuple[str, ...] = ()  # such as slices missing in a split
+    test_patients: dict[str, int] = field(default_factory=dict)  # by class
 
 
 @dataclass(frozen=True)

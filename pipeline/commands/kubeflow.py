@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, verbose_option
+from pipeline.commands.options import config_options, confirm_refusal, load, verbose_option, yes_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +52,8 @@ _param_option = click.option(
 @click.option(
     "--no-cache", is_flag=True, help="Run every node; later runs reuse these results, not older ones."
 )
-def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, **server: Any) -> None:
+@yes_option
+def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, yes: bool, **server: Any) -> None:
     """Submit one run of a compiled pipeline."""
     from pipeline.kubeflow.compiled import read_compiled, run_parameters
     from pipeline.kubeflow.server import connect, submit
@@ -60,6 +61,8 @@ def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, **server: A
     config = _load(**server).kubeflow
     if no_cache:
         assignments = (*assignments, "cache=false")
+    if yes:
+        assignments = (*assignments, "confirmed=true")
     parameters = run_parameters(read_compiled(spec), assignments)
     with connect(config) as client:
         run = submit(client, spec, config=config, parameters=parameters)
@@ -165,8 +168,11 @@ for _command in (schedule, status, submit, unschedule):
     show_default=True,
     help="YAML file to write.",
 )
+@yes_option
 @verbose_option
-def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, verbose: bool) -> None:
+def compile_(
+    preset: str, file: Path | None, overrides: tuple[str, ...], output: Path, yes: bool, verbose: bool
+) -> None:
     """Compile the pipeline to YAML for Kubeflow Pipelines 2."""
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
@@ -174,14 +180,15 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
     config = load(preset, file, overrides)
     if output.suffix != ".yaml":
         raise UserError(f"--output {output}: Kubeflow accepts files that end in .yaml")
-    with quiet_console(Workspace(config.output).log, verbose=verbose):
+    with quiet_console(Workspace(config.output).log, verbose=verbose) as console:
         from pipeline.preflight import check_split_file, check_weights
 
         check_weights(config)
         check_split_file(config)
+        confirm_refusal(_refusal_of_mounted_data(config), yes=yes, console=console)
         from pipeline.kubeflow.compiler import compile_pipeline
 
-        compile_pipeline(config, output.absolute())
+        compile_pipeline(config, output.absolute(), confirmed=yes)
     click.echo(f"compiled: {output}")
     if lost := config.kubeflow.ephemeral_paths:
         folders = (
@@ -193,6 +200,24 @@ def compile_(preset: str, file: Path | None, overrides: tuple[str, ...], output:
             "with kubeflow.volumes",
             err=True,
         )
+
+
+def _refusal_of_mounted_data(config: Config) -> str | None:
+    """Return why the gate must refuse every model, as far as this machine has the data of the containers."""
+    from knet.runs.registry import RunRegistry
+    from pipeline.preflight import count_test_patients, gate_refusal, plan_data
+
+    source, root = Path(config.kubeflow.data_source), config.kubeflow.data_root
+    if not source.exists():
+        return None
+    data = config.data.model_copy(update={"root": Path(root) if root else None})
+    try:
+        config, catalog, split = plan_data(config.model_copy(update={"data": data}), source)
+    except UserError:  # another data set than the containers'; RunStart checks theirs
+        return None
+    patients = count_test_patients(config, catalog.images, split.assignment)
+    registry = RunRegistry(f"{config.kubeflow.registry}/registry")
+    return gate_refusal(config, patients, registry=registry)
 
 
 @command.command()

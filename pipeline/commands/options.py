@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ kubeflow_option = click.option(
     "--kubeflow",
     is_flag=True,
     help="Use the folders of the section `kubeflow`, in a pod that mounts them.",
+)
+yes_option = click.option(
+    "--yes", is_flag=True, help="Run although the gate must refuse every model, for too few test patients."
 )
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 
@@ -70,6 +74,30 @@ def load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
 def with_source(config: Config, data: Path) -> Config:
     """Return a copy of a configuration with another `data.source`."""
     return config.model_copy(update={"data": config.data.model_copy(update={"source": data})})
+
+
+def confirm_refusal(refusal: str | None, *, yes: bool, console: Console) -> None:
+    """Stop a run whose every model the gate must refuse, unless the user wants it nevertheless.
+
+    Args:
+        refusal: Why the gate must refuse every model; None: it may pass one.
+        yes: Whether `--yes` was given.
+        console: Console to ask on, if it is a terminal as standard input is.
+
+    Raises:
+        UserError: The user does not want it, or cannot be asked.
+    """
+    if refusal is None:
+        return
+    if yes:
+        console.print(f"note: {refusal}", soft_wrap=True)
+        return
+    if sys.stdin.isatty() and console.is_terminal:
+        console.print(refusal, soft_wrap=True)
+        with contextlib.suppress(EOFError):
+            if console.input("train nevertheless? [y/N] ", markup=False).strip().lower() in ("y", "yes"):
+                return
+    raise UserError(f"{refusal}; --yes trains nevertheless")
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -12,7 +12,14 @@ import click
 
 from knet.base import artifact_files, run_files, schema_names
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, verbose_option, with_source
+from pipeline.commands.options import (
+    config_options,
+    confirm_refusal,
+    load,
+    verbose_option,
+    with_source,
+    yes_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +39,7 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")
+@yes_option
 @verbose_option
 def command(
     preset: str,
@@ -39,6 +47,7 @@ def command(
     overrides: tuple[str, ...],
     data: Path | None,
     candidates: str | None,
+    yes: bool,
     verbose: bool,
 ) -> None:
     """Run the whole pipeline, push the winner, and classify one test image if its version is new.
@@ -60,7 +69,7 @@ def command(
         lock_output(workspace) as run,
         quiet_console(workspace.log, verbose=verbose, on_stop=run.interrupt) as console,
     ):
-        from pipeline.preflight import check_weights, fetch_weights, prepare_data
+        from pipeline.preflight import check_weights, fetch_weights, gate_refusal, prepare_data
 
         check_weights(config)
         if config.metadata or workspace.metadata.is_file():
@@ -72,6 +81,7 @@ def command(
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         _print_few_updates(console, checked, config)
+        confirm_refusal(gate_refusal(config, checked.test_patients), yes=yes, console=console)
         console.print("starting TensorFlow and TFX")
         from pipeline.runners.local import run_pipeline
 

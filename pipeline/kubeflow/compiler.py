@@ -39,7 +39,7 @@ from pipeline.runners.beam import beam_args
 _ENTRYPOINT = ["python", "-m", "pipeline.kubeflow.entrypoint"]
 
 
-def compile_pipeline(config: Config, output: Path) -> None:
+def compile_pipeline(config: Config, output: Path, *, confirmed: bool = False) -> None:
     """Write two YAML documents: the PipelineSpec (schema version 2.1.0) and the SinglePlatformSpec.
 
     The same configuration and code give the same bytes.
@@ -47,12 +47,14 @@ def compile_pipeline(config: Config, output: Path) -> None:
     Args:
         config: the experiment; its `kubeflow` section names image, pipeline root, volumes and resources.
         output: a `.yaml` file.
+        confirmed: default of the parameter `confirmed`: whether a run starts although its gate must refuse
+            every model, for too few test patients.
 
     Raises:
         UserError: the configuration cannot run on Kubeflow.
     """
     config = _with_slices(config)
-    documents = complete_spec(compile_spec(config), config)
+    documents = complete_spec(compile_spec(config), config, confirmed=confirmed)
     atomic_write(output, yaml.safe_dump_all(documents, sort_keys=True))
 
 
@@ -112,12 +114,15 @@ _BEAM = {node_ids.EXAMPLE_GEN, node_ids.STATISTICS_GEN, node_ids.TRANSFORM, node
 _NODE_ID = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,62}")
 
 
-def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+def complete_spec(
+    spec: dict[str, Any], config: Config, *, confirmed: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Complete TFX's PipelineSpec for open-source Kubeflow Pipelines.
 
     Args:
         spec: TFX's PipelineSpec as parsed JSON; it stays unchanged.
         config: the experiment.
+        confirmed: default of the parameter `confirmed`.
 
     Returns:
         The PipelineSpec, with the nodes `RunStart`, `RunReport` and `RunEnd`, parameters of the run, retries,
@@ -131,7 +136,7 @@ def complete_spec(spec: dict[str, Any], config: Config) -> tuple[dict[str, Any],
     completed = copy.deepcopy(spec)
     _declare_outputs(completed)
     add_start(completed, config)
-    wire_parameters(completed, config)
+    wire_parameters(completed, config, confirmed=confirmed)
     add_report(completed)
     add_visualizations(completed)
     add_end(completed)

@@ -200,10 +200,15 @@ def _digest(spec: dict[str, Any]) -> str:
     return text_digest(json.dumps(parameters, sort_keys=True))
 
 
-def wire_parameters(spec: dict[str, Any], config: Config) -> None:
+def wire_parameters(spec: dict[str, Any], config: Config, *, confirmed: bool) -> None:
     """Declare the parameters of a run, with the configured values as defaults, and connect them to nodes.
 
     A name with dots is a path into the JSON of a property (`entrypoint.apply_run_parameters`).
+
+    Args:
+        spec: the PipelineSpec, to be changed.
+        config: the experiment.
+        confirmed: default of the parameter `confirmed`.
     """
     kubeflow = config.kubeflow
     defaults: dict[str, tuple[str, Any]] = {
@@ -213,11 +218,12 @@ def wire_parameters(spec: dict[str, Any], config: Config) -> None:
         "seed": ("NUMBER_INTEGER", config.seed),
         "epochs": ("NUMBER_INTEGER", config.training.epochs),
         "cache": ("BOOLEAN", True),
+        "confirmed": ("BOOLEAN", confirmed),
     }
     spec["root"].setdefault("inputDefinitions", {})["parameters"] = {
         name: {"parameterType": kind, "defaultValue": value} for name, (kind, value) in defaults.items()
     }
-    for name in ("data_source", "data_root", "seed", "epochs", "cache"):
+    for name in ("data_source", "data_root", "seed", "epochs", "cache", "confirmed"):
         _wire(spec, node_ids.RUN_START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
         _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)

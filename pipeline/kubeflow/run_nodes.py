@@ -52,7 +52,7 @@ from pipeline.kubeflow.run_state import (
     save_run_context,
 )
 from pipeline.kubeflow.visualizations import Visualization, draw_run, write_visualizations
-from pipeline.preflight import prepare_data
+from pipeline.preflight import gate_refusal, prepare_data
 from pipeline.runners.lifecycle import RunContext, RunOutcome, finalize_run, load_prior_state, start_run
 
 
@@ -161,6 +161,7 @@ def run_start(node: ContainerNode) -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = config.model_copy(update={"output": Path(folder)})
         data = prepare_data(local, registry=registry, progress=print)
+    _check_gate(config, data, registry, confirmed=parameters.get("confirmed", False))
     config = config.with_slices(data.slices)
     prior = load_prior_state(registry, config, data)
     run = [str(parameters[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
@@ -177,6 +178,19 @@ def run_start(node: ContainerNode) -> None:
     }
     found = {"schema_digest": schema_digest, GENERATION: cache_generation(configured)}
     node.write_outputs({**_start_outputs(context), **retries, **found})
+
+
+def _check_gate(config: Config, data: Data, registry: RunRegistry, *, confirmed: bool) -> None:
+    """Check that the gate may pass a model, unless the run is confirmed.
+
+    Raises:
+        UserError: the gate must refuse every model.
+    """
+    refusal = gate_refusal(config, data.test_patients, registry=registry)
+    if refusal and not confirmed:
+        raise UserError(f"{refusal}; the parameter confirmed of the run trains nevertheless")
+    if refusal:
+        print(f"note: {refusal}")
 
 
 def _schema_digest(file: Path) -> str:

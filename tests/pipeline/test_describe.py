@@ -27,7 +27,8 @@ from pipeline.describe import (
 
 
 def describe(source: Path, *overrides: str) -> Description:
-    return describe_data(load_config("paper", [f"data.source={source}", *overrides]))
+    few = "gate.on_insufficient_data=pass"  # patients
+    return describe_data(load_config("paper", [f"data.source={source}", few, *overrides]))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,14 @@ def test_describe_data_counts_valid_data(samples: Path) -> None:
         value: Counts(14, 12, 14, {"benign": 7, "malignant": 7}) for value in ("40X", "100X", "200X", "400X")
     }
     assert list(found.slices["magnification"]) == ["40X", "100X", "200X", "400X"]
+
+
+def test_describe_data_tells_that_the_gate_must_refuse(samples: Path, tmp_path: Path) -> None:
+    settings = ("gate.on_insufficient_data=fail", f"output={tmp_path / 'out'}")
+    (problem,) = describe(samples, *settings).problems
+    assert "1 benign and 1 malignant for test, but gate.min_patients is 2 for each" in problem
+    assert not describe(samples, *settings, "data.split.test_share=0.4").problems
+    assert not (tmp_path / "out").exists()
 
 
 def test_describe_data_has_the_split_of_a_run(samples: Path, tmp_path: Path) -> None:

@@ -23,7 +23,14 @@ from knet.runs.workspace import Workspace
 from pipeline import preflight
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
-from pipeline.preflight import check_split_file, check_weights, fetch_weights, prepare_data, schema_file
+from pipeline.preflight import (
+    check_split_file,
+    check_weights,
+    fetch_weights,
+    gate_refusal,
+    prepare_data,
+    schema_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,17 @@ def test_prepare_data_counts_patients_and_images_by_split(
     assert data.patients == {"train": 6, "validation": 4, "test": 2}
     assert sum(data.images.values()) == len(list(samples.rglob("*.png"))) == 56
     assert data.excluded_duplicates == 0
+
+
+def test_gate_refusal_counts_the_test_patients_of_each_class(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
+    gate = ("gate.minimum={recall: 0.5}", "gate.min_patients=3")
+    for share, refused in ((0.34, True), (0.5, False)):
+        config = config_of(f"data.source={samples}", f"data.split.test_share={share}", *gate)
+        data = prepare_data(config)
+        assert sum(data.test_patients.values()) == data.patients["test"]
+        assert bool(gate_refusal(config, data.test_patients)) == refused
 
 
 def test_prepare_data_calls_synthetic_images_synthetic(

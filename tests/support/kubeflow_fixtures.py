@@ -71,6 +71,7 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
             "data_source": {"parameterType": "STRING", "defaultValue": "/data"},
             "seed": {"parameterType": "NUMBER_INTEGER", "defaultValue": 0},
             "cache": {"parameterType": "BOOLEAN", "defaultValue": True},
+            "confirmed": {"parameterType": "BOOLEAN", "defaultValue": False},
         }
         spec = {
             "pipelineInfo": {"name": name},

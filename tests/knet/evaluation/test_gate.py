@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from knet.evaluation.gate import Rules, Verdict, evaluate_gate, violations
+from knet.evaluation.gate import Rules, Verdict, certain_refusal, evaluate_gate, violations
 
 CLASSES = ("benign", "malignant")
 MakePredictions = Callable[..., Any]
@@ -41,7 +41,7 @@ def test_violations_without_minimum_are_none() -> None:
     assert violations({"accuracy": 0.0, "roc_auc": math.nan}, minimum={}) == []
 
 
-def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: Any) -> Verdict:
+def rules_of(**changes: Any) -> Rules:
     rules: dict[str, Any] = {
         "minimum": {},
         "margin": 0.05,
@@ -49,9 +49,13 @@ def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: A
         "min_patients": 2,
         "on_insufficient_data": "fail",
     }
+    return Rules(**{**rules, **changes})
+
+
+def verdict_of(test: Any, baseline: Any = None, version: str = "7", **changes: Any) -> Verdict:
     return evaluate_gate(
         test,
-        Rules(**{**rules, **changes}),
+        rules_of(**changes),
         classes=CLASSES,
         baseline=baseline,
         version=version,
@@ -158,6 +162,39 @@ def test_gate_too_few_test_patients_are_insufficient(
         "insufficient patients: 1 benign and 1 malignant for test, but gate.min_patients is 2 for each"
     )
     assert bool(verdict.reasons) == (on_insufficient_data == "fail")
+
+
+@pytest.mark.parametrize("on_insufficient_data", ["fail", "pass"])
+@pytest.mark.parametrize("margin", [None, 0.05])
+@pytest.mark.parametrize("minimum", [{}, {"accuracy": 0.5}])
+@pytest.mark.parametrize("patients", [1, 2])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_certain_refusal_agrees_with_the_gate_on_a_perfect_model(
+    make_predictions: MakePredictions,
+    patients: int,
+    repeated: bool,
+    minimum: dict[str, float],
+    margin: float | None,
+    on_insufficient_data: str,
+) -> None:
+    rules: dict[str, Any] = {
+        "minimum": minimum,
+        "margin": margin,
+        "on_insufficient_data": on_insufficient_data,
+    }
+    perfect = make_predictions(patients=patients, splits=["test"])
+    baseline = perfect if repeated else None
+    counts = dict.fromkeys(CLASSES, patients)
+    refusal = certain_refusal(counts, rules_of(**rules), baseline=baseline)
+    assert bool(refusal) == bool(verdict_of(perfect, baseline, **rules).reasons)
+
+
+def test_certain_refusal_names_field_counts_and_remedy() -> None:
+    assert certain_refusal({"benign": 3, "malignant": 1}, rules_of(minimum={"recall": 0.5})) == (
+        "the gate must refuse every model, insufficient patients: 3 benign and 1 malignant for test, but "
+        "gate.min_patients is 2 for each; have more test patients (data.split), lower gate.min_patients, or "
+        "set gate.on_insufficient_data=pass"
+    )
 
 
 def test_gate_without_requirements_accepts_few_patients(make_predictions: MakePredictions) -> None:

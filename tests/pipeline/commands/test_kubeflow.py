@@ -101,6 +101,14 @@ def test_submit_without_cache_sets_the_parameter_of_the_run(
     assert run.runtime_config.parameters == {"cache": False}
 
 
+def test_submit_with_yes_confirms_the_run(
+    kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    assert knet("submit", compiled(), "--yes").exit_code == 0
+    (run,) = kubeflow_server.runs.values()
+    assert run.runtime_config.parameters == {"confirmed": True}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

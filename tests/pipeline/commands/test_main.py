@@ -15,6 +15,7 @@ import pytest
 import yaml
 from command_line import HEAVY, Finished, knet_without
 
+from knet.data.sample_data import write_sample_data
 from pipeline.commands import options
 from pipeline.config.load import load_config
 
@@ -315,7 +316,7 @@ def test_compile_names_a_missing_weights_file(tmp_path: Path) -> None:
 def test_compile_notes_ephemeral_paths(
     knet: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: str, noted: bool
 ) -> None:
-    compiler: Any = SimpleNamespace(compile_pipeline=lambda *_: None)  # without TFX
+    compiler: Any = SimpleNamespace(compile_pipeline=lambda *_, **__: None)  # without TFX
     monkeypatch.setitem(sys.modules, "pipeline.kubeflow.compiler", compiler)
     settings = [f"output={tmp_path}", f"kubeflow.registry={registry}"]
     arguments = [word for setting in settings for word in ("--set", setting)]
@@ -324,6 +325,28 @@ def test_compile_notes_ephemeral_paths(
     (note,) = (line for line in finished.stderr.splitlines() if line.startswith("note:"))
     assert "push_folder (/models/knet: TF Serving gets no model)" in note
     assert ("registry (/data/registry: reports are lost" in note) == noted
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--yes",), 0)])
+def test_compile_for_data_that_can_only_be_refused_needs_yes(
+    knet: Callable[..., Finished],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+) -> None:
+    confirmed = []
+    compiler: Any = SimpleNamespace(compile_pipeline=lambda *_, **given: confirmed.append(given["confirmed"]))
+    monkeypatch.setitem(sys.modules, "pipeline.kubeflow.compiler", compiler)
+    images = write_sample_data(tmp_path / "images", patients=12, width=32, height=32)
+    settings = [f"output={tmp_path}", f"kubeflow.data_source={images}", f"kubeflow.registry={tmp_path}"]
+    settings += ["data.split.test_share=0.1", "gate.minimum={recall: 0.5}", "tuning=null"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    output = str(tmp_path / "pipeline.yaml")
+    finished = knet("kubeflow", "compile", "--output", output, *options, *arguments)
+    assert (finished.code, confirmed) == (code, [True] if code == 0 else [])
+    line = finished.stderr if code else finished.stdout
+    assert "1 benign and 1 malignant for test, but gate.min_patients is 2 for each" in line
 
 
 def test_data_describe_needs_no_tensorflow(breakhis: Callable[..., Path], picture: Any) -> None:

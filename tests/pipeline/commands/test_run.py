@@ -62,6 +62,32 @@ def test_run_notes_an_epoch_of_few_updates(
     assert not updates or f"{updates} with 79 training images in 3 views;" in done.output
 
 
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--yes"], 0)])
+def test_run_that_can_only_be_refused_needs_yes(
+    make_record: Callable[..., RunRecord],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+) -> None:
+    record = make_record()
+    trained = []
+
+    def run_pipeline(*_: Any, **__: Any) -> RunRecord:
+        trained.append(record)
+        return record
+
+    data = replace(record.data, test_patients={"benign": 1, "malignant": 2})
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: data)
+    local = SimpleNamespace(run_pipeline=run_pipeline)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    settings = ["--set", f"output={tmp_path}", "--set", "gate.minimum={recall: 0.5}"]
+    monkeypatch.setattr(sys, "argv", ["knet", "run", "--verbose", *settings, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert (ended.value.code, len(trained)) == (code, 1 if code == 0 else 0)
+
+
 def test_run_with_failures_exits_with_3_and_names_the_candidate(
     make_record: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,6 +228,7 @@ def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, An
         "seed": 0,
         "epochs": 200,
         "cache": True,
+        "confirmed": False,
     }
     for node, name, parameter in (
         ("RunStart", "data_source", "data_source"),

@@ -51,10 +51,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _start(
-    location: Path, images: Path, folder: Path, *, schema: Path = schemas.BREAKHIS, **given: Any
+    location: Path,
+    images: Path,
+    folder: Path,
+    *settings: str,
+    schema: Path = schemas.BREAKHIS,
+    **given: Any,
 ) -> dict[str, str]:
-    settings = ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"]
-    config = load_config("demo", [*settings, f"kubeflow.schema_file={schema}"])
+    usual = ["tuning=null", "data.split.test_share=0.25", "data_gate.drift=true"]
+    config = load_config("demo", [*usual, *settings, f"kubeflow.schema_file={schema}"])
     config = config.with_slices(["magnification", "subtype"])
     values = {"data_source": str(images), "data_root": "", "registry": str(location), "seed": 0, "epochs": 3}
     values["cache"] = True
@@ -130,6 +135,18 @@ def test_run_start_refuses_a_parameter_out_of_range(
     with pytest.raises(SystemExit) as ended:
         _start(location, images, tmp_path / "first", epochs=0)
     assert ended.value.code == 1 and "training.epochs: Input should be greater than" in capfd.readouterr().err
+
+
+def test_run_start_refuses_data_for_which_the_gate_must_refuse(
+    location: Path, images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = ("gate.minimum={recall: 0.5}", "gate.min_patients=3")
+    with pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "first", *gate)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "insufficient patients" in line]
+    assert "the parameter confirmed" in line
+    assert _start(location, images, tmp_path / "second", *gate, confirmed=True)["span"] == "1"
+    assert "note: the gate must refuse every model" in capfd.readouterr().out
 
 
 def _end_node(location: Path) -> ContainerNode:
