@@ -20,6 +20,7 @@ from knet.data.schema_edits import read_schema
 from knet.data.source import ImageFile
 from knet.data.split import Split, make_split
 from knet.evaluation.gate import Rules, certain_refusal
+from knet.models.imagenet import fetch_imagenet_weights
 from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
@@ -27,10 +28,10 @@ from pipeline.config.config import Config
 
 
 def check_weights(config: Config) -> None:
-    """Check that the weights files exist.
+    """Check that the weights files exist and fit their backbones; TensorFlow is imported if there is one.
 
     Raises:
-        UserError: One is missing; the message states its field and path.
+        UserError: One is missing or of another backbone or width; the message states its field and path.
     """
     for name, candidate in config.candidates.items():
         if candidate.weights_file and not candidate.weights_file.is_file():
@@ -38,6 +39,14 @@ def check_weights(config: Config) -> None:
                 f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
                 "top, imagenet or none"
             )
+    files = {name: item for name, item in config.candidates.items() if item.weights_file}
+    if not files:
+        return
+    from knet.models.weights_file import check_weights_file
+
+    for name, item in files.items():
+        assert item.weights_file is not None
+        check_weights_file(item.weights_file, name, alpha=item.alpha, size=config.image.size)
 
 
 def fetch_weights(config: Config) -> None:
@@ -46,19 +55,10 @@ def fetch_weights(config: Config) -> None:
     Raises:
         UserError: A download failed; the message states for each file its URL and where to put it.
     """
-    names = [name for name, candidate in config.candidates.items() if candidate.weights == "imagenet"]
-    if not names:
-        return
-    from knet.models.backbones import imagenet_weights  # imports TensorFlow, for seconds
-
-    problems = []
-    for name in names:
-        try:
-            imagenet_weights(name, alpha=config.candidates[name].alpha, size=config.image.size)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
+    alphas: dict[str, float | None] = {
+        name: item.alpha for name, item in config.candidates.items() if item.weights == "imagenet"
+    }
+    fetch_imagenet_weights(alphas, size=config.image.size)
 
 
 def check_split_file(config: Config) -> None:

@@ -1,21 +1,14 @@
-"""Registry of CNN backbones: builder, input scaling, blocks, token grid and ImageNet weights of each."""
+"""Registry of CNN backbones: builder, input scaling, blocks and token grid of each."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import logging
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
-
-from knet.base.errors import UserError
-from knet.base.progress import PROGRESS
 
 
 @dataclass(frozen=True)
@@ -27,8 +20,6 @@ class Backbone:
     grid: Callable[[int], int]  # rows (and columns) of the last feature map at an input size in pixels
     layer_pattern: str  # matches, at its start, the name of every layer that belongs to a block
     block_name: str  # template for `re.Match.expand` of that match
-    weights_url: str  # of the ImageNet weights without top; may hold {alpha} and {rows}
-    weights_md5: str | None  # published by Keras
 
 
 # "caffe" scaling of the VGG16 and ResNet weights: BGR order, ImageNet means removed.
@@ -62,18 +53,13 @@ def _stride_32_ceil(size: int) -> int:
     return -(-size // 32)
 
 
-_PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
-
-
-def _resnet(build: Callable[..., keras.Model], name: str, md5: str) -> Backbone:
+def _resnet(build: Callable[..., keras.Model]) -> Backbone:
     return Backbone(
         build=build,
         scale=_scale_like_caffe,
         grid=_stride_32_ceil,
         layer_pattern=r"(conv\d_block\d+)_",
         block_name=r"\1",
-        weights_url=f"{_PUBLISHED}/resnet/{name}_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        weights_md5=md5,
     )
 
 
@@ -84,8 +70,6 @@ BACKBONES: dict[str, Backbone] = {
         grid=_stride_32_floor,
         layer_pattern=r"conv_(?:pad|dw|pw)_(\d+)(?:_|$)",
         block_name=r"pair\1",
-        weights_url=f"{_PUBLISHED}/mobilenet/mobilenet_{{alpha}}_{{rows}}_tf_no_top.h5",
-        weights_md5=None,
     ),
     "vgg16": Backbone(
         build=keras.applications.VGG16,
@@ -93,20 +77,16 @@ BACKBONES: dict[str, Backbone] = {
         grid=_stride_32_floor,
         layer_pattern=r"(block\d)_",
         block_name=r"\1",
-        weights_url=f"{_PUBLISHED}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        weights_md5="6d6bbae143d832006294945121d1f1fc",
     ),
-    "resnet50": _resnet(keras.applications.ResNet50, "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
-    "resnet101": _resnet(keras.applications.ResNet101, "resnet101", "88cf7a10940856eca736dc7b7e228a21"),
-    "resnet152": _resnet(keras.applications.ResNet152, "resnet152", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+    "resnet50": _resnet(keras.applications.ResNet50),
+    "resnet101": _resnet(keras.applications.ResNet101),
+    "resnet152": _resnet(keras.applications.ResNet152),
     "efficientnetv2b0": Backbone(
         build=functools.partial(keras.applications.EfficientNetV2B0, include_preprocessing=False),
         scale=_scale_like_torch,
         grid=_stride_32_ceil,
         layer_pattern=r"(block\d[a-z]|top)_",
         block_name=r"\1",
-        weights_url=f"{_PUBLISHED}/efficientnet_v2/efficientnetv2-b0_notop.h5",
-        weights_md5="893217f2bb855e2983157299931e43ff",
     ),
 }
 
@@ -146,69 +126,3 @@ def backbone_blocks(name: str, backbone: keras.Model) -> tuple[Block, ...]:
         match = re.match(entry.layer_pattern, layer.name)
         blocks.setdefault(match.expand(entry.block_name) if match else "stem", []).append(layer)
     return tuple(Block(block, tuple(layers)) for block, layers in blocks.items())
-
-
-_MOBILENET_ALPHAS = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
-_MOBILENET_ROWS = (128, 160, 192, 224)  # input sizes with published weights, pixels
-
-
-def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
-    """Return the file of a backbone's ImageNet weights without top, downloaded if Keras's cache lacks it.
-
-    Args:
-        backbone: key of `BACKBONES`.
-        alpha: width multiplier of MobileNet; None: 1.
-        size: height and width of the input, pixels; MobileNet has weights for several.
-
-    Raises:
-        UserError: there are no weights for this alpha, the download fails, or the file has another hash; the
-            text names file, URL, hash and cache folder.
-    """
-    entry = BACKBONES[backbone]
-    url = entry.weights_url.format(
-        alpha=_alpha_name(alpha), rows=size if size in _MOBILENET_ROWS else _MOBILENET_ROWS[-1]
-    )
-    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    file = cache / "models" / url.rpartition("/")[2]
-    published = f"md5 {entry.weights_md5}" if entry.weights_md5 else "no hash is published"
-    if not file.is_file():
-        logging.getLogger(PROGRESS).info("downloading the ImageNet weights of %s: %s", backbone, url)
-        try:
-            # Keras falls back to a temporary folder if this one is missing.
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return Path(
-                keras.utils.get_file(
-                    file.name, url, cache_dir=cache, cache_subdir="models", file_hash=entry.weights_md5
-                )
-            )
-        except Exception as error:  # Keras raises no narrower class
-            reason = str(error).rpartition(" -- ")[2]  # the rest repeats the URL
-            raise UserError(
-                f"candidates.{backbone}.weights: the ImageNet weights are not in Keras's cache and cannot be "
-                f"fetched ({reason}); put {file.name} from {url} ({published}) into {file.parent}, or set "
-                "weights to a file of yours or to none"
-            ) from error
-    if entry.weights_md5 and _md5(file) != entry.weights_md5:
-        raise UserError(
-            f"candidates.{backbone}.weights: {file} differs from the file published at {url} ({published}); "
-            "remove it, and it is downloaded again"
-        )
-    return file
-
-
-def _alpha_name(alpha: float | None) -> str:
-    alpha = 1.0 if alpha is None else alpha
-    if alpha not in _MOBILENET_ALPHAS:
-        raise UserError(
-            f"candidates.mobilenet.alpha: there are ImageNet weights for 0.25, 0.5, 0.75 and 1, not for "
-            f"{alpha:g}; use one of these, or set weights to a file of yours or to none"
-        )
-    return _MOBILENET_ALPHAS[alpha]
-
-
-def _md5(file: Path) -> str:
-    with file.open("rb") as opened:
-        digest = hashlib.md5(usedforsecurity=False)
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from knet.base.errors import UserError
-from knet.models.backbones import BACKBONES, imagenet_weights
+from knet.models.backbones import BACKBONES
+from knet.models.imagenet import imagenet_weights
 from knet.models.images import GlobalContrastNormalization
 from knet.models.optimizer import AccumulatingModel
 from knet.models.stain import STAIN_NORMALISATIONS

@@ -258,9 +258,13 @@ def test_check_weights_names_a_missing_file(config_of: Callable[..., Config], tm
         check_weights(config_of(f"candidates.vgg16.weights={missing}"))
 
 
-def test_check_weights_accepts_an_existing_file(samples: Path, config_of: Callable[..., Config]) -> None:
-    weights = next(samples.rglob("*.png"))  # whether it fits is seen when the model is built
-    check_weights(config_of(f"candidates.vgg16.weights={weights}"))
+def test_check_weights_refuses_a_file_of_another_width(
+    shared_data: Path, config_of: Callable[..., Config]
+) -> None:
+    weights = shared_data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    check_weights(config_of(f"candidates.mobilenet.weights={weights}"))  # alpha 0.25
+    with pytest.raises(UserError, match=rf"^candidates\.vgg16\.weights: {weights} does not fit vgg16"):
+        check_weights(config_of(f"candidates.vgg16.weights={weights}"))
 
 
 def test_fetch_weights_names_every_candidate_without_weights(
@@ -270,7 +274,7 @@ def test_fetch_weights_names_every_candidate_without_weights(
         raise OSError("no network")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("keras.utils.get_file", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
     imagenet = [f"candidates.{name}.weights=imagenet" for name in ("vgg16", "resnet152")]
     with pytest.raises(UserError) as caught:
         fetch_weights(config_of(*imagenet))
@@ -284,7 +288,7 @@ def test_fetch_weights_names_every_candidate_without_weights(
 def test_fetch_weights_without_imagenet_fetches_nothing(
     config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("keras.utils.get_file")
+    monkeypatch.delattr("urllib.request.urlopen")
     fetch_weights(config_of())
 
 

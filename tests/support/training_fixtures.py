@@ -72,8 +72,6 @@ TINY = Backbone(
     grid=lambda size: size // 16,
     layer_pattern=r"(block\d)_",
     block_name=r"\1",
-    weights_url="",
-    weights_md5=None,
 )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from knet.base.errors import UserError
-from knet.models.backbones import BACKBONES, backbone_blocks, imagenet_weights, token_count
+from knet.models.backbones import BACKBONES, backbone_blocks, token_count
 from knet.models.settings import BackboneName
 
 _TABLE = Path(__file__).resolve().parents[3] / "docs" / "fine-tuning.md"
@@ -59,13 +56,6 @@ class TestEveryBackbone:
             keras.ops.convert_to_numpy(BACKBONES[name].scale(pixels)), reference(pixels.copy()), atol=1e-4
         )
 
-    def test_weights_url_and_hash_equal_keras_applications(
-        self, name: str, built: Callable[[str], Any]
-    ) -> None:
-        entry = BACKBONES[name]
-        assert entry.weights_url.format(alpha="1_0", rows=224) == built(name).weights_url
-        assert entry.weights_md5 == built(name).weights_md5
-
     def test_blocks_hold_every_layer_once(self, name: str, built: Callable[[str], Any]) -> None:
         body = built(name).body
         blocks = backbone_blocks(name, body)
@@ -101,86 +91,3 @@ def _listed(text: str) -> typing.Iterator[str]:
             yield from (f"{span[1]}{number}" for number in range(int(span[2]), int(span[3]) + 1))
         else:
             yield part
-
-
-CONTENT = b"weights"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keras's folder of weights, empty."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    return tmp_path / "keras" / "models"
-
-
-@pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the weights of ResNet50 are fetched from: a path in place of the server, where nothing is yet."""
-    file = tmp_path / "server" / "resnet50_notop.h5"
-    file.parent.mkdir()
-    entry = replace(
-        BACKBONES["resnet50"], weights_url=file.as_uri(), weights_md5=hashlib.md5(CONTENT).hexdigest()
-    )
-    monkeypatch.setitem(BACKBONES, "resnet50", entry)
-    return file
-
-
-def find() -> Path:
-    return imagenet_weights("resnet50", alpha=None, size=64)
-
-
-def test_imagenet_weights_are_downloaded_once(published: Path, cache: Path) -> None:
-    published.write_bytes(CONTENT)
-    assert find() == cache / published.name
-    published.unlink()
-    assert find().read_bytes() == CONTENT
-
-
-def test_imagenet_weights_error_names_url_hash_and_folder(published: Path, cache: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        find()
-    md5 = hashlib.md5(CONTENT).hexdigest()
-    for told in (
-        "candidates.resnet50.weights",
-        published.name,
-        published.as_uri(),
-        f"{cache},",
-        f"md5 {md5}",
-    ):
-        assert told in str(caught.value), told
-
-
-def test_imagenet_weights_refuse_a_download_with_another_hash(published: Path, cache: Path) -> None:
-    published.write_bytes(b"another")
-    with pytest.raises(UserError, match="cannot be fetched"):
-        find()
-
-
-def test_imagenet_weights_refuse_a_cached_file_with_another_hash(published: Path, cache: Path) -> None:
-    cache.mkdir(parents=True)
-    (cache / published.name).write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"resnet50_notop\.h5 differs from the file published .* remove it"):
-        find()
-
-
-@pytest.mark.parametrize(
-    ("alpha", "size", "name"),
-    [
-        (None, 227, "mobilenet_1_0_224_tf_no_top.h5"),
-        (1.0, 128, "mobilenet_1_0_128_tf_no_top.h5"),
-        (0.25, 64, "mobilenet_2_5_224_tf_no_top.h5"),
-    ],
-)
-def test_imagenet_weights_of_mobilenet_by_alpha_and_size(
-    alpha: float | None, size: int, name: str, cache: Path
-) -> None:
-    cache.mkdir(parents=True)
-    (cache / name).write_bytes(CONTENT)
-    assert imagenet_weights("mobilenet", alpha=alpha, size=size).name == name
-
-
-def test_imagenet_weights_refuse_an_unpublished_alpha() -> None:
-    with pytest.raises(
-        UserError, match=r"mobilenet\.alpha: there are ImageNet weights for 0\.25, .* not for 0\.3"
-    ):
-        imagenet_weights("mobilenet", alpha=0.3, size=224)
