@@ -135,6 +135,9 @@ def test_cli_extra_runs_predict_and_names_what_other_commands_miss(
     )
     assert asked.returncode == 2
     assert asked.stderr.startswith("error: no model server answers at localhost:1: ")
+    (tmp_path / "image.tif").write_bytes(b"II*\0")
+    asked = subprocess.run([knet, "predict", "image.tif"], cwd=tmp_path, capture_output=True, text=True)
+    assert (asked.returncode, "needs Pillow: pip install pillow" in asked.stderr) == (2, True)
     refused = subprocess.run([knet, "run"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 2
     assert re.match(

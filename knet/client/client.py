@@ -26,8 +26,8 @@ from knet.client.results import Explanation, Prediction, VersionStatus, unwrap
 class Client(BaseClient):
     """A blocking client; a context manager. Threads may share one.
 
-    An image is the path of a PNG or JPEG file, the content of one as bytes, or a uint8 array
-    [rows, columns, 3] in RGB.
+    An image is the path of an image file, the content of one as bytes, or a uint8 array [rows, columns, 3] in
+    RGB. PNG and JPEG files are sent unchanged; TIFF, BMP and WebP files as PNG, which needs Pillow.
     """
 
     _api = grpc

@@ -17,7 +17,7 @@ from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.text import printable
 from knet.client.client import Client
-from knet.client.images import FailedPrediction, read_image
+from knet.client.images import FailedPrediction, read_content
 from knet.client.results import Prediction
 
 COLUMNS: Final = (
@@ -103,7 +103,7 @@ def predict_files(client: Client, files: Iterable[Path]) -> Iterator[FilePredict
 
     Args:
         client: Client of the served model.
-        files: PNG or JPEG files, of any number.
+        files: Image files, of any number.
 
     Yields:
         A result for each file, in order; failed ones included.
@@ -115,16 +115,16 @@ def predict_files(client: Client, files: Iterable[Path]) -> Iterator[FilePredict
 
     def images() -> Iterator[bytes | FailedPrediction]:
         for file in files:
-            image = read_image(file)
-            requested.append((file_name(file), _digest(image)))
-            yield image
+            content = read_content(file)
+            requested.append((file_name(file), _digest(content)))
+            yield content
 
     for result in client.predict_each(images()):
         yield FilePrediction(*requested.popleft(), result)
 
 
-def _digest(image: bytes | FailedPrediction) -> str:
-    return "" if isinstance(image, FailedPrediction) else hashlib.sha256(image).hexdigest()
+def _digest(content: bytes | FailedPrediction) -> str:
+    return "" if isinstance(content, FailedPrediction) else hashlib.sha256(content).hexdigest()
 
 
 def predict_to_csv(
@@ -141,7 +141,7 @@ def predict_to_csv(
 
     Args:
         client: Client of the served model.
-        files: PNG or JPEG files.
+        files: Image files.
         table: CSV file, created if it does not exist.
         on_result: Called with each new result and the number of remaining files, before the row is written.
 
@@ -167,7 +167,7 @@ def predict_to_csv(
 
 
 def _is_done(file: Path, prediction: FilePrediction | None) -> bool:
-    return bool(prediction and prediction.sha256 and prediction.sha256 == _digest(read_image(file)))
+    return bool(prediction and prediction.sha256 and prediction.sha256 == _digest(read_content(file)))
 
 
 class PredictionsCsv:

@@ -1,4 +1,4 @@
-"""Images of requests: reading, encoding and finding them."""
+"""Images of requests: reading, converting, encoding and finding them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from knet.base.errors import UserError
+from knet.base.errors import UnusableError, UserError
+from knet.base.image_formats import IMAGE_SUFFIXES, must_be_converted
 from knet.base.system_files import is_system_file
 
-# The path of a PNG or JPEG file, the content of one as bytes, or a uint8 array [rows, columns, 3] in RGB.
+# The path of an image file (PNG, JPEG, TIFF, BMP or WebP), the content of one as bytes, or a uint8 array
+# [rows, columns, 3] in RGB.
 Image: TypeAlias = Any
 
-MAX_BYTES = 60 * 1024 * 1024  # of an image file, which must fit into a message of 64 MiB
+MAX_BYTES = 60 * 1024 * 1024  # of a PNG or JPEG file, which must fit into a message of 64 MiB
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,29 @@ class FailedPrediction:
 
 
 def read_image(image: Image) -> bytes | FailedPrediction:
-    """Return the content of an image file.
+    """Return an image as a server accepts it.
 
     Args:
         image: An `Image`; a FailedPrediction is returned as it is.
 
     Returns:
-        The bytes of a PNG or JPEG file, or the reason why there are none.
+        The bytes of a PNG or JPEG file, or the reason why there are none. Other formats are converted to PNG,
+        as at ingestion without loss.
+    """
+    content = read_content(image)
+    if isinstance(content, FailedPrediction):
+        return content
+    encoded = _as_png(content) if must_be_converted(content) else content
+    if isinstance(encoded, bytes) and len(encoded) > MAX_BYTES:
+        return FailedPrediction(f"has {len(encoded):,} bytes; give a file of at most {MAX_BYTES:,}")
+    return encoded
+
+
+def read_content(image: Image) -> bytes | FailedPrediction:
+    """Return the content of an image file as it is.
+
+    Args:
+        image: An `Image`, of which an array is encoded as PNG; a FailedPrediction is returned as it is.
     """
     if isinstance(image, FailedPrediction):
         return image
@@ -44,8 +62,6 @@ def read_image(image: Image) -> bytes | FailedPrediction:
         return FailedPrediction(f"{error}; give a path, the bytes of a file or uint8 [rows, columns, 3]")
     if not data:
         return FailedPrediction("is empty; give a PNG or JPEG file")
-    if len(data) > MAX_BYTES:
-        return FailedPrediction(f"has {len(data):,} bytes; give a file of at most {MAX_BYTES:,}")
     return data
 
 
@@ -53,6 +69,19 @@ def _content(image: Image) -> bytes:
     if isinstance(image, (str, os.PathLike)):
         return Path(image).read_bytes()
     return bytes(image) if isinstance(image, (bytes, bytearray)) else encode_png(image)
+
+
+def _as_png(content: bytes) -> bytes | FailedPrediction:
+    try:
+        from knet.base.image_files import as_png_or_jpeg, decode_image
+    except ModuleNotFoundError:
+        return FailedPrediction(
+            "converting it to PNG needs Pillow: pip install pillow, or give a PNG or JPEG file"
+        )
+    try:
+        return as_png_or_jpeg(content, decode_image(content))
+    except UnusableError as error:
+        return FailedPrediction(f"{error}; give an 8-bit RGB image")
 
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -97,11 +126,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # in lower or upper case
-
-
 def find_images(folder: Path) -> tuple[list[Path], int]:
-    """Find the PNG and JPEG files below a folder, by suffix; hidden and system files are ignored.
+    """Find the image files below a folder, by suffix; hidden and system files are ignored.
 
     Args:
         folder: Folder to search, with its subfolders.
@@ -117,12 +143,15 @@ def find_images(folder: Path) -> tuple[list[Path], int]:
     for parent, folders, files in os.walk(folder, onerror=_raise_user_error):
         folders[:] = [name for name in folders if not is_system_file(f"{name}/file")]
         for name in (name for name in files if not is_system_file(name)):
-            if name.lower().endswith(_SUFFIXES):
+            if name.lower().endswith(IMAGE_SUFFIXES):
                 images.append(Path(parent, name))
             else:
                 others += 1
     if not images:
-        raise UserError(f"{folder} holds no PNG or JPEG file: give the folder that the images are in")
+        raise UserError(
+            f"{folder} holds no image file ({', '.join(IMAGE_SUFFIXES)}): give the folder that the images "
+            "are in"
+        )
     return sorted(images), others
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from knet.base import schema_names
 from knet.base.errors import UserError
@@ -37,6 +39,15 @@ def test_predict_one_image(client: Client, png: Png) -> None:
 def test_predict_sends_array_as_png(client: Client) -> None:
     pixels = tf.fill([8, 9, 3], tf.constant(51, tf.uint8)).numpy()
     assert client.predict([pixels])[0].score == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP"])
+def test_predict_sends_other_formats_as_png(client: Client, kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 32), (51, 51, 51)).save(
+        buffer, kind, **({"lossless": True} if kind == "WEBP" else {})
+    )
+    assert client.predict([buffer.getvalue()])[0].score == pytest.approx(0.2)
 
 
 def test_predict_divides_images_into_requests(client: Client, png: Png) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import sys
@@ -222,6 +223,41 @@ def test_base_install_suffices_without_heat_maps(fake: FakeModelServer) -> None:
     assert len(Path("out.csv").read_text("utf-8").splitlines()) == 2
     assert explained.code == 2
     assert explained.stderr == "error: --explain needs numpy: pip install numpy pillow\n"
+
+
+def test_tiff_bmp_and_webp_are_converted(
+    predict: Callable[..., Finished], fake: FakeModelServer, tmp_path: Path
+) -> None:
+    for name, mode in {"a.tif": "RGB", "b.BMP": "RGB", "c.webp": "RGB", "grey.tiff": "L"}.items():
+        Path("scans").mkdir(exist_ok=True)
+        Image.new(mode, (40, 32), 255).save(Path("scans", name))
+    done = predict("scans", "--output", "out.csv", "--explain", "heat")
+    assert done.code == 1
+    assert done.stderr.splitlines()[1:] == [
+        "  scans/grey.tiff: not 8-bit RGB but grey; give an 8-bit RGB image"
+    ]
+    assert all(image.startswith(b"\x89PNG") for image in fake.images)
+    assert sorted(path.name for path in Path("heat").iterdir()) == [
+        *("a.tif.heat.png", "b.BMP.heat.png", "c.webp.heat.png")
+    ]
+    with Path("out.csv").open(encoding="utf-8", newline="") as lines:
+        digests = {row["image"]: row["sha256"] for row in csv.DictReader(lines)}
+    files = sorted(Path("scans").iterdir())
+    assert digests == {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    request_count = len(fake.requests)
+    predict("scans", "--output", "out.csv")
+    assert len(fake.requests) == request_count  # all have a row
+
+
+@pytest.mark.usefixtures("predict")
+def test_tiff_without_pillow_names_the_remedy(fake: FakeModelServer) -> None:
+    Image.new("RGB", (40, 32)).save("a.tif")
+    done = knet_without(NOT_IN_BASE, "predict", "in/a.png", "a.tif", "--server", fake.address)
+    assert done.code == 1 and "in/a.png" in done.stdout
+    assert done.stderr.splitlines() == [
+        "1 of 2 images not classified:",
+        "  a.tif: converting it to PNG needs Pillow: pip install pillow, or give a PNG or JPEG file",
+    ]
 
 
 def test_several_versions_are_noted(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
