@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 _FILES: Final = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+_ZONE: Final = ":zone.identifier"  # behind the name of a file that Windows calls downloaded
 _FOLDERS: Final = {
     "__macosx",
     "@eadir",
@@ -24,5 +25,8 @@ def is_system_file(name: str) -> bool:
     """
     *folders, file = PurePosixPath(name.lower()).parts
     return (
-        file in _FILES or not _FOLDERS.isdisjoint(folders) or any(p.startswith(".") for p in (*folders, file))
+        file in _FILES
+        or file.endswith(_ZONE)
+        or not _FOLDERS.isdisjoint(folders)
+        or any(p.startswith(".") for p in (*folders, file))
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import posixpath
+import re
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from knet.base.errors import UnusableError, UserError
 from knet.base.image_files import check_size
@@ -53,7 +56,7 @@ class _TarReader(Reader):
     def __init__(self, source: TarArchive) -> None:
         self._prefix = source.prefix
         self._archive = tarfile.open(source.location, "r:")  # noqa: SIM115 (closed with the reader)
-        self._members = {_member_name(m.name): m for m in self._archive if not m.isdir()}
+        self._members = {_normalize(m.name): m for m in self._archive if not m.isdir()}
 
     def read(self, name: str) -> bytes:
         member = self._members[self._prefix + name]
@@ -119,7 +122,7 @@ class ZipArchive(_Archive, RandomAccessSource):
         """See Source."""
         try:
             with zipfile.ZipFile(self.location) as archive:
-                members = [(i.filename, i.file_size) for i in archive.infolist() if not i.is_dir()]
+                members = [(name, info.file_size) for name, info in _zip_members(archive)]
         except Exception as error:  # a damaged archive may raise anything
             raise _damaged(self.location, error) from None
         return _member_sizes(self.location, members, prefix=self.prefix)
@@ -133,7 +136,7 @@ class _ZipReader(Reader):
     def __init__(self, source: ZipArchive) -> None:
         self._prefix = source.prefix
         self._archive = zipfile.ZipFile(source.location)
-        self._members = {_member_name(i.filename): i for i in self._archive.infolist() if not i.is_dir()}
+        self._members = {_normalize(name): info for name, info in _zip_members(self._archive)}
 
     def read(self, name: str) -> bytes:
         member = self._members[self._prefix + name]
@@ -145,6 +148,45 @@ class _ZipReader(Reader):
 
     def close(self) -> None:
         self._archive.close()
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yield every member except folders, with its name, in which Windows' backslashes are slashes."""
+    for info in archive.infolist():
+        name = _zip_name(info)
+        if info.create_system in _WINDOWS:
+            name = name.replace("\\", "/")
+        if not name.endswith("/") and not (name.endswith("\\") and not info.file_size):
+            yield name, info
+
+
+_WINDOWS: Final = (0, 10, 14)  # file systems of DOS and Windows, whose names hold no backslashes
+_UTF_8: Final = 0x800  # the flag of a name in UTF-8
+_UNICODE_PATH: Final = 0x7075  # the extra field with a name in UTF-8
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member.
+
+    `zipfile` reads names without the flag for UTF-8 as code page 437. Programs of macOS write UTF-8 without
+    the flag, and those of Windows a field with the name in UTF-8 and the checksum of the name that it is for.
+    """
+    if info.flag_bits & _UTF_8 or info.filename.isascii():
+        return info.filename
+    try:
+        raw = info.filename.encode("cp437")
+    except UnicodeEncodeError:  # `zipfile` of a later Python has read the field
+        return info.filename
+    extra = info.extra
+    while len(extra) > 9:
+        kind, size, _, checksum = struct.unpack_from("<HHBI", extra)
+        if kind == _UNICODE_PATH and checksum == zlib.crc32(raw):
+            raw = extra[9 : 4 + size]
+        extra = extra[4 + size :]
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return info.filename
 
 
 def _list_members(location: Path, *, mode: str) -> list[tuple[str, int]]:
@@ -173,14 +215,19 @@ def _member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix:
         prefix: Prefix of the names.
 
     Raises:
-        UserError: A name leads out of the archive, or occurs twice.
+        UserError: A name leads out of the archive, is ambiguous, or occurs twice.
     """
     sizes: dict[str, int] = {}
     for raw, size in members:
-        name = _member_name(raw)
-        if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
+        name = _normalize(raw)
+        if name.startswith("/") or ".." in name.replace("\\", "/").split("/") or _DRIVE.match(name):
             raise UserError(
                 f"{location} holds {printable(raw)}, a name that leads out of it; create it again"
+            )
+        if "\\" in name:
+            raise UserError(
+                f"{location} holds {printable(raw)}, whose backslash may separate folders or be part of a "
+                "name; create it again with slashes"
             )
         if name in sizes:
             raise UserError(f"{location} holds {printable(raw)} twice; create it again")
@@ -190,9 +237,12 @@ def _member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix:
     }
 
 
-def _member_name(raw: str) -> str:
-    """Normalize a member's name; some tools write `./` before it."""
-    return posixpath.normpath(raw)
+_DRIVE: Final = re.compile(r"[A-Za-z]:/")  # of Windows
+
+
+def _normalize(raw: str) -> str:
+    """Normalize a member's name; some tools write `./` before it, or backslashes alone, as in a manifest."""
+    return posixpath.normpath(raw if "/" in raw else raw.replace("\\", "/"))
 
 
 def _damaged(location: Path, error: Exception) -> UserError:

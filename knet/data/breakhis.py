@@ -26,7 +26,7 @@ _CLASS_OF_LETTER = {"B": "benign", "M": "malignant"}
 _NAME = re.compile(
     r"SOB_(?P<letter>B|M)_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
     r"-(?P<year>[0-9]{2})-(?P<number>[0-9]+)(?P<suffix>[A-Z]*)"
-    r"-(?P<magnification>40|100|200|400)-(?P<sequence>[0-9]{3})\.png"
+    r"-(?P<magnification>40|100|200|400)-(?P<sequence>[0-9]{3})\.(?i:png)"
 )
 
 

@@ -66,12 +66,17 @@ def test_parse_path_of_any_text_returns_or_states_a_reason(text: str) -> None:
         assert isinstance(image, ImageFile) and image.path == text
 
 
+def test_parse_path_accepts_the_suffix_in_capital_letters() -> None:
+    folder = "benign/SOB/adenosis/SOB_B_A_14-22549AB/40X"
+    image = parse_path(f"{folder}/SOB_B_A-14-22549AB-40-001.PNG")
+    assert image.path == f"{folder}/SOB_B_A-14-22549AB-40-001.PNG" and image.patient == "14-22549"
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "photo.png",
         "SOB_B_A-14-22549AB-40-001.jpg",
-        "SOB_B_A-14-22549AB-40-001.PNG",
         "SOB_B_A-14-22549AB-40-001.png.bak",
         "SOB_B_A-14-22549AB-50-001.png",  # no such magnification
         "SOB_B_A-14-22549AB-40-1.png",
