@@ -102,6 +102,7 @@ def prepare(model: str, folder: Path) -> None:
     keras.utils.set_random_seed(0)
     hybrid = build_hybrid_model(
         model,
+        candidate=model,
         size=size,
         weights=None,
         alpha=0.25 if model == "mobilenet" else None,

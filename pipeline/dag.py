@@ -103,21 +103,23 @@ def create_pipeline(
     example_validator = _with_code_digest(ExampleValidator(statistics=statistics, schema=schema))
     data_gate = _data_gate(config, example_validator, statistics, schema, prior.statistics)
 
-    transform = _transform(config, examples, schema)
-    transform.add_upstream_node(data_gate)  # nothing below starts before the data have passed
-
     candidates: dict[str, Candidate] = {
         name: candidate_from_config(config, name, synthetic_data=data.synthetic) for name in config.candidates
     }
+    sizes = {config.transform_id(name): candidate.image.size for name, candidate in candidates.items()}
+    transforms = {node: _transform(node, size, examples, schema) for node, size in sizes.items()}
+    for transform in transforms.values():
+        transform.add_upstream_node(data_gate)  # nothing below starts before the data have passed
+    inputs = {name: transforms[config.transform_id(name)] for name in candidates}
     tuners: dict[str, Any] = {
         name: _tuner(
-            config, candidates[name], transform, paths, prior.trials.get(name), pod_hours=tuner_pod_hours
+            config, candidates[name], inputs[name], paths, prior.trials.get(name), pod_hours=tuner_pod_hours
         )
-        for name in config.searched_backbones
+        for name in config.searched_candidates
     }
     shared_tuner = next(iter(tuners.values()), None)
     trainers: dict[str, Any] = {
-        name: _trainer(candidate, transform, tuners.get(name, shared_tuner), data, paths)
+        name: _trainer(candidate, inputs[name], tuners.get(name, shared_tuner), data, paths)
         for name, candidate in candidates.items()
     }
     evaluators: dict[str, Any] = {
@@ -137,7 +139,7 @@ def create_pipeline(
             statistics_gen,
             example_validator,
             data_gate,
-            transform,
+            *transforms.values(),
             *tuners.values(),
             *trainers.values(),
             *evaluators.values(),
@@ -187,15 +189,15 @@ def _data_gate(
     )
 
 
-def _transform(config: Config, examples: Any, schema: Any) -> Any:
+def _transform(node: str, size: int, examples: Any, schema: Any) -> Any:
     return _with_code_digest(
         Transform(
             examples=examples,
             schema=schema,
             preprocessing_fn="knet.training.preprocessing.preprocessing_fn",
-            custom_config={"image_size": config.image.size},
+            custom_config={"image_size": size},
             disable_statistics=True,  # they would be of serialised pixels
-        ),
+        ).with_id(node),
         "knet.training.preprocessing",
     )
 

@@ -20,7 +20,7 @@ from knet.data.schema_edits import read_schema
 from knet.data.source import ImageFile
 from knet.data.split import Split, make_split
 from knet.evaluation.gate import Rules, certain_refusal
-from knet.models.imagenet import fetch_imagenet_weights
+from knet.models.imagenet import WantedWeights, fetch_imagenet_weights
 from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
@@ -46,7 +46,10 @@ def check_weights(config: Config) -> None:
 
     for name, item in files.items():
         assert item.weights_file is not None
-        check_weights_file(item.weights_file, name, alpha=item.alpha, size=config.image.size)
+        size = config.for_candidate(name).image.size
+        check_weights_file(
+            item.weights_file, item.backbone or name, candidate=name, alpha=item.alpha, size=size
+        )
 
 
 def fetch_weights(config: Config) -> None:
@@ -55,10 +58,13 @@ def fetch_weights(config: Config) -> None:
     Raises:
         UserError: A download failed; the message states for each file its URL and where to put it.
     """
-    alphas: dict[str, float | None] = {
-        name: item.alpha for name, item in config.candidates.items() if item.weights == "imagenet"
-    }
-    fetch_imagenet_weights(alphas, size=config.image.size)
+    fetch_imagenet_weights(
+        {
+            name: WantedWeights(item.backbone or name, item.alpha, config.for_candidate(name).image.size)
+            for name, item in config.candidates.items()
+            if item.weights == "imagenet"
+        }
+    )
 
 
 def check_split_file(config: Config) -> None:

@@ -9,8 +9,8 @@ SCHEMA_GEN: Final = "ImportSchemaGen"
 STATISTICS_GEN: Final = "StatisticsGen"
 EXAMPLE_VALIDATOR: Final = "ExampleValidator"
 DATA_GATE: Final = "DataGate"
-TRANSFORM: Final = "Transform"
-TUNER: Final = "Tuner"  # or one node for each backbone, see `tuner`
+TRANSFORM: Final = "Transform"  # and one for each other image size, see `transform`
+TUNER: Final = "Tuner"  # or one node for each candidate, see `tuner`
 TRAINER: Final = "Trainer"  # kind of node; one for each candidate, see `trainer`
 EVALUATOR: Final = "Evaluator"  # kind of node; one for each candidate, see `evaluator`
 MODEL_SELECTOR: Final = "ModelSelector"
@@ -24,24 +24,35 @@ RUN_REPORT: Final = "RunReport"
 RUN_END: Final = "RunEnd"
 
 
-def tuner(backbone: str) -> str:
-    """Return the id of the search on one backbone, where each backbone has its own."""
-    return f"{TUNER}-{backbone}"
+def transform(size: int) -> str:
+    """Return the id of the Transform for an image size that is not the common one."""
+    return f"{TRANSFORM}-{size}"
+
+
+def tuner(candidate: str) -> str:
+    """Return the id of the search on one candidate, where each candidate has its own."""
+    return _of_candidate(TUNER, candidate)
 
 
 def trainer(candidate: str) -> str:
-    """Return the id of a candidate's Trainer."""
-    return f"{TRAINER}-{candidate}"
+    """Return the id of a candidate's Trainer: `Trainer-deep-serial` for `deep_serial`."""
+    return _of_candidate(TRAINER, candidate)
 
 
 def evaluator(candidate: str) -> str:
     """Return the id of a candidate's Evaluator."""
-    return f"{EVALUATOR}-{candidate}"
+    return _of_candidate(EVALUATOR, candidate)
+
+
+def _of_candidate(kind: str, candidate: str) -> str:
+    # Pods are named after nodes, and no name on Kubernetes has an underscore; candidates have no hyphen.
+    return f"{kind}-{candidate.replace('_', '-')}"
 
 
 def candidate(node_id: str) -> str:
-    """Return the candidate that a node belongs to, or "": `vgg16` for `Trainer-vgg16`."""
-    return node_id.partition("-")[2]
+    """Return the candidate that a node belongs to, or "": `deep_serial` for `Trainer-deep-serial`."""
+    kind, _, name = node_id.partition("-")
+    return "" if kind == TRANSFORM else name.replace("-", "_")
 
 
 def kind(node_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from knet.base.settings import Section
-from knet.models.settings import BackboneName, MetricName
+from knet.models.settings import MetricName
 
 
 class SelectionConfig(Section):
@@ -22,7 +22,7 @@ class SelectionConfig(Section):
         "bootstrap, are equivalent to it; the smallest of them wins.",
         json_schema_extra={"unit": "units of the metric"},
     )
-    force_winner: BackboneName | None = Field(
+    force_winner: str | None = Field(
         None, description="Candidate that wins regardless of the metric; null selects by the metric."
     )
     require_all: bool = Field(

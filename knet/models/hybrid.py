@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from knet.base.errors import UserError
 from knet.models.backbones import BACKBONES
-from knet.models.imagenet import imagenet_weights
+from knet.models.imagenet import WantedWeights, imagenet_weights
 from knet.models.images import GlobalContrastNormalization
 from knet.models.optimizer import AccumulatingModel
 from knet.models.stain import STAIN_NORMALISATIONS
@@ -30,6 +30,7 @@ LOGITS = "logits"  # in HEAD
 def build_hybrid_model(
     backbone: str,
     *,
+    candidate: str,
     size: int,
     weights: str | None,
     alpha: float | None,
@@ -45,6 +46,7 @@ def build_hybrid_model(
 
     Args:
         backbone: key of `BACKBONES`.
+        candidate: name of the model, for its layers' and error messages' paths.
         size: height and width of the input, pixels.
         weights: `imagenet`, the path of a weights file without top, or None for random weights.
         alpha: width multiplier of MobileNet; None for other backbones.
@@ -75,13 +77,13 @@ def build_hybrid_model(
         ),
     }[normalisation](stained)
     preprocessing = keras.Model(pixels, normalised, name=PREPROCESSING)
-    features = _build_backbone(backbone, size=size, weights=weights, alpha=alpha)
+    features = _build_backbone(backbone, candidate=candidate, size=size, weights=weights, alpha=alpha)
     for layer in features.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
     classifier = build_hybrid_head(features.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
     probabilities = classifier(features(preprocessing(pixels)))
-    return HybridModel(pixels, probabilities, name=f"knet_{backbone}")
+    return HybridModel(pixels, probabilities, name=f"knet_{candidate}")
 
 
 @keras.saving.register_keras_serializable("knet")
@@ -108,8 +110,12 @@ class HybridModel(AccumulatingModel):
         return super().call(inputs, training=training, mask=mask)
 
 
-def _build_backbone(backbone: str, *, size: int, weights: str | None, alpha: float | None) -> keras.Model:
-    file = str(imagenet_weights(backbone, alpha=alpha, size=size)) if weights == "imagenet" else weights
+def _build_backbone(
+    backbone: str, *, candidate: str, size: int, weights: str | None, alpha: float | None
+) -> keras.Model:
+    file = weights
+    if weights == "imagenet":
+        file = str(imagenet_weights(candidate, WantedWeights(backbone, alpha, size)))
     extra = {} if alpha is None else {"alpha": alpha}
     try:
         model = BACKBONES[backbone].build(
@@ -119,7 +125,7 @@ def _build_backbone(backbone: str, *, size: int, weights: str | None, alpha: flo
         if file is None:
             raise
         raise UserError(
-            f"candidates.{backbone}.weights: {file} does not fit {backbone} without top"
+            f"candidates.{candidate}.weights: {file} does not fit {backbone} without top"
             f"{'' if alpha is None else f' with alpha {alpha:g}'} ({error})"
         ) from error
     return keras.Model(model.input, model.output, name=BACKBONE)

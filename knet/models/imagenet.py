@@ -47,32 +47,40 @@ _MOBILENET_ALPHAS = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
 _MOBILENET_ROWS = (128, 160, 192, 224)  # input sizes with published weights, pixels
 
 
-def imagenet_weights(backbone: str, *, alpha: float | None, size: int) -> Path:
-    """Return the file of a backbone's weights; see `fetch_imagenet_weights`."""
-    return fetch_imagenet_weights({backbone: alpha}, size=size)[backbone]
+@dataclass(frozen=True)
+class WantedWeights:
+    """The backbone that weights are wanted for."""
+
+    backbone: str  # key of `IMAGENET`
+    alpha: float | None  # width multiplier of MobileNet; None: 1
+    size: int  # height and width of the input, pixels; MobileNet has weights for several
 
 
-def fetch_imagenet_weights(alphas: Mapping[str, float | None], *, size: int) -> dict[str, Path]:
-    """Return the files of ImageNet weights without top by backbone, downloaded if Keras's cache lacks them.
+def imagenet_weights(candidate: str, wanted: WantedWeights) -> Path:
+    """Return the file of a candidate's weights; see `fetch_imagenet_weights`."""
+    return fetch_imagenet_weights({candidate: wanted})[candidate]
+
+
+def fetch_imagenet_weights(wanted: Mapping[str, WantedWeights]) -> dict[str, Path]:
+    """Return the files of ImageNet weights without top by candidate, downloaded if Keras's cache lacks them.
 
     After a failed download no other is tried, so that nobody waits for the time limit again and again.
 
     Args:
-        alphas: width multiplier by backbone, a key of `IMAGENET`; None: 1.
-        size: height and width of the input, pixels; MobileNet has weights for several.
+        wanted: by name of the candidate.
 
     Raises:
         UserError: there are no weights for an alpha, a download fails, or a file has another hash; the text
-            has a line for each backbone, with file, URL, hash and cache folder.
+            has a line for each candidate, with file, URL, hash and cache folder.
     """
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     files, problems, failure = {}, [], ""
-    for backbone, alpha in alphas.items():
-        md5 = IMAGENET[backbone].md5
+    for candidate, weights in wanted.items():
+        md5 = IMAGENET[weights.backbone].md5
         published = f"md5 {md5}" if md5 else "no hash is published"
         try:
-            url, field = _url(backbone, alpha, size), f"candidates.{backbone}.weights"
-            file = files[backbone] = cache / url.rpartition("/")[2]
+            url, field = _url(candidate, weights), f"candidates.{candidate}.weights"
+            file = files[candidate] = cache / url.rpartition("/")[2]
             if not file.is_file():
                 failure = failure or _download(url, file, md5)
                 if failure:
@@ -93,15 +101,15 @@ def fetch_imagenet_weights(alphas: Mapping[str, float | None], *, size: int) -> 
     return files
 
 
-def _url(backbone: str, alpha: float | None, size: int) -> str:
-    alpha = 1.0 if alpha is None else alpha
+def _url(candidate: str, weights: WantedWeights) -> str:
+    alpha = 1.0 if weights.alpha is None else weights.alpha
     if alpha not in _MOBILENET_ALPHAS:
         raise UserError(
-            f"candidates.{backbone}.alpha: there are ImageNet weights for 0.25, 0.5, 0.75 and 1, not for "
+            f"candidates.{candidate}.alpha: there are ImageNet weights for 0.25, 0.5, 0.75 and 1, not for "
             f"{alpha:g}; use one of these, or set weights to a file of yours or to none"
         )
-    rows = size if size in _MOBILENET_ROWS else _MOBILENET_ROWS[-1]
-    return IMAGENET[backbone].url.format(alpha=_MOBILENET_ALPHAS[alpha], rows=rows)
+    rows = weights.size if weights.size in _MOBILENET_ROWS else _MOBILENET_ROWS[-1]
+    return IMAGENET[weights.backbone].url.format(alpha=_MOBILENET_ALPHAS[alpha], rows=rows)
 
 
 def _download(url: str, file: Path, md5: str | None) -> str:

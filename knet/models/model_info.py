@@ -41,6 +41,14 @@ class ModelInfo:
     code_sha256: str  # of the Trainer's code and library versions
     commit: str | None  # of the code; None outside a checkout
     tuned: dict[str, float] = field(default_factory=dict)  # by the Tuner; empty without one
+    backbone: str = ""  # empty in models of earlier versions, whose candidates are named after it
+    head: str = "parallel"  # its variant
+
+    @property
+    def title(self) -> str:
+        """Name of the candidate, with that of its backbone where they differ: `deep (resnet152)`."""
+        other = self.backbone not in ("", self.candidate)
+        return f"{self.candidate} ({self.backbone})" if other else self.candidate
 
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:

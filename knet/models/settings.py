@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -33,9 +33,16 @@ class ImageConfig(Section):
     )
 
 
-class CandidateConfig(Section):
-    """One backbone of the comparison."""
+# Nodes, folders and Kubernetes' objects are named after it.
+CandidateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=30)]
 
+
+class BackboneConfig(Section):
+    """A backbone, its weights and the rates of its blocks."""
+
+    backbone: str | None = Field(
+        None, description="Name of the backbone (docs/fine-tuning.md). null: the name of the candidate."
+    )
     weights: str = Field(
         "imagenet",
         description="Initial weights of the backbone. imagenet: downloaded by Keras on first use; none: "
@@ -64,6 +71,20 @@ class CandidateConfig(Section):
         return None if self.weights in ("imagenet", "none") else Path(self.weights)
 
 
+class CandidateConfig(BackboneConfig):
+    """A model of the comparison: a backbone, and what differs from the common settings."""
+
+    image: dict[str, Any] = Field(
+        {}, description="Settings of `image` that differ for this candidate, such as {size: 299}."
+    )
+    head: dict[str, Any] = Field(
+        {}, description="Settings of `head` that differ for this candidate, such as {variant: serial}."
+    )
+    training: dict[str, Any] = Field(
+        {}, description="Settings of `training` that differ for this candidate, such as {batch_size: 16}."
+    )
+
+
 class HeadConfig(Section):
     """The head on each backbone: a CNN branch beside an LSTM branch, concatenated, then dense layers."""
 
@@ -84,6 +105,7 @@ class HeadConfig(Section):
 
 
 BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
+BACKBONE_NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 # The paper's backbones: the default candidates.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
 # Names of knet.evaluation.patient_metrics.METRICS that are better when larger.

@@ -28,12 +28,13 @@ class LayerWeights(NamedTuple):
     shapes: _Shapes
 
 
-def check_weights_file(file: Path, backbone: str, *, alpha: float | None, size: int) -> None:
+def check_weights_file(file: Path, backbone: str, *, candidate: str, alpha: float | None, size: int) -> None:
     """Check that a file holds the weights of a backbone without top; only shapes are read.
 
     Args:
         file: HDF5 file of Keras 2 (`.h5`), `.weights.h5` or `.keras`.
         backbone: key of `BACKBONES`.
+        candidate: name of the model, for error messages.
         alpha: width multiplier of MobileNet; None: 1.
         size: height and width of the input, pixels.
 
@@ -42,14 +43,14 @@ def check_weights_file(file: Path, backbone: str, *, alpha: float | None, size: 
             layer that differs, and both shapes.
     """
     if not file.name.endswith(_SUFFIXES):
-        raise UserError(f"candidates.{backbone}.weights: {file} must end in {', '.join(_SUFFIXES)}")
+        raise UserError(f"candidates.{candidate}.weights: {file} must end in {', '.join(_SUFFIXES)}")
     extra = {} if alpha is None else {"alpha": alpha}
     model = BACKBONES[backbone].build(include_top=False, weights=None, input_shape=(size, size, 3), **extra)
     try:
         difference = _difference(model.layers, file)
     except Exception as error:  # HDF5, zip and damaged files raise anything
         raise UserError(
-            f"candidates.{backbone}.weights: {file} cannot be read as weights of Keras ({error}); save it "
+            f"candidates.{candidate}.weights: {file} cannot be read as weights of Keras ({error}); save it "
             "again"
         ) from None
     finally:
@@ -57,7 +58,7 @@ def check_weights_file(file: Path, backbone: str, *, alpha: float | None, size: 
     if difference:
         width = "" if alpha is None else f" with alpha {alpha:g}"
         raise UserError(
-            f"candidates.{backbone}.weights: {file} does not fit {backbone}{width} without top: "
+            f"candidates.{candidate}.weights: {file} does not fit {backbone}{width} without top: "
             f"{difference}; give weights of this backbone and width, or set weights=none"
         )
 

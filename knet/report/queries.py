@@ -209,7 +209,7 @@ def lineage_steps(record: RunRecord) -> list[Step]:
     if winner:
         info = winner.info
         steps += [
-            Step("candidate", info.candidate, f"from {info.weights} weights, seed {info.seed}"),
+            Step("candidate", info.title, f"from {info.weights} weights, seed {info.seed}"),
             Step("train and validation examples", info.examples_sha256, f"{info.train_images} for training"),
             Step("settings", info.candidate_sha256),
             Step("code", info.code_sha256, "with the versions of its libraries"),
@@ -250,7 +250,7 @@ def _summary_row(name: str, candidate: CandidateRecord, record: RunRecord) -> Se
     info = candidate.info
     metrics = [_summary_metric(candidate, split, metric) for split, metric, _ in _SUMMARY_METRICS]
     return (
-        name,
+        info.title,
         info.weights,
         f"{info.train_images}",
         f"{info.parameters:,}",

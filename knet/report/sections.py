@@ -54,7 +54,11 @@ def candidates(inputs: Inputs) -> Section:
         )
     names = inputs.compared
     chosen = [
-        {"name": name, "mark": interval_mark(found["value"], found["low"], found["high"]), **found}
+        {
+            "title": inputs.record.candidates[name].info.title,
+            "mark": interval_mark(found["value"], found["low"], found["high"]),
+            **found,
+        }
         for name, found in ((name, inputs.decision["candidates"][name]) for name in names)
     ]
     return Section(
@@ -127,8 +131,16 @@ def model_card(inputs: Inputs) -> Section:
     return Section(
         "model_card",
         "Model card",
-        {"run": record, "info": winner.info if winner else None, "breakhis": breakhis},
+        {
+            "run": record,
+            "info": winner.info if winner else None,
+            "head": _HEADS[winner.info.head] if winner else None,
+            "breakhis": breakhis,
+        },
     )
+
+
+_HEADS = {"parallel": "a CNN and an LSTM branch", "serial": "an LSTM branch", "none": "a CNN branch"}
 
 
 def nodes(inputs: Inputs) -> Section:
@@ -163,13 +175,20 @@ def paper(inputs: Inputs) -> Section:
     candidates = inputs.record.candidates
     if not candidates:
         return Section("paper", _PAPER_TITLE, missing="No candidate completed its training in this run.")
+    backbones = {name: found.info.backbone or name for name, found in candidates.items()}
     ours = {name: inputs.metrics(name, schema_names.TEST).get("accuracy") for name in candidates}
     groups = [
-        (name, [_our_bar(found), Bar(PAPER_ACCURACY.get(name), _paper_text(name), colour=2, hollow=True)])
+        (
+            name,
+            [
+                _our_bar(found),
+                Bar(PAPER_ACCURACY.get(backbones[name]), _paper_text(backbones[name]), colour=2, hollow=True),
+            ],
+        )
         for name, found in ours.items()
     ]
     values = "; ".join(
-        f"{name}: ours {_our_bar(found).text}, the paper's {_paper_text(name)}"
+        f"{name}: ours {_our_bar(found).text}, the paper's {_paper_text(backbones[name])}"
         for name, found in ours.items()
     )
     return Section(
@@ -181,7 +200,7 @@ def paper(inputs: Inputs) -> Section:
             ),
             "citation": _CITATION,
             "candidates": candidates,
-            "year": YEAR,
+            "year": {name: YEAR[backbone] for name, backbone in backbones.items() if backbone in YEAR},
             "synthetic": inputs.record.data.synthetic,
         },
     )
@@ -196,8 +215,8 @@ def _our_bar(found: dict[str, float | None] | None) -> Bar:
     return Bar(value, f"{value:.3f}", colour=1, interval=interval)
 
 
-def _paper_text(name: str) -> str:
-    return f"{PAPER_ACCURACY[name]:.2f}" if name in PAPER_ACCURACY else "no number given"
+def _paper_text(backbone: str) -> str:
+    return f"{PAPER_ACCURACY[backbone]:.2f}" if backbone in PAPER_ACCURACY else "no number given"
 
 
 _TUNING_TITLE = "Tuning"

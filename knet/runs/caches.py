@@ -65,7 +65,7 @@ def cache_files(caches: Mapping[str, Store]) -> list[CacheFile]:
     return sorted(found, key=lambda file: -file.unused_days)
 
 
-_SEARCH = re.compile("searches/[^/]+/[^/]+")  # folder of a search of a backbone
+_SEARCH = re.compile("searches/[^/]+/[^/]+")  # folder of a search on a candidate
 
 
 def folder_entry(kind: str, store: Store, name: str) -> CacheFile:

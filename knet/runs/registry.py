@@ -59,7 +59,7 @@ class PriorState:
 
     Attributes:
         statistics: of the data of the last run, which DataGate compares with.
-        trials: of the last search on each backbone, which the Tuner starts from.
+        trials: of the last search on each candidate, which the Tuner starts from.
         baseline: predictions of the model in production, which ModelGate compares with.
     """
 
@@ -77,7 +77,7 @@ class RunRegistry:
     - `predictions/<digest>.parquet`: predictions of pushed models.
     - `spans.json`: fingerprints of the data sets seen so far, in order.
     - `statistics/<digest>/`, `statistics.json`: statistics of data, and those of the last successful run.
-    - `trials/<digest>.csv`, `trials.json`: trials of searches, and their digests by backbone, in order.
+    - `trials/<digest>.csv`, `trials.json`: trials of searches, and their digests by candidate, in order.
 
     Files are written atomically, content before the file that refers to it by digest. So concurrent runs, on
     several machines too, corrupt nothing. If two runs end at the same moment, the push and statistics of the
@@ -220,30 +220,30 @@ class RunRegistry:
                 raise UserError(f"{folder}: files are damaged or missing; delete {_STATISTICS}, {remedy}")
         return StoredStatistics(**{**tree, "folder": folder, "schema": Path(tree["schema"])})
 
-    def store_trials(self, file: Path, *, backbone: str, search: str) -> None:
+    def store_trials(self, file: Path, *, candidate: str, search: str) -> None:
         """Copy the trials of a finished search, unless the same search is stored already.
 
         Args:
             file: CSV of the trials.
-            backbone: name of the backbone that was searched on.
+            candidate: name of the model that was searched on.
             search: digest of all that the search depends on except earlier searches.
         """
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         searches = self._searches()
-        if any(entry["search"] == search for entry in searches.get(backbone, [])):
+        if any(entry["search"] == search for entry in searches.get(candidate, [])):
             return
         self._store.write(f"trials/{digest}.csv", content)
-        searches.setdefault(backbone, []).append({"search": search, "digest": digest})
+        searches.setdefault(candidate, []).append({"search": search, "digest": digest})
         self._write_json(_TRIALS, searches)
 
-    def previous_trials(self, *, backbone: str, search: str) -> StoredTrials | None:
+    def previous_trials(self, *, candidate: str, search: str) -> StoredTrials | None:
         """Return the trials of the search before this one, or None.
 
         For a stored search, it is the one that was the last when the search was made, so that a repeated
         search has the same input and is answered from the cache.
         """
-        entries = self._searches().get(backbone, [])
+        entries = self._searches().get(candidate, [])
         names = [entry["search"] for entry in entries]
         before = entries[: names.index(search)] if search in names else entries
         if not before:

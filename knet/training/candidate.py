@@ -1,4 +1,4 @@
-"""Candidate: the settings of one backbone's training, passed to Trainer and Tuner, and its compiled model."""
+"""Candidate: the settings of one model's training, passed to Trainer and Tuner, and its compiled model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from knet.models.backbones import Block, backbone_blocks
 from knet.models.fine_tuning import StagedFineTuning, unfreeze_top_blocks
 from knet.models.hybrid import BACKBONE, HEAD, build_hybrid_model
 from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
-from knet.models.settings import CalibrationConfig, CandidateConfig, HeadConfig, ImageConfig, OodConfig
+from knet.models.settings import BackboneConfig, CalibrationConfig, HeadConfig, ImageConfig, OodConfig
 from knet.training.devices import Devices
 from knet.training.settings import DevicesConfig, TrainingConfig
 
@@ -29,7 +29,7 @@ class Candidate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    settings: CandidateConfig
+    settings: BackboneConfig
     sequence_length: int  # tokens: the largest grid among all candidates
     image: ImageConfig
     head: HeadConfig
@@ -40,6 +40,11 @@ class Candidate(BaseModel):
     seed: int
     synthetic_data: bool
     classes: tuple[str, str]
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.settings.backbone or self.name
 
     @property
     def caches_features(self) -> bool:
@@ -65,7 +70,8 @@ class Candidate(BaseModel):
         mean, std = pixel_statistics
         training = self.training
         return build_hybrid_model(
-            self.name,
+            self.backbone,
+            candidate=self.name,
             size=self.image.size,
             weights=None if self.settings.weights == "none" else self.settings.weights,
             alpha=self.settings.alpha,
@@ -112,7 +118,7 @@ class Candidate(BaseModel):
             )
         self.compile(
             model,
-            blocks=backbone_blocks(self.name, model.get_layer(BACKBONE)),
+            blocks=backbone_blocks(self.backbone, model.get_layer(BACKBONE)),
             devices=devices,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -178,7 +184,7 @@ class Candidate(BaseModel):
             "restore_best_weights": True,
         }
         if training.fine_tune == "staged":
-            return StagedFineTuning(self.name, stage_epochs=training.stage_epochs, **stopping)
+            return StagedFineTuning(self.backbone, stage_epochs=training.stage_epochs, **stopping)
         return keras.callbacks.EarlyStopping(**stopping)
 
     def class_weight(self, class_counts: Sequence[int]) -> dict[int, float] | None:

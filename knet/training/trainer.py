@@ -77,6 +77,8 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
     )
     info = ModelInfo(
         candidate=candidate.name,
+        backbone=candidate.backbone,
+        head=candidate.head.variant,
         weights=Path(candidate.settings.weights).name,
         classes=candidate.classes,
         image_size=candidate.image.size,

@@ -96,8 +96,10 @@ class TrainingSetup:
             whole = self._whole()
             backbone = whole.get_layer(BACKBONE)
             backbone.set_weights(self._backbone_weights)
-            _, trainable = split_model(whole, self.candidate.name, trainable_blocks=self._trainable_blocks)
-            blocks = backbone_blocks(self.candidate.name, backbone)
+            _, trainable = split_model(
+                whole, self.candidate.backbone, trainable_blocks=self._trainable_blocks
+            )
+            blocks = backbone_blocks(self.candidate.backbone, backbone)
             self.candidate.compile(trainable, blocks=blocks, **settings)
         return trainable, whole
 
@@ -110,7 +112,7 @@ class TrainingSetup:
 
     def _cache_features(self, root: Path) -> None:
         """Replace the images by feature maps, unless no block is frozen or the disk has no space for them."""
-        name, training = self.candidate.name, self.candidate.training
+        name, training = self.candidate.backbone, self.candidate.training
         with self.devices.scope():
             whole = self._whole()
             backbone = whole.get_layer(BACKBONE)

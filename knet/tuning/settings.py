@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from knet.base.settings import Section
-from knet.models.settings import BackboneName
 
 
 class RangeConfig(Section):
@@ -59,12 +58,10 @@ class DropoutRange(RangeConfig):
 class TuningConfig(Section):
     """Hyperparameter search on training patients (docs/tuning.md); null: the values of `training`."""
 
-    scope: Literal["shared", "backbone"] = Field(
-        "shared", description="shared: one search for all candidates; backbone: one for each."
+    scope: Literal["shared", "candidate"] = Field(
+        "shared", description="shared: one search for all candidates; candidate: one for each."
     )
-    backbone: BackboneName = Field(
-        "mobilenet", description="Backbone of a shared search; must be a candidate."
-    )
+    candidate: str | None = Field(None, description="Candidate of a shared search. null: the first.")
     method: Literal["bayesian", "hyperband", "random", "grid"] = Field(
         "bayesian", description="Search algorithm of KerasTuner."
     )
@@ -139,6 +136,12 @@ class TuningConfig(Section):
         """Search choices by hyperparameter."""
         names = ("lstm_units", "dense_units", "blocks")
         return {name: values for name in names if (values := getattr(self, name))}
+
+    @property
+    def replaced(self) -> set[str]:
+        """Fields of `training` and `head` whose configured value a search replaces unseen."""
+        shared = () if self.scope == "candidate" else (*self.ranges, *self.choices)
+        return {"learning_rate", "momentum", *shared}
 
     @model_validator(mode="after")
     def _enough_trials(self) -> TuningConfig:

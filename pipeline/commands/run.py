@@ -128,17 +128,19 @@ _FEW_UPDATES = 5  # of an epoch
 
 def _print_few_updates(console: Console, data: Data, config: Config) -> None:
     """Print a note if an epoch updates the weights a few times only."""
-    training = config.training
-    views = len(training.augmentation)
     images = data.images[schema_names.TRAIN]
-    updates = math.ceil(images * views / training.batch_size)
-    if updates < _FEW_UPDATES:
-        console.print(
-            f"  note: training.batch_size={training.batch_size} gives {updates} "
-            f"update{'s' if updates > 1 else ''} an epoch with {images} training images in {views} "
-            f"view{'s' if views > 1 else ''}; a smaller batch learns in fewer epochs",
-            soft_wrap=True,
-        )
+    trainings = [config.for_candidate(name).training for name in config.candidates]
+    for views, batch_size in sorted(
+        {(len(training.augmentation), training.batch_size) for training in trainings}
+    ):
+        updates = math.ceil(images * views / batch_size)
+        if updates < _FEW_UPDATES:
+            console.print(
+                f"  note: training.batch_size={batch_size} gives {updates} "
+                f"update{'s' if updates > 1 else ''} an epoch with {images} training images in {views} "
+                f"view{'s' if views > 1 else ''}; a smaller batch learns in fewer epochs",
+                soft_wrap=True,
+            )
 
 
 def print_outcome(console: Console, record: RunRecord) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from knet.models.backbones import token_count
-from knet.models.settings import BackboneName
+from knet.models.settings import BackboneConfig
 from knet.training.candidate import Candidate
 from knet.training.settings import TrainingConfig
 from pipeline.config.config import Config
 
 
-def candidate_from_config(config: Config, name: BackboneName, *, synthetic_data: bool) -> Candidate:
+def candidate_from_config(config: Config, name: str, *, synthetic_data: bool) -> Candidate:
     """Select a candidate's part of the configuration.
 
     Args:
@@ -17,17 +17,24 @@ def candidate_from_config(config: Config, name: BackboneName, *, synthetic_data:
         name: one of `config.candidates`.
         synthetic_data: whether the images are the synthetic samples.
     """
-    training = config.training
+    candidate, own = config.candidates[name], config.for_candidate(name)
+    training = own.training
     if config.tuning:  # replaced by its results; in the cache key they would only cause misses
         paper = TrainingConfig()
         unused = {"learning_rate": paper.learning_rate, "momentum": paper.momentum}
         training = training.model_copy(update=unused)
     return Candidate(
         name=name,
-        settings=config.candidates[name],
-        sequence_length=max(token_count(other, config.image.size) for other in config.candidates),
-        image=config.image,
-        head=config.head,
+        settings=BackboneConfig(
+            backbone=candidate.backbone or name,
+            **candidate.model_dump(include={"weights", "alpha", "block_rates"}),
+        ),
+        sequence_length=max(
+            token_count(settings.backbone or other, config.for_candidate(other).image.size)
+            for other, settings in config.candidates.items()
+        ),
+        image=own.image,
+        head=own.head,
         training=training,
         devices=config.devices,
         calibration=config.calibration,

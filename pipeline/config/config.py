@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from knet.base import node_ids
-from knet.base.settings import LocalPath, Section
+from knet.base.settings import LocalPath, Section, describe_errors, merge
 from knet.data.settings import DataConfig, DataGateConfig
 from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
 from knet.models.settings import (
+    BACKBONE_NAMES,
     PAPER_BACKBONES,
-    BackboneName,
     CalibrationConfig,
     CandidateConfig,
+    CandidateName,
     HeadConfig,
     ImageConfig,
     OodConfig,
@@ -94,10 +95,11 @@ class Config(Section):
     data: DataConfig = DataConfig()
     data_gate: DataGateConfig = DataGateConfig()
     image: ImageConfig = ImageConfig()
-    candidates: dict[BackboneName, CandidateConfig] = Field(
+    candidates: dict[CandidateName, CandidateConfig] = Field(
         {name: CandidateConfig() for name in PAPER_BACKBONES},
         min_length=1,
-        description="Models to compare, by backbone.",
+        description="Models to compare, by name; the name of a backbone alone stands for that backbone.",
+        json_schema_extra={"additionalProperties": False},  # names that do not match the pattern
     )
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
@@ -123,29 +125,74 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        shared = self.tuning and self.tuning.scope == "shared"
-        if self.tuning and shared and self.tuning.backbone not in self.candidates:
-            raise ValueError(
-                f"tuning.backbone is {self.tuning.backbone}, which is not among the candidates; set "
-                f"tuning.backbone={next(iter(self.candidates))}, or tuning=null"
-            )
         winner = self.selection.force_winner
         if winner and winner not in self.candidates:
             raise ValueError(
                 f"selection.force_winner is {winner}, which is not among the candidates; name one of "
                 f"{', '.join(self.candidates)}"
             )
-        if self.tuning and self.tuning.blocks and self.training.fine_tune != "blocks":
-            raise ValueError(
-                f"tuning.blocks needs training.fine_tune=blocks, not {self.training.fine_tune}, which has no "
-                "fixed number of blocks"
-            )
-        if self.tuning and self.tuning.lstm_units and self.head.variant == "none":
-            raise ValueError("tuning.lstm_units: with head.variant=none there is no LSTM")
         for name, candidate in self.candidates.items():
-            if candidate.alpha is not None and name != "mobilenet":
+            backbone = candidate.backbone or name
+            if backbone not in BACKBONE_NAMES:
+                field = f"candidates.{name}.backbone" if candidate.backbone else f"candidates.{name}"
+                raise ValueError(
+                    f"{field}: {backbone} is no backbone; set candidates.{name}.backbone to one of "
+                    f"{', '.join(BACKBONE_NAMES)}"
+                )
+            if candidate.alpha is not None and backbone != "mobilenet":
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")
+            self.for_candidate(name)  # its own settings are valid
+        if self.tuning:
+            self._check_tuning(self.tuning)
         return self
+
+    def _check_tuning(self, tuning: TuningConfig) -> None:
+        if tuning.scope == "shared" and tuning.candidate and tuning.candidate not in self.candidates:
+            raise ValueError(
+                f"tuning.candidate is {tuning.candidate}, which is not among the candidates; set "
+                f"tuning.candidate={next(iter(self.candidates))}, or tuning=null"
+            )
+        for name, candidate in self.candidates.items():
+            own = self.for_candidate(name)
+            if tuning.blocks and own.training.fine_tune != "blocks":
+                raise ValueError(
+                    f"tuning.blocks needs training.fine_tune=blocks, not {own.training.fine_tune} as of the "
+                    f"candidate {name}, which has no fixed number of blocks"
+                )
+            if tuning.lstm_units and own.head.variant == "none":
+                raise ValueError(
+                    f"tuning.lstm_units: with head.variant=none, as of the candidate {name}, there is no LSTM"
+                )
+            for section in ("head", "training"):
+                for field in getattr(candidate, section):
+                    if field in tuning.replaced:
+                        every = field in ("learning_rate", "momentum")
+                        remedy = "" if every else "set tuning.scope=candidate, "
+                        raise ValueError(
+                            f"candidates.{name}.{section}.{field}: the search replaces it; remove it, "
+                            f"{remedy}or set tuning=null"
+                        )
+
+    def for_candidate(self, name: str) -> Config:
+        """Return the configuration with a candidate's own settings in `image`, `head` and `training`.
+
+        Args:
+            name: one of `candidates`.
+
+        Raises:
+            ValueError: one of its own settings is invalid; the message has a line for each.
+        """
+        candidate = self.candidates[name]
+        changes: dict[str, Any] = {}
+        for field in ("image", "head", "training"):
+            if own := getattr(candidate, field):
+                common = getattr(self, field)
+                try:
+                    changes[field] = type(common).model_validate(merge(common.model_dump(), own))
+                except ValidationError as error:
+                    path = f"candidates.{name}.{field}"
+                    raise ValueError("\n  ".join(describe_errors(error, type(common), path=path))) from None
+        return self.model_copy(update=changes)
 
     def with_slices(self, columns: Sequence[str]) -> Config:
         """Return the configuration with `data.slices` set to these columns if it is null."""
@@ -161,13 +208,19 @@ class Config(Section):
         return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
 
     @property
-    def searched_backbones(self) -> list[BackboneName]:
-        """The backbones that a hyperparameter search runs on."""
-        if self.tuning is None:
-            return []
-        return list(self.candidates) if self.tuning.scope == "backbone" else [self.tuning.backbone]
+    def searched_candidates(self) -> list[str]:
+        """The candidates that a hyperparameter search runs on."""
+        names = list(self.candidates)
+        if self.tuning is None or self.tuning.scope == "candidate":
+            return names if self.tuning else []
+        return [self.tuning.candidate or names[0]]
 
-    def tuner_id(self, backbone: str) -> str:
-        """Return the node id of the search on a backbone."""
-        per_backbone = self.tuning is not None and self.tuning.scope == "backbone"
-        return node_ids.tuner(backbone) if per_backbone else node_ids.TUNER
+    def tuner_id(self, candidate: str) -> str:
+        """Return the node id of the search on a candidate."""
+        per_candidate = self.tuning is not None and self.tuning.scope == "candidate"
+        return node_ids.tuner(candidate) if per_candidate else node_ids.TUNER
+
+    def transform_id(self, candidate: str) -> str:
+        """Return the node id of the Transform whose images a candidate is trained on."""
+        size = self.for_candidate(candidate).image.size
+        return node_ids.TRANSFORM if size == self.image.size else node_ids.transform(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from knet.base.errors import UserError
-from knet.base.settings import RENAMED, renaming
+from knet.base.settings import RENAMED, RENAMED_VALUES, renaming
 from pipeline.config.config import Config
 from pipeline.config.load import EXTENDS, PRESETS
 
@@ -87,6 +88,8 @@ def explain(path: str | None = None) -> str:
     sections = settings_sections()
     if path is None:
         return "\n\n".join(_section_text(section) for section in sections)
+    if own := _OWN_SETTING.fullmatch(path):
+        return explain(own[1])
     found = [
         _setting_text(setting)
         for section in sections
@@ -97,6 +100,10 @@ def explain(path: str | None = None) -> str:
     if not found:
         raise UserError(_unknown(path))
     return "\n\n".join(found)
+
+
+# Setting of one candidate that replaces a common one.
+_OWN_SETTING = re.compile(r"candidates\.[^.]+\.((?:image|head|training)\..+)")
 
 
 def settings_page() -> str:
@@ -129,7 +136,7 @@ def settings_page() -> str:
         "",
     ]
     lines += ["| Former name | Change |", "| --- | --- |"]
-    lines += [f"| `{old}` | {renaming(old)} |" for old in RENAMED]
+    lines += [f"| `{old}` | {renaming(old)} |" for old in {**RENAMED, **RENAMED_VALUES}]
     return "\n".join(lines) + "\n"
 
 
@@ -157,9 +164,9 @@ def _nested_parts(field: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any],
     for part in field.get("anyOf", ()):
         if "$ref" in part:
             yield part, ""
-    for keyword, key in (("additionalProperties", ".<name>"), ("items", ".<n>")):
-        if "$ref" in (field.get(keyword) or {}):
-            yield field[keyword], key
+    for part, key in ((_map_values(field), ".<name>"), (field.get("items", {}), ".<n>")):
+        if "$ref" in part:
+            yield part, key
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -198,14 +205,15 @@ def _type(node: Mapping[str, Any]) -> str:
     if node["type"] == "array":
         return f"list of {_type(node.get('items') or node['prefixItems'][0])}"
     if node["type"] == "object":
-        return f"map of {_type(_map_values(node))}"
+        values = _map_values(node)
+        return f"map of {_type(values)}" if values else "map"
     return "path" if node.get("format") == "path" else str(node["type"])
 
 
 def _map_values(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values that a map may hold; empty for those of any kind, and for other nodes."""
     (values,) = node.get("patternProperties", {"": node.get("additionalProperties")}).values()
-    resolved: Mapping[str, Any] = values
-    return resolved
+    return values if isinstance(values, dict) else {}
 
 
 def _ranges(node: Mapping[str, Any]) -> Iterator[str]:
@@ -281,7 +289,7 @@ def _unknown(path: str) -> str:
             difflib.SequenceMatcher(None, *names).ratio(),
         )
 
-    ranked = sorted(paths, key=lambda other: (-likeness(other), other))
+    ranked = sorted(paths, key=lambda other: (-likeness(other), other.count("."), other))
     near = [other for other in ranked[:3] if likeness(other) > 0.6]
     hint = f"did you mean {' or '.join(near)}?" if near else "`knet config explain` lists all settings"
     return f"{path}: no such setting; {hint}"

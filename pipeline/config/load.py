@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from knet.base.errors import UserError
-from knet.base.settings import renaming
+from knet.base.settings import describe_errors, merge
 from pipeline.config.config import Config
 
 PRESETS = ("demo", "paper", "production")
@@ -40,7 +38,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_explain(error, source)) from None
+        problems = [f"  {line}" for line in describe_errors(error, Config)]
+        raise UserError("\n".join([f"configuration {source}:", *problems])) from None
 
 
 def _read_overlay(folder: Path) -> dict[str, Any]:
@@ -65,16 +64,9 @@ def _read_file(source: str | Path) -> dict[str, Any]:
         raise UserError(
             f"configuration {source}: {EXTENDS}: {preset!r} is no preset; there are {', '.join(PRESETS)}"
         )
-    return _merged(_read_yaml(preset), tree)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the base with changes: maps are merged key by key, all other values replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both_maps = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both_maps else value
-    if _CANDIDATES in changes:
+    base = _read_yaml(preset)
+    merged = merge(base, tree)
+    if _CANDIDATES in tree:
         merged[_CANDIDATES] = _select(base.get(_CANDIDATES), merged[_CANDIDATES])
     return merged
 
@@ -147,33 +139,3 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not valid YAML") from None
     tree[last] = _select(root.get(_CANDIDATES), value) if path == _CANDIDATES else value
-
-
-def _explain(error: ValidationError, source: str | Path) -> str:
-    lines = [f"configuration {source}:"]
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        if problem["type"] == "extra_forbidden":
-            reason = (
-                renaming(path) or f"no such field; allowed here: {', '.join(_fields_at(problem['loc'][:-1]))}"
-            )
-            lines.append(f"  {path}: {reason}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            # The messages of our validators quote the value themselves.
-            given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
-            lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
-    return "\n".join(lines)
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the fields of the section at a location in the configuration."""
-    section: Any = Config
-    for part in location:
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            section = section.model_fields[str(part)].annotation
-        else:  # a dict of sections: its values
-            section = typing.get_args(section)[1]
-        if isinstance(section, types.UnionType) or typing.get_origin(section) is typing.Union:
-            section = next(a for a in typing.get_args(section) if a is not type(None))
-    return sorted(section.model_fields)

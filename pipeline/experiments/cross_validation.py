@@ -24,7 +24,7 @@ from knet.base.files import atomic_write, read_json
 from knet.data.catalog import read_catalog
 from knet.models.callbacks import TrainingProgress
 from knet.models.fine_tuning import split_model
-from knet.models.settings import BackboneName, OfflineAugmentation
+from knet.models.settings import OfflineAugmentation
 from knet.runs.record import Data
 from knet.runs.workspace import Workspace
 from knet.training.candidate import Candidate
@@ -41,7 +41,7 @@ from pipeline.runners.console import NodeDisplay
 from pipeline.runners.local import run_down_to
 
 SETTINGS = Path(__file__).with_name("results.yaml")
-_BACKBONE: BackboneName = "mobilenet"
+_CANDIDATE = "mobilenet"
 _BATCH_SIZE = 32  # of inference
 
 
@@ -176,7 +176,7 @@ def cross_validate(
                 data, splits[fold, config.image.size] = transform_fold(config, console=console)
         with NodeDisplay(console, [_row_title(variant, fold) for fold in folds]) as display:
             for fold, config in configs.items():
-                candidate = candidate_from_config(config, _BACKBONE, synthetic_data=data.synthetic)
+                candidate = candidate_from_config(config, _CANDIDATE, synthetic_data=data.synthetic)
                 display.started(_row_title(variant, fold))
                 results[fold][variant.name], state = _train_or_load(
                     variant, candidate, splits[fold, config.image.size], Workspace(config.output), fold=fold

@@ -59,7 +59,7 @@ class CandidateFailure:
 
 def candidate_nodes(config: Config) -> list[str]:
     """Return the names of the nodes that belong to one candidate."""
-    tuners = [config.tuner_id(name) for name in config.searched_backbones]
+    tuners = [config.tuner_id(name) for name in config.searched_candidates]
     return [
         *(name for name in tuners if node_ids.candidate(name)),
         *map(node_ids.trainer, config.candidates),

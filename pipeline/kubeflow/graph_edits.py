@@ -19,7 +19,7 @@ from pipeline.kubeflow.entrypoint import INPUTS_SPEC
 from pipeline.kubeflow.visualizations import ARTIFACT_TYPES
 
 GRAPH: Final = "Graph"  # task of the root that holds all nodes but RunEnd
-SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport: node ids hold one hyphen
+SEPARATOR: Final = "--"  # between node and output in an input's name of RunReport; no node id holds it
 # Large artifacts that the report does not read.
 _NOT_IN_REPORT = {
     (node_ids.TRANSFORM, "transformed_examples"),
@@ -57,7 +57,7 @@ def add_report(spec: dict[str, Any]) -> None:
         (name, output): definition["artifactType"]
         for name in _topological_order(tasks)
         for output, definition in _output_artifacts(spec, name).items()
-        if (name, output) not in _NOT_IN_REPORT
+        if (node_ids.kind(name), output) not in _NOT_IN_REPORT
     }
     nodes = list(dict.fromkeys(name for name, _ in artifact_types))
     _add_node(spec, tasks, node_ids.RUN_REPORT, constants={"nodes": json.dumps(nodes)})
@@ -241,22 +241,23 @@ def wire_parameters(spec: dict[str, Any], config: Config, *, confirmed: bool) ->
     for node in list(spec["root"]["dag"]["tasks"]):
         if node != node_ids.RUN_START:
             _wire(spec, node, GENERATION, start=GENERATION)
-        kind, _, backbone = node.partition("-")
+        kind, candidate = node_ids.kind(node), node_ids.candidate(node)
         if kind == node_ids.TRAINER:
-            _wire_trainer(spec, node)
-        elif kind == node_ids.TUNER and config.tuning:
-            searched = backbone or config.tuning.backbone
+            _wire_trainer(spec, node, own_epochs="epochs" in config.candidates[candidate].training)
+        elif kind == node_ids.TUNER:
+            searched = candidate or config.searched_candidates[0]
             _wire(spec, node, "candidate.seed", run="seed", parameter_type="NUMBER_INTEGER")
             _wire(spec, node, "previous_trials", start=f"trials_{searched}")
             _wire(spec, node, "previous_digest", start=f"trials_digest_{searched}")
-        if backbone:
+        if candidate:
             _wire(spec, node, RETRY, start=retry_output(node))
 
 
-def _wire_trainer(spec: dict[str, Any], node: str) -> None:
+def _wire_trainer(spec: dict[str, Any], node: str, *, own_epochs: bool) -> None:
     settings = "custom_config.candidate"
     _wire(spec, node, f"{settings}.seed", run="seed", parameter_type="NUMBER_INTEGER")
-    _wire(spec, node, f"{settings}.training.epochs", run="epochs", parameter_type="NUMBER_INTEGER")
+    if not own_epochs:
+        _wire(spec, node, f"{settings}.training.epochs", run="epochs", parameter_type="NUMBER_INTEGER")
     _wire(spec, node, f"{settings}.synthetic_data", start="synthetic_data", parameter_type="BOOLEAN")
     for name in ("fingerprint", "split_sha256"):
         _wire(spec, node, f"custom_config.{name}", start=name)

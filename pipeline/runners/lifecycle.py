@@ -108,7 +108,7 @@ def load_prior_state(registry: RunRegistry, config: Config, data: Data) -> Prior
     found = {}
     if config.tuning and config.tuning.warm_start:
         search = search_digest(config, data)
-        found = {n: registry.previous_trials(backbone=n, search=search) for n in config.searched_backbones}
+        found = {n: registry.previous_trials(candidate=n, search=search) for n in config.searched_candidates}
     return PriorState(
         statistics=registry.previous_statistics() if config.data_gate.drift else None,
         trials={name: trials for name, trials in found.items() if trials},
@@ -179,7 +179,9 @@ def finalize_run(
         publish()
     search = search_digest(context.config, context.data)
     for tuning in record.tuning.values():
-        registry.store_trials(tuning.folder / artifact_files.TRIALS, backbone=tuning.candidate, search=search)
+        registry.store_trials(
+            tuning.folder / artifact_files.TRIALS, candidate=tuning.candidate, search=search
+        )
     if record.error is None:
         statistics = executions[node_ids.STATISTICS_GEN].outputs["statistics"].uri
         registry.store_statistics(statistics, run_id=record.run_id, schema=context.schema)
@@ -333,7 +335,7 @@ def _figures(results: Any) -> dict[str, Any]:
 
 
 def _tuning(config: Config, executions: Mapping[str, Execution]) -> dict[str, TuningRecord]:
-    nodes = [config.tuner_id(name) for name in config.searched_backbones]
+    nodes = [config.tuner_id(name) for name in config.searched_candidates]
     folders = {node: executions[node].outputs["trials"].uri for node in nodes if node in executions}
     return {
         node: TuningRecord(

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 import knet.models.hybrid  # noqa: F401 (registers the layers of model.keras)
-from knet.base import schema_names
+from knet.base import node_ids, schema_names
 from knet.client import Client
 from knet.data.split import read_split
 from knet.evaluation.predictions import read_predictions
@@ -39,11 +39,17 @@ pytestmark = pytest.mark.e2e
 CANDIDATES: dict[str, dict[str, Any]] = {
     "mobilenet": {"weights": "none", "alpha": 0.25},
     "vgg16": {"weights": "none"},
-    "resnet50": {"weights": "none"},
+    "deep_serial": {
+        "backbone": "resnet50",
+        "weights": "none",
+        "head": {"variant": "serial"},
+        "image": {"size": 48},
+        "training": {"augmentation": ["original"]},
+    },
 }
 NODES = {
     "BreakHisExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform",
-    "Tuner", *(f"Trainer-{name}" for name in CANDIDATES), *(f"Evaluator-{name}" for name in CANDIDATES),
+    "Transform-48", "Tuner", *map(node_ids.trainer, CANDIDATES), *map(node_ids.evaluator, CANDIDATES),
     "ModelSelector", "ModelGate", "ServingValidator", "Pusher",
 }  # fmt: skip
 
@@ -126,7 +132,7 @@ def test_second_run_adds_no_artifacts_to_mlmd(runs: Runs) -> None:
     states = Counter(execution.last_known_state for execution in executions)
     assert states == {pb.COMPLETE: len(NODES), pb.CACHED: len(NODES)}
     assert runs.after_two == runs.first_artifacts
-    expected = {"Model": 4, "ModelRun": 3, "ModelEvaluation": 4, "PushedModel": 1, "Schema": 1, "Examples": 2}
+    expected = {"Model": 4, "ModelRun": 3, "ModelEvaluation": 4, "PushedModel": 1, "Schema": 1, "Examples": 3}
     assert {kind: runs.first_artifacts[kind] for kind in expected} == expected
 
 
@@ -166,14 +172,15 @@ def test_served_probabilities_equal_the_keras_model(runs: Runs) -> None:
     production = RunRegistry(runs.output / "registry").production()
     assert production is not None
     model = keras.saving.load_model(
-        runs.uri("ModelRun", f"Trainer-{production.candidate}") / "model.keras", compile=False
+        runs.uri("ModelRun", node_ids.trainer(production.candidate)) / "model.keras", compile=False
     )
     encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
     with DevServer(runs.output / "serving" / "knet", port=0) as server, Client(server.address) as client:
         predictions = client.predict(encoded)
     served = np.array([[p.probabilities[name] for name in ("benign", "malignant")] for p in predictions])
+    size = model.input_shape[1]
     expected = model.predict(
-        decode_images(tf.constant(encoded), size=32).numpy().astype("float32"), verbose=0
+        decode_images(tf.constant(encoded), size=size).numpy().astype("float32"), verbose=0
     )
     info = read_model_info(runs.output / "serving" / "knet" / production.version)
     calibrated = expected ** (1 / info.calibration.temperature)

@@ -46,16 +46,18 @@ def test_with_current_names_moves_values_and_keeps_the_rest() -> None:
         "seed": 3,
         "data": {"max_bad_share": 0.1, "classes": ["a", "b"]},
         "training": {"random_augmentation": {"turn": True, "stain": 0.0}},
-        "tuning": None,
+        "tuning": {"scope": "backbone", "backbone": "vgg16"},
         "gate": {"patients": 4, "insufficient": "refuse"},
     }
     assert with_current_names(stored) == {
         "seed": 3,
         "data": {"max_invalid_fraction": 0.1, "classes": ["a", "b"]},
         "training": {"random_augmentation": {"rotate": True, "stain": 0.0}},
-        "tuning": None,
+        "tuning": {"scope": "candidate", "candidate": "vgg16"},
         "gate": {"min_patients": 4, "on_insufficient_data": "fail"},
     }
+    tuning = {"tuning": {"scope": "shared", "folds": 3}}
+    assert list(with_current_names(tuning)["tuning"]) == ["scope", "folds"]
     assert stored["gate"] == {"patients": 4, "insufficient": "refuse"}
 
 

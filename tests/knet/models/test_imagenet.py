@@ -15,7 +15,13 @@ import pytest
 
 from knet.base.errors import UserError
 from knet.models import imagenet
-from knet.models.imagenet import IMAGENET, PublishedWeights, fetch_imagenet_weights, imagenet_weights
+from knet.models.imagenet import (
+    IMAGENET,
+    PublishedWeights,
+    WantedWeights,
+    fetch_imagenet_weights,
+    imagenet_weights,
+)
 
 CONTENT = b"weights"
 
@@ -38,7 +44,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def find() -> Path:
-    return imagenet_weights("resnet50", alpha=None, size=64)
+    return imagenet_weights("deep", WantedWeights("resnet50", None, 64))
 
 
 def test_imagenet_weights_are_downloaded_once(published: Path, cache: Path) -> None:
@@ -53,7 +59,7 @@ def test_imagenet_weights_error_names_url_hash_and_folder(published: Path, cache
         find()
     md5 = hashlib.md5(CONTENT).hexdigest()
     for told in (
-        "candidates.resnet50.weights",
+        "candidates.deep.weights",
         published.name,
         published.as_uri(),
         f"{cache},",
@@ -88,14 +94,14 @@ def test_imagenet_weights_of_mobilenet_by_alpha_and_size(
 ) -> None:
     cache.mkdir(parents=True)
     (cache / name).write_bytes(CONTENT)
-    assert imagenet_weights("mobilenet", alpha=alpha, size=size).name == name
+    assert imagenet_weights("small", WantedWeights("mobilenet", alpha, size)).name == name
 
 
 def test_imagenet_weights_refuse_an_unpublished_alpha() -> None:
     with pytest.raises(
-        UserError, match=r"mobilenet\.alpha: there are ImageNet weights for 0\.25, .* not for 0\.3"
+        UserError, match=r"candidates\.small\.alpha: there are ImageNet weights for 0\.25, .* not for 0\.3"
     ):
-        imagenet_weights("mobilenet", alpha=0.3, size=224)
+        imagenet_weights("small", WantedWeights("mobilenet", 0.3, 224))
 
 
 @pytest.mark.parametrize("name", IMAGENET)
@@ -130,7 +136,9 @@ def test_fetch_imagenet_weights_waits_once_for_a_server_that_is_silent(
             monkeypatch.setitem(IMAGENET, name, PublishedWeights(url.format(name), None))
         started = time.monotonic()
         with pytest.raises(UserError) as caught:
-            fetch_imagenet_weights(dict.fromkeys(("vgg16", "resnet50", "resnet152")), size=64)
+            fetch_imagenet_weights(
+                {name: WantedWeights(name, None, 64) for name in ("vgg16", "resnet50", "resnet152")}
+            )
     assert time.monotonic() - started < 0.8
     lines = str(caught.value).splitlines()
     assert [re.findall(r"put (\w+)\.h5 from http", line) for line in lines] == [
@@ -145,5 +153,5 @@ def test_fetch_imagenet_weights_limits_the_wait_for_a_name_server(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
     started = time.monotonic()
     with pytest.raises(UserError, match=r"no answer in 0\.3 seconds"):
-        fetch_imagenet_weights({"vgg16": None}, size=64)
+        fetch_imagenet_weights({"vgg16": WantedWeights("vgg16", None, 64)})
     assert time.monotonic() - started < 1

@@ -46,9 +46,9 @@ def test_check_weights_file_agrees_with_keras(folder: Path, file: str, body: str
         build(body, folder / file)
     except ValueError:
         with pytest.raises(UserError, match=f"{file} does not fit"):
-            check_weights_file(folder / file, name, alpha=alpha, size=32)
+            check_weights_file(folder / file, name, candidate=name, alpha=alpha, size=32)
     else:
-        check_weights_file(folder / file, name, alpha=alpha, size=32)
+        check_weights_file(folder / file, name, candidate=name, alpha=alpha, size=32)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_check_weights_file_names_the_first_layer_that_differs(
 ) -> None:
     name, alpha = BODIES[body]
     with pytest.raises(UserError) as caught:
-        check_weights_file(folder / file, name, alpha=alpha, size=32)
+        check_weights_file(folder / file, name, candidate=name, alpha=alpha, size=32)
     assert str(caught.value).startswith(f"candidates.{name}.weights: {folder / file} does not fit {name}")
     assert f": {held} in the file where the backbone has {wanted}; give weights" in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_check_weights_file_names_the_first_layer_that_differs(
 def test_check_weights_file_reads_published_weights(shared_data: Path) -> None:
     for number, alpha in (("2", 0.25), ("7", 0.75)):
         file = shared_data / "weights" / f"mobilenet_{number}_5_224_tf_no_top.h5"
-        check_weights_file(file, "mobilenet", alpha=alpha, size=64)
+        check_weights_file(file, "mobilenet", candidate="mobilenet", alpha=alpha, size=64)
 
 
 def test_check_weights_file_reads_the_groups_of_keras_2(folder: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_check_weights_file_reads_the_groups_of_keras_2(folder: Path, tmp_path: 
     with h5py.File(file, "r+") as opened:
         opened.move("layers", "_layer_checkpoint_dependencies")
     build("quarter", file)
-    check_weights_file(file, "mobilenet", alpha=0.25, size=32)
+    check_weights_file(file, "mobilenet", candidate="mobilenet", alpha=0.25, size=32)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_check_weights_file_reads_the_groups_of_keras_2(folder: Path, tmp_path: 
 def test_check_weights_file_refuses_another_file(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / name).write_bytes(b"not weights")
     with pytest.raises(UserError, match=reason):
-        check_weights_file(tmp_path / name, "mobilenet", alpha=0.25, size=32)
+        check_weights_file(tmp_path / name, "mobilenet", candidate="mobilenet", alpha=0.25, size=32)

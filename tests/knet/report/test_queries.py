@@ -233,6 +233,14 @@ def test_summary_rows_of_a_candidate(make_record: MakeRecord) -> None:
     ]
 
 
+def test_summary_row_names_the_backbone_of_a_named_candidate(make_record: MakeRecord) -> None:
+    record = make_record()
+    candidate = record.candidates["vgg16"]
+    named = replace(candidate, info=replace(candidate.info, candidate="deep", backbone="vgg16"))
+    (title,) = rows(replace(record, candidates={"deep": named}))
+    assert title == "deep (vgg16)"
+
+
 def test_summary_header_names_the_split() -> None:
     assert SUMMARY_HEADER[4:10] == (
         "val accuracy",

@@ -108,6 +108,16 @@ def test_page_shows_all_candidates(page_of: Callable[..., Page]) -> None:
     assert "vgg16 2014 1.23 million" in text
 
 
+def test_page_shows_the_backbone_of_a_named_candidate(
+    page_of: Callable[..., Page], make_record: MakeRecord
+) -> None:
+    candidate = make_record().candidates["vgg16"]
+    info = replace(candidate.info, candidate="deep", backbone="resnet152", head="serial")
+    text = page_of(candidates={"deep": replace(candidate, info=info)}, winner="deep").text
+    assert "deep (resnet152) 2015 1.23 million" in text
+    assert "deep (resnet152) with an LSTM branch" in text
+
+
 def test_page_not_pushed_shows_every_reason(page_of: Callable[..., Page]) -> None:
     text = page_of(**OUTCOMES["not pushed"]).text
     assert "not pushed mobilenet: recall is 0.1; f1 is 0.2" in text

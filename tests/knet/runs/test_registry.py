@@ -289,17 +289,17 @@ def test_store_statistics_crash_keeps_the_old_ones(
 
 
 def test_previous_trials_of_repeated_search_are_the_same(registry: RunRegistry, tmp_path: Path) -> None:
-    def before(search: str, backbone: str = "vgg16") -> str | None:
-        stored = registry.previous_trials(backbone=backbone, search=search)
+    def before(search: str, candidate: str = "vgg16") -> str | None:
+        stored = registry.previous_trials(candidate=candidate, search=search)
         return stored.file.read_text("utf-8") if stored else None
 
     assert before("first") is None
     for search in ("first", "second", "first", "third"):
         (tmp_path / "trials.csv").write_text(f"of {search}", "utf-8")
-        registry.store_trials(tmp_path / "trials.csv", backbone="vgg16", search=search)
+        registry.store_trials(tmp_path / "trials.csv", candidate="vgg16", search=search)
     asked = [before(search) for search in ("first", "second", "third", "fourth")]
     assert asked == [None, "of first", "of second", "of third"]
-    assert before("second", backbone="mobilenet") is None
+    assert before("second", candidate="mobilenet") is None
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def filled(
     registry.span("a")
     registry.store_statistics(statistics, run_id="a", schema=SCHEMA)
     (tmp_path / "trials.csv").write_text("trials", "utf-8")
-    registry.store_trials(tmp_path / "trials.csv", backbone="vgg16", search="first")
+    registry.store_trials(tmp_path / "trials.csv", candidate="vgg16", search="first")
     return registry
 
 
@@ -320,10 +320,10 @@ READS: dict[str, Callable[[RunRegistry], object]] = {
     "production.json": lambda registry: registry.production(),
     "pushed/7.json": lambda registry: registry.pushed("7"),
     "statistics.json": lambda registry: registry.previous_statistics(),
-    "trials.json": lambda registry: registry.previous_trials(backbone="vgg16", search="second"),
+    "trials.json": lambda registry: registry.previous_trials(candidate="vgg16", search="second"),
     "predictions/*.parquet": lambda registry: registry.baseline("second"),
     "statistics/*/Split-test/FeatureStats.pb": lambda registry: registry.previous_statistics(),
-    "trials/*.csv": lambda registry: registry.previous_trials(backbone="vgg16", search="second"),
+    "trials/*.csv": lambda registry: registry.previous_trials(candidate="vgg16", search="second"),
 }
 
 

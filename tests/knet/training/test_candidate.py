@@ -48,6 +48,16 @@ def test_candidate_ignores_other_settings(override: str) -> None:
     assert settings(override) == settings()
 
 
+def test_candidate_has_its_own_settings() -> None:
+    own = "{backbone: vgg16, image: {size: 96}, head: {variant: serial}, training: {label_smoothing: 0.1}}"
+    config = load_config("demo", [f"candidates={{deep: {own}, wide: {{backbone: vgg16}}}}", "image.size=64"])
+    deep, wide = (candidate_from_config(config, name, synthetic_data=False) for name in ("deep", "wide"))
+    assert (deep.name, deep.backbone, wide.name, wide.backbone) == ("deep", "vgg16", "wide", "vgg16")
+    assert (deep.image.size, deep.head.variant, deep.training.label_smoothing) == (96, "serial", 0.1)
+    assert (wide.image.size, wide.head.variant, wide.training.label_smoothing) == (64, "parallel", 0)
+    assert deep.sequence_length == wide.sequence_length == 9
+
+
 def test_candidate_without_tuning_has_the_configured_values() -> None:
     assert settings("tuning=null", "training.learning_rate=0.5") != settings("tuning=null")
 

@@ -68,6 +68,10 @@ def test_explain_field(path: str, facts: str) -> None:
     assert facts in given
 
 
+def test_explain_own_setting_of_a_candidate_is_the_common_one() -> None:
+    assert explain("candidates.deep.head.variant") == explain("head.variant")
+
+
 def test_explain_section_includes_sections_in_it() -> None:
     text = explain("data")
     assert text.startswith("data: The images")
@@ -126,7 +130,7 @@ def test_json_schema_accepts_configuration(file: Path, validator: Any) -> None:
 
 @pytest.mark.parametrize(
     "tree",
-    [{"training": {"epoch": 3}}, {"image": {"size": 8}}, {"candidates": {"lenet": {}}}, {"extends": "a"}],
+    [{"training": {"epoch": 3}}, {"image": {"size": 8}}, {"candidates": {"Deep": {}}}, {"extends": "a"}],
 )
 def test_json_schema_refuses_invalid_configuration(tree: object, validator: Any) -> None:
     assert not validator.is_valid(tree)

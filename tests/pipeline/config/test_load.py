@@ -78,11 +78,42 @@ def test_list_of_candidates_keeps_their_settings(names: str, tmp_path: Path) -> 
 
 def test_search_on_a_missing_candidate_names_the_remedy() -> None:
     with pytest.raises(
-        UserError, match=r"tuning\.backbone is mobilenet, .*; set tuning\.backbone=vgg16, or tuning=null"
+        UserError, match=r"tuning\.candidate is mobilenet, .*; set tuning\.candidate=vgg16, or tuning=null"
     ):
-        load_config("demo", ["candidates=vgg16,resnet50"])
+        load_config("demo", ["candidates=vgg16,resnet50", "tuning.candidate=mobilenet"])
     with pytest.raises(UserError, match=r"candidates\.vgg17"):
         load_config("demo", ["candidates=mobilenet,vgg17"])
+
+
+def test_candidates_of_one_backbone_have_their_own_settings(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "candidates:\n"
+        "  deep: {backbone: vgg16, head: {variant: serial}, training: {fine_tune: blocks, blocks: 1}}\n"
+        "  wide_one: {backbone: vgg16, image: {size: 96}, training: {random_augmentation: {stain: 0.1}}}\n"
+        "training: {batch_size: 8, random_augmentation: {rotate: true}}\ntuning: null\n"
+    )
+    config = load_config(file)
+    deep, wide = config.for_candidate("deep"), config.for_candidate("wide_one")
+    assert (deep.head.variant, wide.head.variant) == ("serial", "parallel")
+    assert (deep.training.blocks, wide.training.blocks, deep.training.batch_size) == (1, None, 8)
+    assert wide.training.random_augmentation.model_dump() == {"rotate": True, "stain": 0.1, "colour": 0}
+    assert (deep.image, wide.image.size) == (config.image, 96)
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+    assert load_config(file, ["training.batch_size=4"]).for_candidate("deep").training.batch_size == 4
+
+
+def test_search_replaces_no_setting_of_a_candidate_silently() -> None:
+    dropout = "candidates.vgg16.head.dropout=0.1", "tuning.dropout={low: 0.1, high: 0.2}"
+    with pytest.raises(UserError, match="candidates.vgg16.head.dropout: .* set tuning.scope=candidate, or"):
+        load_config("demo", dropout)
+    load_config("demo", [*dropout, "tuning.scope=candidate"])
+
+
+def test_shared_search_runs_on_the_first_candidate_by_default() -> None:
+    config = load_config("demo", ["candidates=vgg16,resnet50"])
+    assert config.searched_candidates == ["vgg16"]
 
 
 def test_candidate_may_be_its_name_alone(tmp_path: Path) -> None:
@@ -207,20 +238,50 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
             "no such field; allowed here: dense_units, dropout, lstm_units, variant",
         ),
         ("data.sample.size=3", "data.sample.size", "allowed here: images_per_magnification, patients"),
-        ("candidates.vgg16.layers=3", "candidates.vgg16.layers", "allowed here: alpha, block_rates, weights"),
+        (
+            "candidates.vgg16.layers=3",
+            "candidates.vgg16.layers",
+            "alpha, backbone, block_rates, head, image, tr",
+        ),
         (
             "selection.metric=f2",
             "selection.metric",
             "'patient_recognition_rate' or 'patient_decision",
         ),
         ("selection.equivalence_margin=2", "selection.equivalence_margin", "less than or equal to 1"),
-        ("selection.force_winner=resnet18", "selection.force_winner", "'resnet152' or 'efficientnetv2b0'"),
+        ("selection.force_winner=resnet18", "selection.force_winner", "resnet18, which is not among the"),
         ("gate.margin=-1", "gate.margin", "greater than or equal to 0"),
         ("gate.min_patients=0", "gate.min_patients", "greater than or equal to 1"),
         ("gate.on_insufficient_data=maybe", "gate.on_insufficient_data", "'pass' or 'fail'"),
-        ("tuning.metric=f1", "tuning.metric", "allowed here: backbone, blocks, dense_units, drop"),
+        ("tuning.metric=f1", "tuning.metric", "allowed here: blocks, candidate, dense_units, dr"),
         ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
-        ("candidates.lenet={}", "candidates.lenet", "'mobilenet', 'vgg16', 'resnet50', 'resnet101', 'res"),
+        ("candidates.lenet={}", "candidates.lenet", "lenet is no backbone; set candidates.lenet.backbone to"),
+        ("candidates.deep.backbone=lenet", "candidates.deep.backbone", "lenet is no backbone; set"),
+        ("candidates.Deep={}", "candidates.Deep", "should match pattern"),
+        ("candidates.deep-one={}", "candidates.deep-one", "should match pattern"),
+        ("candidates.deep__one={}", "candidates.deep__one", "should match pattern"),
+        (f"candidates.{'a' * 31}={{}}", f"candidates.{'a' * 31}", "at most 30 characters"),
+        (
+            "candidates.vgg16.head.units=3",
+            "candidates.vgg16.head.units",
+            "allowed here: dense_units, dropout, l",
+        ),
+        (
+            "candidates.vgg16.image.size=3",
+            "candidates.vgg16.image.size",
+            "greater than or equal to 32, not 3",
+        ),
+        (
+            "candidates.vgg16.training.random_augmentation.stain=1",
+            "candidates.vgg16.training.random_augmentation.stain",
+            "less than or equal to 0.5, not 1",
+        ),
+        ("candidates.vgg16.training.blocks=2", "candidates.vgg16.training", "fine_tune=blocks and blocks go"),
+        (
+            "candidates.vgg16.training.momentum=0.5",
+            "candidates.vgg16.training.momentum",
+            "the search replaces",
+        ),
         ("gate.minimum.kappa=0.5", "gate.minimum.kappa", "'accuracy', 'balanced_accuracy', 'roc_auc', 'pr_"),
         ("gate.minimum.f1=1.5", "gate.minimum.f1", "less than or equal to 1, not 1.5"),
         ("image.size=16", "image.size", "greater than or equal to 32, not 16"),
@@ -263,8 +324,9 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
         ("candidates={}", "candidates", "at least 1 item"),
         ("candidates.vgg16.alpha=0.5", "candidates.vgg16.alpha", "only mobilenet has a width multiplier"),
         ("candidates.mobilenet.alpha=0", "candidates.mobilenet.alpha", "greater than 0, not 0"),
-        ("candidates={vgg16: {}}", "tuning.backbone", "mobilenet, which is not among the candidates"),
-        ("tuning.backbone=lenet", "tuning.backbone", "'mobilenet', 'vgg16', 'resnet50'"),
+        ("tuning.candidate=lenet", "tuning.candidate", "lenet, which is not among the candidates"),
+        ("tuning.backbone=vgg16", "tuning.backbone", "renamed to tuning.candidate"),
+        ("tuning.scope=backbone", "tuning.scope", "'shared' or 'candidate', not 'backbone'"),
         ("tuning.learning_rate={low: 0.5, high: 0.1}", "tuning.learning_rate", "low must be below high, not"),
         ("tuning.momentum={low: 0.5, high: 0.5}", "tuning.momentum", "low must be below high, not 0.5 and"),
         ("tuning.learning_rate.low=0", "tuning.learning_rate.low", "greater than 0, not 0"),

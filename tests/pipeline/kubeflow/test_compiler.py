@@ -66,6 +66,45 @@ def test_task_names_are_valid_for_argo(tasks: dict[str, Any]) -> None:
     assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in tasks)
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Tasks of a graph with two candidates of one backbone, one of which has its own settings."""
+    output = tmp_path_factory.mktemp("named") / "pipeline.yaml"
+    own = "{backbone: vgg16, image: {size: 96}, training: {epochs: 7}}"
+    candidates = f"candidates={{deep_one: {own}, wide: {{backbone: vgg16}}}}"
+    compile_pipeline(load_config("demo", [candidates, "tuning.scope=candidate"]), output)
+    document = next(yaml.safe_load_all(output.read_text("utf-8")))
+    found: dict[str, Any] = document["components"]["Graph"]["dag"]["tasks"]
+    return found
+
+
+def test_tasks_of_named_candidates_are_valid_for_argo(named: dict[str, Any]) -> None:
+    kinds = ("Tuner", "Trainer", "Evaluator")
+    expected = {f"{kind}-{name}" for kind in kinds for name in ("deep-one", "wide")}
+    assert expected | {"Transform", "Transform-96"} <= set(named)
+    assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]*", name) for name in named)
+
+
+def test_candidate_is_trained_on_images_of_its_own_size(named: dict[str, Any]) -> None:
+    for kind in ("Tuner", "Trainer"):
+        for name, transform in (("deep-one", "Transform-96"), ("wide", "Transform")):
+            source = named[f"{kind}-{name}"]["inputs"]["artifacts"]["examples"]["taskOutputArtifact"]
+            assert source["producerTask"] == transform
+    for transform in ("Transform", "Transform-96"):
+        assert "DataGate" in named[transform]["dependentTasks"]
+
+
+def test_epochs_of_the_run_leave_a_candidate_its_own(named: dict[str, Any]) -> None:
+    field = "custom_config.candidate.training.epochs"
+    assert field not in named["Trainer-deep-one"]["inputs"]["parameters"]
+    assert named["Trainer-wide"]["inputs"]["parameters"][field] == {"componentInputParameter": "epochs"}
+
+
+def test_search_starts_from_the_trials_of_its_candidate(named: dict[str, Any]) -> None:
+    source = named["Tuner-deep-one"]["inputs"]["parameters"]["previous_trials"]["taskOutputParameter"]
+    assert source["outputParameterKey"] == "trials_deep_one"
+
+
 def test_transform_waits_for_the_data_gate(tasks: dict[str, Any]) -> None:
     assert "DataGate" in tasks["Transform"]["dependentTasks"]
 

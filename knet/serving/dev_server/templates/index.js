@@ -287,13 +287,16 @@ function clear() {
   at("files").focus();
 }
 
+const HEADS = { parallel: "a CNN and an LSTM branch", serial: "an LSTM branch", none: "a CNN branch" };
+
 function cardRows() {
   const info = served?.info;
   if (!info) return [["Model", "No model card: the model has no assets.extra/knet.json."]];
   const share = value => `${(100 * value).toFixed(1)} %`, figure = value => value.toFixed(3);
   const { calibration, image_limits: limits, rejected } = info;
+  const title = (info.backbone || info.candidate) === info.candidate ? info.candidate : `${info.candidate} (${info.backbone})`;
   return [
-    ["Model", `${info.candidate} with a CNN and an LSTM branch, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters, `
+    ["Model", `${title} with ${HEADS[info.head ?? "parallel"]}, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters, `
       + `images of ${info.image_size} × ${info.image_size} px, classes ${info.classes.join(" and ")}.`],
     ["Intended use", "Research into classifying microscope images, and comparing networks for it. Intended users: engineers and researchers."],
     ["Trained on", info.synthetic_data ? "Synthetic images: the model has never seen tissue."
