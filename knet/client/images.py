@@ -81,7 +81,7 @@ def _as_png(content: bytes) -> bytes | FailedPrediction:
     try:
         return as_png_or_jpeg(content, decode_image(content))
     except UnusableError as error:
-        return FailedPrediction(f"{error}; give an 8-bit RGB image")
+        return FailedPrediction(f"cannot be converted to PNG: {error}")
 
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"

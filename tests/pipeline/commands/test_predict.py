@@ -234,7 +234,7 @@ def test_tiff_bmp_and_webp_are_converted(
     done = predict("scans", "--output", "out.csv", "--explain", "heat")
     assert done.code == 1
     assert done.stderr.splitlines()[1:] == [
-        "  scans/grey.tiff: not 8-bit RGB but grey; give an 8-bit RGB image"
+        "  scans/grey.tiff: cannot be converted to PNG: not 8-bit RGB but grey"
     ]
     assert all(image.startswith(b"\x89PNG") for image in fake.images)
     assert sorted(path.name for path in Path("heat").iterdir()) == [
