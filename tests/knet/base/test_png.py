@@ -26,7 +26,7 @@ END = Chunk(b"IEND", b"")
 TRUE_REASONS = (
     "truncated or damaged (the checksum of its chunk ",
     "truncated or damaged (its pixels cannot be decompressed: incorrect data check)",
-    "truncated or damaged (its pixels cannot be decompressed: invalid distance too far back)",  # for its window
+    "truncated or damaged (its pixels cannot be decompressed: invalid distance too far back)",
     "truncated or damaged (its pixels end early)",  # the checksum of the pixels is missing
     "truncated or damaged (it has more pixels than its header states)",
     "truncated or damaged (there are bytes behind its end)",
