@@ -182,6 +182,7 @@ def _bits(image: Any, content: bytes) -> tuple[int, ...]:
 
 
 _END_OF_IMAGE: Final = 0xD9
+_OTHER_FRAMES: Final = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)  # lossless and hierarchical
 _SCAN: Final = 0xDA
 _WITHOUT_LENGTH: Final = (0x01, *range(0xD0, 0xD9))
 _MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.S)
@@ -199,13 +200,15 @@ def check_jpeg(content: bytes) -> None:
         content: Bytes of a file that Pillow can decode.
 
     Raises:
-        UnusableError: A segment is damaged or truncated, or the end marker is missing.
+        UnusableError: A segment is damaged or truncated, the end marker is missing, or it is a lossless JPEG.
     """
     position = 2  # after the first marker
     while marker := _MARKER.match(content, position):
         kind = marker[1][0]
         if kind == _END_OF_IMAGE:
             return
+        if kind in _OTHER_FRAMES:
+            raise UnusableError("a lossless JPEG, which a served model cannot decode; save it as PNG")
         length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
         position = marker.end() + length
         if kind in _WITHOUT_LENGTH or length < 2 or position > len(content):

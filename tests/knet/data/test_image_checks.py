@@ -277,6 +277,19 @@ def test_check_jpeg_refuses_what_only_pillow_decodes() -> None:
             validate_image(content)
 
 
+def test_validate_image_names_a_lossless_jpeg() -> None:
+    frame = b"\xff\xc3" + struct.pack(">HBHHB", 17, 8, 40, 40, 3) + b"R\x11\0G\x11\0B\x11\0"
+    table = b"\xff\xc4" + struct.pack(">HB", 28, 0) + bytes([0, 0, 0, 9, *12 * [0]]) + bytes(range(9))
+    scan = b"\xff\xda" + struct.pack(">HB", 12, 3) + b"R\0G\0B\0\1\0\0" + bytes(40 * 40 * 3 // 2)  # no change
+    content = b"\xff\xd8" + frame + table + scan + b"\xff\xd9"
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.io.decode_jpeg(content)
+    with pytest.raises(
+        UnusableError, match="^a lossless JPEG, which a served model cannot decode; save it as"
+    ):
+        validate_image(content)
+
+
 @kinds
 def test_check_jpeg_accepts_bytes_after_the_end(whole: bytes) -> None:
     check_jpeg(whole)
