@@ -41,6 +41,7 @@ class DataRef:
         schema_file: the curated schema.
         schema_digest: SHA-256 of its content; empty where it is known only when the graph runs.
         fingerprint: of the images and their names; empty where it is known only when the graph runs.
+        digests: file of the digests behind the fingerprint; empty if there is none.
         split_sha256: of the frozen split; empty where it is known only when the graph runs.
         span: number of this content among those seen so far, from 1; 0 where it is not known yet.
         synthetic: whether the images are the synthetic samples, which models and reports then state.
@@ -51,6 +52,7 @@ class DataRef:
     schema_file: str
     schema_digest: str = ""
     fingerprint: str = ""
+    digests: str = ""
     split_sha256: str = ""
     span: int = 0
     synthetic: bool = False
@@ -161,6 +163,7 @@ def _example_gen(config: Config, data: DataRef) -> Any:
             data_source=data.source,
             data_root=data.root,
             fingerprint=data.fingerprint,
+            digests=data.digests,
             span=data.span,
             max_invalid_fraction=config.data.max_invalid_fraction,
             allow_cross_split_duplicates=config.data.allow_cross_split_duplicates,

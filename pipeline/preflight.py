@@ -8,6 +8,7 @@ from pathlib import Path
 
 import schemas
 from knet.base import schema_names
+from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.base.storage import object_uri
@@ -231,7 +232,8 @@ def _sample_data(config: Config) -> Path:
 def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
     """Return the path of the configured or bundled schema.
 
-    The bundled schema for manifests is written to the workspace, with the columns of the data.
+    The bundled schema for manifests is written to the workspace, with the columns of the data. Its name comes
+    from its content: runs of other manifests at the same time have files of their own.
 
     Raises:
         UserError: The configured schema is missing or invalid.
@@ -241,5 +243,8 @@ def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
         return config.data.schema_file.resolve()
     if data.root is None:
         return schemas.BREAKHIS
-    atomic_write(workspace.schema, schemas.manifest_schema(data.columns))
-    return workspace.schema
+    content = schemas.manifest_schema(data.columns)
+    file = workspace.schemas / f"{text_digest(content)[:16]}.pbtxt"
+    if not file.is_file():
+        atomic_write(file, content)
+    return file

@@ -21,6 +21,7 @@ class BreakHisExampleGenSpec(types.ComponentSpec):
         "data_source": ExecutionParameter(type=str),
         "data_root": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
+        "digests": ExecutionParameter(type=str),
         "span": ExecutionParameter(type=int),
         "max_invalid_fraction": ExecutionParameter(type=float),
         "allow_cross_split_duplicates": ExecutionParameter(type=int),
@@ -48,6 +49,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         data_source: str,
         data_root: str,
         fingerprint: str,
+        digests: str,
         span: int,
         max_invalid_fraction: float,
         allow_cross_split_duplicates: bool,
@@ -60,7 +62,9 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
         Args:
             data_source: Location of the data (`knet.data.catalog.read_catalog`).
             data_root: Folder that a manifest's paths are relative to; empty for none.
-            fingerprint: Fingerprint of the data (`knet.data.fingerprint`), for the cache key.
+            fingerprint: Fingerprint of the data (`knet.data.fingerprint`), for the cache key; data that have
+                another one when they are read are refused. Empty: none is known.
+            digests: File of the digests behind the fingerprint, to name files that changed; empty for none.
             span: Number of the data among those seen so far.
             max_invalid_fraction: Highest accepted fraction of unusable files.
             allow_cross_split_duplicates: Whether to accept identical pixels in several splits, under several
@@ -73,6 +77,7 @@ class BreakHisExampleGen(base_beam_component.BaseBeamComponent):
             data_source=data_source,
             data_root=data_root,
             fingerprint=fingerprint,
+            digests=digests,
             span=span,
             max_invalid_fraction=max_invalid_fraction,
             allow_cross_split_duplicates=int(allow_cross_split_duplicates),

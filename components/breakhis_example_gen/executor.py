@@ -23,6 +23,7 @@ from knet.base import artifact_files, schema_names
 from knet.base.disk import require_space
 from knet.base.progress import PROGRESS
 from knet.data.catalog import Catalog, read_catalog
+from knet.data.fingerprint import check_unchanged
 from knet.data.image_checks import Quarantined, check_quarantine_rate
 from knet.data.ingest import Shard, ingest_report, plan_shards
 from knet.data.leaks import check_leaks, format_duplicates
@@ -43,8 +44,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Write `Split-<name>/` folders of gzipped tf.train.Examples, the ingest report and the split.
 
         Raises:
-            UserError: The data set is malformed, too many of its files are unusable, an image is in
-                several splits, or the disk has no space for the images.
+            UserError: The data set is malformed or changed since the fingerprint, too many of its files are
+                unusable, an image is in several splits, or the disk has no space for the images.
         """
         settings = json.loads(exec_properties["split"])
         classes = settings["classes"]
@@ -63,6 +64,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         require_space(Path(examples.uri), size, content="the ingested images")
         shards = plan_shards(catalog.images, split.assignment, seed=exec_properties["seed"])
         statuses = self._write(catalog, shards, examples.uri, classes)
+        if exec_properties["fingerprint"]:
+            digests = exec_properties["digests"]
+            check_unchanged(
+                catalog,
+                exec_properties["fingerprint"],
+                digests={status["path"]: status["sha256"] for status in statuses if "sha256" in status},
+                cache=Path(digests) if digests else None,
+            )
         report = ingest_report(catalog, statuses, classes=classes)
         _log(report)
         check_quarantine_rate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
@@ -51,13 +52,15 @@ class WriteShard(beam.DoFn):
         # TFX expects gzip, but images are compressed already: level 0. No time stamp: the same bytes again.
         with FileSystems.create(part) as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as writer:
             for image in shard.images:
+                outcome = {}
                 try:
-                    ingested = make_example(
-                        image, self._reader.read(image.path), split=shard.split, classes=self._classes
-                    )
+                    content = self._reader.read(image.path)
+                    outcome["sha256"] = hashlib.sha256(content).hexdigest()
+                    ingested = make_example(image, content, split=shard.split, classes=self._classes)
                 except UnusableError as error:
-                    yield json.dumps(ingest_status(image, shard.split, reason=str(error)))
+                    outcome["reason"] = str(error)
                 else:
                     writer.write(tf_record(ingested.record))
-                    yield json.dumps(ingest_status(image, shard.split, pixel_hash=ingested.pixel_hash))
+                    outcome["pixels"] = ingested.pixel_hash
+                yield json.dumps(ingest_status(image, shard.split, **outcome))
         FileSystems.rename([part], [f"{self._folder}/{shard.file}"])

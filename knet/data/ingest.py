@@ -112,23 +112,16 @@ def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def ingest_status(
-    image: ImageFile, split: str, *, pixel_hash: str | None = None, reason: str | None = None
-) -> dict[str, str]:
+def ingest_status(image: ImageFile, split: str, **outcome: str) -> dict[str, str]:
     """Make the ingest status of an image: a row that `ingest_report` counts.
 
     Args:
         image: The image.
         split: Split of the image.
-        pixel_hash: Hash of the pixels of an ingested image.
-        reason: Reason for which the image is quarantined, if it is.
+        outcome: `pixels`, the hash of the pixels, or `reason`, for which the image is quarantined; and
+            `sha256` of the file if it could be read.
     """
-    status = {"split": split, "label": image.label, "patient": image.patient, "path": image.path}
-    if pixel_hash is not None:
-        status["pixels"] = pixel_hash
-    if reason is not None:
-        status["reason"] = reason
-    return status
+    return {"split": split, "label": image.label, "patient": image.patient, "path": image.path, **outcome}
 
 
 def ingest_report(

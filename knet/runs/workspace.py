@@ -40,9 +40,9 @@ class Workspace:
         return self.root / "fingerprints.json"
 
     @property
-    def schema(self) -> Path:
-        """The schema derived from a manifest's columns."""
-        return self.root / "schema.pbtxt"
+    def schemas(self) -> Path:
+        """Schemas derived from the columns of manifests, named by their content."""
+        return self.root / "schemas"
 
     @property
     def checkpoints(self) -> Path:

@@ -134,6 +134,7 @@ def _pipeline(
             schema_file=str(schema),
             schema_digest=file_digest(schema),
             fingerprint=data.fingerprint,
+            digests=str(workspace.fingerprints),
             split_sha256=data.split_sha256,
             span=data.span,
             synthetic=data.synthetic,

@@ -317,6 +317,16 @@ def test_schema_file_of_a_manifest_has_its_columns(data: Data, tmp_path: Path) -
     assert [feature.name for feature in schema.feature][-2:] == ["stain", "site"]
 
 
+def test_schema_files_of_two_manifests_are_two_files(data: Data, tmp_path: Path) -> None:
+    config, workspace = load_config("demo"), Workspace(tmp_path / "new")
+    one, other, again = (
+        schema_file(config, replace(data, root=tmp_path, columns=columns), workspace)
+        for columns in (("stain",), ("site",), ("stain",))
+    )
+    assert one == again != other
+    assert read_schema(one).feature[-1].name == "stain" and read_schema(other).feature[-1].name == "site"
+
+
 def test_schema_file_is_the_configured_one(data: Data, tmp_path: Path) -> None:
     mine = tmp_path / "mine.pbtxt"
     mine.write_text('feature { name: "x" }', encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tarfile
 import zipfile
@@ -22,7 +23,9 @@ from components.breakhis_example_gen.executor import Executor
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.data.breakhis import parse_name
+from knet.data.catalog import read_catalog
 from knet.data.examples import ingested_images
+from knet.data.fingerprint import fingerprint
 from knet.data.sample_data import write_sample_data
 from knet.data.split import read_split
 from pipeline.config.config import BeamConfig
@@ -52,6 +55,7 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
             "data_source": str(source),
             "data_root": "",
             "fingerprint": "",
+            "digests": "",
             "span": 3,
             "max_invalid_fraction": 0.0,
             "allow_cross_split_duplicates": 0,
@@ -132,9 +136,7 @@ def test_example_gen_of_an_archive_equals_its_folder(
     ingest: Ingest, ingested: Ingested, samples: Path, tmp_path: Path, archive: str
 ) -> None:
     if archive == "data.zip":
-        with zipfile.ZipFile(tmp_path / archive, "w") as packed:
-            for path in samples.rglob("*"):
-                packed.write(path, f"BreaKHis_v1/{path.relative_to(samples).as_posix()}")
+        pack(samples, tmp_path / archive)
     else:
         with tarfile.open(tmp_path / archive, "w:gz" if archive.endswith("gz") else "w") as tar:
             tar.add(samples, "BreaKHis_v1")
@@ -152,6 +154,75 @@ def test_example_gen_orders_images_by_the_seed(ingest: Ingest, ingested: Ingeste
         for of in (ingested, ingest(samples, seed=1))
     )
     assert one != other and sorted(one) == sorted(other)
+
+
+@pytest.fixture
+def start(copy: Path, tmp_path: Path) -> Callable[[Path], dict[str, str]]:
+    """Takes the fingerprint of data as preflight does, and returns the properties that state it."""
+    for path in copy.rglob("*"):
+        os.utime(path, (1e9, 1e9))  # long before, so that the digests are stored
+
+    def start(source: Path) -> dict[str, str]:
+        cache = tmp_path / "fingerprints.json"
+        return {"fingerprint": fingerprint(read_catalog(source), cache=cache), "digests": str(cache)}
+
+    return start
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    """Packs a folder, again if the archive exists."""
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted(folder.rglob("*")):
+            packed.write(path, f"BreaKHis_v1/{path.relative_to(folder).as_posix()}")
+    return archive
+
+
+def test_example_gen_accepts_data_with_their_fingerprint(
+    ingest: Ingest, ingested: Ingested, copy: Path, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert ingest(copy, **start(copy)).files == ingested.files
+    archive = pack(copy, tmp_path / "data.zip")
+    assert ingest(archive, **start(archive)).files == ingested.files
+    (copy / "notes.txt").write_text("above the classes")
+    assert ingest(copy, **{**start(copy), "digests": ""}).files == ingested.files
+
+
+@pytest.mark.parametrize("change", ["removed", "changed", "new"])
+def test_example_gen_fails_on_data_that_changed_since_their_fingerprint(
+    ingest: Ingest, copy: Path, start: Callable[..., Any], change: str
+) -> None:
+    properties = start(copy)
+    path = sorted(copy.rglob("*.png"))[0]
+    match change:
+        case "removed":
+            path.unlink()
+        case "changed":  # with the same size and time stamp
+            path.write_bytes(path.read_bytes()[:-1] + b"\0")
+            os.utime(path, (1e9, 1e9))
+        case "new":
+            path = path.with_name(path.name.replace("-001", "-099"))
+            shutil.copy(next(copy.rglob("*.png")), path)
+    with pytest.raises(UserError) as caught:
+        ingest(copy, **properties)
+    assert str(caught.value).endswith(
+        f"breast: the data changed while they were read: {path} ({change}); run again once they are complete"
+    )
+    if change == "changed":
+        with pytest.raises(
+            UserError, match=f"{path.name}: truncated or damaged"
+        ):  # of the new content, read again
+            ingest(copy, **start(copy))
+
+
+def test_example_gen_fails_on_an_archive_that_was_replaced(
+    ingest: Ingest, copy: Path, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    archive = pack(copy, tmp_path / "data.zip")
+    properties = start(archive)
+    sorted(copy.rglob("*.png"))[0].unlink()
+    pack(copy, archive)
+    with pytest.raises(UserError, match=r"data\.zip: the data changed while they were read"):
+        ingest(archive, **properties)
 
 
 def damage(root: Path) -> list[str]:
