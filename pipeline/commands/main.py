@@ -5,39 +5,51 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from knet.base.environment import set_environment
 from knet.base.errors import UserError
+from knet.base.output import checked_output
 
 
 def main() -> None:
     """Run a command; an error that the user can fix ends with one message and exit code 2."""
     set_environment()
+    with checked_output():
+        try:
+            _run()
+        except UserError as error:
+            _exit(str(error))
+        except OSError as error:
+            from knet.base.disk import disk_full
+
+            message = disk_full(error)
+            if message is None:
+                raise
+            _exit(message)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "knet"):
+                raise
+            _exit(
+                f"this command needs {error.name}: run pip install '.[pipeline]' ./pipeline in a checkout of "
+                "the repository"
+            )
+
+
+def _run() -> None:
+    """Run the command, and write what is left of its output, whose failure is one of the command."""
     try:
         cli()
-    except UserError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        from knet.base.disk import disk_full
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
-        message = disk_full(error)
-        if message is None:
-            raise
-        click.echo(f"error: {message}", err=True)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("pipeline", "components", "schemas", "knet"):
-            raise
-        click.echo(
-            f"error: this command needs {error.name}: run "
-            "pip install '.[pipeline]' ./pipeline in a checkout of the repository",
-            err=True,
-        )
-        sys.exit(2)
+
+def _exit(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
 
 
 # By command: module in `pipeline.commands`, and function.

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from knet.base.disk import disk_full
 from knet.base.errors import UserError
+from knet.base.output import open_output
 from knet.base.progress import PROGRESS
 from pipeline.runners.stop_signals import exit_on_stop_signals
 
@@ -63,7 +64,7 @@ def quiet_console(
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with log_file.open("ab") as log, os.fdopen(os.dup(1), "w", encoding="utf-8") as own:
+    with log_file.open("ab") as log, open_output(saved[0], encoding="utf-8") as own:
         try:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
@@ -71,8 +72,8 @@ def quiet_console(
             with exit_on_stop_signals(console, saved[1], on_stop):
                 yield console
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (own, sys.stdout, sys.stderr):
+                stream.flush()
             for number, descriptor in enumerate(saved, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
