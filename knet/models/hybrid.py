@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from knet.base.errors import UserError
 from knet.models.backbones import BACKBONES
+from knet.models.batch_normalization import fuse_batch_normalization
 from knet.models.imagenet import WantedWeights, imagenet_weights
 from knet.models.images import GlobalContrastNormalization
 from knet.models.optimizer import AccumulatingModel
@@ -78,9 +79,7 @@ def build_hybrid_model(
     }[normalisation](stained)
     preprocessing = keras.Model(pixels, normalised, name=PREPROCESSING)
     features = _build_backbone(backbone, candidate=candidate, size=size, weights=weights, alpha=alpha)
-    for layer in features.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
+    fuse_batch_normalization(features, momentum=batch_norm_momentum)
     classifier = build_hybrid_head(features.output_shape[1:], batch_norm_momentum=batch_norm_momentum, **head)
     probabilities = classifier(features(preprocessing(pixels)))
     return HybridModel(pixels, probabilities, name=f"knet_{candidate}")
