@@ -1,4 +1,4 @@
-"""`knet config`: show, explain, schema."""
+"""`knet config`: init, show, explain, schema."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import config_options, load
+from pipeline.commands.options import PRESETS, config_options, load
 
 
 @click.group("config")
 def command() -> None:
-    """Show and explain configurations."""
+    """Begin, show and explain configurations."""
+
+
+@command.command("init")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--preset", type=click.Choice(PRESETS), default="demo", show_default=True, help="Preset to extend."
+)
+def config_init(file: Path, preset: str) -> None:
+    """Begin a configuration: write FILE, which extends a preset and has its fields as comments."""
+    import shlex
+
+    from knet.base.errors import UserError
+    from knet.base.files import atomic_write
+    from pipeline.config.load import initial_file
+
+    if file.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{file}: a configuration ends in .yaml")
+    if file.exists():
+        raise UserError(f"{file} exists; name another file, or remove it")
+    atomic_write(file, initial_file(preset, title=file.stem))
+    click.echo(f"written: {file}; knet run --config {shlex.quote(str(file))}")
 
 
 @command.command("show")

@@ -29,6 +29,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
 
     from rich.console import Console
 
+    from pipeline.config.load import configuration_name
     from pipeline.describe import describe_data, print_description
 
     config = load(preset, file, (*overrides, f"data.source={json.dumps(str(source))}"))
@@ -37,7 +38,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
     if as_json:
         click.echo(json.dumps(asdict(description), indent=2))
     else:
-        settings = str(file) if file else f"preset {preset}"
+        settings = configuration_name(file or preset)
         print_description(description, settings=settings, console=Console(markup=False, highlight=False))
     sys.exit(1 if description.problems else 0)
 

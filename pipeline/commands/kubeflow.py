@@ -175,6 +175,7 @@ def compile_(
 ) -> None:
     """Compile the pipeline to YAML for Kubeflow Pipelines 2."""
     from knet.runs.workspace import Workspace
+    from pipeline.config.load import configuration_name
     from pipeline.runners.console import quiet_console
 
     config = load(preset, file, overrides)
@@ -189,7 +190,7 @@ def compile_(
         from pipeline.kubeflow.compiler import compile_pipeline
 
         compile_pipeline(config, output.absolute(), confirmed=yes)
-    click.echo(f"compiled: {output}")
+    click.echo(f"compiled: {output} from {configuration_name(file or preset)}")
     if lost := config.kubeflow.ephemeral_paths:
         folders = (
             f"{field} ({getattr(config.kubeflow, field)}: {consequence})"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from knet.base import schema_names
 from knet.base.errors import UserError
@@ -38,6 +39,17 @@ yes_option = click.option(
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show library logs.")
 
 
+def _refuse_preset_beside_file(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    given = ctx.get_parameter_source("preset") is ParameterSource.COMMANDLINE
+    if file is not None and given:
+        raise click.UsageError(
+            f"--preset beside --config {file}: give one of them; a file extends a preset with the line "
+            f"extends: {ctx.params['preset']}",
+            ctx,
+        )
+    return file
+
+
 def config_options(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options --preset, --config and --set, whose values `load` accepts, to a command."""
     for option in (
@@ -46,6 +58,7 @@ def config_options(function: click.decorators.FC) -> click.decorators.FC:
             "--config",
             "file",
             type=click.Path(path_type=Path),
+            callback=_refuse_preset_beside_file,
             help="Use a YAML file, or the folder of an overlay of k8s, instead of a preset.",
         ),
         click.option(
@@ -53,6 +66,7 @@ def config_options(function: click.decorators.FC) -> click.decorators.FC:
             type=click.Choice(PRESETS),
             default="demo",
             show_default=True,
+            is_eager=True,  # known when --config is checked
             help="Use a preset configuration.",
         ),
     ):

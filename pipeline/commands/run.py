@@ -57,11 +57,13 @@ def command(
     from knet.runs.active_run import lock_output
     from knet.runs.workspace import Workspace
     from knet.serving.models_config import newest_version
+    from pipeline.config.load import configuration_name
     from pipeline.runners.console import quiet_console
 
     if candidates is not None:
         overrides = (f"candidates={json.dumps(candidates)}", *overrides)
     config = load(preset, file, overrides)
+    source = configuration_name(file or preset)
     if data:
         config = with_source(config, data)
     workspace = Workspace(config.output)
@@ -81,6 +83,7 @@ def command(
             checked = prepare_data(config, progress=status.update)
         _print_data(console, checked)
         _print_few_updates(console, checked, config)
+        console.print(f"configuration: {source}", soft_wrap=True)
         confirm_refusal(gate_refusal(config, checked.test_patients), yes=yes, console=console)
         console.print("starting TensorFlow and TFX")
         from pipeline.runners.local import run_pipeline

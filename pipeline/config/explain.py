@@ -26,6 +26,10 @@ Every field of the configuration. A field is set in a file (`--config FILE`) or 
 A file with `extends: production` holds the differences to that preset: its maps are merged key by key, all
 other values replace those of the preset.
 
+`knet config init mine.yaml` writes such a file, with the fields of the preset as comments. `knet run` and
+`knet data describe` print which preset a file extends. The fields of one that extends none have the defaults
+below, which are the paper's.
+
 `make settings` generates this page from `pipeline/config`. On the command line, `knet config explain FIELD`
 prints an entry, `knet config show` a configuration with comments, and `knet config schema` the JSON schema
 for editors."""

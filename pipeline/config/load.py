@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -40,6 +41,42 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         problems = [f"  {line}" for line in describe_errors(error, Config)]
         raise UserError("\n".join([f"configuration {source}:", *problems])) from None
+
+
+def configuration_name(source: str | Path) -> str:
+    """Return a name for the screen: the preset, or the file and where its other fields come from.
+
+    Args:
+        source: as for `load_config`, which has read it.
+    """
+    if source in PRESETS:
+        return f"preset {source}"
+    file = Path(source) / "knet.yaml" if Path(source).is_dir() else Path(source)
+    preset = _read_yaml(file).get(EXTENDS)
+    others = f"extends preset {preset}" if preset else "extends no preset: other fields have their defaults"
+    return f"{source} ({others})"
+
+
+def initial_file(preset: str, *, title: str) -> str:
+    """Return a configuration file to begin with: it extends a preset, whose fields are comments.
+
+    Args:
+        preset: name of the preset.
+        title: text that the names of the pipeline and of its folder below `runs` are made from.
+    """
+    name = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:36].rstrip("-") or "pipeline"
+    _, _, body = _preset_text(preset).partition("\n\n")
+    comments = "".join(f"# {line}".rstrip() + "\n" for line in body.splitlines())
+    return (
+        f"{EXTENDS}: {preset} # fields that this file does not set have the values of the preset\n"
+        f"name: knet-{name}\noutput: runs/{name}\n\n"
+        "# The preset's fields: remove the # of a section and of the fields in it that differ here.\n"
+        f"# `knet config explain FIELD` describes one.\n#\n{comments}"
+    )
+
+
+def _preset_text(preset: str) -> str:
+    return (resources.files("pipeline.config") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
 
 
 def _read_overlay(folder: Path) -> dict[str, Any]:
@@ -85,7 +122,7 @@ def _select(settings: Any, candidates: Any) -> Any:
 
 def _read_yaml(source: str | Path) -> dict[str, Any]:
     if source in PRESETS:
-        text = (resources.files("pipeline.config") / "presets" / f"{source}.yaml").read_text(encoding="utf-8")
+        text = _preset_text(str(source))
     else:
         try:
             text = Path(source).read_text(encoding="utf-8")

@@ -55,6 +55,7 @@ def test_help_imports_no_heavy_library() -> None:
         "lineage",
         "config show",
         "config explain",
+        "config init",
         "config schema",
         "data describe",
         "data download",
@@ -95,6 +96,28 @@ def test_config_show_output_loads_to_the_same_configuration(
     (tmp_path / "shown.yaml").write_text(finished.stdout, encoding="utf-8")
     assert finished.code == 0
     assert load_config(tmp_path / "shown.yaml") == load_config("paper", ["seed=5", "head.dropout=0"])
+
+
+def test_config_init_begins_a_file_once(knet: Callable[..., Finished], tmp_path: Path) -> None:
+    file = tmp_path / "night run.yaml"
+    written = knet("config", "init", file, "--preset", "production")
+    assert (written.code, written.stdout) == (0, f"written: {file}; knet run --config '{file}'\n")
+    assert load_config(file) == load_config("production", ["name=knet-night-run", "output=runs/night-run"])
+    content = file.read_bytes()
+    again = knet("config", "init", file)
+    assert again.code == 2 and "exists; name another file" in again.stderr
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_preset_beside_a_file_is_refused(knet: Callable[..., Finished], tmp_path: Path, order: int) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 1\n")
+    options = (("--config", str(file)), ("--preset", "paper"))[::order]
+    finished = knet("config", "show", *options[0], *options[1])
+    assert finished.code == 2
+    assert f"--preset beside --config {file}: give one of them" in finished.stderr
+    assert "extends: paper" in finished.stderr
 
 
 def test_config_show_reads_a_file(knet: Callable[..., Finished], tmp_path: Path) -> None:

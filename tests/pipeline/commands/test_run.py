@@ -58,6 +58,7 @@ def test_run_notes_an_epoch_of_few_updates(
     monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
     settings = ["--set", f"output={tmp_path}", "--set", f"training.batch_size={batch}"]
     done = CliRunner().invoke(main.cli, ["run", "--verbose", *settings], catch_exceptions=False)
+    assert "\nconfiguration: preset demo\n" in done.output
     assert ("training.batch_size" in done.output) == bool(updates)
     assert not updates or f"{updates} with 79 training images in 3 views;" in done.output
 

@@ -16,7 +16,7 @@ from knet.base.errors import UserError
 from knet.models.settings import PAPER_BACKBONES, CandidateConfig
 from pipeline.config.config import Config
 from pipeline.config.explain import dump_config
-from pipeline.config.load import PRESETS, load_config
+from pipeline.config.load import PRESETS, configuration_name, initial_file, load_config
 
 ROOT = Path(__file__).resolve().parents[3]
 BACKBONES = set(PAPER_BACKBONES)
@@ -151,6 +151,36 @@ def test_extends_merges_maps_and_replaces_other_values(tmp_path: Path) -> None:
     assert config.training.model_copy(update={"epochs": 60}) == preset.training
     assert config.candidates.keys() == BACKBONES and config.candidates["vgg16"].weights == "none"
     assert config.data.classes == ("a", "b") and config.data.split == preset.data.split
+
+
+def test_configuration_name_says_where_other_fields_come_from(tmp_path: Path) -> None:
+    mine, alone = tmp_path / "mine.yaml", tmp_path / "alone.yaml"
+    mine.write_text("extends: production\n")
+    alone.write_text("seed: 1\n")
+    assert configuration_name("paper") == "preset paper"
+    assert configuration_name(mine) == f"{mine} (extends preset production)"
+    assert configuration_name(alone) == f"{alone} (extends no preset: other fields have their defaults)"
+    overlay = Path(__file__).resolve().parents[3] / "k8s" / "overlays" / "production"
+    assert configuration_name(overlay) == f"{overlay} (extends preset production)"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_initial_file_equals_its_preset_with_and_without_comment_signs(preset: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = initial_file(preset, title="My images: 2026")
+    head, _, body = text.partition("#\n")
+    named = ["name=knet-my-images-2026", "output=runs/my-images-2026"]
+    uncommented = head + "".join(line.removeprefix("# ") for line in body.splitlines(keepends=True))
+    assert "\ntraining:\n" in uncommented
+    for written in (text, uncommented):
+        file.write_text(written, encoding="utf-8")
+        assert load_config(file) == load_config(preset, named)
+
+
+@pytest.mark.parametrize("title", ["", "7", "Ärzte", "x" * 99])
+def test_initial_file_has_a_valid_name(title: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(initial_file("demo", title=title), encoding="utf-8")
+    assert load_config(tmp_path / "mine.yaml").name.startswith("knet-")
 
 
 @pytest.mark.parametrize("text", ["extends: other", "extends: [demo]", "extends: knet.yaml"])
