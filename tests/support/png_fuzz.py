@@ -278,6 +278,8 @@ def _edit_chunks(chunks: list[Chunk], rng: random.Random) -> None:
 
 
 def _edit_file(content: bytes, rng: random.Random) -> bytes:
+    if not content:
+        return content
     place = rng.randrange(len(content))
     match rng.randrange(4):
         case 0:
