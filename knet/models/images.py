@@ -68,7 +68,7 @@ def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Measurements]:
 def _decode(encoded: Any) -> tuple[Any, Any]:
     """Return the pixels of an image, uint8 [rows, columns, 3], and whether its file has 8-bit RGB, bool."""
     png, jpeg = tf.strings.substr(encoded, 0, 8) == _PNG, tf.strings.substr(encoded, 0, 3) == _JPEG
-    # `decode_image` would also accept BMP and the first frame of a GIF.
+    # The decoders would also accept BMP and the first frame of a GIF.
     accepted = tf.debugging.Assert(png | jpeg, ["an image must be PNG or JPEG bytes"])
     with tf.control_dependencies([accepted]):
         count, rgb = tf.cond(png, lambda: _read_png_header(encoded), lambda: _read_jpeg_header(encoded))
@@ -77,7 +77,12 @@ def _decode(encoded: Any) -> tuple[Any, Any]:
         count <= schema_names.MAX_PIXELS, [f"an image must have at most {schema_names.MAX_PIXELS} pixels"]
     )
     with tf.control_dependencies([bounded]):
-        pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        pixels = tf.cond(
+            png,
+            lambda: tf.io.decode_png(encoded, channels=3),
+            # The default method is off by several levels at high qualities; this one gives Pillow's pixels.
+            lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        )
     return tf.ensure_shape(pixels, [None, None, 3]), rgb
 
 

@@ -393,7 +393,7 @@ def _decode_with_tensorflow(content: bytes) -> NDArray[np.uint8] | str:
     import tensorflow as tf
 
     try:
-        return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
+        return tf.io.decode_png(content, channels=3).numpy()
     except tf.errors.InvalidArgumentError as error:
         return str(error)
 

@@ -18,9 +18,11 @@ from knet.base import schema_names
 from knet.base.errors import UnusableError
 from knet.base.image_files import decode_image
 from knet.base.image_scalars import image_scalars
+from knet.data.image_checks import validate_image
 from knet.models.images import (
     GlobalContrastNormalization,
     decode_and_measure,
+    decode_images,
     laplacian_variance,
     tissue_fraction,
 )
@@ -131,6 +133,19 @@ def test_graph_calls_any_colour_jpeg_rgb(options: dict[str, bool | int]) -> None
     buffer = io.BytesIO()
     Image.effect_noise((40, 40), 50).convert("RGB").save(buffer, "JPEG", **options)
     assert reason_of_graph(buffer.getvalue()) is reason(buffer.getvalue()) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"quality": 100}, {"quality": 5}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}],
+)
+def test_decode_images_gives_the_pixels_of_ingestion(options: dict[str, bool | int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for kind in ("JPEG", "PNG"):
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, kind, **(options if kind == "JPEG" else {}))
+        (decoded,) = decode_images(tf.constant([buffer.getvalue()]), size=40)
+        np.testing.assert_array_equal(decoded, validate_image(buffer.getvalue()).pixels)
 
 
 def test_graph_flags_no_real_image(shared_data: Path) -> None:
