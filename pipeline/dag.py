@@ -24,6 +24,7 @@ from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
 from knet.base import node_ids, schema_names
 from knet.base.digests import code_digest, file_digest, text_digest
+from knet.models.backbones import backbone_digest
 from knet.models.settings import CalibrationConfig, OodConfig
 from knet.runs.registry import PriorState, StoredPredictions, StoredStatistics, StoredTrials
 from knet.training.candidate import Candidate
@@ -237,7 +238,7 @@ def _tuner(
             pod_hours=pod_hours,
         ).with_id(config.tuner_id(candidate.name)),
         "components.knet_tuner.executor",
-        weights=_weights_digest(candidate),
+        **_file_digests(candidate),
     )
 
 
@@ -261,7 +262,7 @@ def _trainer(candidate: Candidate, transform: Any, tuner: Any, data: DataRef, pa
             eval_args=trainer_pb2.EvalArgs(splits=[schema_names.VALIDATION]),
         ).with_id(node_ids.trainer(candidate.name)),
         "knet.training.trainer",
-        weights=_weights_digest(candidate),
+        **_file_digests(candidate),
     )
 
 
@@ -342,10 +343,13 @@ def _with_code_digest(node: BaseComponent, module: str = "knet.base.schema_names
     return node
 
 
-def _weights_digest(candidate: Candidate) -> str:
-    """Return the digest of the weights file, or `imagenet` or `none`, which never change."""
+def _file_digests(candidate: Candidate) -> dict[str, str]:
+    """Return the digests of the weights file, and of the package of a backbone by import path."""
     file = candidate.settings.weights_file
-    return file_digest(file) if file else candidate.settings.weights
+    digests = {"weights": file_digest(file) if file else candidate.settings.weights}  # a name never changes
+    if package := backbone_digest(candidate.backbone):
+        digests["backbone"] = package
+    return digests
 
 
 def graph_digest(pipeline: Pipeline) -> str:

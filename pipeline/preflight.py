@@ -21,7 +21,7 @@ from knet.data.schema_edits import read_schema
 from knet.data.source import ImageFile
 from knet.data.split import Split, make_split
 from knet.evaluation.gate import Rules, certain_refusal
-from knet.models.imagenet import WantedWeights, fetch_imagenet_weights
+from knet.models.imagenet import IMAGENET, WantedWeights, fetch_imagenet_weights
 from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
@@ -29,10 +29,13 @@ from pipeline.config.config import Config
 
 
 def check_weights(config: Config) -> None:
-    """Check that the weights files exist and fit their backbones; TensorFlow is imported if there is one.
+    """Check that weights files exist and fit their backbones, and that backbones by import path can be built.
+
+    TensorFlow is imported if there is one of either.
 
     Raises:
-        UserError: One is missing or of another backbone or width; the message states its field and path.
+        UserError: A file is missing or of another backbone or width, or a backbone is unusable; the message
+            states field and path.
     """
     for name, candidate in config.candidates.items():
         if candidate.weights_file and not candidate.weights_file.is_file():
@@ -40,17 +43,17 @@ def check_weights(config: Config) -> None:
                 f"candidates.{name}.weights: no such file: {candidate.weights}; give a weights file without "
                 "top, imagenet or none"
             )
-    files = {name: item for name, item in config.candidates.items() if item.weights_file}
-    if not files:
-        return
-    from knet.models.weights_file import check_weights_file
+    for name, item in config.candidates.items():
+        backbone, size = item.backbone or name, config.for_candidate(name).image.size
+        if item.weights_file:
+            from knet.models.weights_file import check_weights_file
 
-    for name, item in files.items():
-        assert item.weights_file is not None
-        size = config.for_candidate(name).image.size
-        check_weights_file(
-            item.weights_file, item.backbone or name, candidate=name, alpha=item.alpha, size=size
-        )
+            check_weights_file(item.weights_file, backbone, candidate=name, alpha=item.alpha, size=size)
+        elif backbone not in IMAGENET:
+            from knet.models.backbones import build_backbone
+
+            weights = "imagenet" if item.weights == "imagenet" else None
+            build_backbone(backbone, candidate=name, size=size, weights=weights)
 
 
 def fetch_weights(config: Config) -> None:
@@ -63,7 +66,7 @@ def fetch_weights(config: Config) -> None:
         {
             name: WantedWeights(item.backbone or name, item.alpha, config.for_candidate(name).image.size)
             for name, item in config.candidates.items()
-            if item.weights == "imagenet"
+            if item.weights == "imagenet" and (item.backbone or name) in IMAGENET
         }
     )
 

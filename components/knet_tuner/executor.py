@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from knet.base import schema_names
-from knet.base.digests import code_digest, text_digest
+from knet.base.digests import text_digest
 from knet.base.storage import local_copy
 from knet.training.candidate import Candidate
 from knet.tuning.folds import FoldEvaluation
@@ -35,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         plan = _plan(input_dict["examples"], exec_properties)
         # A search can be resumed with another number of workers.
         settings = plan.model_dump_json(exclude={"tuning": {"workers"}})
-        key = text_digest(settings, exec_properties["weights_digest"], code_digest(__name__))
+        key = text_digest(settings, exec_properties["weights_digest"], plan.candidate.code_digest(__name__))
         folder = Path(exec_properties["searches"]) / plan.candidate.name / key
         trials = run_search(plan, folder, pod_hours=exec_properties["pod_hours"])
         outputs = {

@@ -54,6 +54,7 @@ class Executor(base_executor.BaseExecutor):
             expected = keras_predictions(
                 model_run / artifact_files.KERAS_MODEL,
                 images,
+                backbone=info.backbone or info.candidate,
                 size=info.image_size,
                 temperature=info.calibration.temperature,
             )

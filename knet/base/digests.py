@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import itertools
 import json
 import os
@@ -172,6 +173,26 @@ def _canonical(value: Any) -> str:
 @functools.cache
 def _version(library: str) -> str:
     return metadata.version(library)
+
+
+def package_digest(module: str) -> str:
+    """Return the SHA-256 of the Python files of the top package that a module is in, in hexadecimal.
+
+    Args:
+        module: Dotted name of a module outside the project, which is not imported.
+
+    Raises:
+        ModuleNotFoundError: There is no such package.
+    """
+    name = module.partition(".")[0]
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"no module {name}", name=name)
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = {str(path.relative_to(folder)): path for folder in folders for path in folder.rglob("*.py")}
+    if not folders and spec.origin:
+        files[name] = Path(spec.origin)
+    return text_digest(*(f"{file} {file_digest(path)}" for file, path in sorted(files.items())))
 
 
 def git_commit(root: Path = _ROOT) -> str | None:

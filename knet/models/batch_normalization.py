@@ -21,7 +21,8 @@ def fuse_batch_normalization(model: keras.Model, *, momentum: float) -> None:
         elif isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
             # keras.applications accepts no other layer, and a clone would initialize all weights again.
-            layer.__class__ = FusedBatchNormalization
+            if type(layer) is keras.layers.BatchNormalization:  # a subclass may compute something else
+                layer.__class__ = FusedBatchNormalization
 
 
 @keras.saving.register_keras_serializable("knet")

@@ -24,7 +24,7 @@ class StagedFineTuning(keras.callbacks.EarlyStopping):
         """Create the callback.
 
         Args:
-            backbone: key of `BACKBONES`.
+            backbone: name or import path, as of `find_backbone`.
             stage_epochs: length of a stage, epochs.
             **stopping: arguments of `keras.callbacks.EarlyStopping`.
         """
@@ -93,7 +93,7 @@ def split_model(
 
     Args:
         model: from `build_hybrid_model`.
-        backbone: key of `BACKBONES`.
+        backbone: name or import path, as of `find_backbone`.
         trainable_blocks: topmost blocks of the trainable part; fewer than the backbone has.
 
     Returns:
@@ -115,7 +115,7 @@ def split_backbone(
     """Split a backbone below its topmost blocks; the parts share its layers and weights.
 
     Args:
-        name: key of `BACKBONES`.
+        name: name or import path, as of `find_backbone`.
         backbone: built by that entry.
         trainable_blocks: blocks of the upper part; fewer than the backbone has.
 

@@ -11,10 +11,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from knet.base.errors import UserError
-from knet.models.backbones import BACKBONES
+from knet.models.backbones import build_backbone, find_backbone
 from knet.models.batch_normalization import fuse_batch_normalization
-from knet.models.imagenet import WantedWeights, imagenet_weights
+from knet.models.imagenet import IMAGENET, WantedWeights, imagenet_weights
 from knet.models.images import GlobalContrastNormalization
 from knet.models.optimizer import AccumulatingModel
 from knet.models.stain import STAIN_NORMALISATIONS
@@ -46,7 +45,7 @@ def build_hybrid_model(
     """Build LSTM-KNet on a backbone (Dsouza & Ansari, 2022).
 
     Args:
-        backbone: key of `BACKBONES`.
+        backbone: name or import path, as of `find_backbone`.
         candidate: name of the model, for its layers' and error messages' paths.
         size: height and width of the input, pixels.
         weights: `imagenet`, the path of a weights file without top, or None for random weights.
@@ -72,7 +71,7 @@ def build_hybrid_model(
         stained = STAIN_NORMALISATIONS[stain_normalisation](stain_reference, name=STAIN_NORMALIZATION)(pixels)
     normalised = {
         "image": GlobalContrastNormalization(dtype="float32"),
-        "backbone": BACKBONES[backbone].scale,
+        "backbone": find_backbone(backbone, candidate=candidate).scale,
         "dataset": layers.Normalization(
             mean=list(pixel_mean), variance=[s * s for s in pixel_std], dtype="float32"
         ),
@@ -112,21 +111,9 @@ class HybridModel(AccumulatingModel):
 def _build_backbone(
     backbone: str, *, candidate: str, size: int, weights: str | None, alpha: float | None
 ) -> keras.Model:
-    file = weights
-    if weights == "imagenet":
-        file = str(imagenet_weights(candidate, WantedWeights(backbone, alpha, size)))
-    extra = {} if alpha is None else {"alpha": alpha}
-    try:
-        model = BACKBONES[backbone].build(
-            include_top=False, weights=file, input_shape=(size, size, 3), **extra
-        )
-    except (ValueError, OSError) as error:
-        if file is None:
-            raise
-        raise UserError(
-            f"candidates.{candidate}.weights: {file} does not fit {backbone} without top"
-            f"{'' if alpha is None else f' with alpha {alpha:g}'} ({error})"
-        ) from error
+    if weights == "imagenet" and backbone in IMAGENET:
+        weights = str(imagenet_weights(candidate, WantedWeights(backbone, alpha, size)))
+    model = build_backbone(backbone, candidate=candidate, size=size, weights=weights, alpha=alpha)
     return keras.Model(model.input, model.output, name=BACKBONE)
 
 

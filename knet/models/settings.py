@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -41,11 +42,13 @@ class BackboneConfig(Section):
     """A backbone, its weights and the rates of its blocks."""
 
     backbone: str | None = Field(
-        None, description="Name of the backbone (docs/fine-tuning.md). null: the name of the candidate."
+        None,
+        description="Name of the backbone (docs/fine-tuning.md), or import path of one of yours, such as "
+        "mypackage.nets:build (docs/extending.md). null: the name of the candidate.",
     )
     weights: str = Field(
         "imagenet",
-        description="Initial weights of the backbone. imagenet: downloaded by Keras on first use; none: "
+        description="Initial weights of the backbone. imagenet: downloaded on first use; none: "
         "random; otherwise the path of a weights file without the top layers.",
     )
     alpha: float | None = Field(
@@ -105,6 +108,7 @@ class HeadConfig(Section):
 
 
 BackboneName = Literal["mobilenet", "vgg16", "resnet50", "resnet101", "resnet152", "efficientnetv2b0"]
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 BACKBONE_NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 # The paper's backbones: the default candidates.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")

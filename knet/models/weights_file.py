@@ -14,7 +14,7 @@ import h5py
 import keras
 
 from knet.base.errors import UserError
-from knet.models.backbones import BACKBONES
+from knet.models.backbones import build_backbone
 
 _LAYERS = "_layer_checkpoint_dependencies"  # group of the layers in files of Keras 2.12 to 2.15
 _SUFFIXES = (".h5", ".hdf5", ".keras")  # by which Keras tells the format
@@ -33,7 +33,7 @@ def check_weights_file(file: Path, backbone: str, *, candidate: str, alpha: floa
 
     Args:
         file: HDF5 file of Keras 2 (`.h5`), `.weights.h5` or `.keras`.
-        backbone: key of `BACKBONES`.
+        backbone: name or import path, as of `find_backbone`.
         candidate: name of the model, for error messages.
         alpha: width multiplier of MobileNet; None: 1.
         size: height and width of the input, pixels.
@@ -44,8 +44,7 @@ def check_weights_file(file: Path, backbone: str, *, candidate: str, alpha: floa
     """
     if not file.name.endswith(_SUFFIXES):
         raise UserError(f"candidates.{candidate}.weights: {file} must end in {', '.join(_SUFFIXES)}")
-    extra = {} if alpha is None else {"alpha": alpha}
-    model = BACKBONES[backbone].build(include_top=False, weights=None, input_shape=(size, size, 3), **extra)
+    model = build_backbone(backbone, candidate=candidate, size=size, alpha=alpha)
     try:
         difference = _difference(model.layers, file)
     except Exception as error:  # HDF5, zip and damaged files raise anything

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from knet.client import Client
 from knet.models import hybrid, optimizer, stain  # noqa: F401 (the last two register layers of saved models)
+from knet.models.backbones import find_backbone
 from knet.models.images import decode_images
 from knet.serving.dev_server.server import DevServer
 
@@ -38,19 +39,21 @@ def serve_predictions(model: Path, images: Sequence[bytes]) -> list[list[float]]
 
 
 def keras_predictions(
-    file: Path, images: Sequence[bytes], *, size: int, temperature: float
+    file: Path, images: Sequence[bytes], *, backbone: str, size: int, temperature: float
 ) -> list[list[float]]:
     """Predict images with a Keras model, and calibrate the probabilities.
 
     Args:
         file: Trained model, `.keras`, from `build_hybrid_model`.
         images: PNG or JPEG bytes.
+        backbone: Name or import path of its backbone, whose package may register layers.
         size: Input size of the model, in pixels per side.
         temperature: Temperature of the calibration, by which logits are divided.
 
     Returns:
         Probabilities of the classes, for each image.
     """
+    find_backbone(backbone)
     model = keras.saving.load_model(file, compile=False)
     pixels = decode_images(tf.constant(list(images)), size=size).numpy().astype(np.float32)
     # A saturated softmax has lost the logits: their difference is bounded by the smallest float32.

@@ -9,8 +9,9 @@ import keras
 from keras import ops
 from pydantic import BaseModel, ConfigDict
 
+from knet.base.digests import code_digest, text_digest
 from knet.base.errors import UserError
-from knet.models.backbones import Block, backbone_blocks
+from knet.models.backbones import Block, backbone_blocks, backbone_digest
 from knet.models.fine_tuning import StagedFineTuning, unfreeze_top_blocks
 from knet.models.hybrid import BACKBONE, HEAD, build_hybrid_model
 from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
@@ -43,8 +44,13 @@ class Candidate(BaseModel):
 
     @property
     def backbone(self) -> str:
-        """Name of the backbone."""
+        """Name or import path of the backbone."""
         return self.settings.backbone or self.name
+
+    def code_digest(self, module: str) -> str:
+        """Return the digest of a module's code, and of the package that the backbone is imported from."""
+        package = backbone_digest(self.backbone)
+        return text_digest(code_digest(module), package) if package else code_digest(module)
 
     @property
     def caches_features(self) -> bool:

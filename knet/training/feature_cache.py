@@ -107,7 +107,9 @@ def map_bytes(shape: tuple[int, int, int]) -> int:
     return 2 * rows * columns * channels
 
 
-def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, batch_size: int) -> CachedSplit:
+def cache_split(
+    split: TransformedSplit, frozen: keras.Model, *, root: Path, batch_size: int, package: str = ""
+) -> CachedSplit:
     """Return the feature maps of every view of a split's images, computed unless they are cached.
 
     The key is a digest of all inputs: pixels, labels and views; layers, their settings, number formats and
@@ -118,11 +120,12 @@ def cache_split(split: TransformedSplit, frozen: keras.Model, *, root: Path, bat
         frozen: frozen part of a model, from pixels to feature maps.
         root: folder of the cache; its files may be deleted when no training runs.
         batch_size: images per inference batch.
+        package: digest of the user's package that the backbone is imported from; empty without one.
 
     Raises:
         FeatureRangeError: values are too large or too small for float16.
     """
-    file = root / f"{_key(split, frozen)}.tfrecord"
+    file = root / f"{_key(split, frozen, package)}.tfrecord"
     if _is_complete(file, records=sum(split.class_counts) * split.view_count):
         os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # time of access, for `knet cache`
     else:
@@ -145,13 +148,14 @@ def _is_complete(file: Path, *, records: int) -> bool:
     return False
 
 
-def _key(split: TransformedSplit, frozen: keras.Model) -> str:
+def _key(split: TransformedSplit, frozen: keras.Model, package: str) -> str:
     digest = hashlib.sha256(split.digest.encode())
     digest.update(frozen.to_json().encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
     digest.update(code_digest("knet.training.feature_cache").encode())
     digest.update(code_digest("knet.models.fine_tuning").encode())
+    digest.update(package.encode())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from knet.base import artifact_files
-from knet.base.digests import code_digest, file_digest, git_commit, text_digest
+from knet.base.digests import file_digest, git_commit, text_digest
 from knet.base.errors import UserError
 from knet.models.callbacks import FiniteLoss, TrainingHistory, TrainingProgress
 from knet.models.checkpoint import Checkpoint
@@ -277,7 +277,7 @@ def _digests(setup: TrainingSetup, settings: dict[str, Any]) -> dict[str, str]:
     return {
         "examples_sha256": text_digest(setup.raw_train.digest, setup.raw_validation.digest),
         "candidate_sha256": text_digest(settings["candidate"]),
-        "code_sha256": code_digest("knet.training.trainer"),
+        "code_sha256": setup.candidate.code_digest("knet.training.trainer"),
     }
 
 

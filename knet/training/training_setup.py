@@ -9,7 +9,7 @@ from typing import Any
 
 from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
-from knet.models.backbones import backbone_blocks
+from knet.models.backbones import backbone_blocks, backbone_digest
 from knet.models.fine_tuning import split_model
 from knet.models.hybrid import BACKBONE
 from knet.models.optimizer import AccumulatingModel
@@ -120,7 +120,14 @@ class TrainingSetup:
             if self._trainable_blocks >= count:
                 self._skip_cache(f"all {count} blocks of {name} are trainable")
                 return
-            frozen, _ = split_model(whole, name, trainable_blocks=self._trainable_blocks)
+            try:
+                frozen, _ = split_model(whole, name, trainable_blocks=self._trainable_blocks)
+            except ValueError:
+                self._skip_cache(
+                    f"more than one tensor leads from the frozen blocks of {name} to the topmost "
+                    f"{self._trainable_blocks}"
+                )
+                return
         maps = self._views + self.raw_validation.count
         needed = maps * map_bytes(frozen.output_shape[1:])
         root.mkdir(parents=True, exist_ok=True)
@@ -133,7 +140,7 @@ class TrainingSetup:
         batch_size = training.micro_batch or training.batch_size
         try:
             train, validation = (
-                cache_split(split, frozen, root=root, batch_size=batch_size)
+                cache_split(split, frozen, root=root, batch_size=batch_size, package=backbone_digest(name))
                 for split in (self.raw_train, self.raw_validation)
             )
         except FeatureRangeError as error:

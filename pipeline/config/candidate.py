@@ -30,7 +30,7 @@ def candidate_from_config(config: Config, name: str, *, synthetic_data: bool) ->
             **candidate.model_dump(include={"weights", "alpha", "block_rates"}),
         ),
         sequence_length=max(
-            token_count(settings.backbone or other, config.for_candidate(other).image.size)
+            token_count(settings.backbone or other, config.for_candidate(other).image.size, candidate=other)
             for other, settings in config.candidates.items()
         ),
         image=own.image,

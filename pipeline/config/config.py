@@ -14,6 +14,7 @@ from knet.data.settings import DataConfig, DataGateConfig
 from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
 from knet.models.settings import (
     BACKBONE_NAMES,
+    IMPORT_PATH,
     PAPER_BACKBONES,
     CalibrationConfig,
     CandidateConfig,
@@ -133,11 +134,11 @@ class Config(Section):
             )
         for name, candidate in self.candidates.items():
             backbone = candidate.backbone or name
-            if backbone not in BACKBONE_NAMES:
+            if backbone not in BACKBONE_NAMES and not IMPORT_PATH.fullmatch(backbone):
                 field = f"candidates.{name}.backbone" if candidate.backbone else f"candidates.{name}"
                 raise ValueError(
                     f"{field}: {backbone} is no backbone; set candidates.{name}.backbone to one of "
-                    f"{', '.join(BACKBONE_NAMES)}"
+                    f"{', '.join(BACKBONE_NAMES)}, or to an import path such as mypackage.nets:build"
                 )
             if candidate.alpha is not None and backbone != "mobilenet":
                 raise ValueError(f"candidates.{name}.alpha: only mobilenet has a width multiplier")

@@ -117,7 +117,7 @@ def build_hybrid(backbone: str, **settings: Any) -> keras.Model:
         settings: arguments of `build_hybrid_model` that differ from the small ones.
     """
     small: dict[str, Any] = {
-        "candidate": backbone,
+        "candidate": backbone.rpartition(":")[2],
         "size": 32,
         "sequence_length": 4,
         "weights": None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import pytest
+from own_package import own_package
 from training_fixtures import tiny, tiny_hybrid, write_transformed
 
 from knet.models.backbones import BACKBONES

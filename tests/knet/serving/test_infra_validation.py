@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from training_fixtures import build_hybrid
@@ -50,7 +52,24 @@ def test_keras_predictions_are_calibrated(
     logits.set_weights([np.zeros_like(kernel), np.array([0.0, -difference])])
     model.save(tmp_path / "model.keras")
     (predicted,) = keras_predictions(
-        tmp_path / "model.keras", [picture(colour=(255, 0, 0))], size=32, temperature=temperature
+        tmp_path / "model.keras",
+        [picture(colour=(255, 0, 0))],
+        backbone="mobilenet",
+        size=32,
+        temperature=temperature,
     )
     positive = 1 / (1 + np.exp(difference / temperature))
     np.testing.assert_allclose(predicted, [1 - positive, positive], rtol=1e-5)
+
+
+def test_keras_predictions_import_the_package_of_the_backbone(
+    own_package: Path, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    build_hybrid("mynets.nets:build").save(tmp_path / "model.keras")
+    # As in another process.
+    del sys.modules["mynets.nets"]
+    keras.saving.get_custom_objects().pop("mynets>Sharpen")
+    ((benign, malignant),) = keras_predictions(
+        tmp_path / "model.keras", [picture()], backbone="mynets.nets:build", size=32, temperature=1.0
+    )
+    assert benign + malignant == pytest.approx(1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from own_package import own_package
 from training_fixtures import tiny_mobilenet, write_transformed
 
 from knet.training.dataset import TransformedSplit

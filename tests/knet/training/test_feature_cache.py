@@ -101,6 +101,8 @@ def test_cache_split_separates_images_views_weights_and_layers(
     ):
         cache_split(images, frozen, root=tmp_path, batch_size=3)
         assert len(files(tmp_path)) == number + 1
+    cache_split(split, make_frozen(), root=tmp_path, batch_size=3, package="of a backbone")
+    assert len(files(tmp_path)) == number + 2
 
 
 def test_cache_split_recomputes_for_other_code(

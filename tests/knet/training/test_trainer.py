@@ -112,6 +112,47 @@ def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def own_candidate(*overrides: str) -> Candidate:
+    """A candidate on a backbone of an installed package, of which the topmost block is trained."""
+    own = "{backbone: 'mynets.nets:INVERTED', weights: none, training: {fine_tune: blocks, blocks: 1}}"
+    config = load_config(
+        "demo",
+        [
+            *("tuning=null", "image.size=32", "training.batch_size=4", "training.epochs=1", CNN_BRANCH),
+            *(f"candidates={{deep: {own}}}", "training.augmentation=[original]", *overrides),
+        ],
+    )
+    return candidate_from_config(config, "deep", synthetic_data=True)
+
+
+def test_run_fn_trains_and_exports_a_backbone_of_a_package(
+    own_package: Path, patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    settings = own_candidate()
+    run_fn(fn_args(patterns, tmp_path, settings))
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    trainable = {layer.name for layer in model.get_layer("backbone").layers if layer.trainable}
+    assert "block_16_expand" in trainable and "block_15_expand" not in trainable
+    served = tf.saved_model.load(str(tmp_path / "Format-Serving"))
+    image = tf.io.encode_png(images()[0][0])
+    probabilities = served.signatures["serving_default"](image=image[None])["probabilities"].numpy()
+    assert probabilities.shape == (1, 2) and probabilities.sum() == pytest.approx(1)
+    info = read_model_info(tmp_path / "Format-Serving")
+    assert (info.candidate, info.backbone) == ("deep", "mynets.nets:INVERTED")
+    (own_package / "nets.py").write_text((own_package / "nets.py").read_text("utf-8") + "\n", "utf-8")
+    assert settings.code_digest("knet.training.trainer") != info.code_sha256
+
+
+def test_unknown_block_of_a_package_names_those_there_are(
+    own_package: Path, patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    settings = own_candidate("candidates.deep.block_rates={block_17: 0.1}")
+    with pytest.raises(
+        UserError, match=r"^candidates\.deep\.block_rates: unknown block block_17; use stem, bl"
+    ):
+        run_fn(fn_args(patterns, tmp_path, settings))
+
+
 @pytest.mark.slow
 def test_run_fn_gives_the_same_weights_for_the_same_seed(
     reference: tuple[list[np.ndarray], dict[str, Any]], patterns: tuple[str, str], tmp_path: Path

@@ -286,6 +286,11 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
         ("tuning.metric=f1", "tuning.metric", "allowed here: blocks, candidate, dense_units, dr"),
         ("tuning.momentum.step=1", "tuning.momentum.step", "no such field; allowed here: high, low"),
         ("candidates.lenet={}", "candidates.lenet", "lenet is no backbone; set candidates.lenet.backbone to"),
+        (
+            "candidates.deep.backbone=my nets:build",
+            "candidates.deep.backbone",
+            "my nets:build is no backbone",
+        ),
         ("candidates.deep.backbone=lenet", "candidates.deep.backbone", "lenet is no backbone; set"),
         ("candidates.Deep={}", "candidates.Deep", "should match pattern"),
         ("candidates.deep-one={}", "candidates.deep-one", "should match pattern"),

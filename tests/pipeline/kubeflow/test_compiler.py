@@ -100,6 +100,24 @@ def test_epochs_of_the_run_leave_a_candidate_its_own(named: dict[str, Any]) -> N
     assert named["Trainer-wide"]["inputs"]["parameters"][field] == {"componentInputParameter": "epochs"}
 
 
+def test_package_of_a_backbone_is_in_the_cache_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mynets.py").write_text("import keras\nbuild = keras.applications.MobileNetV2\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ("candidates={deep: {backbone: 'mynets:build', weights: none}, vgg16: {}}", "image.size=32")
+    found = []
+    for text in ("", "# edited\n"):
+        with (tmp_path / "mynets.py").open("a", encoding="utf-8") as file:
+            file.write(text)
+        compile_pipeline(load_config("demo", own), tmp_path / "pipeline.yaml")
+        document = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text("utf-8")))
+        tasks = document["components"]["Graph"]["dag"]["tasks"]
+        assert "backbone_digest" not in tasks["Trainer-vgg16"]["inputs"]["parameters"]
+        found.append(
+            [tasks[name]["inputs"]["parameters"]["backbone_digest"] for name in ("Tuner", "Trainer-deep")]
+        )
+    assert all(before != after for before, after in zip(*found, strict=True))
+
+
 def test_search_starts_from_the_trials_of_its_candidate(named: dict[str, Any]) -> None:
     source = named["Tuner-deep-one"]["inputs"]["parameters"]["previous_trials"]["taskOutputParameter"]
     assert source["outputParameterKey"] == "trials_deep_one"
