@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from tfx.types import standard_artifacts
 
 from components.breakhis_example_gen.executor import Executor
 from knet.base.errors import UserError
+from knet.base.png import SIGNATURE, Chunk, read_png
 from knet.base.progress import PROGRESS
 from knet.data.breakhis import parse_name
 from knet.data.catalog import read_catalog
@@ -240,6 +242,17 @@ def test_example_gen_fails_on_unusable_files_with_reasons(ingest: Ingest, copy: 
     assert f"{image}: truncated or damaged" in str(caught.value)
     assert f"{stray}: the name is outside the grammar" in str(caught.value)
     assert "data.max_invalid_fraction=0" in str(caught.value)
+
+
+def test_example_gen_names_a_png_whose_pixels_end_early(ingest: Ingest, copy: Path) -> None:
+    path = sorted(copy.rglob("*.png"))[0]
+    header, *_ = read_png(path.read_bytes()).chunks
+    width = int.from_bytes(header.data[:4], "big")
+    row = Chunk(b"IDAT", zlib.compress(bytes(1 + 3 * width)))  # the stream is complete, and has one row
+    path.write_bytes(SIGNATURE + b"".join(one.encode() for one in (header, row, Chunk(b"IEND", b""))))
+    with pytest.raises(UserError, match="1 of 56 files in .* cannot be used") as caught:
+        ingest(copy)
+    assert f"{path.name}: truncated or damaged (its pixels end early)" in str(caught.value)
 
 
 def test_example_gen_lists_unusable_files_within_the_limit(
