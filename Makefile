@@ -22,8 +22,8 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: run
-run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production, ARGS="--set key=value"
-	@.venv/bin/knet run --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(ARGS)
+run: .venv/.run ## Run the whole pipeline; DATA=<BreaKHis_v1 folder>, PRESET=demo|paper|production or CONFIG=<file>, ARGS="--set key=value"
+	@.venv/bin/knet run $(if $(CONFIG),--config "$(CONFIG)",--preset $(PRESET)) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## Check style and types

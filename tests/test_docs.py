@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from doc_manifests import doc_manifests
 
 from pipeline.commands.main import cli
+from pipeline.commands.run import command as run
+from pipeline.config.config import Config
+from pipeline.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "k8s").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "k8s").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _MADE = "k8s/overlays/mine"  # by the commands before
 
@@ -26,18 +37,47 @@ def _commands(page: Path) -> list[list[str]]:
     return [[word for word in line if word != "&"] for line in lines if line]
 
 
-KNET = [
-    pytest.param(command[1:], id=f"{page.name}: {' '.join(command)}")
-    for page in PAGES
-    for command in _commands(page)
-    if command[0] in ("knet", ".venv/bin/knet")
-]
+def _knet(page: Path, *names: str) -> Iterator[Any]:
+    """A parameter for every command of `knet`, or for those of some names: its arguments."""
+    for command in _commands(page):
+        if command[0] in ("knet", ".venv/bin/knet") and (not names or command[1] in names):
+            yield pytest.param(command[1:], id=f"{page.name}: {' '.join(command)}")
+
+
+KNET = [param for page in PAGES for param in _knet(page)]
 
 
 @pytest.mark.parametrize("arguments", KNET)
 def test_the_command_line_knows_the_command_and_its_options(arguments: list[str]) -> None:
     done = CliRunner().invoke(cli, [*arguments, "--help"])
     assert done.exit_code == 0, done.output
+
+
+RUNS = [param for page in PAGES for param in _knet(page, "run")]
+MAKES = [command for command in _commands(ROOT / "README.md") if command[:2] == ["make", "run"]]
+
+
+def _configuration(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The configuration of a `knet run`; paths of the reader's machine are not looked at."""
+    monkeypatch.chdir(ROOT)
+    given = run.make_context("run", arguments[1:]).params
+    candidates = [f"candidates={given['candidates']}"] if given["candidates"] else []
+    return load_config(given["file"] or given["preset"], [*candidates, *given["overrides"]])
+
+
+@pytest.mark.parametrize("arguments", RUNS)
+def test_configuration_of_a_run_loads(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _configuration(arguments, monkeypatch)
+    for name, candidate in config.candidates.items():
+        if candidate.weights != "none":  # ImageNet weights were trained at 128 pixels and more
+            assert config.for_candidate(name).image.size >= 128
+
+
+@pytest.mark.parametrize("words", MAKES, ids=" ".join)
+def test_make_run_of_the_readme_loads(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run([words[0], "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    (line,) = (line for line in done.stdout.splitlines() if "knet run" in line)
+    _configuration(shlex.split(line)[1:], monkeypatch)
 
 
 def test_an_option_that_there_is_not_is_found() -> None:

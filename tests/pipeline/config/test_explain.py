@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FILES = [
     *(ROOT / "pipeline" / "config" / "presets").glob("*.yaml"),
     *(ROOT / "k8s").glob("**/knet.yaml"),
-    ROOT / "examples" / "ucsb" / "config.yaml",
+    *(ROOT / "examples").glob("*/config.yaml"),
     ROOT / "pipeline" / "experiments" / "results.yaml",
 ]
 SETTINGS = {setting.path: setting for section in settings_sections() for setting in section.settings}
