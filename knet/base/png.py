@@ -26,7 +26,7 @@ _HEADER: Final = struct.Struct(">II5B")
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a file may have millions
 class Chunk:
     """A chunk of a PNG file."""
 
@@ -47,14 +47,20 @@ class Png:
 
     @property
     def essentials(self) -> bytes:
-        """The file without the chunks that change neither pixels nor orientation.
+        """The file without the chunks that change neither pixels nor orientation, and with one IDAT chunk.
 
         Colour profiles and most texts are such chunks. libpng ignores them; Pillow refuses those above 1 MB.
         """
-        header, *others = [chunk for chunk in self.chunks if chunk.kind in _ESSENTIAL]
-        return SIGNATURE + b"".join(
-            chunk.encode() for chunk in (header, *_orientation_texts(self.chunks), *others)
-        )
+        essential = [chunk for chunk in self.chunks if chunk.kind in _ESSENTIAL]
+        first = [chunk.kind for chunk in essential].index(b"IDAT")
+        before, behind = essential[:first], [chunk for chunk in essential[first:] if chunk.kind != b"IDAT"]
+        pixels = Chunk(b"IDAT", b"".join(self._pixel_parts))
+        chunks = (*before, *_orientation_texts(self.chunks), pixels, *behind)
+        return SIGNATURE + b"".join(chunk.encode() for chunk in chunks)
+
+    @property
+    def _pixel_parts(self) -> list[bytes]:
+        return [chunk.data for chunk in self.chunks if chunk.kind == b"IDAT"]
 
     def check_pixels(self) -> None:
         """Check that the pixels of an 8-bit RGB image are complete; Pillow fills missing ones with black.
@@ -64,9 +70,8 @@ class Png:
         """
         width, height, _, _, _, _, interlaced = _HEADER.unpack(self.chunks[0].data)
         row_sizes = [*_row_sizes(width, height, interlaced=bool(interlaced))]
-        parts = [chunk.data for chunk in self.chunks if chunk.kind == b"IDAT"]
         try:
-            _check_stream(parts, row_sizes)
+            _check_stream(self._pixel_parts, row_sizes)
         except zlib.error as error:
             reason = str(error).rpartition(": ")[2]
             raise _damaged(f"its pixels cannot be decompressed: {reason}") from None
@@ -143,21 +148,21 @@ def _read_chunks(file: BinaryIO, *, pixels: bool = True) -> Iterator[Chunk]:
 
 def _read_chunk(file: BinaryIO, *, pixels: bool = True) -> Chunk:
     start = file.read(8)
-    length, kind, name = int.from_bytes(start[:4], "big"), start[4:], start[4:].decode("latin-1")
+    length, kind = int.from_bytes(start[:4], "big"), start[4:]
     if len(start) < 8:
         raise _damaged("its end is missing")
     if not _KIND.fullmatch(kind):
-        raise _damaged(f"{name!r} is no name of a chunk")
+        raise _damaged(f"{kind.decode('latin-1')!r} is no name of a chunk")
     # An upper-case letter first: the image cannot be understood without it.
     if kind[:1].isupper() and kind not in _CRITICAL:
-        raise _damaged(f"it needs the unknown chunk {name}")
+        raise _damaged(f"it needs the unknown chunk {kind.decode()}")
     if kind == b"IDAT" and not pixels:
         return Chunk(kind, b"")
     data, checksum = file.read(length), file.read(4)
     if len(checksum) < 4:
         raise _damaged("its end is missing")
     if int.from_bytes(checksum, "big") != zlib.crc32(kind + data):
-        raise _damaged(f"the checksum of its chunk {name} is wrong")
+        raise _damaged(f"the checksum of its chunk {kind.decode()} is wrong")
     return Chunk(kind, data)
 
 
