@@ -11,7 +11,7 @@ import grpc
 
 from knet.client import protocol
 from knet.client.connection import BaseClient, read_signatures, read_status
-from knet.client.images import FailedPrediction, Image
+from knet.client.images import FailedPrediction, Image, check_is_several
 from knet.client.protocol import (
     EXPLAIN_SIGNATURE,
     PREDICT_SIGNATURE,
@@ -66,6 +66,7 @@ class AsyncClient(BaseClient):
             raise self._user_error(error) from error
 
     async def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
+        check_is_several(images)
         listed = list(images)
         results = [result async for result in self._stream(listed, signature)]
         pairs = zip(listed, results, strict=True)
@@ -74,6 +75,7 @@ class AsyncClient(BaseClient):
     async def _stream(
         self, images: Iterable[Image], signature: Signature[Result]
     ) -> AsyncIterator[Result | FailedPrediction]:
+        check_is_several(images)
         pending: deque[asyncio.Task[list[Result | FailedPrediction]]] = deque()
         remaining = batches(images, count=self._batch)
         try:

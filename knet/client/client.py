@@ -10,7 +10,7 @@ import grpc
 
 from knet.client import protocol
 from knet.client.connection import BaseClient, read_signatures, read_status
-from knet.client.images import FailedPrediction, Image
+from knet.client.images import FailedPrediction, Image, check_is_several
 from knet.client.protocol import (
     EXPLAIN_SIGNATURE,
     PREDICT_SIGNATURE,
@@ -89,6 +89,7 @@ class Client(BaseClient):
             raise self._user_error(error) from error
 
     def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
+        check_is_several(images)
         listed = list(images)
         results = self._stream(listed, signature)
         pairs = zip(listed, results, strict=True)
@@ -97,6 +98,7 @@ class Client(BaseClient):
     def _stream(
         self, images: Iterable[Image], signature: Signature[Result]
     ) -> Iterator[Result | FailedPrediction]:
+        check_is_several(images)
         pending: deque[tuple[RequestSteps[Result], Any]] = deque()
         try:
             for batch in batches(images, count=self._batch):

@@ -49,7 +49,8 @@ class BaseClient:
         """Set up a connection; nothing is sent before the first call.
 
         Args:
-            target: Server, "host:port".
+            target: Server: "host:port", or another address that gRPC knows, such as "dns:///host:port", whose
+                addresses share the requests, or "unix:/path".
             model: Name that the model is served under.
             version: Version of the model. Default: the newest.
             label: Label of the version, such as `stable`, instead of its number.
@@ -170,10 +171,11 @@ _MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 
 def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]:
-    """Return the arguments of a gRPC channel: limits, proxy and retries.
+    """Return the arguments of a gRPC channel: limits, proxy, load balancing and retries.
 
-    gRPC itself (gRFC A6) retries calls that end with UNAVAILABLE, and no others, after 0.1, 0.3, 0.9 and
-    2.7 seconds with random jitter, within the time limit of the call.
+    Requests go to all addresses of the server in turn, except those that do not answer. gRPC itself (gRFC A6)
+    retries calls that end with UNAVAILABLE, and no others, after 0.1, 0.3, 0.9 and 2.7 seconds with random
+    jitter, within the time limit of the call.
 
     Args:
         target: Server, "host:port".
@@ -184,7 +186,7 @@ def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         # gRPC would send even calls to this machine through the proxy in the variable http_proxy.
         ("grpc.enable_http_proxy", int(not _is_local(target))),
-        ("grpc.service_config", json.dumps(_retry_policy(retries) if retries else {})),
+        ("grpc.service_config", json.dumps(_service_config(retries))),
         ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES),  # larger requests are not retried
         # The next retry reaches a restarted server; with gRPC's defaults only one a second later would.
         ("grpc.initial_reconnect_backoff_ms", 100),
@@ -193,25 +195,30 @@ def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]
     ]
 
 
+_SCHEME: Final = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)")
+_LOCAL_HOST: Final = re.compile(r"localhost|127(?:\.\d+){3}|\[::1\]|::1")
+
+
 def _is_local(target: str) -> bool:
-    return target.rpartition(":")[0] in ("localhost", "127.0.0.1")
+    """Return whether all addresses of a server are on this machine (names: gRPC Name Resolution)."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    addresses = _SCHEME.sub("", target, count=1).split(",")
+    return all(_LOCAL_HOST.fullmatch(re.sub(r":\d+$", "", address)) for address in addresses)
 
 
-def _retry_policy(retries: int) -> dict[str, object]:
-    return {
-        "methodConfig": [
-            {
-                "name": [{}],  # every method
-                "retryPolicy": {
-                    "maxAttempts": 1 + retries,
-                    "initialBackoff": "0.1s",
-                    "backoffMultiplier": 3,
-                    "maxBackoff": "5s",
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
+def _service_config(retries: int) -> dict[str, object]:
+    balancing: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if not retries:
+        return balancing
+    policy = {
+        "maxAttempts": 1 + retries,
+        "initialBackoff": "0.1s",
+        "backoffMultiplier": 3,
+        "maxBackoff": "5s",
+        "retryableStatusCodes": ["UNAVAILABLE"],
     }
+    return {**balancing, "methodConfig": [{"name": [{}], "retryPolicy": policy}]}  # of every method
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -25,6 +26,12 @@ class FailedPrediction:
     """The reason why an image has no prediction: it cannot be read, or the server rejected it."""
 
     reason: str
+
+
+def check_is_several(images: Iterable[Image]) -> None:
+    """Raise UserError if the argument for images is one image, over whose parts a client would iterate."""
+    if isinstance(images, (str, bytes, bytearray, os.PathLike)) or getattr(images, "ndim", None) == 3:
+        raise UserError(f"one image ({type(images).__name__}) stands where a list is expected: give [image]")
 
 
 def read_image(image: Image) -> bytes | FailedPrediction:

@@ -164,7 +164,7 @@ RequestSteps: TypeAlias = Generator[list[bytes], Any, list[Result | FailedPredic
 def bisect_requests(
     batch: Batch, *, decode: Callable[[Any], list[Result]], target: str
 ) -> RequestSteps[Result]:
-    """Request a batch; while the server rejects it because of an image, request its halves.
+    """Request a batch; while the server rejects it because of an image or is too slow, request its halves.
 
     Args:
         batch: Encoded images; a FailedPrediction is not requested.
@@ -190,16 +190,23 @@ def _bisect(
         return []
     if not isinstance(response, grpc.RpcError):
         return [*decode(response)]
-    if not rejects_images(response):
+    is_late = response.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    if not (rejects_images(response) or (is_late and len(images) > 1)):
         raise response
     if len(images) == 1:
-        details = first_line(response)
-        return [FailedPrediction(f"{target} rejected the image: send PNG or JPEG files ({details})")]
+        return [_rejection(response, target)]
     middle = len(images) // 2
     results: list[Result | FailedPrediction] = []
     for half in (images[:middle], images[middle:]):
         results += yield from _bisect(half, decode=decode, target=target)
     return results
+
+
+def _rejection(error: Any, target: str) -> FailedPrediction:
+    details = first_line(error)
+    too_large = "larger than max" in details.lower() or f"{schema_names.MAX_PIXELS} pixels" in details
+    remedy = "send a smaller image" if too_large else "send PNG or JPEG files"
+    return FailedPrediction(f"{target} rejected the image: {remedy} ({details})")
 
 
 def explain_error(error: Any, *, target: str, model: str, timeout: float) -> UserError | None:

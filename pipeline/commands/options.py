@@ -116,7 +116,7 @@ def confirm_refusal(refusal: str | None, *, yes: bool, console: Console) -> None
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _NAMES = (
-    *("server", "model", "version", "label", "timeout"),
+    *("server", "model", "version", "label", "timeout", "batch"),
     *("tls", "tls_ca", "tls_cert", "tls_key", "token_file"),
 )
 _OPTIONS = (
@@ -128,7 +128,8 @@ _OPTIONS = (
     ),
     click.option("--version", type=int, help="Version of the model. Default: the newest."),
     click.option("--label", help="Label of the version, such as stable, instead of its number."),
-    click.option("--timeout", default=30.0, show_default=True, help="Seconds for each request of 8 images."),
+    click.option("--timeout", default=30.0, show_default=True, help="Seconds for each request."),
+    click.option("--batch", default=8, show_default=True, help="Most images in a request."),
     click.option("--tls", is_flag=True, help="Use TLS; verify the server against the CAs that gRPC bundles."),
     click.option("--tls-ca", type=_FILE, help="Use TLS; CA bundle (PEM) used to verify the server."),
     click.option("--tls-cert", type=_FILE, help="Use TLS; client certificate (PEM)."),
@@ -157,6 +158,7 @@ def _client(
     version: int | None,
     label: str | None,
     timeout: float,
+    batch: int,
     tls: bool,
     tls_ca: Path | None,
     tls_cert: Path | None,
@@ -172,6 +174,7 @@ def _client(
         version=version,
         label=label,
         timeout=timeout,
+        batch=batch,
         tls=Tls(tls_ca, tls_cert, tls_key) if encrypted else None,
         token=_read_token(token_file) if token_file else os.environ.get("KNET_TOKEN") or None,
     )

@@ -30,10 +30,12 @@ class FakeModelServer:
         max_concurrency: Most requests at the same time.
         version: Version of the model in responses.
         returns_threshold: Whether responses have a threshold.
-        address: "host:port" of the server.
+        address: "host:port" of the server, or that it was given.
     """
 
-    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, *, port: int = 0, address: str = "", credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.seconds = 0.0
         self.answers: int | None = None
@@ -67,13 +69,13 @@ class FakeModelServer:
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", handlers),)
             )
-        where = f"127.0.0.1:{port}"
+        where = address or f"127.0.0.1:{port}"
         bound = (
             self._server.add_secure_port(where, credentials)
             if credentials
             else self._server.add_insecure_port(where)
         )
-        self.address = f"127.0.0.1:{bound}"
+        self.address = address or f"127.0.0.1:{bound}"
         self._server.start()
 
     def stop(self) -> None:

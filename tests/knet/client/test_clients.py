@@ -246,3 +246,11 @@ def test_threads_share_a_client(fake: FakeModelServer) -> None:
 def test_client_rejects_invalid_settings(kind: Any, settings: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         kind(**settings)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_each", "explain"])
+@pytest.mark.parametrize("image", ["a.png", Path("a.png"), b"0.5", np.zeros((2, 2, 3), "uint8")], ids=type)
+def test_one_image_for_a_list_is_an_error(ask: Any, method: str, image: Any) -> None:
+    name = type(image).__name__
+    with pytest.raises(UserError, match=rf"one image \({name}\) .* is expected: give \[image\]"):
+        ask(method, image)

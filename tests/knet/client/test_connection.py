@@ -1,4 +1,4 @@
-"""Encrypted channels and their files."""
+"""Channels: addresses, load balancing, and encryption with its files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fake_model_server import FakeModelServer
 
 from knet.base.errors import UserError
 from knet.client import Client, Tls
+from knet.client.connection import channel_options
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,44 @@ def test_credentials_of_bad_files_are_an_error(pem: Path, tmp_path: Path) -> Non
         Tls(pem / "key.pem").credentials()
     with pytest.raises(UserError, match=r"cert\.pem holds no private key in PEM format"):
         Tls(None, pem / "cert.pem", pem / "cert.pem").credentials()
+
+
+def test_client_balances_between_addresses() -> None:
+    servers = [FakeModelServer(), FakeModelServer()]
+    target = "ipv4:" + ",".join(server.address for server in servers)
+    with Client(target, batch=1) as client:
+        client.predict([b"0.5"])
+        client.predict([b"0.5"] * 40)
+        counts = [len(server.requests) for server in servers]
+        assert sum(counts) == 41 and min(counts) >= 10
+        servers[0].stop()
+        assert len(client.predict([b"0.5"] * 40)) == 40
+    assert len(servers[0].requests) == counts[0]
+    servers[1].stop()
+
+
+def test_client_connects_to_a_socket(tmp_path: Path) -> None:
+    server = FakeModelServer(address=f"unix:{tmp_path}/knet.sock")
+    with Client(server.address, token="secret") as client:
+        assert client.predict([b"0.5"])[0].score == 0.5
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        *((f"{host}:8500", True) for host in ("localhost", "127.0.0.1", "127.8.8.8", "[::1]")),
+        *((f"{scheme}localhost:8500", True) for scheme in ("dns:", "dns:///", "dns://8.8.8.8/")),
+        *((name, True) for name in ("localhost", "unix:/run/knet", "unix:///run/knet", "unix-abstract:knet")),
+        *((f"ipv4:127.0.0.1:1,{host}:2", host == "127.0.0.1") for host in ("127.0.0.1", "10.0.0.1")),
+        *(("ipv6:[::1]:8500", True), ("ipv6:[2001:db8::1]:8500", False), ("[2001:db8::1]:8500", False)),
+        *((f"{host}:8500", False) for host in ("dns:///knet", "localhost.example.org", "10.127.0.0")),
+    ],
+)
+def test_client_sends_no_plain_token_elsewhere(target: str, local: bool) -> None:
+    assert dict(channel_options(target, retries=0))["grpc.enable_http_proxy"] == int(not local)
+    if local:
+        Client(target, token="secret")
+    else:
+        with pytest.raises(UserError, match="unencrypted: give tls too"):
+            Client(target, token="secret")

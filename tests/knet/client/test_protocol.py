@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knet.base.schema_names import MAX_PIXELS
 from knet.client import images as reading
 from knet.client import protocol as module
 from knet.client.images import FailedPrediction, read_image
@@ -20,11 +21,14 @@ from knet.client.protocol import Batch, batches, bisect_requests
 class Refused(grpc.RpcError):
     """An error as gRPC raises it."""
 
+    def __init__(self, code: str = "INVALID_ARGUMENT", details: str = "must be PNG or JPEG") -> None:
+        self._code, self._details = grpc.StatusCode[code], details
+
     def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.INVALID_ARGUMENT
+        return self._code
 
     def details(self) -> str:
-        return "must be PNG or JPEG"
+        return self._details
 
 
 def ask(batch: Batch) -> tuple[list[str | FailedPrediction], int]:
@@ -54,6 +58,34 @@ def test_bisect_requests_gives_each_image_its_result(batch: Batch) -> None:
     ]
     sent, bad = sum(isinstance(image, bytes) for image in batch), batch.count(b"bad")
     assert request_count <= (1 + 2 * bad * math.ceil(math.log2(sent)) if sent else 0)
+
+
+def test_bisect_requests_halves_a_batch_that_is_late() -> None:
+    steps = bisect_requests([b"1", b"2", b"3"], decode=lambda images: images, target="here:1")
+    late = Refused("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    assert next(steps) == [b"1", b"2", b"3"]
+    assert steps.send(late) == [b"1"]
+    assert steps.send(["one"]) == [b"2", b"3"]
+    assert steps.send(late) == [b"2"]
+    with pytest.raises(Refused):  # one image alone: the server is too slow
+        steps.send(late)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "remedy"),
+    [
+        ("INVALID_ARGUMENT", "must be PNG or JPEG", "send PNG or JPEG files"),
+        ("INVALID_ARGUMENT", f"an image must have at most {MAX_PIXELS} pixels", "send a smaller image"),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (99 vs. 9)", "send a smaller image"),
+    ],
+)
+def test_bisect_requests_advice_fits_the_cause(code: str, details: str, remedy: str) -> None:
+    steps = bisect_requests([b"1"], decode=lambda images: images, target="here:1")
+    next(steps)
+    with pytest.raises(StopIteration) as stopped:
+        steps.send(Refused(code, details))
+    expected = f"here:1 rejected the image: {remedy} ({details})"
+    assert stopped.value.value == [FailedPrediction(expected)]
 
 
 @given(sizes=st.lists(st.integers(0, 12), max_size=30), count=st.integers(1, 5))
