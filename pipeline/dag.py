@@ -215,8 +215,8 @@ def _tuner(
     *,
     pod_hours: int,
 ) -> Any:
-    tuning = config.tuning
-    assert tuning is not None
+    assert config.tuning is not None
+    tuning = config.tuning.for_optimizer(candidate.training.optimizer)
     budget = {"epochs": tuning.epochs, "early_stopping_patience": tuning.early_stopping_patience}
     candidate = candidate.model_copy(
         update={

@@ -26,7 +26,7 @@ class ModelInfo:
     validation_images: int
     epochs: int  # trained, until early stopping
     learning_rate: float
-    momentum: float
+    momentum: float | None  # of SGD
     seconds: float  # of the Trainer
     calibration: Calibration  # fitted on validation images
     image_limits: ImageLimits
@@ -43,6 +43,9 @@ class ModelInfo:
     tuned: dict[str, float] = field(default_factory=dict)  # by the Tuner; empty without one
     backbone: str = ""  # empty in models of earlier versions, whose candidates are named after it
     head: str = "parallel"  # its variant
+    optimizer: str = "sgd"
+    weight_decay: float | None = None  # of AdamW
+    loss: str = "crossentropy"
 
     @property
     def title(self) -> str:

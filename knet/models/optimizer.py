@@ -1,4 +1,4 @@
-"""Optimization as in the paper: SGD with block-wise rates, staircase decay, accumulation, smoothed loss."""
+"""Optimization: SGD (as in the paper) and AdamW with block-wise rates, decay, accumulation, losses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BlockSGD(keras.optimizers.SGD):
     def build(self, variables: list[Any]) -> None:
         """Create the velocities, and look up alpha_j of each variable."""
         super().build(variables)
-        self._factors = [self._factor(variable) for variable in variables]
+        self._factors = [_factor(variable, self._multipliers) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""
@@ -72,9 +72,82 @@ class BlockSGD(keras.optimizers.SGD):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "multipliers": dict(self._multipliers)}
 
-    def _factor(self, variable: Any) -> float:
-        layers = variable.path.split("/")  # the variables of an LSTM's cell are below the layer's name
-        return next((self._multipliers[name] for name in layers if name in self._multipliers), 1.0)
+
+def _factor(variable: Any, multipliers: Mapping[str, float]) -> float:
+    """Return the learning rate multiplier of a variable by that of its layer."""
+    layers = variable.path.split("/")  # the variables of an LSTM's cell are below the layer's name
+    return next((multipliers[name] for name in layers if name in multipliers), 1.0)
+
+
+@keras.saving.register_keras_serializable("knet")
+class BlockAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter, 2019) with a learning rate multiplier per layer.
+
+    The multiplier scales step and weight decay: a gradient's scale has no effect on Adam. Moments are
+    corrected for the updates of each variable, not of the optimizer: a block that is unfrozen late starts
+    with zero moments, and would otherwise get steps several times too long.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: Any = 0.004,
+        *,
+        multipliers: Mapping[str, float] | None = None,
+        name: str = "block_adamw",
+        **kwargs: Any,
+    ) -> None:
+        """Create the optimizer.
+
+        Args:
+            learning_rate: float, or a LearningRateSchedule.
+            weight_decay: a float or a tf.Variable.
+            multipliers: by name of the layer; 1 for layers that are not named.
+            name: of the optimizer.
+            **kwargs: other arguments of `keras.optimizers.AdamW`; no `amsgrad`.
+        """
+        super().__init__(learning_rate, weight_decay=float(weight_decay), name=name, **kwargs)
+        self._decay = weight_decay
+        self._multipliers = dict(multipliers or {})
+        self._factors: list[float] = []
+        self._updates: list[Any] = []
+
+    def build(self, variables: list[Any]) -> None:
+        """Create moments and counts of updates, and look up the multiplier of each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self._factors = [_factor(variable, self._multipliers) for variable in variables]
+        self._updates = [self.add_variable((), dtype="int64", name="updates") for _ in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable."""
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        rate = tf.cast(learning_rate, dtype) * self._factors[index]
+        self.assign_sub(variable, variable * tf.cast(self._decay, dtype) * rate)
+        self.assign_add(self._updates[index], 1)
+        updates = tf.cast(self._updates[index].value, dtype)
+        # One operation, as in BlockSGD.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, dtype), updates),
+            beta2_power=tf.pow(tf.cast(self.beta_2, dtype), updates),
+            lr=rate,
+            beta1=tf.cast(self.beta_1, dtype),
+            beta2=tf.cast(self.beta_2, dtype),
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "multipliers": dict(self._multipliers)}
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Leave weight decay to `update_step`, which knows the multiplier."""
 
 
 @keras.saving.register_keras_serializable("knet")
@@ -224,5 +297,31 @@ class SmoothedCrossentropy(keras.losses.CategoricalCrossentropy):
             y_true: labels, int [batch] or [batch, 1].
             y_pred: probabilities, float [batch, classes].
         """
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        return super().call(ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype), y_pred)
+        return super().call(_one_hot(y_true, y_pred), y_pred)
+
+
+@keras.saving.register_keras_serializable("knet")
+class FocalCrossentropy(keras.losses.CategoricalFocalCrossentropy):
+    """Keras's focal loss with label smoothing, for integer labels.
+
+    Lin et al. (2017), equation 4: the mean of -(1 - p(label))^gamma log p(label); class weights take the part
+    of their alpha.
+    """
+
+    def __init__(self, *, alpha: float = 1.0, **kwargs: Any) -> None:
+        """Create the loss.
+
+        Args:
+            alpha: factor of the whole loss.
+            **kwargs: other arguments of `keras.losses.CategoricalFocalCrossentropy`.
+        """
+        super().__init__(alpha=alpha, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image, as `SmoothedCrossentropy.call`."""
+        return super().call(_one_hot(y_true, y_pred), y_pred)
+
+
+def _one_hot(labels: Any, predicted: Any) -> Any:
+    labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    return ops.one_hot(labels, predicted.shape[-1], dtype=predicted.dtype)

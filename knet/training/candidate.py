@@ -14,7 +14,14 @@ from knet.base.errors import UserError
 from knet.models.backbones import Block, backbone_blocks, backbone_digest
 from knet.models.fine_tuning import StagedFineTuning, unfreeze_top_blocks
 from knet.models.hybrid import BACKBONE, HEAD, build_hybrid_model
-from knet.models.optimizer import AccumulatingModel, BlockSGD, SmoothedCrossentropy, StaircaseDecay
+from knet.models.optimizer import (
+    AccumulatingModel,
+    BlockAdamW,
+    BlockSGD,
+    FocalCrossentropy,
+    SmoothedCrossentropy,
+    StaircaseDecay,
+)
 from knet.models.settings import BackboneConfig, CalibrationConfig, HeadConfig, ImageConfig, OodConfig
 from knet.training.devices import Devices
 from knet.training.settings import DevicesConfig, TrainingConfig
@@ -101,6 +108,7 @@ class Candidate(BaseModel):
         stain_reference: Sequence[float] | None = None,
         learning_rate: Any,
         momentum: Any,
+        weight_decay: Any = None,
         images: int,
     ) -> AccumulatingModel:
         """Build and compile the model (equations 1 to 3 of the paper).
@@ -110,7 +118,8 @@ class Candidate(BaseModel):
             pixel_statistics: RGB means and standard deviations of the training images, [3] each.
             stain_reference: from `fit_stain_reference`.
             learning_rate: initial learning rate, a float or a `StaircaseDecay`.
-            momentum: a float or a tf.Variable.
+            momentum: of SGD, a float or a tf.Variable.
+            weight_decay: of AdamW, a float or a tf.Variable. None: the configured one.
             images: training images of an epoch, views counted.
 
         Raises:
@@ -128,6 +137,7 @@ class Candidate(BaseModel):
             devices=devices,
             learning_rate=learning_rate,
             momentum=momentum,
+            weight_decay=weight_decay,
             images=images,
         )
         return model
@@ -140,6 +150,7 @@ class Candidate(BaseModel):
         devices: Devices,
         learning_rate: Any,
         momentum: Any,
+        weight_decay: Any = None,
         images: int,
     ) -> None:
         """Compile a model, or its trainable part, and freeze the other blocks of the backbone.
@@ -149,7 +160,8 @@ class Candidate(BaseModel):
             blocks: all blocks of the backbone.
             devices: to train on.
             learning_rate: initial learning rate, a float or a `StaircaseDecay`.
-            momentum: a float or a tf.Variable.
+            momentum: of SGD, a float or a tf.Variable.
+            weight_decay: of AdamW, a float or a tf.Variable. None: the configured one.
             images: training images of an epoch, views counted.
 
         Raises:
@@ -166,9 +178,15 @@ class Candidate(BaseModel):
                     images=images,
                 )
             model.micro_batch = training.micro_batch
+            multipliers = self._multipliers(model, blocks)
+            if training.optimizer == "sgd":
+                optimizer = BlockSGD(schedule, momentum, multipliers=multipliers)
+            else:
+                decay = training.weight_decay if weight_decay is None else weight_decay
+                optimizer = BlockAdamW(schedule, decay, multipliers=multipliers)
             model.compile(
-                optimizer=BlockSGD(schedule, momentum, multipliers=self._multipliers(model, blocks)),
-                loss=SmoothedCrossentropy(label_smoothing=training.label_smoothing),
+                optimizer=optimizer,
+                loss=self._loss(),
                 weighted_metrics=["accuracy"],  # images that fill up a micro-batch have weight 0
                 jit_compile=devices.xla,
             )
@@ -203,6 +221,12 @@ class Candidate(BaseModel):
             return None
         even = sum(class_counts) / len(class_counts)
         return {label: even / max(count, 1) for label, count in enumerate(class_counts)}
+
+    def _loss(self) -> keras.losses.Loss:
+        training = self.training
+        if training.loss == "focal":
+            return FocalCrossentropy(gamma=training.focal_gamma, label_smoothing=training.label_smoothing)
+        return SmoothedCrossentropy(label_smoothing=training.label_smoothing)
 
     def _multipliers(self, model: keras.Model, blocks: Sequence[Block]) -> dict[str, float]:
         """Return the configured `block_rates` by layer."""

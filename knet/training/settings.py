@@ -63,10 +63,17 @@ class TrainingConfig(Section):
         "batch_size.",
         json_schema_extra={"unit": "images"},
     )
-    learning_rate: float = Field(
-        0.001, gt=0, le=10, description="Initial learning rate of SGD; tuning replaces it."
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="Optimizer. sgd: with momentum, as in the paper; adamw: Adam with weight decay."
     )
+    learning_rate: float = Field(0.001, gt=0, le=10, description="Initial learning rate; tuning replaces it.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD; tuning replaces it.")
+    weight_decay: float = Field(
+        0.004,
+        ge=0,
+        lt=1,
+        description="Weight decay of AdamW, of every trained weight, relative to the learning rate.",
+    )
     learning_rate_decay: float = Field(
         0.95,
         gt=0,
@@ -95,6 +102,16 @@ class TrainingConfig(Section):
     class_weights: Literal["none", "balanced"] = Field(
         "none",
         description="Weights of the classes in the loss. balanced: inversely proportional to their images.",
+    )
+    loss: Literal["crossentropy", "focal"] = Field(
+        "crossentropy",
+        description="Loss. focal: cross-entropy that weights well classified images down (Lin et al., 2017).",
+    )
+    focal_gamma: float = Field(
+        2.0,
+        ge=0,
+        le=10,
+        description="Exponent gamma of the focal loss: the larger, the less well classified images weigh.",
     )
     label_smoothing: float = Field(
         0.0,

@@ -72,12 +72,15 @@ class TrainingSetup:
             self._cache_features(cache_root)
             start_from_seed(candidate.seed)  # undo the effect of building a model on the generators
 
-    def build(self, *, learning_rate: Any, momentum: Any) -> tuple[AccumulatingModel, AccumulatingModel]:
+    def build(
+        self, *, learning_rate: Any, momentum: Any, weight_decay: Any = None
+    ) -> tuple[AccumulatingModel, AccumulatingModel]:
         """Build the compiled model to fit, and the whole model.
 
         Args:
             learning_rate: initial learning rate, a float or a `StaircaseDecay`.
-            momentum: a float or a tf.Variable.
+            momentum: of SGD, a float or a tf.Variable.
+            weight_decay: of AdamW, a float or a tf.Variable. None: the configured one.
 
         Returns:
             The model to fit, for the inputs `train`, and the whole model for images: the same, or one that
@@ -87,6 +90,7 @@ class TrainingSetup:
             "devices": self.devices,
             "learning_rate": learning_rate,
             "momentum": momentum,
+            "weight_decay": weight_decay,
             "images": self._views,
         }
         if self._backbone_weights is None:

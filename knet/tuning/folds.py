@@ -106,8 +106,8 @@ class FoldEvaluation:
 class FoldTrainer:
     """Model that is built and traced once, and trained from the same initial weights for every trial.
 
-    Learning rate, its decay and momentum are variables of the traced training step. A further trial costs its
-    steps alone and no further memory.
+    Learning rate, its decay, momentum and weight decay are variables of the traced training step. A further
+    trial costs its steps alone and no further memory.
     """
 
     def __init__(
@@ -143,10 +143,14 @@ class FoldTrainer:
         )
         with devices.scope():
             # The values are placeholders; with a momentum of 0 the optimizer would create no velocities.
-            self._rate, self._gamma, self._momentum = (tf.Variable(0.5, trainable=False) for _ in range(3))
+            self._rate, self._gamma, self._momentum, self._weight_decay = (
+                tf.Variable(0.5, trainable=False) for _ in range(4)
+            )
             self._batch, self._images = (tf.Variable(1, trainable=False, dtype=tf.int64) for _ in range(2))
         schedule = StaircaseDecay(rate=self._rate, gamma=self._gamma, batch=self._batch, images=self._images)
-        self._model, _ = setup.build(learning_rate=schedule, momentum=self._momentum)
+        self._model, _ = setup.build(
+            learning_rate=schedule, momentum=self._momentum, weight_decay=self._weight_decay
+        )
         metrics = {id(variable) for variable in self._model.metrics_variables}
         self._initial_state = [
             (variable, keras.ops.convert_to_numpy(variable))
@@ -164,7 +168,7 @@ class FoldTrainer:
 
         Args:
             candidate: Settings with the architecture of the model; they supply epochs, learning rate,
-                momentum and decay.
+                momentum, weight decay and decay.
 
         Returns:
             For each fold the probabilities of its held-out images, float [images, 2].
@@ -205,6 +209,7 @@ class FoldTrainer:
         self._rate.assign(training.learning_rate)
         self._gamma.assign(training.learning_rate_decay)
         self._momentum.assign(training.momentum)
+        self._weight_decay.assign(training.weight_decay)
         self._images.assign(images)
         self._batch.assign(min(training.batch_size, images))
 

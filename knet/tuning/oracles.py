@@ -15,7 +15,7 @@ from knet.base.files import atomic_write
 from knet.training.candidate import Candidate
 from knet.training.settings import TrainingConfig
 from knet.tuning.plan import DIRECTIONS, Values
-from knet.tuning.settings import TuningConfig
+from knet.tuning.settings import REPLACED, TuningConfig
 from knet.tuning.trials import COMPLETED
 
 _HYPERBAND_FACTOR = 3
@@ -115,7 +115,7 @@ class _Grid(_InitialValues, keras_tuner.Oracle):
         return super().populate_space(trial_id)
 
 
-_LOG_SCALED = ("learning_rate",)
+_LOG_SCALED = ("learning_rate", "weight_decay")
 
 
 def search_space(tuning: TuningConfig, candidate: Candidate) -> keras_tuner.HyperParameters:
@@ -130,10 +130,13 @@ def search_space(tuning: TuningConfig, candidate: Candidate) -> keras_tuner.Hype
 
 
 def paper_values(tuning: TuningConfig, candidate: Candidate) -> Values:
-    """Return the paper's learning rate and momentum, with the candidate's value of everything else."""
+    """Return the paper's learning rate and momentum, with the candidate's value of everything else.
+
+    Weight decay has its default, since the paper has none.
+    """
     paper = TrainingConfig()
     values = _configured_values(candidate)
-    values |= {"learning_rate": paper.learning_rate, "momentum": paper.momentum}
+    values |= {name: getattr(paper, name) for name in REPLACED}
     return {name: values[name] for name in (*tuning.ranges, *tuning.choices)}
 
 

@@ -51,10 +51,11 @@ def write_trials(trials: pd.DataFrame, plan: SearchPlan, folder: Path) -> None:
     objective = plan.tuning.objective
     names = [*plan.tuning.ranges, *plan.tuning.choices]
     plots = {
-        "lr_momentum_scatter": lr_momentum_scatter(trials, objective=objective),
         "parallel_coordinates": parallel_coordinates(trials, names=names, objective=objective),
         "optimization_history": optimization_history(trials, objective=objective),
     }
+    if "momentum" in names:
+        plots["lr_momentum_scatter"] = lr_momentum_scatter(trials, objective=objective)
     for name, svg in plots.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     write_hparams(trials, names=names, objective=objective, folder=folder / "tensorboard")

@@ -31,10 +31,17 @@ class LearningRateRange(RangeConfig):
 
 
 class MomentumRange(RangeConfig):
-    """Search interval of the momentum, on a linear scale."""
+    """Search interval of the momentum, on a linear scale, with SGD; null: not searched."""
 
     low: float = Field(0.5, ge=0, description="Lower end.")
     high: float = Field(0.99, lt=1, description="Upper end.")
+
+
+class WeightDecayRange(RangeConfig):
+    """Search interval of training.weight_decay, on a log scale, with AdamW; null: not searched."""
+
+    low: float = Field(1e-5, gt=0, description="Lower end.")
+    high: float = Field(1e-1, lt=1, description="Upper end.")
 
 
 class DecayRange(RangeConfig):
@@ -53,6 +60,10 @@ class DropoutRange(RangeConfig):
     high: float = Field(
         0.6, lt=1, description="Upper end.", json_schema_extra={"unit": "fraction of the units"}
     )
+
+
+# Fields of `training` whose configured value a search over them does not use; it starts from the default.
+REPLACED = ("learning_rate", "momentum", "weight_decay")
 
 
 class TuningConfig(Section):
@@ -78,7 +89,8 @@ class TuningConfig(Section):
     trials: int = Field(
         10,
         ge=1,
-        description="Most trials; the first has the paper's learning rate and momentum.",
+        description="Most trials; the first has the paper's learning rate and momentum, with AdamW the "
+        "default learning rate and weight decay.",
         json_schema_extra={"unit": "trials"},
     )
     epochs: int = Field(
@@ -107,7 +119,8 @@ class TuningConfig(Section):
         None, ge=0, lt=2**31, description="Seed of the search. null: the top-level seed."
     )
     learning_rate: LearningRateRange = LearningRateRange()
-    momentum: MomentumRange = MomentumRange()
+    momentum: MomentumRange | None = MomentumRange()
+    weight_decay: WeightDecayRange | None = None
     learning_rate_decay: DecayRange | None = None
     dropout: DropoutRange | None = None
     lstm_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -128,7 +141,7 @@ class TuningConfig(Section):
     @property
     def ranges(self) -> dict[str, RangeConfig]:
         """Search intervals by hyperparameter."""
-        names = ("learning_rate", "momentum", "learning_rate_decay", "dropout")
+        names = ("learning_rate", "momentum", "weight_decay", "learning_rate_decay", "dropout")
         return {name: limits for name in names if (limits := getattr(self, name)) is not None}
 
     @property
@@ -137,11 +150,19 @@ class TuningConfig(Section):
         names = ("lstm_units", "dense_units", "blocks")
         return {name: values for name in names if (values := getattr(self, name))}
 
+    def for_optimizer(self, optimizer: str) -> TuningConfig:
+        """Return the settings without the ranges of the other optimizer.
+
+        Args:
+            optimizer: `sgd` or `adamw`.
+        """
+        return self.model_copy(update={"weight_decay" if optimizer == "sgd" else "momentum": None})
+
     @property
     def replaced(self) -> set[str]:
         """Fields of `training` and `head` whose configured value a search replaces unseen."""
         shared = () if self.scope == "candidate" else (*self.ranges, *self.choices)
-        return {"learning_rate", "momentum", *shared}
+        return {name for name in REPLACED if name in self.ranges}.union(shared)
 
     @model_validator(mode="after")
     def _enough_trials(self) -> TuningConfig:
@@ -151,7 +172,8 @@ class TuningConfig(Section):
                 "the paper's values"
             )
         # A choice may gain the candidate's own value.
-        points = self.grid_points ** len(self.ranges) * math.prod(
+        ranges = max(len(self.for_optimizer(optimizer).ranges) for optimizer in ("sgd", "adamw"))
+        points = self.grid_points**ranges * math.prod(
             len(set(values)) + 1 for values in self.choices.values()
         )
         needed = points + 1 + self.warm_start

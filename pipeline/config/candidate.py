@@ -6,6 +6,7 @@ from knet.models.backbones import token_count
 from knet.models.settings import BackboneConfig
 from knet.training.candidate import Candidate
 from knet.training.settings import TrainingConfig
+from knet.tuning.settings import REPLACED
 from pipeline.config.config import Config
 
 
@@ -21,7 +22,8 @@ def candidate_from_config(config: Config, name: str, *, synthetic_data: bool) ->
     training = own.training
     if config.tuning:  # replaced by its results; in the cache key they would only cause misses
         paper = TrainingConfig()
-        unused = {"learning_rate": paper.learning_rate, "momentum": paper.momentum}
+        searched = config.tuning.for_optimizer(training.optimizer).ranges
+        unused = {field: getattr(paper, field) for field in REPLACED if field in searched}
         training = training.model_copy(update=unused)
     return Candidate(
         name=name,

@@ -24,7 +24,7 @@ from knet.models.settings import (
     OodConfig,
 )
 from knet.training.settings import DevicesConfig, TrainingConfig
-from knet.tuning.settings import TuningConfig
+from knet.tuning.settings import REPLACED, TuningConfig
 from pipeline.config.kubeflow import KubeflowConfig
 
 
@@ -153,6 +153,14 @@ class Config(Section):
                 f"tuning.candidate is {tuning.candidate}, which is not among the candidates; set "
                 f"tuning.candidate={next(iter(self.candidates))}, or tuning=null"
             )
+        optimizers = {self.for_candidate(name).training.optimizer for name in self.candidates}
+        if tuning.scope == "shared" and len(optimizers) > 1:
+            raise ValueError(
+                "tuning.scope=shared: the candidates have several optimizers, whose learning rates differ; "
+                "set tuning.scope=candidate, or the same training.optimizer for all"
+            )
+        if tuning.weight_decay and "adamw" not in optimizers:
+            raise ValueError("tuning.weight_decay: SGD has none; set training.optimizer=adamw, or remove it")
         for name, candidate in self.candidates.items():
             own = self.for_candidate(name)
             if tuning.blocks and own.training.fine_tune != "blocks":
@@ -167,8 +175,7 @@ class Config(Section):
             for section in ("head", "training"):
                 for field in getattr(candidate, section):
                     if field in tuning.replaced:
-                        every = field in ("learning_rate", "momentum")
-                        remedy = "" if every else "set tuning.scope=candidate, "
+                        remedy = "" if field in REPLACED else "set tuning.scope=candidate, "
                         raise ValueError(
                             f"candidates.{name}.{section}.{field}: the search replaces it; remove it, "
                             f"{remedy}or set tuning=null"

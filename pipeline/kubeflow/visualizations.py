@@ -174,7 +174,9 @@ def _draw_trainer(node: NodeFiles) -> dict[str, Visualization]:
         "seconds": round(info.seconds, 1),
         "parameters": info.parameters,
         "learning_rate": info.learning_rate,
-        "momentum": info.momentum,
+        **{
+            name: value for name in ("momentum", "weight_decay") if (value := getattr(info, name)) is not None
+        },
         **({"synthetic_data": 1} if info.synthetic_data else {}),
     }
     title = f"Learning curves{' (synthetic data)' if info.synthetic_data else ''}"

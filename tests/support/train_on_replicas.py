@@ -34,7 +34,12 @@ _SETTINGS = (
 
 
 def train(
-    strategy: tf.distribute.Strategy, *, count: int, micro_batch: str, train_head_norm: bool
+    strategy: tf.distribute.Strategy,
+    *,
+    count: int,
+    micro_batch: str,
+    train_head_norm: bool,
+    optimizer: str = "sgd",
 ) -> tuple[list[np.ndarray], dict[str, list[float]]]:
     """Return weights and history of two epochs with the backbone's statistics frozen.
 
@@ -43,8 +48,11 @@ def train(
         count: images.
         micro_batch: images that a device holds at once, or `null`.
         train_head_norm: whether the head's batch normalization is trainable.
+        optimizer: `sgd` or `adamw`.
     """
-    settings = load_config("demo", [*_SETTINGS, f"training.micro_batch={micro_batch}"])
+    settings = load_config(
+        "demo", [*_SETTINGS, f"training.micro_batch={micro_batch}", f"training.optimizer={optimizer}"]
+    )
     start_from_seed(0)
     devices = Devices(strategy=strategy, precision="float32", xla=False, description="")
     model = candidate_from_config(settings, "mobilenet", synthetic_data=True).build(
@@ -75,6 +83,7 @@ def main(output: Path) -> None:
         "whole": {"count": 20, "micro_batch": "null", "train_head_norm": True},
         # Replicas get 4 and 4, 4 and 4, 1 and 0 images.
         "micro": {"count": 17, "micro_batch": "3", "train_head_norm": False},
+        "adamw": {"count": 17, "micro_batch": "3", "train_head_norm": False, "optimizer": "adamw"},
     }
     for name, settings in cases.items():
         one, history = train(tf.distribute.get_strategy(), **settings)

@@ -153,6 +153,19 @@ def test_unknown_block_of_a_package_names_those_there_are(
         run_fn(fn_args(patterns, tmp_path, settings))
 
 
+def test_run_fn_trains_with_adamw_and_focal_loss(patterns: tuple[str, str], tmp_path: Path) -> None:
+    settings = candidate(
+        *(CNN_BRANCH, "training.optimizer=adamw", "training.weight_decay=0.01", "training.loss=focal"),
+        *("training.fine_tune=staged", "candidates.mobilenet.block_rates={block1: 0.5}"),
+    )
+    run_fn(fn_args(patterns, tmp_path, settings))
+    info = read_model_info(tmp_path / "Format-Serving")
+    assert (info.optimizer, info.weight_decay, info.momentum, info.loss) == ("adamw", 0.01, None, "focal")
+    assert info.calibration.temperature > 0 and 0 < info.calibration.threshold < 1
+    first, *_, last = [epoch["loss"] for epoch in read_history(tmp_path)["epochs"]]
+    assert first != last and np.isfinite([first, last]).all()
+
+
 @pytest.mark.slow
 def test_run_fn_gives_the_same_weights_for_the_same_seed(
     reference: tuple[list[np.ndarray], dict[str, Any]], patterns: tuple[str, str], tmp_path: Path

@@ -32,9 +32,10 @@ def make_plan() -> Callable[..., SearchPlan]:
     def make(*overrides: str, warm_start: tuple[Values, ...] = (), **arguments: Any) -> SearchPlan:
         config = load_config("demo", overrides)
         assert config.tuning is not None
+        candidate = candidate_from_config(config, "mobilenet", synthetic_data=True)
         return SearchPlan(
-            candidate=candidate_from_config(config, "mobilenet", synthetic_data=True),
-            tuning=config.tuning,
+            candidate=candidate,
+            tuning=config.tuning.for_optimizer(candidate.training.optimizer),
             warm_start=warm_start,
             evaluation="fake_objective:distance",
             arguments=arguments,

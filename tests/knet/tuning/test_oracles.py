@@ -49,6 +49,23 @@ def test_search_space_is_learning_rate_and_momentum_by_default(make_plan: Callab
     assert names == ["learning_rate", "momentum"]
 
 
+def test_search_space_of_adamw_has_weight_decay_for_momentum(make_plan: Callable[..., SearchPlan]) -> None:
+    plan = make_plan("training.optimizer=adamw", "tuning.weight_decay={high: 0.05}")
+    space = {hp.name: hp for hp in search_space(plan.tuning, plan.candidate).space}
+    assert set(space) == {"learning_rate", "weight_decay"}
+    decay = space["weight_decay"]
+    assert (decay.min_value, decay.max_value, decay.sampling) == (1e-5, 0.05, "log")
+    assert paper_values(plan.tuning, plan.candidate) == {"learning_rate": 0.001, "weight_decay": 0.004}
+    changed = apply_hyperparameters(plan.candidate, {"learning_rate": 0.01, "weight_decay": 0.02})
+    assert (changed.training.learning_rate, changed.training.weight_decay) == (0.01, 0.02)
+
+
+def test_search_without_a_range_leaves_the_configured_value(make_plan: Callable[..., SearchPlan]) -> None:
+    plan = make_plan("tuning.momentum=null", "training.momentum=0.7")
+    assert [hp.name for hp in search_space(plan.tuning, plan.candidate).space] == ["learning_rate"]
+    assert plan.candidate.training.momentum == 0.7
+
+
 def test_grid_has_every_combination(make_plan: Callable[..., SearchPlan]) -> None:
     plan = make_plan("tuning.lstm_units=[16]", "tuning.grid_points=3")
     points = grid(plan.tuning, plan.candidate)

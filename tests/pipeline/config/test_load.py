@@ -111,6 +111,15 @@ def test_search_replaces_no_setting_of_a_candidate_silently() -> None:
     load_config("demo", [*dropout, "tuning.scope=candidate"])
 
 
+def test_search_over_several_optimizers_is_one_for_each_candidate() -> None:
+    own = "candidates.vgg16.training.optimizer=adamw"
+    with pytest.raises(UserError, match="tuning.scope=shared: the candidates have several optimizers"):
+        load_config("demo", [own])
+    load_config("demo", [own, "tuning.scope=candidate", "tuning.weight_decay={}"])
+    with pytest.raises(UserError, match="tuning.weight_decay: SGD has none; set training.optimizer=adamw"):
+        load_config("demo", ["tuning.weight_decay={}"])
+
+
 def test_shared_search_runs_on_the_first_candidate_by_default() -> None:
     config = load_config("demo", ["candidates=vgg16,resnet50"])
     assert config.searched_candidates == ["vgg16"]
@@ -332,6 +341,11 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
         ("training.epochs=null", "training.epochs", "valid integer, not None"),
         ("training.learning_rate=.nan", "training.learning_rate", "not nan"),
         ("training.momentum=1", "training.momentum", "less than 1, not 1"),
+        ("training.optimizer=adam", "training.optimizer", "'sgd' or 'adamw', not 'adam'"),
+        ("training.weight_decay=-1", "training.weight_decay", "greater than or equal to 0, not -1"),
+        ("training.loss=hinge", "training.loss", "'crossentropy' or 'focal', not 'hinge'"),
+        ("training.focal_gamma=-1", "training.focal_gamma", "greater than or equal to 0, not -1"),
+        ("tuning.weight_decay.low=0", "tuning.weight_decay.low", "greater than 0, not 0"),
         ("training.augmentation=[]", "training.augmentation", "at least 1 item"),
         (
             "training.augmentation=[blur]",
