@@ -276,11 +276,12 @@ def tuning_line(tuning: TuningRecord) -> str:
     """Return the result of a search in one line: chosen values, and their score beside the paper's."""
     values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuning.values.items())
     paper = "failed" if tuning.paper_score is None else f"{tuning.paper_score:.4g}"
-    source = "the paper's values" if tuning.trial == 0 else f"trial {tuning.trial}"
+    first = "the paper's" if "momentum" in tuning.values else "the default"  # the paper has no AdamW
+    source = f"{first} values" if tuning.trial == 0 else f"trial {tuning.trial}"
     failed = f", {tuning.failed} of them failed" if tuning.failed else ""
     return (
         f"tuned on {tuning.candidate}: {values} ({source}, {tuning.trials} trials{failed}; "
-        f"{tuning.objective} {tuning.score:.4g}, the paper's values {paper})"
+        f"{tuning.objective} {tuning.score:.4g}, {first} values {paper})"
     )
 
 

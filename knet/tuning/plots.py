@@ -40,7 +40,8 @@ def optimization_history(trials: pd.DataFrame, *, objective: str) -> Markup:
         _dot(x(trial), y(value), f"trial {trial}: {value:.4g}", colour=shade(0, best=0, worst=0))
         for trial, value in zip(completed["trial"], scores, strict=True)
     ]
-    axes = _axes(x, y, x_name="trial; the first has the paper's values", y_name=objective, whole_x=True)
+    first = "paper's" if "momentum" in trials else "default"
+    axes = _axes(x, y, x_name=f"trial; the first has the {first} values", y_name=objective, whole_x=True)
     return _figure(f"Best {objective} so far", axes, _polyline(steps, colour=_HIGHLIGHT, width=2), *dots)
 
 

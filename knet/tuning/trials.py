@@ -24,7 +24,7 @@ def trials_table(oracle: keras_tuner.Oracle, plan: SearchPlan) -> pd.DataFrame:
 
     Columns:
         trial: Number, from 0.
-        source: Origin of the values: `paper`, `warm start`, or the search method.
+        source: Origin of the values: `paper` (with AdamW `default`), `warm start`, or the search method.
         state: `completed`, `failed` or `running`.
         A column for each hyperparameter, under its name.
         epochs: Maximum number of epochs.
@@ -54,7 +54,7 @@ def _row(trial: Any, plan: SearchPlan) -> dict[str, Any]:
 
 def _source(number: int, plan: SearchPlan) -> str:
     if number == 0:
-        return "paper"
+        return "paper" if "momentum" in plan.tuning.ranges else "default"
     return "warm start" if number <= len(plan.warm_start) else plan.tuning.method
 
 

@@ -136,3 +136,13 @@ def test_staged_trials_start_with_the_first_stage(make_fold_plan: Callable[..., 
     evaluate = FoldEvaluation(make_fold_plan(*staged, "tuning.folds=1", "head.variant=none"))
     found = evaluate(VALUES, 3)
     assert np.isfinite(found) and evaluate(VALUES, 3) == found
+
+
+@pytest.mark.usefixtures("tiny_mobilenet")
+def test_adamw_trials_repeat_and_depend_on_weight_decay(make_fold_plan: Callable[..., SearchPlan]) -> None:
+    adamw = ("training.optimizer=adamw", "tuning.weight_decay={}")
+    evaluate = FoldEvaluation(make_fold_plan(*adamw, "tuning.folds=1", "head.variant=none"))
+    values = {"learning_rate": 0.01, "weight_decay": 0.001}
+    found = evaluate(values, 2)
+    assert evaluate({**values, "weight_decay": 0.9}, 2) != pytest.approx(found, rel=1e-4)
+    assert evaluate(values, 2) == found
