@@ -501,7 +501,7 @@ def test_dump_config_describes_each_field_in_a_comment() -> None:
     lines = dump_config(load_config("demo"), comments=True).splitlines()
     for field, comment in {
         "seed: 0": "# Seed of splits, initial weights, order and augmentation. [>= 0, < 2147483648]",
-        "  epochs: 3": "  # Most epochs; early stopping may end sooner. [>= 1; epochs]",
+        "  epochs: 2": "  # Most epochs; early stopping may end sooner. [>= 1; epochs]",
         "training:": "# Training of each candidate.",
     }.items():
         assert lines[lines.index(field) - 1] == comment
