@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import weakref
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -166,12 +168,10 @@ class ServedModels:
     async def _update(self, served: _ServedModel) -> None:
         folders = await asyncio.to_thread(complete_versions, Path(served.config.base_path))
         wanted = loaded_versions(served.config, folders)
+        _unload_all_but(wanted, served)
         for number in sorted(wanted - set(served.loaded)):
             await self._load(served, number, folders[number])
-        # Old versions stay until a wanted one is available, unless none is wanted.
-        if not wanted or wanted & set(served.loaded):
-            for number in set(served.loaded) - wanted:
-                _unload(served, number)
+            _unload_all_but(wanted, served)
 
     async def _load(self, served: _ServedModel, number: int, folder: Path) -> None:
         try:
@@ -182,7 +182,7 @@ class ServedModels:
             return
         served.statuses[number] = VersionStatus("LOADING")
         try:
-            version = await asyncio.to_thread(_load_and_warm_up, folder)
+            version = await _in_daemon_thread(lambda: _load_and_warm_up(folder))
         except Exception as error:  # damaged files raise many types
             served.failed[number] = written
             served.statuses[number] = VersionStatus("END", str(error).partition("\n")[0])
@@ -231,6 +231,34 @@ def _load_and_warm_up(folder: Path) -> LoadedVersion:
     version = LoadedVersion(folder)
     warm_up(version)
     return version
+
+
+async def _in_daemon_thread(call: Callable[[], Any]) -> Any:
+    """Call in a thread that the end of the process does not wait for, as it would for one of an executor."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def settle(method: Callable[[Any], None], value: Any) -> None:
+        if not future.done():  # the server may have stopped
+            method(value)
+
+    def run() -> None:
+        try:
+            outcome = (future.set_result, call())
+        except Exception as error:  # for the caller
+            outcome = (future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await future
+
+
+def _unload_all_but(wanted: Collection[int], served: _ServedModel) -> None:
+    """Unload the other versions; if versions are wanted, not before one of them is available."""
+    if not wanted or not served.loaded.keys().isdisjoint(wanted):
+        for number in served.loaded.keys() - wanted:
+            _unload(served, number)
 
 
 def _unload(served: _ServedModel, number: int) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -45,6 +46,42 @@ def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "stopped\n"), err
     assert "Traceback" not in err and "deprecated" not in err
+
+
+_SLOW_LOAD = """
+import time
+from knet.serving.dev_server import models
+load = models._load_and_warm_up
+models._load_and_warm_up = lambda folder: time.sleep(600) if folder.name == "8" else load(folder)
+from pipeline.commands.main import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_serve_stops_while_a_version_loads(base_path: Path, tmp_path: Path) -> None:
+    models = tmp_path / "knet"
+    shutil.copytree(base_path / "7", models / "7")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOW_LOAD, "serve", str(models), "--port=0", "--rest-port=0"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = re.search(r"metrics on (http://[^/]+)", process.stdout.readline() + process.stdout.readline())
+    assert address is not None
+    shutil.copytree(base_path / "7", tmp_path / "8")
+    (tmp_path / "8").rename(models / "8")
+    deadline = time.monotonic() + 60
+    while b"LOADING" not in urllib.request.urlopen(f"{address[1]}/v1/models/knet").read():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from knet.serving.dev_server import models as module
 from knet.serving.dev_server.errors import StatusError
 from knet.serving.dev_server.models import ServedModels
 from knet.serving.dev_server.server import DevServer, Options
@@ -78,6 +79,39 @@ def test_update_loads_the_versions_of_the_policy(
         assert models.find(KNET).number == max(loaded)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("withdrawn", "spare"), [(3, 1), (2, 3)])
+def test_update_unloads_a_withdrawn_version_before_a_spare_loads(
+    tmp_path: Path,
+    put: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    withdrawn: int,
+    spare: int,
+) -> None:
+    put(kept := 6 - withdrawn - spare)
+    put(withdrawn)
+    while_loading: list[dict[int, str]] = []
+
+    async def scenario() -> None:
+        versions = f"specific {{ versions: [{kept}, {withdrawn}] }}"
+        models = ServedModels(config_of(tmp_path, versions))
+        await models.update()
+        load = module._load_and_warm_up
+
+        def load_spare(folder: Path) -> Any:
+            while_loading.append(states(models))
+            return load(folder)
+
+        monkeypatch.setattr(module, "_load_and_warm_up", load_spare)
+        put(spare)
+        await models.reload(config_of(tmp_path, f"specific {{ versions: [{kept}, {spare}] }}"))
+        gc.collect()
+        assert states(models) == {kept: "AVAILABLE", spare: "AVAILABLE", withdrawn: "END"}
+
+    asyncio.run(scenario())
+    (seen,) = while_loading
+    assert seen[withdrawn] in ("UNLOADING", "END")
 
 
 def test_update_frees_an_unloaded_version_after_its_last_request(
