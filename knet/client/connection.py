@@ -73,7 +73,7 @@ class BaseClient:
             )
         if version is not None and label is not None:
             raise UserError(f"version {version} and label {label!r}: give one of the two")
-        if token is not None and tls is None and not _is_local(target):
+        if token is not None and tls is None and not is_local(target):
             raise UserError(f"the token would be sent to {target} unencrypted: give tls too")
         self._target = target
         self._model = model
@@ -185,7 +185,7 @@ def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]
         ("grpc.max_send_message_length", _MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         # gRPC would send even calls to this machine through the proxy in the variable http_proxy.
-        ("grpc.enable_http_proxy", int(not _is_local(target))),
+        ("grpc.enable_http_proxy", int(not is_local(target))),
         ("grpc.service_config", json.dumps(_service_config(retries))),
         ("grpc.per_rpc_retry_buffer_size", _MESSAGE_BYTES),  # larger requests are not retried
         # The next retry reaches a restarted server; with gRPC's defaults only one a second later would.
@@ -196,15 +196,15 @@ def channel_options(target: str, *, retries: int) -> list[tuple[str, int | str]]
 
 
 _SCHEME: Final = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)")
-_LOCAL_HOST: Final = re.compile(r"localhost|127(?:\.\d+){3}|\[::1\]|::1")
+_LOCAL_ADDRESS: Final = re.compile(r"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?|::1")
 
 
-def _is_local(target: str) -> bool:
+def is_local(target: str) -> bool:
     """Return whether all addresses of a server are on this machine (names: gRPC Name Resolution)."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
     addresses = _SCHEME.sub("", target, count=1).split(",")
-    return all(_LOCAL_HOST.fullmatch(re.sub(r":\d+$", "", address)) for address in addresses)
+    return all(_LOCAL_ADDRESS.fullmatch(address) for address in addresses)
 
 
 def _service_config(retries: int) -> dict[str, object]:

@@ -44,6 +44,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--tls-key", "key", type=_PATH, help="Private key of the server (PEM).")
 @click.option("--client-ca", type=_PATH, help="CA bundle (PEM); require client certificates signed by it.")
 @click.option("--require-token", is_flag=True, help=f"Require the bearer token in {_TOKEN} of every request.")
+@click.option(
+    "--reload-any-folder",
+    is_flag=True,
+    help="Let HandleReloadConfigRequest load models outside of MODELS, which can read your files.",
+)
 @click.option("--max-message-mb", default=64, show_default=True, help="Largest request, in MiB.")
 @click.option("--request-log", "log_folder", type=_PATH, help="Log predictions there, for knet monitor.")
 @click.option(
@@ -65,6 +70,7 @@ def command(
     key: Path | None,
     client_ca: Path | None,
     require_token: bool,
+    reload_any_folder: bool,
     max_message_mb: int,
     log_folder: Path | None,
     log_key: Path | None,
@@ -75,6 +81,7 @@ def command(
 
     The engine dev is a development server, not TF Serving.
     """
+    from knet.client.connection import is_local
     from knet.serving.models_config import (
         config_folder,
         read_batching,
@@ -98,6 +105,12 @@ def command(
         )
     if not models.is_dir():
         raise UserError(f"{models} is not a folder: give the one that the pipeline pushes models to")
+    if not (token or client_ca or is_local(host)):
+        click.echo(
+            f"warning: whoever reaches {host} can use the server: require tokens (--require-token with "
+            "--tls-cert), client certificates (--client-ca), or listen on 127.0.0.1",
+            err=True,
+        )
     folder = (folder or config_folder()).resolve()
     batching, monitoring = folder / "batching_parameters.txt", folder / "monitoring.config"
     parameters, metrics_path = read_batching(batching), read_metrics_path(monitoring)
@@ -138,6 +151,7 @@ def command(
         max_message_bytes=max_message_mb * 2**20,
         tls=Tls(certificate, key, client_ca) if certificate and key else None,
         token=token,
+        reload_any_folder=reload_any_folder,
         observers=[_log_observer(log_folder, log_key, image_folder)] if log_folder else [],
     )
     server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)

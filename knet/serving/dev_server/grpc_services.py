@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -68,8 +69,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, models: ServedModels) -> None:
+    def __init__(self, models: ServedModels, *, reload_below: Path | None = None) -> None:
+        """Create the service.
+
+        Args:
+            models: the models.
+            reload_below: folder that holds the folders of every model that a client may have loaded. Default:
+                any folder; a SavedModel can read the files of the server's user.
+        """
         self._models = models
+        self._reload_below = reload_below and reload_below.resolve()
 
     async def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
@@ -82,11 +91,23 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
+        config = ModelServerConfig.FromString(request.config.SerializeToString())
         try:
-            await self._models.reload(ModelServerConfig.FromString(request.config.SerializeToString()))
+            self._check_folders(config)
+            await self._models.reload(config)
         except StatusError as error:
             return await context.abort(error.code, str(error))
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+
+    def _check_folders(self, config: Any) -> None:
+        for model in config.model_config_list.config:
+            below = self._reload_below
+            if below and not Path(model.base_path).resolve().is_relative_to(below):
+                raise StatusError(
+                    grpc.StatusCode.PERMISSION_DENIED,
+                    f"the folder of model {model.name} is not below the served one: start the server with "
+                    "--reload-any-folder",
+                )
 
 
 def _patient(context: grpc.aio.ServicerContext) -> str | None:

@@ -55,6 +55,7 @@ class Options:
     token: str | None = None  # bearer token that every request must have; None requires none
     grace_seconds: float = 5.0  # for running requests when the server stops
     observers: Sequence[Observer] = ()
+    reload_any_folder: bool = False  # whether clients may have models outside of the served folder loaded
 
 
 class DevServer:
@@ -98,6 +99,7 @@ class DevServer:
                 invalid, or a port is in use.
         """
         _require_version(base_path)
+        self._base_path = base_path
         self._options = options
         self._host = host
         self._model = model
@@ -189,7 +191,10 @@ class DevServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(self._predictor), server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models), server)
+        below = None if options.reload_any_folder else self._base_path
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(self._models, reload_below=below), server
+        )
         return server
 
     async def _open_rest(self, port: int, tls: Any) -> None:

@@ -110,3 +110,20 @@ def test_serve_tf_serving_with_token_is_refused(tmp_path: Path, monkeypatch: pyt
             cli, ["serve", str(tmp_path), "--engine=tf-serving", "--require-token"], catch_exceptions=False
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "arguments", "warns"),
+    [
+        ("0.0.0.0", [], True),
+        ("0.0.0.0", ["--require-token"], False),
+        *((host, [], False) for host in ("127.0.0.1", "localhost", "::1")),
+    ],
+)
+def test_serve_warns_of_a_public_address(
+    host: str, arguments: list[str], warns: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNET_TOKEN", "swordfish")
+    command = ["serve", str(tmp_path), f"--host={host}", "--config=nowhere", *arguments]
+    result = CliRunner().invoke(cli, command)
+    assert (f"warning: whoever reaches {host} can use the server" in result.output) == warns

@@ -266,28 +266,48 @@ def test_server_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path
         assert come_true(canary=first, stable=first)
 
 
-def test_server_reloads_a_config_from_a_request(
-    served: tuple[DevServer, Path], saved_model: Path, tmp_path: Path
-) -> None:
+def test_server_reloads_only_below_the_served_folder(served: tuple[DevServer, Path], tmp_path: Path) -> None:
     server, base = served
-    other = tmp_path / "other"
-    push_version(saved_model, other)
-    request = model_management_pb2.ReloadConfigRequest()
-    for name, folder in (("knet", base), ("second", other)):
-        request.config.model_config_list.config.add(
-            name=name, base_path=str(folder), model_platform="tensorflow"
-        )
+    (base / "link").symlink_to(tmp_path)
     with grpc.insecure_channel(server.address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        assert stub.HandleReloadConfigRequest(request).HasField("status")
+        for folder in (tmp_path, f"{base}/../other", f"{base}-other", base / "link", "/etc"):
+            request = _reload_request({"knet": str(base), "second": str(folder)})
+            with pytest.raises(
+                grpc.RpcError, match="second is not below the served one: .*reload-any-folder"
+            ):
+                stub.HandleReloadConfigRequest(request)
+        assert stub.HandleReloadConfigRequest(_reload_request({"knet": str(base)})).HasField("status")
+    assert server.version
+
+
+def test_server_reloads_a_config_from_a_request(saved_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "knet"
+    push_version(saved_model, base)
+    other = tmp_path / "other"
+    push_version(saved_model, other)
+    options = Options(reload_any_folder=True)
+    with (
+        DevServer(base, port=0, options=options) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        both = _reload_request({"knet": str(base), "second": str(other)})
+        assert stub.HandleReloadConfigRequest(both).HasField("status")
         status = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "second"})
         assert stub.GetModelStatus(status).model_version_status[0].state == 30  # AVAILABLE
-        del request.config.model_config_list.config[1]
-        stub.HandleReloadConfigRequest(request)
+        stub.HandleReloadConfigRequest(_reload_request({"knet": str(base)}))
         states = {version.state for version in _statuses(stub, "knet")}
         assert states == {30}
         with pytest.raises(grpc.RpcError, match="Could not find any versions of model second"):
             stub.GetModelStatus(status)
+
+
+def _reload_request(folders: dict[str, str]) -> Any:
+    request = model_management_pb2.ReloadConfigRequest()
+    for name, folder in folders.items():
+        request.config.model_config_list.config.add(name=name, base_path=folder, model_platform="tensorflow")
+    return request
 
 
 def _statuses(stub: Any, name: str) -> Any:
