@@ -155,3 +155,12 @@ def test_fetch_imagenet_weights_limits_the_wait_for_a_name_server(
     with pytest.raises(UserError, match=r"no answer in 0\.3 seconds"):
         fetch_imagenet_weights({"vgg16": WantedWeights("vgg16", None, 64)})
     assert time.monotonic() - started < 1
+
+
+def test_fine_tuning_page_lists_the_published_files() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "fine-tuning.md").read_text("utf-8")
+    (base,) = re.findall(r"below `(https://\S+)`", page)
+    listed = dict(re.findall(r"^\| (\w+) \| `(\S+\.h5)`", page, re.MULTILINE))
+    assert {name: f"{base}/{file}" for name, file in listed.items()} == {
+        name: weights.url for name, weights in IMAGENET.items()
+    }
