@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,16 @@ TEMPORARY: Final = ".tmp"  # suffix of files that are being written; their names
 _MAX_AGE: Final = 24 * 60 * 60  # seconds; no write lasts longer
 
 
+def check_regular(path: Path) -> None:
+    """Check that a path is not a device or a pipe: replacing one breaks it, reading one may never end.
+
+    Raises:
+        OSError: It is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
 def atomic_write(
     path: Path, content: str | bytes | Callable[[Path], object], *, mode: int | None = None
 ) -> None:
@@ -30,7 +41,11 @@ def atomic_write(
         content: Text, written as UTF-8; bytes; or a function that writes the content to the path it is given.
         mode: Permission bits, such as `0o600`; until the file is complete only its owner can read it.
             Default: those that the process's umask leaves.
+
+    Raises:
+        OSError: The file cannot be written, or is a device or a pipe.
     """
+    check_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600)

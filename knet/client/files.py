@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knet.base.errors import UserError
-from knet.base.files import atomic_write
+from knet.base.files import atomic_write, check_regular
 from knet.base.text import printable
 from knet.client.client import Client
 from knet.client.images import FailedPrediction, read_content
@@ -223,6 +223,7 @@ class PredictionsCsv:
         if not self._file.exists():
             return ""
         try:
+            check_regular(self._file)
             data = self._file.read_bytes()
         except OSError as error:
             raise self._file_error(error) from error

@@ -86,6 +86,13 @@ def test_atomic_write_sets_permissions(tmp_path: Path, mode: int | None, expecte
     assert seen == [0o640 if mode is None else 0o600]
 
 
+def test_atomic_write_does_not_replace_a_pipe_or_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="Not a regular file"):
+        atomic_write(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_remove_abandoned_spares_young_and_other_files(tmp_path: Path) -> None:
     for name, hours in ((".old.tmp", 25), (".young.tmp", 1), ("old", 25)):
         (tmp_path / name).touch()

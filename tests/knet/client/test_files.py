@@ -198,6 +198,14 @@ def test_predict_to_csv_unwritable_file(fake: FakeModelServer, files: list[Path]
         run(fake, files, tmp_path / "file" / "table.csv")
 
 
+def test_predict_to_csv_refuses_a_pipe_or_device(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "table.csv")  # to read it would take forever
+    with pytest.raises(UserError, match=r"table\.csv: Not a regular file; give a file that can be written"):
+        run(fake, files, tmp_path / "table.csv")
+
+
 def test_predict_to_csv_follows_link(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv")
     run(fake, files[:1], tmp_path / "link.csv")
