@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -62,7 +63,8 @@ def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Measurements]:
         return _resize(pixels, size), measured
 
     types = Measurements(tf.bool, tf.int32, tf.float32, tf.float32)
-    return tf.map_fn(decode_one, encoded, fn_output_signature=(tf.uint8, types))
+    # One image at a time: several large ones in a request would exhaust a server's memory.
+    return tf.map_fn(decode_one, encoded, fn_output_signature=(tf.uint8, types), parallel_iterations=1)
 
 
 def _decode(encoded: Any) -> tuple[Any, Any]:
@@ -117,7 +119,12 @@ def tissue_fraction(pixels: Any) -> Any:
     Args:
         pixels: RGB, uint8 [height, width, 3].
     """
-    return tf.reduce_mean(tf.cast(tf.cast(pixels[..., 1], tf.float32) <= _MAX_TISSUE_GREEN, tf.float32))
+
+    def count_tissue(strip: Any) -> list[Any]:
+        return [tf.cast(strip[..., 1], tf.float32) <= _MAX_TISSUE_GREEN]
+
+    (tissue,) = _sum_over_strips(pixels, count_tissue, count=1, overlap=0)
+    return tf.cast(tissue / tf.cast(tf.reduce_prod(tf.shape(pixels)[:2]), tf.float64), tf.float32)
 
 
 def laplacian_variance(pixels: Any) -> Any:
@@ -128,13 +135,40 @@ def laplacian_variance(pixels: Any) -> Any:
     Args:
         pixels: RGB, uint8 [height, width, 3].
     """
-    grey = tf.tensordot(tf.cast(pixels, tf.float32), tf.constant(GREY), axes=1)
-    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    laplacian = tf.cast(neighbours - 4 * grey[1:-1, 1:-1], tf.float64)
-    count = tf.cast(tf.size(laplacian), tf.float64)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(laplacian), count)
-    variance = tf.math.divide_no_nan(tf.reduce_sum(tf.square(laplacian - mean)), count)
-    return tf.cast(variance, tf.float32)
+
+    def powers_of_laplacian(strip: Any) -> list[Any]:
+        grey = tf.tensordot(tf.cast(strip, tf.float32), tf.constant(GREY), axes=1)
+        neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+        laplacian = tf.cast(neighbours - 4 * grey[1:-1, 1:-1], tf.float64)
+        return [tf.ones_like(laplacian), laplacian, tf.square(laplacian)]
+
+    count, first, second = _sum_over_strips(pixels, powers_of_laplacian, count=3, overlap=2)
+    mean = tf.math.divide_no_nan(first, count)
+    return tf.cast(tf.maximum(tf.math.divide_no_nan(second, count) - tf.square(mean), 0), tf.float32)
+
+
+_STRIP = 128  # rows
+
+
+def _sum_over_strips(pixels: Any, maps: Callable[[Any], list[Any]], *, count: int, overlap: int) -> list[Any]:
+    """Return the sums of maps of an image, float64, which in memory are of a strip of rows at a time.
+
+    Args:
+        pixels: [height, width, 3].
+        maps: of a strip; one row for each of its rows but `overlap`.
+        count: number of maps.
+        overlap: rows that strips share.
+    """
+    rows = tf.shape(pixels)[0] - overlap
+
+    def add(start: Any, *sums: Any) -> tuple[Any, ...]:
+        strip = pixels[start : start + _STRIP + overlap]
+        added = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in maps(strip)]
+        return start + _STRIP, *(total + part for total, part in zip(sums, added, strict=True))
+
+    zeros = [tf.zeros([], tf.float64)] * count
+    _, *sums = tf.while_loop(lambda start, *_: start < rows, add, (0, *zeros), parallel_iterations=1)
+    return sums
 
 
 @keras.saving.register_keras_serializable("knet")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +36,7 @@ def images() -> list[np.ndarray]:
     ramp = np.tile(np.arange(256, dtype="uint8")[None, :, None], (9, 1, 3))  # every green value
     return [
         rng.integers(0, 256, (60, 91, 3), dtype="uint8"),
+        *(rng.integers(0, 256, (rows, 5, 3), dtype="uint8") for rows in (128, 129, 130, 131, 300)),
         rng.integers(120, 200, (3, 3, 3), dtype="uint8"),
         ramp,
         np.zeros((5, 4, 3), "uint8"),
@@ -40,13 +44,44 @@ def images() -> list[np.ndarray]:
     ]
 
 
-@pytest.mark.parametrize("pixels", images(), ids=["noise", "smallest", "ramp", "black", "white"])
+@pytest.mark.parametrize("pixels", images(), ids=lambda pixels: f"{pixels.shape[0]}-{pixels.max()}")
 def test_image_measurements_equal_those_of_ingestion(pixels: np.ndarray) -> None:
     scalars = image_scalars(pixels)
     assert float(tissue_fraction(pixels)) == pytest.approx(scalars[schema_names.TISSUE_FRACTION], abs=1e-6)
     assert float(laplacian_variance(pixels)) == pytest.approx(
         scalars[schema_names.LAPLACIAN], rel=1e-5, abs=1e-6
     )
+
+
+_MEMORY = """
+import io, resource
+import tensorflow as tf
+from PIL import Image
+from knet.models.images import decode_and_measure
+
+def peak(images):
+    decode(tf.constant(images))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def png(side):
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (200, 120, 180)).save(file, "png")
+    return file.getvalue()
+
+spec = tf.TensorSpec([None], tf.string)
+decode = tf.function(lambda images: decode_and_measure(images, size=64), input_signature=[spec])
+before = peak([png(64)])
+print((peak([png(7900)] * 4) - before) / 7900**2)
+"""
+
+
+@pytest.mark.slow
+def test_decoding_several_large_images_needs_the_memory_of_one() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(
+        [sys.executable, "-c", _MEMORY], env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(result.stdout) < 6  # bytes a pixel: its three channels, and as much for what is freed late
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (2, 9, 3)])
