@@ -140,9 +140,10 @@ def laplacian_variance(pixels: Any) -> Any:
         grey = tf.tensordot(tf.cast(strip, tf.float32), tf.constant(GREY), axes=1)
         neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
         laplacian = tf.cast(neighbours - 4 * grey[1:-1, 1:-1], tf.float64)
-        return [tf.ones_like(laplacian), laplacian, tf.square(laplacian)]
+        return [laplacian, tf.square(laplacian)]
 
-    count, first, second = _sum_over_strips(pixels, powers_of_laplacian, count=3, overlap=2)
+    first, second = _sum_over_strips(pixels, powers_of_laplacian, count=2, overlap=2)
+    count = tf.cast(tf.reduce_prod(tf.maximum(tf.shape(pixels)[:2] - 2, 0)), tf.float64)
     mean = tf.math.divide_no_nan(first, count)
     return tf.cast(tf.maximum(tf.math.divide_no_nan(second, count) - tf.square(mean), 0), tf.float32)
 
