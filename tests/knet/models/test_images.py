@@ -81,7 +81,8 @@ def test_decoding_several_large_images_needs_the_memory_of_one() -> None:
     result = subprocess.run(
         [sys.executable, "-c", _MEMORY], env=environment, capture_output=True, text=True, check=True
     )
-    assert float(result.stdout) < 6  # bytes a pixel: its three channels, and as much for what is freed late
+    # Bytes a pixel: 3 for an image, as many for one that is not freed yet; a float map of one would take 4.
+    assert float(result.stdout) < 10
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (2, 9, 3)])
