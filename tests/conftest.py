@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("knet")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
+_TWO_CLASSES = Path(__file__).with_name("support") / "two_classes.json"
 _GUARD = Path(__file__).with_name("support") / "connect_guard.c"
 
 
@@ -195,6 +196,13 @@ def _place(name: str) -> str:
     label = {"B": "benign", "M": "malignant"}[letter]
     folder = f"SOB/{SUBTYPES[code]}/{kind}_{year}-{slide}/{magnification}X"
     return f"histology_slides/breast/{label}/{folder}/{name}"
+
+
+@pytest.fixture(scope="session")
+def two_classes() -> dict[str, Any]:
+    """Results for two classes, recorded before there could be more of them: they must not change."""
+    recorded: dict[str, Any] = json.loads(_TWO_CLASSES.read_text(encoding="utf-8"))
+    return recorded
 
 
 @pytest.fixture(scope="session")

@@ -128,3 +128,15 @@ def test_evaluator_refuses_a_score_that_is_no_probability(
     message = f"parrot: invalid probability nan for image {evaluated_rows[7][schema_names.PATH]}, "
     with pytest.raises(UserError, match=message):
         evaluate(broken)
+
+
+def test_evaluator_metrics_of_two_classes_are_the_recorded_ones(evaluation: Path, two_classes: Any) -> None:
+    found = {_slice_name(key): metrics for key, metrics in read_metrics(evaluation).items()}
+    assert found.keys() == two_classes["tfma"].keys()
+    for name, metrics in found.items():
+        expected = {key: math.nan if v is None else v for key, v in two_classes["tfma"][name].items()}
+        assert metrics == pytest.approx(expected, rel=1e-9, nan_ok=True), name
+
+
+def _slice_name(key: SliceKey) -> str:
+    return ", ".join(f"{column}={value}" for column, value in sorted(key))

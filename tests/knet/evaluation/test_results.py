@@ -105,3 +105,23 @@ def test_slice_combinations_are_none_each_column_and_each_pair() -> None:
 
 def test_slice_combinations_without_columns_is_whole_split() -> None:
     assert slice_combinations([]) == [()]
+
+
+def test_results_of_two_classes_are_the_recorded_ones(results: dict[str, Any], two_classes: Any) -> None:
+    assert _numbers(results) == pytest.approx(_numbers(two_classes["results"]), rel=1e-12, nan_ok=True)
+    assert _texts(results) == _texts(two_classes["results"])
+
+
+def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict | list):
+        return {path: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {key: leaf for name, part in items for key, leaf in _leaves(part, f"{path}/{name}").items()}
+
+
+def _numbers(tree: Any) -> dict[str, float]:
+    return {path: leaf for path, leaf in _leaves(tree).items() if isinstance(leaf, float | int)}
+
+
+def _texts(tree: Any) -> dict[str, Any]:
+    return {path: leaf for path, leaf in _leaves(tree).items() if not isinstance(leaf, float | int)}

@@ -187,3 +187,18 @@ def test_fit_temperature_of_inverted_classes_is_the_upper_bound() -> None:
 def test_fit_temperature_with_one_class_is_1(labels: list[int]) -> None:
     logits = np.random.default_rng(0).normal(size=(len(labels), 2))
     assert fit_temperature(logits, np.array(labels, int)) == 1
+
+
+@pytest.mark.parametrize("rule", ["youden", "sensitivity", 0.3])
+def test_calibration_of_two_classes_is_the_recorded_one(
+    sample: tuple[np.ndarray, np.ndarray], two_classes: Any, rule: Any
+) -> None:
+    found = calibrate(*sample, settings=CalibrationConfig(threshold=rule))
+    expected = two_classes["calibration"][str(rule)]
+    assert [list(row) for row in found.confusion] == expected["confusion"]
+    # The temperature is found to within a tolerance, so the rest is too.
+    assert found.temperature == pytest.approx(expected["temperature"], rel=1e-5)
+    assert found.threshold == pytest.approx(expected["threshold"], rel=1e-5)
+    for name in ("before", "after"):
+        summary = {key: getattr(getattr(found, name), key) for key in expected[name]}
+        assert summary == pytest.approx(expected[name], rel=1e-5), name

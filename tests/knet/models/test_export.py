@@ -401,3 +401,17 @@ def test_model_outputs_equal_the_model_in_order(
     assert found.embeddings.shape == (7, 8)
     from_embeddings = model.get_layer("head").get_layer("logits")(found.embeddings)
     np.testing.assert_allclose(from_embeddings, found.logits, atol=1e-5)
+
+
+def test_outputs_for_two_classes_are_the_recorded_ones(
+    exported: tf.Module, images: list[bytes], two_classes: Any
+) -> None:
+    for signature, expected in two_classes["export"].items():
+        outputs = exported.signatures[signature](image=tf.constant(images))
+        assert outputs.keys() == expected.keys()
+        for name, values in expected.items():
+            found = outputs[name].numpy()
+            if found.dtype == object:
+                assert np.char.decode(found.astype(bytes)).tolist() == values, name
+            else:
+                np.testing.assert_allclose(found, values, rtol=1e-4, err_msg=name)
