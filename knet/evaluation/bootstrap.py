@@ -62,7 +62,7 @@ def estimate_metrics(
         seed: random seed.
     """
     drawn = sample.weighted_metrics(resample_patients(sample.positive, resamples=resamples, seed=seed))
-    return {name: _estimate(value, drawn[name]) for name, value in sample.metrics().items()}
+    return {name: estimate_from_draws(value, drawn[name]) for name, value in sample.metrics().items()}
 
 
 def estimate_difference(
@@ -87,10 +87,16 @@ def estimate_difference(
             raise ValueError(f"a paired bootstrap needs predictions of the same images: {name} differ")
     weights = resample_patients(first.positive, resamples=resamples, seed=seed)
     drawn = first.weighted_metrics(weights)[metric] - second.weighted_metrics(weights)[metric]
-    return _estimate(first.metrics()[metric] - second.metrics()[metric], drawn)
+    return estimate_from_draws(first.metrics()[metric] - second.metrics()[metric], drawn)
 
 
-def _estimate(value: float, drawn: NDArray[Any]) -> Estimate:
+def estimate_from_draws(value: float, drawn: NDArray[Any]) -> Estimate:
+    """Return a metric with the interval of its resamples.
+
+    Args:
+        value: the metric of all patients.
+        drawn: the metric in each resample, [resamples]; NaN where undefined.
+    """
     if np.isnan(value):
         return Estimate(value, np.nan, np.nan)
     with warnings.catch_warnings():

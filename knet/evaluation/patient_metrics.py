@@ -47,7 +47,7 @@ class PatientSample:
         patients: Sequence[str] | NDArray[Any],
         labels: Sequence[int] | NDArray[Any],
         scores: Sequence[float] | NDArray[Any],
-        threshold: float = 0.5,
+        threshold: float | NDArray[Any] = 0.5,
     ) -> None:
         """Initialize the sample.
 
@@ -56,7 +56,8 @@ class PatientSample:
             patients: patient of each image, [images].
             labels: 1 for the positive class, else 0, [images].
             scores: probability of the positive class, 0 to 1, [images].
-            threshold: score from which an image or a patient is classified as positive.
+            threshold: score from which an image or a patient is classified as positive; one for all, or one
+                for each image, [images], the same for all images of a patient.
 
         Raises:
             ValueError: the lengths differ, an image name occurs twice, a score is not a probability, or a
@@ -68,12 +69,14 @@ class PatientSample:
         self.images = np.asarray(images, dtype=str)[order]
         self.labels = np.asarray(labels, dtype=np.int64)[order]
         self._scores = np.asarray(scores, dtype=np.float64)[order]
-        self._threshold = threshold
+        self._thresholds = np.broadcast_to(np.asarray(threshold, np.float64), order.shape)[order]
         if np.any(self.images[1:] == self.images[:-1]):
             raise ValueError("an image name occurs twice")
         if not np.all((self._scores >= 0) & (self._scores <= 1)):  # NaN fails both
             raise ValueError("a score is not a probability")
-        self.patients, self._owner = np.unique(np.asarray(patients, dtype=str)[order], return_inverse=True)
+        self.patients, self._first, self._owner = np.unique(
+            np.asarray(patients, dtype=str)[order], return_index=True, return_inverse=True
+        )
         positives = self._sum_by_patient(self.labels)
         self._counts = self._sum_by_patient(np.ones_like(self.labels))
         if np.any((positives != 0) & (positives != self._counts)):
@@ -82,7 +85,7 @@ class PatientSample:
 
     def confusion(self) -> dict[str, int]:
         """Return the confusion matrix: number of images by outcome."""
-        predicted, true = self._scores >= self._threshold, self.labels == 1
+        predicted, true = self._scores >= self._thresholds, self.labels == 1
         return {
             "true_negatives": int(np.sum(~predicted & ~true)),
             "false_positives": int(np.sum(predicted & ~true)),
@@ -135,7 +138,7 @@ class PatientSample:
 
     def _patient_sums(self) -> dict[str, NDArray[Any]]:
         """Return the summands of each patient, [patients]; of the residuals, [patients, bins]."""
-        predicted, true = self._scores >= self._threshold, self.labels == 1
+        predicted, true = self._scores >= self._thresholds, self.labels == 1
         residuals = np.zeros((len(self.patients), BINS))
         np.add.at(residuals, (self._owner, bin_indices(self._scores)), self.labels - self._scores)
         return {
@@ -150,7 +153,7 @@ class PatientSample:
                 self._sum_by_patient(self._scores),
                 self._counts,
                 positive=self.positive,
-                threshold=self._threshold,
+                threshold=self._thresholds[self._first],
             ).astype(float),
         }
 
@@ -182,7 +185,7 @@ def recognition_rates(correct: NDArray[Any], images: NDArray[Any]) -> NDArray[An
 
 
 def correct_decisions(
-    score_sums: NDArray[Any], images: NDArray[Any], *, positive: NDArray[Any], threshold: float
+    score_sums: NDArray[Any], images: NDArray[Any], *, positive: NDArray[Any], threshold: float | NDArray[Any]
 ) -> NDArray[Any]:
     """Return whether the mean score of each patient is on the correct side of the threshold, bool [patients].
 
@@ -190,7 +193,7 @@ def correct_decisions(
         score_sums: sum of the scores of each patient's images, [patients].
         images: number of images of each patient, [patients].
         positive: whether each patient is of the positive class, bool [patients].
-        threshold: mean score from which a patient is classified as positive.
+        threshold: mean score from which a patient is classified as positive; one for all, or [patients].
     """
     correct: NDArray[Any] = (_ratio(score_sums, images) >= threshold) == positive
     return correct

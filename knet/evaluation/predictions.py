@@ -99,5 +99,5 @@ def patient_sample(frame: Any) -> PatientSample:
         patients=frame[schema_names.PATIENT].to_numpy(dtype=str),
         labels=frame[schema_names.LABEL].to_numpy(),
         scores=frame[schema_names.SCORE].to_numpy(),
-        threshold=float(frame[schema_names.THRESHOLD].iloc[0]) if len(frame) else 0.5,
+        threshold=frame[schema_names.THRESHOLD].to_numpy(),  # of several folds there are several
     )

@@ -182,3 +182,19 @@ def test_sample_duplicate_image_name_is_an_error() -> None:
 def test_sample_patient_of_both_classes_is_an_error() -> None:
     with pytest.raises(ValueError, match="both classes"):
         sample_of([("a", 0, 0.5), ("a", 1, 0.5)])
+
+
+def test_thresholds_of_several_folds_decide_their_images() -> None:
+    def sample(threshold: Any) -> PatientSample:
+        return PatientSample(
+            images=list("abcd"),
+            patients=["1", "1", "2", "2"],
+            labels=[0, 0, 1, 1],
+            scores=[0.2, 0.4, 0.3, 0.3],
+            threshold=threshold,
+        )
+
+    metrics = sample(np.array([0.5, 0.5, 0.25, 0.25])).metrics()
+    assert metrics["accuracy"] == metrics["patient_decision_accuracy"] == 1.0
+    assert sample(0.5).metrics()["accuracy"] == 0.5
+    np.testing.assert_equal(sample(np.full(4, 0.5)).metrics(), sample(0.5).metrics())
