@@ -14,7 +14,7 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 
 if TYPE_CHECKING:
-    from knet.serving.dev_server.metrics import Observer
+    from knet.serving.dev_server.observers import Observer
 
 
 _TOKEN = "KNET_TOKEN"

@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
 )
 
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.metrics import PATIENT_HEADER
 from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.models_config import ModelServerConfig
 

@@ -1,15 +1,10 @@
-"""Metrics of the development server under TF Serving's names, and the observer of its requests."""
+"""Metrics of the development server, under TF Serving's names."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from typing import Final, Protocol
+from collections.abc import Iterator
 
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -33,7 +28,12 @@ class Metrics:
             "The number of times a SavedModel was requested to be loaded.",
             ("model_path", "status"),
         )
-        for counts in (self._requests, self._loads):
+        self._dropped = _Counts(
+            ":knet:observer:dropped_images_count",
+            "Images of answered requests that observers, such as the request log, did not get.",
+            ("model_name",),
+        )
+        for counts in (self._requests, self._loads, self._dropped):
             self._registry.register(counts)
         self._request_seconds = self._histogram(
             "request_latency", "wall time of a request in microseconds", ("model_name", "API", "entrypoint")
@@ -59,6 +59,10 @@ class Metrics:
         """Count an attempt to load a version; the status is OK or the type of the error."""
         self._loads.add(path, status)
 
+    def count_dropped(self, *, model: str, images: int) -> None:
+        """Count images that the observers did not get."""
+        self._dropped.add(model, count=images)
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -77,9 +81,9 @@ class _Counts(Collector):
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, *labels: str) -> None:
+    def add(self, *labels: str, count: int = 1) -> None:
         with self._lock:
-            self._counts[labels] += 1
+            self._counts[labels] += count
 
     def collect(self) -> Iterator[Metric]:
         metric = Metric(self._name, self._text, "unknown")
@@ -87,41 +91,3 @@ class _Counts(Collector):
             for labels, count in self._counts.items():
                 metric.add_sample(self._name, dict(zip(self._labels, labels, strict=True)), count)
         yield metric
-
-
-# HTTP header or gRPC metadata with the patient of the images, percent-encoded; optional.
-PATIENT_HEADER: Final = "x-patient"
-
-Value = float | int | bool | str | list[float] | list[int] | list[bool] | list[str]
-
-
-@dataclass(frozen=True)
-class RequestRecord:
-    """One answered predict request."""
-
-    time: datetime  # UTC, of the reply
-    seconds: float  # latency
-    model: str
-    version: int
-    signature: str
-    images: Sequence[bytes]  # encoded image files; store them only if the user asked for that
-    # For each image its outputs by alias: a scalar, or a short list such as a row of `probabilities`.
-    # Embeddings and heat maps are left out.
-    outputs: Sequence[Mapping[str, Value]]
-    patient: str | None = None  # of all images, if the request named one
-
-    @cached_property
-    def image_sha256(self) -> tuple[str, ...]:
-        """SHA-256 of each image file, in hexadecimal."""
-        return tuple(hashlib.sha256(image).hexdigest() for image in self.images)
-
-
-class Observer(Protocol):
-    """Receives every successful predict request whose signature has an image input, over gRPC and REST.
-
-    It is called in a separate thread, one record at a time; the reply is sent when the call has returned.
-    Exceptions are logged and do not reach the client.
-    """
-
-    def observe(self, request_record: RequestRecord) -> None:
-        """Process one record."""

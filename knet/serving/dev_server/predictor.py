@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -27,8 +26,9 @@ from knet.serving.dev_server.loaded_version import (
     predict_signature,
     requested_outputs,
 )
-from knet.serving.dev_server.metrics import Metrics, Observer, RequestRecord
+from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.observers import Observer, ObserverQueue, RequestRecord
 from knet.serving.dev_server.tensors import array_of, proto_of
 
 _LOG = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ class Predictor:
         self._models = models
         self._batcher = batcher
         self._metrics = metrics
-        self._observers = observers
-        self._observing = ThreadPoolExecutor(1, thread_name_prefix="observe")
+        self._observed = ObserverQueue(observers, on_drop=self._count_dropped) if observers else None
 
     def close(self) -> None:
-        """Stop the observers' thread when it has processed all records."""
-        self._observing.shutdown()
+        """Wait until the observers have got all records."""
+        if self._observed:
+            self._observed.close()
 
     async def with_metrics(
         self, answer: Callable[[], Awaitable[_Reply]], *, model: str, api: str, entrypoint: str
@@ -111,8 +111,19 @@ class Predictor:
         signature.check(arrays)
         wanted = requested_outputs(signature, request.output_filter)
         outputs = await self._run(version, signature, arrays, spec.name, api="Predict")
-        if self._observers and schema_names.SERVING_INPUT in arrays:
-            await self._observe(spec.name, version, signature, arrays, outputs, started, patient)
+        if self._observed and schema_names.SERVING_INPUT in arrays:
+            self._observed.put(
+                RequestRecord(
+                    time=datetime.now(timezone.utc),
+                    seconds=time.perf_counter() - started,
+                    model=spec.name,
+                    version=version.number,
+                    signature=signature.name,
+                    images=tuple(arrays[schema_names.SERVING_INPUT].tolist()),
+                    outputs=_observed_outputs(outputs),
+                    patient=unquote(patient) if patient else None,
+                )
+            )
         return predict_pb2.PredictResponse(
             model_spec=_spec(spec.name, version, signature.name),
             outputs={alias: proto_of(outputs[alias]) for alias in wanted},
@@ -168,34 +179,8 @@ class Predictor:
         self._metrics.observe_model(model=model, api=api, seconds=time.perf_counter() - started)
         return outputs
 
-    async def _observe(
-        self,
-        model: str,
-        version: LoadedVersion,
-        signature: Signature,
-        arrays: Arrays,
-        outputs: Arrays,
-        started: float,
-        patient: str | None,
-    ) -> None:
-        record = RequestRecord(
-            time=datetime.now(timezone.utc),
-            seconds=time.perf_counter() - started,
-            model=model,
-            version=version.number,
-            signature=signature.name,
-            images=tuple(arrays[schema_names.SERVING_INPUT].tolist()),
-            outputs=_observed_outputs(outputs),
-            patient=unquote(patient) if patient else None,
-        )
-        await asyncio.get_running_loop().run_in_executor(self._observing, self._notify, record)
-
-    def _notify(self, record: RequestRecord) -> None:
-        for observer in self._observers:
-            try:
-                observer.observe(record)
-            except Exception:
-                _LOG.exception("observer %s failed", type(observer).__name__)
+    def _count_dropped(self, record: RequestRecord) -> None:
+        self._metrics.count_dropped(model=record.model, images=len(record.images))
 
 
 def _spec(model: str, version: LoadedVersion, signature: str) -> model_pb2.ModelSpec:

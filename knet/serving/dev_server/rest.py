@@ -23,8 +23,9 @@ from knet.models.model_info import read_model_card
 from knet.report.report import environment
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.grpc_services import model_status
-from knet.serving.dev_server.metrics import PATIENT_HEADER, Metrics
+from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.dev_server.security import token_middleware
 from knet.serving.dev_server.tensors import (

@@ -23,8 +23,9 @@ from knet.base.errors import UserError
 from knet.serving.dev_server.batcher import Batcher
 from knet.serving.dev_server.errors import MalformedMessageInterceptor, StatusError
 from knet.serving.dev_server.grpc_services import ModelService, PredictionService
-from knet.serving.dev_server.metrics import Metrics, Observer
+from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.observers import Observer
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.dev_server.rest import Rest
 from knet.serving.dev_server.security import Tls, TokenInterceptor

@@ -19,7 +19,7 @@ from knet.base.files import atomic_write
 from knet.base.image_scalars import image_scalars
 from knet.client.results import Prediction
 from knet.data.image_checks import validate_image
-from knet.serving.dev_server.metrics import RequestRecord
+from knet.serving.dev_server.observers import RequestRecord
 
 
 class RequestLog:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,9 @@ import tensorflow as tf
 from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from knet.serving.dev_server.metrics import RequestRecord
+from knet.client import Client
+from knet.serving.dev_server import observers
+from knet.serving.dev_server.observers import RequestRecord
 from knet.serving.dev_server.server import DevServer, Options
 
 
@@ -94,14 +98,13 @@ def test_observer_receives_requests_with_images(base_path: Path, png: Callable[[
         request = predict_pb2.PredictRequest(model_spec={"name": "knet"}, output_filter=["label"])
         request.inputs["image"].CopyFrom(tf.make_tensor_proto([png(51), png(255)]))
         assert set(stub.Predict(request).outputs) == {"label"}
-        (record,) = observer.records
         with pytest.raises(grpc.RpcError):
             request.inputs["image"].string_val[0] = b"no image"
             stub.Predict(request)
         other = predict_pb2.PredictRequest(model_spec={"name": "knet", "signature_name": "double"})
         other.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))
         stub.Predict(other)
-    assert observer.records == [record]  # neither failed requests nor those without images
+    (record,) = observer.records  # neither failed requests nor those without images
     assert (record.model, record.version, record.signature) == ("knet", 7, "serving_default")
     assert record.image_sha256 == tuple(hashlib.sha256(png(level)).hexdigest() for level in (51, 255))
     assert record.time.utcoffset() is not None and 0 < record.seconds < 60
@@ -118,6 +121,45 @@ def test_observer_receives_requests_with_images(base_path: Path, png: Callable[[
     assert (bright["label"], bright["in_distribution"]) == ("malignant", True)
 
 
+class BlockedObserver:
+    """Waits in its first record until `go_on` is set."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.scores: list[object] = []
+
+    def observe(self, request_record: RequestRecord) -> None:
+        assert self.go_on.wait(60)
+        self.scores += [outputs["score"] for outputs in request_record.outputs]
+
+
+def test_slow_observer_delays_no_reply_and_loses_what_does_not_fit(
+    base_path: Path,
+    png: Callable[[int], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    images = [png(level) for level in (51, 102, 153, 204)]
+    monkeypatch.setattr(observers, "_MAX_WAITING", 2 * max(map(len, images)))
+    observer = BlockedObserver()
+    with (
+        DevServer(base_path, port=0, rest_port=0, options=Options(observers=[observer])) as server,
+        Client(server.address, batch=1, concurrency=1) as client,
+    ):
+        assert len(client.predict(images)) == 4
+        dropped = ":knet:observer:dropped_images_count"
+        assert samples(server)[dropped, ("knet",)] == 2
+        observer.go_on.set()
+        deadline = time.monotonic() + 60
+        while len(observer.scores) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        client.predict(images[3:])
+    assert observer.scores == pytest.approx([0.2, 0.4, 0.8])
+    warnings = [record for record in caplog.records if "observers are slower" in record.message]
+    assert len(warnings) == 1
+
+
 def test_observer_import_needs_no_tensorflow() -> None:
-    program = "import sys, knet.serving.dev_server.metrics; sys.exit('tensorflow' in sys.modules)"
+    program = "import sys, knet.serving.dev_server.observers; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -30,7 +30,7 @@ from knet.base.protos import Example
 from knet.client.results import Prediction
 from knet.data.ingest import make_example
 from knet.data.source import ImageFile
-from knet.serving.dev_server.metrics import PATIENT_HEADER
+from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.server import DevServer, Options
 from knet.serving.monitoring.read_log import read_log
 from knet.serving.monitoring.request_log import (
