@@ -110,7 +110,9 @@ def plain_search(plan: SearchPlan, folder: Path) -> tuple[float, list[float]]:
     train = TransformedSplit(files, size=size, offline_augmentations=training.augmentation)
     plain = TransformedSplit(files, size=size)
     labels, patients = plain.labels_and_patients()
-    (held,) = held_out_masks(patients, labels.tolist(), folds=1, seed=candidate.seed)
+    (held,) = held_out_masks(
+        patients, labels.tolist(), classes=candidate.classes, folds=1, seed=candidate.seed
+    )
     setup = TrainingSetup(
         candidate,
         devices=devices,

@@ -142,6 +142,7 @@ def _notes(catalog: Catalog) -> Iterable[str]:
     if catalog.excluded_duplicates:
         count = len(catalog.excluded_duplicates)
         yield f"{count} images excluded: second copies of a slide filed under two subtypes"
+    yield from catalog.class_notes
     if catalog.ignored_files:
         yield f"{len(catalog.ignored_files)} other files ignored"
 

@@ -118,7 +118,7 @@ def prepare_data(
         columns=catalog.columns,
         slices=config.data.slices or (),
         excluded_duplicates=len(catalog.excluded_duplicates),
-        split_notes=split.notes,
+        split_notes=(*catalog.class_notes, *split.notes),
         split_sha256=split.sha256,
         test_patients=count_test_patients(config, catalog.images, split_of),
     )
@@ -209,9 +209,8 @@ def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -
     if config.tuning is None:
         return
     training = [image for image in catalog.images if split_of[image.patient] == schema_names.TRAIN]
-    positive = {image.patient for image in training if image.label == config.data.classes[1]}
-    negative = {image.patient for image in training} - positive
-    check_tuning_folds([len(negative), len(positive)], folds=config.tuning.folds)
+    counts = Counter(label for label, _ in {(image.label, image.patient) for image in training})
+    check_tuning_folds({label: counts[label] for label in config.data.classes}, folds=config.tuning.folds)
 
 
 def _is_synthetic(catalog: Catalog) -> bool:
@@ -235,8 +234,9 @@ def _sample_data(config: Config) -> Path:
 def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
     """Return the path of the configured or bundled schema.
 
-    The bundled schema for manifests is written to the workspace, with the columns of the data. Its name comes
-    from its content: runs of other manifests at the same time have files of their own.
+    The bundled schema for manifests is written to the workspace, with the columns of the data, and that for
+    BreaKHis where there are more than two classes. Its name comes from its content: runs of other data at the
+    same time have files of their own.
 
     Raises:
         UserError: The configured schema is missing or invalid.
@@ -244,9 +244,13 @@ def schema_file(config: Config, data: Data, workspace: Workspace) -> Path:
     if config.data.schema_file:
         read_schema(config.data.schema_file)
         return config.data.schema_file.resolve()
-    if data.root is None:
+    classes = config.data.classes
+    if data.root is not None:
+        content = schemas.manifest_schema(data.columns, classes=classes)
+    elif len(classes) == 2:
         return schemas.BREAKHIS
-    content = schemas.manifest_schema(data.columns)
+    else:
+        content = schemas.breakhis_schema(classes)
     file = workspace.schemas / f"{text_digest(content)[:16]}.pbtxt"
     if not file.is_file():
         atomic_write(file, content)

@@ -20,6 +20,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def list_names(names: Sequence[str]) -> str:
+    """Return names as a text, such as `a and b` or `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def printable(text: str) -> str:
     """Return text with the characters escaped that a terminal cannot print."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

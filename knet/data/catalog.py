@@ -7,15 +7,16 @@ import itertools
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
 from knet.base.image_formats import IMAGE_SUFFIXES
 from knet.base.storage import object_uri
 from knet.base.system_files import is_system_file
-from knet.base.text import list_problems, printable
+from knet.base.text import counted, list_names, list_problems, printable
 from knet.data import breakhis
 from knet.data.archives import TarArchive, TarGzArchive, ZipArchive
 from knet.data.folders import Folder, ObjectFolder
@@ -34,6 +35,7 @@ class Catalog:
     images: tuple[ImageFile, ...]  # sorted by path
     quarantined: tuple[Quarantined, ...] = ()  # misnamed or misplaced files
     excluded_duplicates: tuple[ImageFile, ...] = ()  # second copies of a slide filed under two subtypes
+    other_classes: tuple[tuple[str, int], ...] = ()  # subtypes that are not wanted, with their images
     ignored_files: tuple[str, ...] = ()  # files that are no images, such as a README
     manifest: Path | None = None
     sizes: tuple[tuple[str, int], ...] = ()  # bytes by path; without ignored files above the class folders
@@ -49,9 +51,20 @@ class Catalog:
         return tuple(name for name, _ in self.images[0].columns)
 
     @property
+    def class_notes(self) -> tuple[str, ...]:
+        """A line for each subtype whose images are excluded."""
+        return tuple(
+            f"{counted(count, 'image')} of {name} excluded: it is not in data.classes"
+            for name, count in self.other_classes
+        )
+
+    @property
     def slices(self) -> tuple[str, ...]:
         """Columns that metrics are sliced by, where the configuration names none."""
-        return self.columns if self.manifest else breakhis.SLICES
+        if self.manifest:
+            return self.columns
+        by_subtype = self.images[0].label not in breakhis.CLASSES
+        return tuple(name for name in breakhis.SLICES if not (by_subtype and name == "subtype"))
 
 
 def read_catalog(
@@ -67,7 +80,8 @@ def read_catalog(
         location: BreaKHis as a folder or an archive (`BreaKHis_v1`, a folder above it, or one of the folders
             down to `breast`), or a CSV manifest of other images.
         root: Folder or archive that the paths of a manifest are relative to. Default: the manifest's folder.
-        classes: Accepted class names.
+        classes: Accepted labels. Of BreaKHis either both classes, or some of its subtypes: images of the
+            others are excluded.
         keep_duplicate_slides: Whether to keep both copies of the slide filed under two subtypes (14-13412).
 
     Raises:
@@ -90,12 +104,26 @@ def read_catalog(
         )
     if root:
         raise UserError(f"data.root is for a manifest, but {location} is none; remove data.root")
-    if set(classes) != set(breakhis.CLASSES):
+    by_subtype = set(classes) <= set(breakhis.SUBTYPES.values())
+    if not by_subtype and set(classes) != set(breakhis.CLASSES):
         raise UserError(
-            f"data.classes are {' and '.join(classes)}, but the classes of BreaKHis are "
-            f"{' and '.join(breakhis.CLASSES)}; remove data.classes"
+            f"data.classes are {list_names(classes)}, but the classes of BreaKHis are "
+            f"{list_names(breakhis.CLASSES)}; remove data.classes, or set data.label=subtype and name some "
+            f"of {', '.join(breakhis.SUBTYPES.values())}"
         )
-    return _read_breakhis(open_source(location), keep_duplicate_slides=keep_duplicate_slides)
+    catalog = _read_breakhis(open_source(location), keep_duplicate_slides=keep_duplicate_slides)
+    return _label_by_subtype(catalog, classes) if by_subtype else catalog
+
+
+def _label_by_subtype(catalog: Catalog, classes: Sequence[str]) -> Catalog:
+    images = [replace(image, label=image.column("subtype")) for image in catalog.images]
+    included = tuple(image for image in images if image.label in classes)
+    if not included:
+        raise UserError(
+            f"data.classes: {catalog.location} has no image of {list_names(classes)}; name its subtypes"
+        )
+    others = Counter(image.label for image in images if image.label not in classes)
+    return replace(catalog, images=included, other_classes=tuple(sorted(others.items())))
 
 
 def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:

@@ -14,7 +14,7 @@ from typing import Final
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.base.text import counted, list_problems
+from knet.base.text import counted, list_names, list_problems
 from knet.data.source import ImageFile, Source
 
 REQUIRED: Final = ("path", "label", "group")  # any further column is a text to slice metrics by
@@ -189,7 +189,7 @@ def _problems(
         # They could be one patient, who must not be in two splits.
         yield f"group {group!r} and an earlier {spelling!r} differ by case alone; use one spelling"
     if row["label"] not in classes:
-        yield f"label {row['label']!r} is not one of data.classes, {' and '.join(classes)}"
+        yield f"label {row['label']!r} is not one of data.classes, {list_names(classes)}"
 
 
 def _image(row: dict[str, str]) -> ImageFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.text import list_problems
 from knet.data.breakhis import parse_name
-from knet.data.grouping import PatientsByClass, split_class
+from knet.data.grouping import PatientsByClass, check_every_class, split_class, strata
 from knet.data.source import ImageFile
 
 _LISTED = 5  # names in one note
@@ -49,7 +49,8 @@ def official_split(
     fold_splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         fold_splits[row.patient].add(row.split)
-    all_patients = [patient for members in patients.values() for patient in members]
+    groups = strata(patients)
+    all_patients = [patient for members in groups.values() for patient in members]
     unknown = sorted(patient for patient in all_patients if patient not in fold_splits)
     if unknown:
         raise UserError(
@@ -58,16 +59,26 @@ def official_split(
         )
     assignment: dict[str, str] = {}
     for label, members in patients.items():
-        test = [patient for patient in members if schema_names.TEST in fold_splits[patient]]
-        rest = [patient for patient in members if schema_names.TEST not in fold_splits[patient]]
+        test, rest = _divide(members, fold_splits)
         if not test or len(rest) < 2:
             raise UserError(
                 f"{file} leaves {len(test)} {label} patients for test and {len(rest)} for train and "
                 "validation, where those that it puts in both are for test; one and two are needed at least"
             )
+    for members in groups.values():
+        test, rest = _divide(members, fold_splits)
         assignment |= split_class(test, rest, validation_share=validation_share)
+    check_every_class(patients, assignment)
     leaked = sorted(patient for patient in all_patients if len(fold_splits[patient]) > 1)
     return assignment, [*_leak_note(leaked, file), *_difference_notes(images, rows, file)]
+
+
+def _divide(
+    patients: Sequence[str], fold_splits: Mapping[str, Collection[str]]
+) -> tuple[list[str], list[str]]:
+    """Return the patients that a fold has for test, and the others."""
+    test = [patient for patient in patients if schema_names.TEST in fold_splits[patient]]
+    return test, [patient for patient in patients if schema_names.TEST not in fold_splits[patient]]
 
 
 def _leak_note(leaked: Sequence[str], file: Path) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from knet.base.settings import Fraction, LocalPath, Section
+from knet.data import breakhis
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
@@ -80,8 +82,15 @@ class DataConfig(Section):
         "folder.",
     )
     sample: SampleConfig = SampleConfig()
-    classes: tuple[ClassName, ClassName] = Field(
-        ("benign", "malignant"), description="Negative and positive class, in this order."
+    label: Literal["class", "subtype"] = Field(
+        "class",
+        description="Label of an image of BreaKHis. With subtype, data.classes defaults to all eight; images "
+        "of subtypes that it does not name are excluded.",
+    )
+    classes: tuple[ClassName, ...] = Field(
+        breakhis.CLASSES,
+        min_length=2,
+        description="Labels of the images; of two the negative and the positive class, in this order.",
     )
     slices: tuple[str, ...] | None = Field(
         None,
@@ -112,10 +121,31 @@ class DataConfig(Section):
         "keeps one.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_subtypes(cls, values: Any) -> Any:
+        """Return the values with the classes that `label: subtype` stands for."""
+        if not isinstance(values, dict) or values.get("label") != "subtype":
+            return values
+        classes = values.get("classes")
+        given = classes is not None and tuple(classes) != breakhis.CLASSES
+        return values if given else {**values, "classes": tuple(breakhis.SUBTYPES.values())}
+
     @model_validator(mode="after")
-    def _two_classes(self) -> DataConfig:
-        if self.classes[0] == self.classes[1]:
-            raise ValueError(f"classes: both are {self.classes[0]}")
+    def _distinct_classes(self) -> DataConfig:
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise ValueError(f"classes: {twice[0]} stands there twice; name each class once")
+        if self.label == "class":
+            return self
+        if self.source and self.source.suffix.lower() == ".csv":
+            raise ValueError("label: subtype is of BreaKHis, but the source is a manifest; remove data.label")
+        unknown = [name for name in self.classes if name not in breakhis.SUBTYPES.values()]
+        if unknown:
+            raise ValueError(
+                f"classes: {unknown[0]} is no subtype of BreaKHis; with data.label=subtype name some of "
+                f"{', '.join(breakhis.SUBTYPES.values())}"
+            )
         return self
 
 

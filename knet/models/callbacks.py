@@ -66,15 +66,21 @@ class TrainingHistory(keras.callbacks.Callback):
         self.epochs.append(row)
         self._write_curves(row)
 
-    def write_confusion(self, confusion: Sequence[Sequence[int]], classes: tuple[str, str]) -> None:
+    def write_confusion(self, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
         """Write the final model's confusion matrix and close the writers.
 
         Args:
             confusion: validation images by true class (rows) and predicted class (columns).
-            classes: names of the negative and the positive class.
+            classes: names in the order of the labels.
         """
-        lines = ["| | " + " | ".join(f"predicted {name}" for name in classes) + " |", "|---|---|---|"]
-        lines += [f"| {name} | {row[0]} | {row[1]} |" for name, row in zip(classes, confusion, strict=True)]
+        lines = [
+            "| | " + " | ".join(f"predicted {name}" for name in classes) + " |",
+            "|---" * (len(classes) + 1) + "|",
+        ]
+        lines += [
+            " | ".join([f"| {name}", *map(str, row)]) + " |"
+            for name, row in zip(classes, confusion, strict=True)
+        ]
         with self._writers["validation"].as_default():
             tf.summary.text("confusion", "\n".join(lines), step=len(self.epochs))
             for name, row in zip(classes, confusion, strict=True):

@@ -47,7 +47,7 @@ class Candidate(BaseModel):
     ood: OodConfig
     seed: int
     synthetic_data: bool
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
 
     @property
     def backbone(self) -> str:

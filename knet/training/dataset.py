@@ -61,15 +61,8 @@ class TransformedSplit:
         self.view_count = len(self._offline_augmentations)
         self.shuffle_buffer = SHUFFLE_BUFFER
         self._random_augmentation = random_augmentation or RandomAugmentationConfig()
-        self.class_counts: tuple[int, ...] = tuple(
-            self._records.map(_label)
-            .reduce(
-                np.zeros(2, np.int64),
-                lambda counts, label: counts + tf.one_hot(label, 2, dtype=tf.int64),
-            )
-            .numpy()
-            .tolist()
-        )
+        labels = [*self._records.map(_label).batch(1024).as_numpy_iterator(), np.zeros(0, np.int64)]
+        self.class_counts: tuple[int, ...] = tuple(np.bincount(np.concatenate(labels), minlength=2).tolist())
         self.count = sum(self.class_counts)
 
     def pixel_statistics(self) -> tuple[list[float], list[float]]:
@@ -120,7 +113,7 @@ class TransformedSplit:
         part = copy.copy(self)
         part.__dict__.pop("digest", None)
         part._records = filter_records(self._records, mask)
-        part.class_counts = tuple(np.bincount(labels[mask], minlength=2).tolist())
+        part.class_counts = tuple(np.bincount(labels[mask], minlength=len(self.class_counts)).tolist())
         part.count = sum(part.class_counts)
         return part
 

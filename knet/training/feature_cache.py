@@ -60,7 +60,7 @@ class CachedSplit:
         """
         part = copy.copy(self)
         part._records = filter_records(self._records, mask, views=self.view_count)
-        part.class_counts = tuple(np.bincount(labels[mask], minlength=2).tolist())
+        part.class_counts = tuple(np.bincount(labels[mask], minlength=len(self.class_counts)).tolist())
         part.count = sum(part.class_counts)
         return part
 

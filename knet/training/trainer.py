@@ -338,7 +338,7 @@ def write_history(
     history: TrainingHistory,
     *,
     confusion: Sequence[Sequence[int]],
-    classes: tuple[str, str],
+    classes: Sequence[str],
     best_epoch: int,
     resumed_after: int,
     devices: Devices,
@@ -351,7 +351,7 @@ def write_history(
         file: destination.
         history: the epochs.
         confusion: validation images by true class (rows) and predicted class (columns).
-        classes: names of the negative and the positive class.
+        classes: names in the order of the labels.
         best_epoch: epoch of the final weights, from 1.
         resumed_after: epochs trained by an earlier process.
         devices: of the training.

@@ -54,7 +54,11 @@ class FoldEvaluation:
         )
         self._labels, patients = self._originals.labels_and_patients()
         self._held_out = held_out_masks(
-            patients, self._labels.tolist(), folds=tuning.folds, seed=candidate.seed
+            patients,
+            self._labels.tolist(),
+            classes=candidate.classes,
+            folds=tuning.folds,
+            seed=candidate.seed,
         )
         self._trainer: FoldTrainer | None = None
         self._architecture: Any = None  # of the trainer

@@ -77,13 +77,13 @@ def score(probabilities: np.ndarray, labels: np.ndarray, *, objective: str) -> f
     """Return the objective on the images that a fold holds out.
 
     Args:
-        probabilities: Of both classes, float [images, 2].
-        labels: Class indices, int [images]; both classes must be present.
-        objective: `val_loss`, the mean of -log p(label), or `balanced_accuracy`, the mean recall of both
-            classes at a threshold of 0.5.
+        probabilities: Float [images, classes].
+        labels: Class indices, int [images].
+        objective: `val_loss`, the mean of -log p(label), or `balanced_accuracy`, the mean recall of the
+            classes that have images, where the likeliest class is predicted.
     """
     if objective == "val_loss":
         own = np.asarray(probabilities, "float64")[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(own, _EPSILON)).mean())
     right = probabilities.argmax(axis=1) == labels
-    return float(np.mean([right[labels == label].mean() for label in (0, 1)]))
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))

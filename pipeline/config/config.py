@@ -126,6 +126,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
+        if len(self.data.classes) > 2:
+            raise ValueError(
+                f"data.classes: there are {len(self.data.classes)}, and models decide between two; name two"
+            )
         winner = self.selection.force_winner
         if winner and winner not in self.candidates:
             raise ValueError(

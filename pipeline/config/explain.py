@@ -234,7 +234,8 @@ def _ranges(node: Mapping[str, Any]) -> Iterator[str]:
         yield f"matches `{node['pattern']}`"
     for name in ("minLength", "minItems", "minProperties"):
         if name in node and node.get("maxItems") != node[name]:
-            yield f"at least {node[name]} {'character' if name == 'minLength' else 'entry'}"
+            noun = "character" if name == "minLength" else "entry" if node[name] == 1 else "entries"
+            yield f"at least {node[name]} {noun}"
     if "maxItems" in node:
         yield f"{node['maxItems']} entries"
     if "enum" in node.get("propertyNames", {}):

@@ -17,6 +17,7 @@ from knet.data.breakhis import SLICES
 from knet.data.catalog import read_catalog
 from knet.data.sample_data import write_sample_data
 from knet.data.schema_edits import read_schema
+from knet.data.settings import DataConfig
 from knet.data.split import make_split
 from knet.runs.record import Data, RunRecord
 from knet.runs.workspace import Workspace
@@ -309,6 +310,15 @@ def data(make_record: Callable[..., RunRecord]) -> Data:
 
 def test_schema_file_of_breakhis_is_bundled(data: Data, tmp_path: Path) -> None:
     assert schema_file(load_config("demo"), data, Workspace(tmp_path)) == schemas.BREAKHIS
+
+
+def test_schema_file_of_subtypes_has_their_labels(data: Data, tmp_path: Path) -> None:
+    config = load_config("demo")
+    settings = DataConfig(label="subtype", classes=("adenosis", "fibroadenoma", "ductal_carcinoma"))
+    of_subtypes = config.model_copy(update={"data": settings})
+    found = read_schema(schema_file(of_subtypes, data, Workspace(tmp_path)))
+    (label,) = [feature for feature in found.feature if feature.name == "label"]
+    assert label.int_domain.max == 2
 
 
 def test_schema_file_of_a_manifest_has_its_columns(data: Data, tmp_path: Path) -> None:

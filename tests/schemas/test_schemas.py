@@ -15,7 +15,7 @@ from knet.base import schema_names
 
 TEXTS = {
     "breakhis": schemas.BREAKHIS.read_text("utf-8"),
-    "images": schemas.manifest_schema(["site", "stain"]),
+    "images": schemas.manifest_schema(["site", "stain"], classes=("a", "b")),
 }
 SERVED = {schema_names.IMAGE, schema_names.WIDTH, schema_names.HEIGHT, *schema_names.IMAGE_SCALARS}
 
@@ -74,3 +74,16 @@ def test_schema_finds_skew_of_served_images(schema: Schema) -> None:
     served = statistics_of(schema, scalar=0.9)
     found = tfdv.validate_statistics(statistics_of(schema), schema, serving_statistics=served)
     assert set(found.anomaly_info) == set(schema_names.IMAGE_SCALARS)
+
+
+def test_schema_of_more_classes_differs_in_the_domain_of_the_label_alone() -> None:
+    three = ("a", "b", "c")
+    for two, text in {
+        TEXTS["breakhis"]: schemas.breakhis_schema(three),
+        TEXTS["images"]: schemas.manifest_schema(["site", "stain"], classes=three),
+    }.items():
+        expected, found = (text_format.Parse(one, Schema()) for one in (two, text))
+        (label,) = [feature for feature in expected.feature if feature.name == schema_names.LABEL]
+        label.int_domain.max = 2
+        assert found == expected
+    assert schemas.breakhis_schema(("a", "b")) == TEXTS["breakhis"]

@@ -12,6 +12,7 @@ from knet.base.text import (
     format_estimate,
     format_magnitude,
     format_metric,
+    list_names,
     list_problems,
     printable,
 )
@@ -68,3 +69,7 @@ def test_format_metric_absent_or_undefined(value: float | None, text: str) -> No
 )
 def test_format_estimate_with_interval(found: dict[str, float | None] | None, text: str) -> None:
     assert format_estimate(found) == text
+
+
+def test_list_names_of_one_or_more() -> None:
+    assert [list_names(list("abc")[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

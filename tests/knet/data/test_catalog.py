@@ -339,7 +339,10 @@ def test_read_catalog_of_another_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_read_catalog_of_breakhis_with_other_classes_is_refused(breakhis: Callable[..., Path]) -> None:
-    with pytest.raises(UserError, match=r"data\.classes are a and b, but the classes of BreaKHis are"):
+    with pytest.raises(
+        UserError,
+        match=r"data\.classes are a and b, but the classes of BreaKHis are .* or set data\.label=subtype",
+    ):
         read_catalog(breakhis(BENIGN), classes=("a", "b"))
 
 
@@ -396,3 +399,24 @@ def test_open_source_of_another_file_states_the_expected(tmp_path: Path) -> None
     (tmp_path / "data.rar").touch()
     with pytest.raises(UserError, match=r"data\.rar: expected a folder, a \.zip, \.tar, \.tar\.gz or \.tgz"):
         open_source(tmp_path / "data.rar")
+
+
+def test_read_catalog_by_subtype_excludes_the_others(full_folder: Path, without_duplicates: Catalog) -> None:
+    subtypes = ("fibroadenoma", "lobular_carcinoma", "papillary_carcinoma")
+    catalog = read_catalog(full_folder, classes=subtypes)
+    expected = Counter(image.column("subtype") for image in without_duplicates.images)
+    assert Counter(image.label for image in catalog.images) == {name: expected.pop(name) for name in subtypes}
+    assert dict(catalog.other_classes) == expected
+    assert "444 images of adenosis excluded: it is not in data.classes" in catalog.class_notes
+    assert without_duplicates.class_notes == ()
+
+
+def test_read_catalog_by_subtype_is_not_sliced_by_it(breakhis: Callable[..., Path]) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    assert read_catalog(root, classes=("adenosis", "ductal_carcinoma")).slices == ("magnification",)
+    assert read_catalog(root).slices == ("magnification", "subtype")
+
+
+def test_read_catalog_without_images_of_the_subtypes_is_refused(breakhis: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"data\.classes: .* has no image of adenosis and fibroadenoma; name"):
+        read_catalog(breakhis(MALIGNANT), classes=("adenosis", "fibroadenoma"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
 import numpy as np
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.data.grouping import (
+    check_every_class,
     held_out_masks,
     hold_out,
     patients_by_class,
     split_by_fold,
     split_by_share,
     split_class,
+    strata,
 )
 from knet.data.source import ImageFile
 
@@ -207,7 +210,7 @@ def images_and_folds(draw: st.DrawFn) -> tuple[list[str], list[int], int]:
 @given(images_and_folds(), st.integers(0, 99))
 def test_held_out_masks_never_divide_a_patient(images: tuple[list[str], list[int], int], seed: int) -> None:
     patients, labels, folds = images
-    held_out = held_out_masks(patients, labels, folds=folds, seed=seed)
+    held_out = held_out_masks(patients, labels, classes=CLASSES, folds=folds, seed=seed)
     assert len(held_out) == folds
     for held in held_out:
         out = {patient for patient, here in zip(patients, held, strict=True) if here}
@@ -217,32 +220,120 @@ def test_held_out_masks_never_divide_a_patient(images: tuple[list[str], list[int
             assert set(np.array(labels)[part].tolist()) == {0, 1}
     if folds > 1:
         assert np.sum(held_out, axis=0).tolist() == [1] * len(patients)
-    again = held_out_masks(patients, labels, folds=folds, seed=seed)
+    again = held_out_masks(patients, labels, classes=CLASSES, folds=folds, seed=seed)
     assert all(np.array_equal(one, other) for one, other in zip(held_out, again, strict=True))
 
 
 def test_held_out_masks_of_a_single_fold_hold_out_a_fifth() -> None:
     patients = [f"{number:02}" for number in range(40)]
-    (held,) = held_out_masks(patients, [number % 2 for number in range(40)], folds=1, seed=0)
+    (held,) = held_out_masks(patients, [number % 2 for number in range(40)], classes=CLASSES, folds=1, seed=0)
     assert held.sum() == 8
 
 
 def test_held_out_masks_keep_a_patient_of_both_classes_whole() -> None:
     patients = ["a", "a", "b", "b", "c", "d", "e"]
-    held_out = held_out_masks(patients, [0, 1, 1, 1, 0, 0, 1], folds=2, seed=0)
+    held_out = held_out_masks(patients, [0, 1, 1, 1, 0, 0, 1], classes=CLASSES, folds=2, seed=0)
     assert all(held[0] == held[1] for held in held_out)
 
 
 @pytest.mark.parametrize(
     ("folds", "benign", "message"),
     [
-        (4, 3, r"4 needs 4 training patients of each class, and one class has 3; set tuning.folds=3"),
-        (3, 2, r"one class has 2; set tuning.folds=1"),
-        (1, 1, r"1 needs 2 training patients of each class, and one class has 1; set tuning=null"),
-        (1, 0, r"one class has 0; set tuning=null"),
+        (4, 3, r"4 needs 4 training patients of each class, and benign has 3; set tuning.folds=3"),
+        (3, 2, r"benign has 2; set tuning.folds=1"),
+        (1, 1, r"1 needs 2 training patients of each class, and benign has 1; set tuning=null"),
+        (1, 0, r"benign has 0; set tuning=null"),
     ],
 )
 def test_held_out_masks_with_too_few_patients_are_refused(folds: int, benign: int, message: str) -> None:
     labels = [0] * benign + [1] * 9
     with pytest.raises(UserError, match=message):
-        held_out_masks([str(n) for n in range(len(labels))], labels, folds=folds, seed=0)
+        held_out_masks([str(n) for n in range(len(labels))], labels, classes=CLASSES, folds=folds, seed=0)
+
+
+THREE = ("a", "b", "c")
+# Classes of each patient.
+patients_of_several = st.lists(st.sets(st.sampled_from(THREE), min_size=1), min_size=1, max_size=40)
+
+
+def by_class(patients: list[set[str]]) -> dict[str, list[str]]:
+    images = [image(label, str(number)) for number, labels in enumerate(patients) for label in labels]
+    return patients_by_class(images, classes=THREE, seed=0)
+
+
+def test_strata_of_disjoint_classes_are_the_classes() -> None:
+    order = order_of(5, 3)
+    assert list(strata(order).items()) == list(order.items())
+
+
+def test_strata_have_a_patient_of_several_classes_in_the_rarest() -> None:
+    patients = {"a": ["1", "2", "3"], "b": ["2", "4"], "c": ["3"]}
+    assert strata(patients) == {"a": ["1"], "b": ["2", "4"], "c": ["3"]}
+
+
+@given(patients_of_several, shares, shares)
+def test_split_by_share_has_every_class_or_names_one(
+    patients: list[set[str]], test_share: float, validation_share: float
+) -> None:
+    try:
+        members = by_class(patients)
+        assignment = split_by_share(members, test_share=test_share, validation_share=validation_share)
+    except UserError as error:
+        assert re.match(
+            "(too few patients: [abc] has|no [abc] images: all classes, a, b and c, )", str(error)
+        )
+        return
+    assert assignment.keys() == {str(number) for number in range(len(patients))}
+    for of_class in members.values():
+        assert {assignment[patient] for patient in of_class} == set(schema_names.SPLITS)
+
+
+@given(patients_of_several, st.integers(2, 5), shares)
+def test_split_by_fold_has_every_class_or_names_one(
+    patients: list[set[str]], folds: int, validation_share: float
+) -> None:
+    try:
+        members = by_class(patients)
+        assignments = [
+            split_by_fold(members, folds=folds, fold=fold, validation_share=validation_share)
+            for fold in range(folds)
+        ]
+    except UserError as error:
+        assert re.match("(too few patients.*: [abc] has|no [abc] images: all classes)", str(error))
+        return
+    tested = [
+        patient for assignment in assignments for patient in assignment if assignment[patient] == "test"
+    ]
+    assert sorted(tested, key=int) == [str(number) for number in range(len(patients))]
+    for assignment in assignments:
+        for of_class in members.values():
+            assert {assignment[patient] for patient in of_class} == set(schema_names.SPLITS)
+
+
+def test_split_by_share_divides_patients_of_one_class_evenly_beside_others() -> None:
+    members = by_class([{"a", "b", "c"}] * 10 + [{"a"}] * 20)
+    assignment = split_by_share(members, test_share=0.1, validation_share=0.2)
+    for label, expected in {"a": (21, 6, 3), "b": (7, 2, 1), "c": (7, 2, 1)}.items():
+        counts = Counter(assignment[patient] for patient in members[label])
+        assert (counts["train"], counts["validation"], counts["test"]) == expected
+
+
+def test_check_every_class_names_a_class_that_a_split_lacks() -> None:
+    patients = {"a": ["1", "2", "3"], "b": ["1", "4"]}
+    splits = {"1": "train", "2": "validation", "3": "test", "4": "train"}
+    message = r"too few patients: b has 2 \(1, 4\), and none of them is for validation and test; set another"
+    with pytest.raises(UserError, match=message):
+        check_every_class(patients, splits)
+
+
+def test_held_out_masks_of_three_classes_have_each_in_every_fold() -> None:
+    patients = [str(number // 2) for number in range(36)]
+    labels = [number // 2 % 3 for number in range(36)]
+    for held in held_out_masks(patients, labels, classes=THREE, folds=3, seed=0):
+        assert set(np.array(labels)[held].tolist()) == {0, 1, 2}
+        assert held.sum() == 12
+
+
+def test_held_out_masks_name_the_class_with_too_few_patients() -> None:
+    with pytest.raises(UserError, match="of each class, and c has 1; set tuning=null"):
+        held_out_masks(list("123456"), [0, 0, 1, 1, 1, 2], classes=THREE, folds=2, seed=0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.data.breakhis import parse_path
+from knet.data.breakhis import SUBTYPES, parse_path
 from knet.data.download import official_names
 from knet.data.ingest import plan_shards
 from knet.data.source import ImageFile
@@ -253,6 +255,26 @@ def test_make_split_of_breakhis_notes_adenosis(all_images: Images) -> None:
     for seed in range(5):
         (note,) = [note for note in make(all_images, seed=seed).notes if note.startswith("subtype adenosis")]
         assert note.startswith("subtype adenosis: 2 patients, too few for three splits; none in ")
+
+
+def by_subtype(images: Images, *classes: str) -> Images:
+    labelled = [replace(image, label=image.column("subtype")) for image in images]
+    return [image for image in labelled if not classes or image.label in classes]
+
+
+def test_make_split_of_all_eight_subtypes_names_adenosis(all_images: Images) -> None:
+    message = r"too few patients: adenosis has 2 \(14-22549, 14-29960\), but train, validation and test need"
+    with pytest.raises(UserError, match=message):
+        make(by_subtype(all_images), classes=tuple(SUBTYPES.values()))
+
+
+@pytest.mark.parametrize("method", [{}, {"folds": 3, "fold": 1}], ids=["shares", "folds"])
+def test_make_split_of_subtypes_has_each_in_every_split(all_images: Images, method: dict[str, int]) -> None:
+    classes = [name for name in SUBTYPES.values() if name != "adenosis"]
+    images = by_subtype(all_images, *classes)
+    assignment = make(images, classes=classes, slices=("magnification",), **method).assignment
+    found = {(image.label, assignment[image.patient]) for image in images}
+    assert found == set(itertools.product(classes, schema_names.SPLITS))
 
 
 def test_make_split_of_breakhis_by_five_folds(all_images: Images) -> None:

@@ -184,6 +184,11 @@ def test_class_weight_balances_classes_with_mean_1(override: str, weights: Any) 
         assert 10 * found[0] == 30 * found[1]
 
 
+def test_class_weight_balances_three_classes() -> None:
+    found = small("training.class_weights=balanced").class_weight((10, 30, 20))
+    assert found == {0: 2.0, 1: 2 / 3, 2: 1.0}
+
+
 @pytest.mark.parametrize("fine_tune", ["all", "staged"])
 @pytest.mark.parametrize(("monitor", "best"), [("val_loss", 2), ("val_accuracy", 1)])
 def test_early_stopping_restores_the_best_monitored_epoch(fine_tune: str, monitor: str, best: int) -> None:

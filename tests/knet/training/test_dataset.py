@@ -240,3 +240,12 @@ def test_filter_records_selects_all_views_of_an_image() -> None:
 def test_filter_records_may_select_none() -> None:
     records = tf.data.Dataset.from_tensor_slices(["a", "b"])
     assert list(filter_records(records, np.zeros(2, bool)).as_numpy_iterator()) == []
+
+
+def test_class_counts_of_three_classes_include_those_that_a_subset_lacks(
+    pixels: np.ndarray, write_transformed: Callable[..., str]
+) -> None:
+    labels = np.array([0, 2, 2, 1, 0, 2, 0])
+    split = TransformedSplit([write_transformed(pixels, labels.tolist())], size=SIZE)
+    assert split.class_counts == (3, 1, 3)
+    assert split.subset(labels == 0, labels=labels).class_counts == (3, 0, 0)

@@ -71,7 +71,7 @@ def train_folds(plan: SearchPlan, values: Values, epochs: int) -> list[float]:
     train = TransformedSplit(files, size=SIZE, offline_augmentations=candidate.training.augmentation)
     labels, patients = originals.labels_and_patients()
     losses = []
-    for mask in held_out_masks(patients, labels.tolist(), folds=2, seed=0):
+    for mask in held_out_masks(patients, labels.tolist(), classes=candidate.classes, folds=2, seed=0):
         start_from_seed(0)
         setup = TrainingSetup(
             candidate,

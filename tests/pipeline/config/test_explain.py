@@ -49,7 +49,10 @@ def test_settings_page_is_current() -> None:
         ("calibration.threshold", "default: youden; range: youden, sensitivity, > 0, < 1"),
         ("data.source", "type: path or null; default: null"),
         ("data.slices", "type: list of string or null; default: null"),
-        ("data.classes", "type: list of string; default: [benign, malignant]; range: 2 entries, matches"),
+        (
+            "data.classes",
+            "default: [benign, malignant]; range: at least 2 entries, matches",
+        ),
         ("training.augmentation", "range: at least 1 entry, original, flip_horizontal, flip_vertical, rot"),
         (
             "gate.minimum",

@@ -267,6 +267,12 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
     assert getattr(Config(), section) == getattr(load_config("paper"), section)
 
 
+@pytest.mark.parametrize("override", ["data.label=subtype", "data.classes=[a, b, c]"])
+def test_more_than_two_classes_are_refused(override: str) -> None:
+    with pytest.raises(UserError, match=r"data\.classes: there are \d, and models decide between two; name"):
+        load_config("demo", [override])
+
+
 @pytest.mark.parametrize(
     ("override", "path", "allowed"),
     [

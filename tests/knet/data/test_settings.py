@@ -1,0 +1,44 @@
+"""Settings of the data: labels and classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from knet.data.breakhis import CLASSES, SUBTYPES
+from knet.data.settings import DataConfig
+
+
+def test_classes_of_breakhis_are_two_or_all_subtypes() -> None:
+    assert DataConfig().classes == CLASSES
+    assert DataConfig(label="subtype").classes == tuple(SUBTYPES.values())
+    assert DataConfig.model_validate(DataConfig(label="subtype").model_dump()).classes[2] == "phyllodes_tumor"
+
+
+def test_classes_may_be_any_number_in_any_order() -> None:
+    subtypes = ("papillary_carcinoma", "adenosis", "fibroadenoma")
+    assert DataConfig(label="subtype", classes=subtypes).classes == subtypes
+    assert DataConfig(classes=("tumor", "stroma", "lymph", "fat")).classes[3] == "fat"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": ["tumor"]}, "classes\n.*at least 2"),
+        ({"classes": ["a", "b", "a"]}, "classes: a stands there twice; name each class once"),
+        (
+            {"label": "subtype", "classes": ["adenosis", "fat"]},
+            "classes: fat is no subtype of BreaKHis; with",
+        ),
+        (
+            {"label": "subtype", "source": "a.csv"},
+            "label: subtype is of BreaKHis, but the source is a manife",
+        ),
+        ({"label": "slide"}, "label\n.*'class' or 'subtype'"),
+    ],
+)
+def test_unusable_classes_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataConfig.model_validate(settings)
