@@ -112,6 +112,7 @@ def prepare(model: str, folder: Path) -> None:
         pixel_mean=(0, 0, 0),
         pixel_std=(1, 1, 1),
         batch_norm_momentum=0.99,
+        classes=2,
         variant="parallel",
         sequence_length=(-(-size // 32)) ** 2,
         lstm_units=128,

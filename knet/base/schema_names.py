@@ -6,7 +6,7 @@ from typing import Final
 
 # Features of an ingested example.
 IMAGE: Final = "image/encoded"  # bytes: content of the image file, unchanged
-LABEL: Final = "label"  # int64: index into the configured classes; 1 is the positive one
+LABEL: Final = "label"  # int64: index into the configured classes; 1 is the positive one of two
 PATH: Final = "image/path"  # bytes: path below the data folder, with forward slashes
 WIDTH: Final = "image/width"  # int64, pixels
 HEIGHT: Final = "image/height"  # int64, pixels
@@ -65,10 +65,13 @@ CLASSIFY_SIGNATURE: Final = "classify"  # for TF Serving's Classify
 FEATURES_SIGNATURE: Final = "features"
 EXPLAIN_SIGNATURE: Final = "explain"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
-PROBABILITIES: Final = "probabilities"  # float32 [batch, 2], calibrated, in the order of the classes
-CLASSES: Final = "classes"  # string [batch, 2]: their names
-PREDICTED_LABEL: Final = "label"  # string [batch]: the positive class if the score is the threshold or more
-SCORE: Final = "score"  # float32 [batch]: probability of the positive class, the second one
+PROBABILITIES: Final = "probabilities"  # float32 [batch, classes], calibrated, in their order
+CLASSES: Final = "classes"  # string [batch, classes]: their names
+# string [batch]: of two classes the positive one if the score is the threshold or more; else the likeliest.
+PREDICTED_LABEL: Final = "label"
+# float32 [batch]: probability of the positive class, the second of two; of more classes that of the label.
+SCORE: Final = "score"
+POSITIVE_SCORE: Final = "positive_score"  # float32 [batch]: probability of the positive group of classes
 DISTANCE: Final = "distance"  # float32 [batch]: distance of the image from the training images
 IN_DISTRIBUTION: Final = "in_distribution"  # bool [batch]: False flags the prediction as unreliable
 # string [batch, 6]: the following reasons for the flag, in this order; empty where one does not apply.

@@ -92,6 +92,12 @@ class DataConfig(Section):
         min_length=2,
         description="Labels of the images; of two the negative and the positive class, in this order.",
     )
+    positive: tuple[ClassName, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Group of more than two classes whose probabilities are summed, with a decision "
+        "threshold. null: there is none.",
+    )
     slices: tuple[str, ...] | None = Field(
         None,
         description="Columns that metrics are sliced by. null: magnification and subtype of BreaKHis; every "
@@ -136,6 +142,7 @@ class DataConfig(Section):
         twice = [name for name, count in Counter(self.classes).items() if count > 1]
         if twice:
             raise ValueError(f"classes: {twice[0]} stands there twice; name each class once")
+        self._check_positive(self.positive or ())
         if self.label == "class":
             return self
         if self.source and self.source.suffix.lower() == ".csv":
@@ -147,6 +154,21 @@ class DataConfig(Section):
                 f"{', '.join(breakhis.SUBTYPES.values())}"
             )
         return self
+
+    def _check_positive(self, positive: tuple[str, ...]) -> None:
+        if not positive:
+            return
+        if len(self.classes) == 2:
+            raise ValueError(
+                f"positive: of two classes the second, {self.classes[1]}, is positive; remove data.positive"
+            )
+        unknown = [name for name in positive if name not in self.classes]
+        if unknown:
+            raise ValueError(f"positive: {unknown[0]} is not in data.classes; name some of these")
+        if set(positive) == set(self.classes):
+            raise ValueError("positive: it holds all of data.classes; leave at least one class out")
+        if len(set(positive)) < len(positive):
+            raise ValueError("positive: a class stands there twice; name each class once")
 
 
 class DataGateConfig(Section):

@@ -48,7 +48,9 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     info = read_model_info(model)
     served = model / artifact_files.SERVING_FORMAT
     loaded = tf.saved_model.load(str(served if served.is_dir() else model))
-    chosen = _pick_examples(loaded, examples, threshold=info.calibration.threshold, count=count)
+    threshold = info.calibration.threshold
+    assert threshold is not None  # of two classes
+    chosen = _pick_examples(loaded, examples, threshold=threshold, count=count)
     images = [image for _, image in chosen]
     outputs = _infer(loaded, schema_names.EXPLAIN_SIGNATURE, images)
     similarities = _similarities(loaded, images, outputs[schema_names.HEAT_MAP])  # overwrites the weights

@@ -2,56 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.models.reliability import Reliability, reliability
+from knet.models.reliability import Reliability, reliability, top_label_reliability
 from knet.models.settings import CalibrationConfig
 
 
 def calibrate(
-    logits: NDArray[np.floating], labels: NDArray[np.integer], *, settings: CalibrationConfig
+    logits: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    settings: CalibrationConfig,
+    positive: Sequence[int] = (),
 ) -> Calibration:
     """Fit temperature and decision threshold on validation images.
 
-    Without images of both classes the temperature is 1 and the threshold 0.5, unless it is configured.
+    - Two classes: the second one is positive, and is predicted from the threshold on.
+    - More classes: the likeliest one is predicted. The threshold is that of the positive group, if there is
+      one; reliability is that of the likeliest class.
+
+    With images of one class alone the temperature is 1, and without images of either side the threshold is
+    0.5, unless it is configured.
 
     Args:
-        logits: float [images, 2], the positive class second.
-        labels: int [images], 0 or 1.
+        logits: float [images, classes].
+        labels: int [images], indices into the classes.
         settings: whether to fit the temperature, and the rule for the threshold.
+        positive: labels of the positive group of more than two classes.
     """
     temperature = fit_temperature(logits, labels) if settings.temperature else 1.0
-    scores = calibrated_scores(logits, temperature=temperature)
-    threshold = choose_threshold(
-        scores, labels, rule=settings.threshold, target_sensitivity=settings.target_sensitivity
-    )
-    confusion = np.zeros((2, 2), int)
-    np.add.at(confusion, (labels, (scores >= np.float32(threshold)).astype(int)), 1)
-    (true_negative, false_positive), (false_negative, true_positive) = confusion.tolist()
+    probabilities = calibrated_probabilities(logits, temperature=temperature)
+    uncalibrated = calibrated_probabilities(logits, temperature=1.0)
+    count = logits.shape[1]
+    group = (1,) if count == 2 else tuple(positive)
+    threshold = None
+    if group:
+        scores = group_scores(probabilities, group)
+        threshold = choose_threshold(
+            scores,
+            np.isin(labels, group).astype(int),
+            rule=settings.threshold,
+            target_sensitivity=settings.target_sensitivity,
+        )
+    if count == 2:
+        predicted = (scores >= np.float32(threshold)).astype(int)
+        before = reliability(group_scores(uncalibrated, group), labels)
+        after = reliability(scores, labels)
+    else:
+        predicted = probabilities.argmax(axis=1)
+        before, after = (top_label_reliability(one, labels) for one in (uncalibrated, probabilities))
+    confusion = np.zeros((count, count), int)
+    np.add.at(confusion, (labels, predicted), 1)
     return Calibration(
         temperature=temperature,
         threshold=threshold,
-        confusion=((true_negative, false_positive), (false_negative, true_positive)),
-        before=reliability(calibrated_scores(logits, temperature=1.0), labels),
-        after=reliability(scores, labels),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        before=before,
+        after=after,
     )
 
 
-def calibrated_scores(logits: NDArray[np.floating], *, temperature: float) -> NDArray[np.float32]:
-    """Return the probability of the positive class, float32 [images], computed as in the served model.
+def calibrated_probabilities(logits: NDArray[np.floating], *, temperature: float) -> NDArray[np.float32]:
+    """Return the probabilities, float32 [images, classes], computed as in the served model.
 
     Args:
-        logits: float [images, 2].
+        logits: float [images, classes].
         temperature: divisor of the logits.
     """
     from scipy import special
 
-    scores: NDArray[np.float32] = special.softmax(logits.astype(np.float32) / np.float32(temperature), axis=1)
-    return scores[:, 1]
+    probabilities: NDArray[np.float32] = special.softmax(
+        logits.astype(np.float32) / np.float32(temperature), axis=1
+    )
+    return probabilities
+
+
+def group_scores(probabilities: NDArray[np.floating], group: Sequence[int]) -> NDArray[np.float32]:
+    """Return the probability of a group of classes, float32 [images], at most 1.
+
+    Args:
+        probabilities: float32 [images, classes].
+        group: labels of the classes.
+    """
+    # The sum may exceed 1 by a rounding error.
+    scores: NDArray[np.float32] = np.minimum(probabilities[:, list(group)].sum(axis=1), np.float32(1))
+    return scores
 
 
 @dataclass(frozen=True)
@@ -59,8 +99,9 @@ class Calibration:
     """Fitted temperature and threshold, with their results on the validation images."""
 
     temperature: float
-    threshold: float  # calibrated score at and above which an image is predicted positive
-    confusion: tuple[tuple[int, int], tuple[int, int]]  # images by true class (rows) and predicted class
+    # Calibrated score at and above which an image is predicted positive; None without a positive group.
+    threshold: float | None
+    confusion: tuple[tuple[int, ...], ...]  # images by true class (rows) and predicted class
     before: Reliability  # at temperature 1
     after: Reliability  # at `temperature`
 
@@ -111,24 +152,24 @@ BOUNDS: Final = (0.1, 10.0)
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     """Fit the temperature T of p = softmax(logits / T) (Guo et al., ICML 2017, section 4.2, equation 9).
 
-    T minimizes the mean negative log-likelihood within `BOUNDS`. It changes neither the likelier class nor
-    the order of the images.
+    T minimizes the mean negative log-likelihood within `BOUNDS`. It does not change the likeliest class.
 
     Args:
-        logits: float [images, 2].
-        labels: int [images], 0 or 1.
+        logits: float [images, classes].
+        labels: int [images], indices into the classes.
 
     Returns:
-        T; 1 if a class has no images.
+        T; 1 if only one class has images.
     """
     from scipy import optimize
 
     if len(np.unique(labels)) < 2:
         return 1.0
-    margins = np.diff(logits.astype(float), axis=1)[:, 0] * np.where(labels == 1, 1, -1)
+    logits = logits.astype(float)
+    margins = logits - np.take_along_axis(logits, labels[:, None], axis=1)  # 0 for the label
 
     def loss(inverse: float) -> float:  # convex in 1 / T
-        return float(np.logaddexp(0, -inverse * margins).mean())
+        return float(np.logaddexp.reduce(inverse * margins, axis=1).mean())
 
     low, high = 1 / BOUNDS[1], 1 / BOUNDS[0]
     found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})

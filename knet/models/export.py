@@ -28,9 +28,10 @@ def export_model(
     size: int,
     classes: Sequence[str],
     temperature: float,
-    threshold: float,
+    threshold: float | None,
     gaussians: ClassGaussians,
     limits: ImageLimits,
+    positive: Sequence[int] = (),
 ) -> None:
     """Write the SavedModel, preprocessing included, with five signatures and a warm-up request.
 
@@ -38,9 +39,11 @@ def export_model(
     tf.train.Examples, string [batch]; the others accept `image`, string [batch] of PNG or JPEG bytes.
 
     Outputs:
-        serving_default, examples: `probabilities` float32 [batch, 2], calibrated, of `classes` string
-            [batch, 2]; `label` string [batch], the predicted class; `score` float32 [batch], the probability
-            of the positive class; `threshold` float32 [batch]; and the outputs of `check_images`.
+        serving_default, examples: `probabilities` float32 [batch, classes], calibrated, of `classes` string
+            [batch, classes]; `label` string [batch], the predicted class; `score` float32 [batch], the
+            probability of the positive one of two classes, otherwise of the label; and the outputs of
+            `check_images`. With two classes or a positive group `threshold` float32 [batch], with the latter
+            `positive_score` float32 [batch], the probability of the group.
         classify: `classes`, and `scores`, their probabilities.
         features: `embedding` float32 [batch, units], the output of the penultimate layer.
         explain: `heat_map` float32 [batch, rows, columns], Grad-CAM of the label, 0 to 1; `label`; `score`.
@@ -49,11 +52,13 @@ def export_model(
         model: from `build_hybrid_model`.
         folder: destination; must not exist or be empty.
         size: height and width of the model's input, pixels.
-        classes: names of the negative and the positive class.
+        classes: names in the order of the labels; of two the negative and the positive class.
         temperature: divisor of the logits.
-        threshold: score at and above which an image is predicted positive.
+        threshold: score at and above which an image is predicted positive; None for more than two classes
+            without a positive group.
         gaussians: of the embeddings of the training images.
         limits: of in-distribution images.
+        positive: labels of the positive group of more than two classes.
     """
     names = tf.constant([list(classes)])
     head = logits_and_embeddings(model)
@@ -71,12 +76,28 @@ def export_model(
 
     def decide(logits: Any) -> tuple[Any, Any, dict[str, Any]]:
         probabilities = tf.nn.softmax(logits / temperature)
-        predicted = tf.cast(probabilities[:, 1] >= threshold, tf.int32)
+        if len(classes) == 2:
+            score = probabilities[:, 1]
+            predicted = tf.cast(score >= threshold, tf.int32)
+        else:
+            score = tf.reduce_max(probabilities, axis=1)
+            predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
         decision = {
             schema_names.PREDICTED_LABEL: tf.gather(names[0], predicted),
-            schema_names.SCORE: probabilities[:, 1],
+            schema_names.SCORE: score,
         }
         return probabilities, predicted, decision
+
+    def decide_group(probabilities: Any) -> dict[str, Any]:
+        outputs = {}
+        if threshold is not None:
+            outputs[schema_names.THRESHOLD] = tf.fill(
+                tf.shape(probabilities)[:1], tf.constant(threshold, tf.float32)
+            )
+        if positive:
+            of_group = tf.reduce_sum(tf.gather(probabilities, list(positive), axis=1), axis=1)
+            outputs[schema_names.POSITIVE_SCORE] = tf.minimum(of_group, 1.0)
+        return outputs
 
     @traced(schema_names.SERVING_INPUT)
     def predict(image: Any) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def export_model(
             schema_names.PROBABILITIES: probabilities,
             schema_names.CLASSES: tf.repeat(names, tf.shape(probabilities)[0], axis=0),
             **decision,
-            schema_names.THRESHOLD: tf.fill(tf.shape(probabilities)[:1], tf.constant(threshold, tf.float32)),
+            **decide_group(probabilities),
             **check_images(embeddings, measured, gaussians=gaussians, limits=limits),
         }
 
@@ -137,7 +158,7 @@ def export_model(
 class ModelOutputs:
     """Outputs of a model for the images of a split, in their order."""
 
-    logits: NDArray[np.float32]  # [images, 2]
+    logits: NDArray[np.float32]  # [images, classes]
     embeddings: NDArray[np.float32]  # [images, units]
     labels: NDArray[np.int64]  # [images]
 

@@ -59,7 +59,7 @@ def build_hybrid_model(
         **head: arguments of `build_hybrid_head`.
 
     Returns:
-        A model from RGB [batch, size, size, 3], 0 to 255, to the probabilities of both classes [batch, 2].
+        A model from RGB [batch, size, size, 3], 0 to 255, to probabilities [batch, classes].
         Its layers `preprocessing`, `backbone` and `head` are models.
 
     Raises:
@@ -100,7 +100,7 @@ class HybridModel(AccumulatingModel):
         return extract_features
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the probabilities, [batch, 2]."""
+        """Return the probabilities, [batch, classes]."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if training is False and replicas == 1 and tf.is_tensor(inputs):
             feature_map = self.extract_features(tf.cast(inputs, tf.float32))
@@ -120,6 +120,7 @@ def _build_backbone(
 def build_hybrid_head(
     feature_map: tuple[int, int, int],
     *,
+    classes: int,
     variant: str,
     sequence_length: int,
     lstm_units: int,
@@ -132,6 +133,7 @@ def build_hybrid_head(
 
     Args:
         feature_map: shape of the backbone's output: rows, columns, channels.
+        classes: number of classes, two or more.
         variant: `parallel`, CNN branch beside LSTM branch; `serial`, LSTM branch alone; or `none`, CNN branch
             alone.
         sequence_length: tokens, the same for all candidates; at least rows * columns.
@@ -142,9 +144,9 @@ def build_hybrid_head(
         synchronized: whether batch normalization computes its statistics over all replicas.
 
     Returns:
-        A model named `head` from [batch, rows, columns, channels] to probabilities [batch, 2], float32, the
-        positive class second. The output of its layer `logits` is [batch, 2] before the softmax, that of
-        `head_dense` the embedding [batch, dense_units].
+        A model named `head` from [batch, rows, columns, channels] to probabilities [batch, classes], float32,
+        in the order of the labels. The output of its layer `logits` is [batch, classes] before the softmax,
+        that of `head_dense` the embedding [batch, dense_units].
     """
     inputs = keras.Input(feature_map, name="feature_map")
     branches: list[Any] = []
@@ -161,7 +163,7 @@ def build_hybrid_head(
     )(joined)
     joined = layers.Dropout(dropout)(joined)
     joined = layers.Dense(dense_units, activation="relu", name=PENULTIMATE)(joined)
-    logits = layers.Dense(2, dtype="float32", name=LOGITS)(joined)
+    logits = layers.Dense(classes, dtype="float32", name=LOGITS)(joined)
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
     return keras.Model(inputs, probabilities, name=HEAD)
 

@@ -46,6 +46,7 @@ class ModelInfo:
     optimizer: str = "sgd"
     weight_decay: float | None = None  # of AdamW
     loss: str = "crossentropy"
+    positive: tuple[str, ...] = ()  # group of classes that the threshold is of; of two it is the second
 
     @property
     def title(self) -> str:

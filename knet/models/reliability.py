@@ -1,8 +1,8 @@
-"""Reliability diagram and expected calibration error of binary probabilities."""
+"""Reliability diagram and expected calibration error of probabilities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +53,30 @@ def reliability(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Re
         brier=float(np.square(scores - labels).mean()),
         calibration_error=float(expected_calibration_error(bin_residuals(scores, labels), len(scores))),
         bins=tuple(_bin(index, scores[bins == index], labels[bins == index]) for index in range(BINS)),
+    )
+
+
+def top_label_reliability(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Reliability:
+    """Compare the probability of the likeliest class with how often it is the true one.
+
+    The Brier score is the mean over images of the sum over classes (Brier, 1950), so up to 2.
+
+    Args:
+        probabilities: float [images, classes].
+        labels: true classes, int [images], indices into the classes.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    correct = (probabilities.argmax(axis=1) == labels).astype(int)
+    of_top = reliability(probabilities.max(axis=1), correct)
+    probabilities = probabilities.astype(float)
+    true = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    squares = np.square(probabilities).sum(axis=1) - 2 * true + 1
+    return replace(
+        of_top,
+        log_loss=float(-np.log(np.maximum(true, _MIN_PROBABILITY)).mean()),
+        brier=float(squares.mean()),
     )
 
 

@@ -48,11 +48,17 @@ class Candidate(BaseModel):
     seed: int
     synthetic_data: bool
     classes: tuple[str, ...]
+    positive: tuple[str, ...] = ()  # group of classes with a threshold; of two classes it is the second
 
     @property
     def backbone(self) -> str:
         """Name or import path of the backbone."""
         return self.settings.backbone or self.name
+
+    @property
+    def positive_labels(self) -> tuple[int, ...]:
+        """Labels of the positive group of classes."""
+        return tuple(self.classes.index(name) for name in self.positive)
 
     def code_digest(self, module: str) -> str:
         """Return the digest of a module's code, and of the package that the backbone is imported from."""
@@ -94,6 +100,7 @@ class Candidate(BaseModel):
             pixel_mean=mean,
             pixel_std=std,
             batch_norm_momentum=training.batch_norm_momentum,
+            classes=len(self.classes),
             sequence_length=self.sequence_length,
             # Replicas cannot synchronize within the loop over micro-batches.
             synchronized=replicas > 1 and training.micro_batch is None,
@@ -194,8 +201,9 @@ class Candidate(BaseModel):
             # With the variables of all stages, so that the optimizer keeps its state from stage to stage.
             model.optimizer.build(model.trainable_variables)
             if devices.replicas == 1:  # `fit` does it for several
+                count = len(self.classes)
                 # A metric whose variables are created in the first step has that step traced twice.
-                model.compute_metrics(None, ops.zeros([1], "int32"), ops.full([1, 2], 0.5))
+                model.compute_metrics(None, ops.zeros([1], "int32"), ops.full([1, count], 1 / count))
                 model.reset_metrics()
 
     def early_stopping(self) -> keras.callbacks.EarlyStopping:

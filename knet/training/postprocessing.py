@@ -69,6 +69,7 @@ def fit_postprocessing(model: keras.Model, setup: TrainingSetup, *, batch_size: 
             outputs[schema_names.VALIDATION].logits,
             outputs[schema_names.VALIDATION].labels,
             settings=candidate.calibration,
+            positive=candidate.positive_labels,
         ),
         gaussians=gaussians,
         limits=limits,

@@ -117,7 +117,7 @@ class TrainingConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="Part of a label that is spread evenly over both classes.",
+        description="Part of a label that is spread evenly over all classes.",
         json_schema_extra={"unit": "fraction"},
     )
     batch_norm_momentum: float = Field(

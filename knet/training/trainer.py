@@ -74,6 +74,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
         threshold=postprocessing.calibration.threshold,
         gaussians=postprocessing.gaussians,
         limits=postprocessing.limits,
+        positive=candidate.positive_labels,
     )
     info = ModelInfo(
         candidate=candidate.name,
@@ -83,6 +84,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
         loss=candidate.training.loss,
         weights=Path(candidate.settings.weights).name,
         classes=candidate.classes,
+        positive=candidate.positive,
         image_size=candidate.image.size,
         parameters=model.count_params(),
         flops=count_flops(model),

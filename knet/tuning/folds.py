@@ -175,7 +175,7 @@ class FoldTrainer:
                 momentum, weight decay and decay.
 
         Returns:
-            For each fold the probabilities of its held-out images, float [images, 2].
+            For each fold the probabilities of its held-out images, float [images, classes].
 
         Raises:
             TrialError: The loss is not finite.

@@ -44,4 +44,5 @@ def candidate_from_config(config: Config, name: str, *, synthetic_data: bool) ->
         seed=config.seed,
         synthetic_data=synthetic_data,
         classes=config.data.classes,
+        positive=config.data.positive or (),
     )

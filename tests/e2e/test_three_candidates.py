@@ -187,9 +187,10 @@ def test_served_probabilities_equal_the_keras_model(runs: Runs) -> None:
     calibrated /= calibrated.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(served, calibrated, atol=1e-4)
-    positive = [p.label == "malignant" for p in predictions]
-    assert positive == [p.score >= info.calibration.threshold for p in predictions]
-    assert {p.threshold for p in predictions} == {float(np.float32(info.calibration.threshold))}
+    positive, threshold = [p.label == "malignant" for p in predictions], info.calibration.threshold
+    assert threshold is not None
+    assert positive == [p.score >= threshold for p in predictions]
+    assert {p.threshold for p in predictions} == {float(np.float32(threshold))}
     assert all(p.in_distribution == (not p.reasons) for p in predictions)
     assert {str(p.model_version) for p in predictions} == {production.version}
 

@@ -119,6 +119,7 @@ def build_hybrid(backbone: str, **settings: Any) -> keras.Model:
     small: dict[str, Any] = {
         "candidate": backbone.rpartition(":")[2],
         "size": 32,
+        "classes": 2,
         "sequence_length": 4,
         "weights": None,
         "alpha": 0.25 if backbone == "mobilenet" else None,

@@ -36,6 +36,11 @@ def test_classes_may_be_any_number_in_any_order() -> None:
             {"label": "subtype", "source": "a.csv"},
             "label: subtype is of BreaKHis, but the source is a manife",
         ),
+        ({"positive": ["malignant"]}, "positive: of two classes the second, malignant, is positive; remove"),
+        ({"classes": ["a", "b", "c"], "positive": ["d"]}, "positive: d is not in data.classes; name some of"),
+        ({"classes": ["a", "b", "c"], "positive": ["c", "a", "b"]}, "positive: it holds all of data.classes"),
+        ({"classes": ["a", "b", "c"], "positive": ["a", "a"]}, "positive: a class stands there twice"),
+        ({"classes": ["a", "b", "c"], "positive": []}, "positive\\n.*at least 1"),
         ({"label": "slide"}, "label\n.*'class' or 'subtype'"),
     ],
 )

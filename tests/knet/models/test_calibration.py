@@ -13,9 +13,10 @@ from scipy import optimize, special
 from knet.models.calibration import (
     BOUNDS,
     calibrate,
-    calibrated_scores,
+    calibrated_probabilities,
     choose_threshold,
     fit_temperature,
+    group_scores,
 )
 from knet.models.settings import CalibrationConfig
 
@@ -39,7 +40,8 @@ def test_calibrate_makes_an_overconfident_model_reliable(sample: tuple[np.ndarra
 def test_calibrate_counts_confusion_at_the_threshold(sample: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = sample
     found = calibrate(logits, labels, settings=CalibrationConfig(threshold="sensitivity"))
-    called = calibrated_scores(logits, temperature=found.temperature) >= found.threshold
+    assert found.threshold is not None
+    called = calibrated_probabilities(logits, temperature=found.temperature)[:, 1] >= found.threshold
     (true_negative, false_positive), (false_negative, true_positive) = found.confusion
     assert true_positive == np.sum(called & (labels == 1)) and false_positive == np.sum(
         called & (labels == 0)
@@ -168,9 +170,9 @@ def test_fit_temperature_never_raises_the_loss(sample: list[tuple[float, int]]) 
 
 
 @given(TEMPERATURE_SAMPLES)
-def test_calibrated_scores_keep_the_order_of_images(sample: list[tuple[float, int]]) -> None:
+def test_calibrated_probabilities_keep_the_order_of_images(sample: list[tuple[float, int]]) -> None:
     logits, labels = arrays(sample)
-    scores = calibrated_scores(logits, temperature=fit_temperature(logits, labels))
+    scores = calibrated_probabilities(logits, temperature=fit_temperature(logits, labels))[:, 1]
     by_margin = np.argsort(logits[:, 1] - logits[:, 0], kind="stable")
     assert (np.diff(scores[by_margin]) >= 0).all()
 
@@ -202,3 +204,52 @@ def test_calibration_of_two_classes_is_the_recorded_one(
     for name in ("before", "after"):
         summary = {key: getattr(getattr(found, name), key) for key in expected[name]}
         assert summary == pytest.approx(expected[name], rel=1e-5), name
+
+
+@pytest.fixture(scope="module")
+def sample_of_four() -> tuple[np.ndarray, np.ndarray]:
+    """Logits of four classes, three times as large as they should be."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1.5, (2000, 4))
+    labels = np.array([rng.choice(4, p=special.softmax(row)) for row in logits])
+    return (3 * logits).astype("float32"), labels
+
+
+def test_calibrate_makes_four_classes_reliable(sample_of_four: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample_of_four
+    found = calibrate(logits, labels, settings=CalibrationConfig())
+    assert found.temperature == pytest.approx(3, rel=0.1) and found.threshold is None
+    assert found.after.log_loss < found.before.log_loss
+    assert found.after.calibration_error < found.before.calibration_error / 2
+    confusion = np.array(found.confusion)
+    assert confusion.shape == (4, 4) and confusion.sum() == len(labels)
+    assert np.trace(confusion) == (logits.argmax(axis=1) == labels).sum()
+    assert confusion.sum(axis=1).tolist() == np.bincount(labels).tolist()
+
+
+def test_fit_temperature_of_four_classes_equals_a_search_on_a_grid(
+    sample_of_four: tuple[np.ndarray, np.ndarray],
+) -> None:
+    logits, labels = sample_of_four
+    grid = np.linspace(2, 4, 2001)
+    rows = np.arange(len(labels))
+    losses = [-special.log_softmax(logits / t, axis=1)[rows, labels].mean() for t in grid]
+    assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], abs=2e-3)
+
+
+def test_calibrate_chooses_the_threshold_of_a_positive_group(
+    sample_of_four: tuple[np.ndarray, np.ndarray],
+) -> None:
+    logits, labels = sample_of_four
+    settings = CalibrationConfig(threshold="sensitivity", target_sensitivity=0.9)
+    found = calibrate(logits, labels, settings=settings, positive=(1, 3))
+    probabilities = calibrated_probabilities(logits, temperature=found.temperature)
+    called = probabilities[:, [1, 3]].sum(axis=1) >= found.threshold
+    assert called[np.isin(labels, (1, 3))].mean() == pytest.approx(0.9, abs=2e-3)
+    assert found.confusion == calibrate(logits, labels, settings=settings).confusion
+
+
+def test_group_scores_are_probabilities() -> None:
+    probabilities = special.softmax(np.random.default_rng(0).normal(size=(500, 9)).astype("float32"), axis=1)
+    assert group_scores(probabilities, range(9)).max() == 1
+    np.testing.assert_array_equal(group_scores(probabilities, (4,)), probabilities[:, 4])

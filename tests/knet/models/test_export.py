@@ -27,6 +27,7 @@ from knet.base.image_scalars import image_scalars
 from knet.client import Client
 from knet.models import export
 from knet.models.export import export_model, logits_and_embeddings, model_outputs
+from knet.models.grad_cam import GradCam
 from knet.models.hybrid import BACKBONE, PREPROCESSING
 from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
@@ -415,3 +416,70 @@ def test_outputs_for_two_classes_are_the_recorded_ones(
                 assert np.char.decode(found.astype(bytes)).tolist() == values, name
             else:
                 np.testing.assert_allclose(found, values, rtol=1e-4, err_msg=name)
+
+
+FOUR = ("adenosis", "fibroadenoma", "ductal_carcinoma", "lobular_carcinoma")
+
+
+@pytest.fixture(scope="module")
+def model_of_four() -> keras.Model:
+    return build_hybrid("mobilenet", classes=4, normalisation="image", lstm_units=4, dense_units=8)
+
+
+@pytest.fixture(scope="module")
+def exported_four(model_of_four: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> tf.Module:
+    folder = tmp_path_factory.mktemp("exported") / "four"
+    gaussians = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 4)
+    export_model(
+        model_of_four,
+        folder,
+        size=SIZE,
+        classes=FOUR,
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        gaussians=gaussians,
+        limits=LIMITS,
+        positive=(2, 3),
+    )
+    return tf.saved_model.load(str(folder))
+
+
+def test_serving_default_of_four_classes_predicts_the_likeliest(
+    model_of_four: keras.Model, exported_four: tf.Module, images: list[bytes]
+) -> None:
+    outputs = exported_four.signatures[schema_names.SERVING_SIGNATURE](image=tf.constant(images))
+    outputs = {name: value.numpy() for name, value in outputs.items()}
+    own = model_of_four.predict(decode_images(tf.constant(images), size=SIZE), verbose=0) ** (1 / TEMPERATURE)
+    probabilities = outputs[schema_names.PROBABILITIES]
+    np.testing.assert_allclose(probabilities, own / own.sum(axis=1, keepdims=True), atol=1e-6)
+    likeliest = probabilities.argmax(axis=1)
+    assert outputs[schema_names.PREDICTED_LABEL].tolist() == [FOUR[label].encode() for label in likeliest]
+    np.testing.assert_array_equal(outputs[schema_names.SCORE], probabilities.max(axis=1))
+    np.testing.assert_allclose(
+        outputs[schema_names.POSITIVE_SCORE], probabilities[:, 2:].sum(axis=1), atol=1e-6
+    )
+    assert outputs[schema_names.THRESHOLD].tolist() == [np.float32(THRESHOLD)] * len(images)
+    assert outputs[schema_names.CLASSES].tolist() == [[name.encode() for name in FOUR]] * len(images)
+
+
+def test_explain_of_four_classes_is_of_the_predicted_one(
+    model_of_four: keras.Model, exported_four: tf.Module, images: list[bytes]
+) -> None:
+    explained = exported_four.signatures[schema_names.EXPLAIN_SIGNATURE](image=tf.constant(images))
+    feature_map = model_of_four.extract_features(
+        tf.cast(decode_images(tf.constant(images), size=SIZE), tf.float32)
+    )
+    label = model_of_four.get_layer("head")(feature_map, training=False).numpy().argmax(axis=1)
+    expected = GradCam(model_of_four)(feature_map, tf.constant(label, tf.int32))
+    np.testing.assert_allclose(explained[schema_names.HEAT_MAP], expected, atol=1e-5)
+    assert explained[schema_names.PREDICTED_LABEL].numpy().tolist() == [FOUR[one].encode() for one in label]
+
+
+def test_classify_of_four_classes_has_all_of_them(exported_four: tf.Module, images: list[bytes]) -> None:
+    example = tf.train.Example()
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(images[0])
+    outputs = exported_four.signatures[schema_names.CLASSIFY_SIGNATURE](
+        inputs=tf.constant([example.SerializeToString()])
+    )
+    assert outputs["classes"].numpy().tolist() == [[name.encode() for name in FOUR]]
+    assert outputs["scores"].numpy().sum() == pytest.approx(1, abs=1e-6)

@@ -18,6 +18,7 @@ def hybrid(variant: str, *, seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     head = build_hybrid_head(
         (ROWS, COLUMNS, CHANNELS),
+        classes=2,
         variant=variant,
         sequence_length=16,
         lstm_units=4,

@@ -90,6 +90,7 @@ def build_head(variant: str = "parallel", *, sequence_length: int = 9) -> keras.
     keras.utils.set_random_seed(0)
     return build_hybrid_head(
         (ROWS, COLUMNS, CHANNELS),
+        classes=2,
         variant=variant,
         sequence_length=sequence_length,
         lstm_units=UNITS,

@@ -99,3 +99,13 @@ def test_limits_reject_values_beyond_them_and_nan(odd: tuple[float, float, float
     undefined = [value if value == other else np.nan for value, other in zip(good, odd, strict=True)]
     columns = np.array([good, odd, undefined], float).T
     assert limits.rejects(ImageMeasurements(*columns)).tolist() == [False, True, True]
+
+
+def test_distances_of_five_classes_are_to_the_nearest_mean() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(50) % 5
+    found = ClassGaussians.fit(rng.normal(size=(50, 3)) + 9 * labels[:, None], labels)
+    assert found.means.shape == (5, 3)
+    np.testing.assert_allclose(found.distances(found.means), 0, atol=1e-9)
+    between = found.means[:1] / 2 + found.means[1:2] / 2
+    assert found.distances(between)[0] > 1

@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from knet.models.reliability import BINS, bin_residuals, expected_calibration_error, reliability
+from knet.models.reliability import (
+    BINS,
+    bin_residuals,
+    expected_calibration_error,
+    reliability,
+    top_label_reliability,
+)
 
 
 def test_reliability_by_hand() -> None:
@@ -49,3 +55,13 @@ def test_residuals_of_parts_add_up_to_the_error_of_the_whole() -> None:
 def test_expected_calibration_error_without_images_is_undefined() -> None:
     found = expected_calibration_error(np.zeros((2, BINS)), np.array([0, 1]))
     assert np.isnan(found[0]) and found[1] == 0
+
+
+def test_top_label_reliability_is_of_the_likeliest_class() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.5, 0.3, 0.2]])
+    found = top_label_reliability(probabilities, np.array([0, 2, 0]))
+    assert found.log_loss == pytest.approx(-np.log([0.7, 0.15, 0.5]).mean())
+    squares = [0.3**2 + 0.2**2 + 0.1**2, 0.1**2 + 0.75**2 + 0.85**2, 0.5**2 + 0.3**2 + 0.2**2]
+    assert found.brier == pytest.approx(np.mean(squares))
+    # Two images are between 0.7 and 0.8, of which one is right, and one is between 0.5 and 0.6.
+    assert found.calibration_error == pytest.approx((abs(1 - 0.7 - 0.75) + abs(1 - 0.5)) / 3)

@@ -79,8 +79,12 @@ def small(*overrides: str) -> Candidate:
 
 
 def build(*overrides: str, precision: str = "float32") -> AccumulatingModel:
+    return build_candidate(small(*overrides), precision=precision)
+
+
+def build_candidate(candidate: Candidate, *, precision: str = "float32") -> AccumulatingModel:
     devices = Devices(strategy=tf.distribute.get_strategy(), precision=precision, xla=False, description="")
-    return small(*overrides).build(
+    return candidate.build(
         devices=devices,
         pixel_statistics=([128.0] * 3, [64.0] * 3),
         learning_rate=0.1,
@@ -182,6 +186,21 @@ def test_class_weight_balances_classes_with_mean_1(override: str, weights: Any) 
     assert found == weights
     if found:
         assert 10 * found[0] == 30 * found[1]
+
+
+def test_build_for_three_classes_trains_and_predicts_them() -> None:
+    candidate = small("training.label_smoothing=0.1").model_copy(
+        update={"classes": ("a", "b", "c"), "positive": ("c", "b")}
+    )
+    assert candidate.positive_labels == (2, 1)
+    model = build_candidate(candidate)
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("uint8")
+    batches = tf.data.Dataset.from_tensor_slices((images, [0, 1, 2, 2, 1, 0])).batch(4)
+    losses = model.fit(batches, epochs=1, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    predicted = model.predict(images, verbose=0)
+    assert predicted.shape == (6, 3)
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
 
 
 def test_class_weight_balances_three_classes() -> None:

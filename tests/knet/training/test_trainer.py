@@ -153,6 +153,27 @@ def test_unknown_block_of_a_package_names_those_there_are(
         run_fn(fn_args(patterns, tmp_path, settings))
 
 
+def test_run_fn_of_three_classes_exports_their_probabilities(
+    write_transformed: Callable[..., str], tmp_path: Path
+) -> None:
+    pixels, _ = images()
+    files = write_transformed(pixels, [0, 1, 2] * 4), write_transformed(pixels[:6], [0, 1, 2] * 2)
+    three = {"classes": ("fat", "stroma", "tumor"), "positive": ("tumor", "stroma")}
+    settings = candidate(CNN_BRANCH, "training.class_weights=balanced").model_copy(update=three)
+    run_fn(fn_args(files, tmp_path, settings))
+    info = read_model_info(tmp_path / "Format-Serving")
+    assert (info.classes, info.positive) == (three["classes"], three["positive"])
+    assert [sum(row) for row in info.calibration.confusion] == [2, 2, 2]
+    assert read_history(tmp_path)["classes"] == list(three["classes"])
+    served = tf.saved_model.load(str(tmp_path / "Format-Serving"))
+    image = tf.io.encode_png(pixels[0])
+    outputs = served.signatures["serving_default"](image=image[None])
+    probabilities = outputs["probabilities"].numpy()[0]
+    assert probabilities.shape == (3,) and probabilities.sum() == pytest.approx(1)
+    assert outputs["label"].numpy()[0].decode() == three["classes"][probabilities.argmax()]
+    assert outputs["positive_score"].numpy()[0] == pytest.approx(probabilities[1:].sum())
+
+
 def test_run_fn_trains_with_adamw_and_focal_loss(patterns: tuple[str, str], tmp_path: Path) -> None:
     settings = candidate(
         *(CNN_BRANCH, "training.optimizer=adamw", "training.weight_decay=0.01", "training.loss=focal"),
@@ -161,7 +182,8 @@ def test_run_fn_trains_with_adamw_and_focal_loss(patterns: tuple[str, str], tmp_
     run_fn(fn_args(patterns, tmp_path, settings))
     info = read_model_info(tmp_path / "Format-Serving")
     assert (info.optimizer, info.weight_decay, info.momentum, info.loss) == ("adamw", 0.01, None, "focal")
-    assert info.calibration.temperature > 0 and 0 < info.calibration.threshold < 1
+    threshold = info.calibration.threshold
+    assert info.calibration.temperature > 0 and threshold is not None and 0 < threshold < 1
     first, *_, last = [epoch["loss"] for epoch in read_history(tmp_path)["epochs"]]
     assert first != last and np.isfinite([first, last]).all()
 
