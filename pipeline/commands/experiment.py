@@ -1,21 +1,21 @@
-"""`knet experiment`: the cross-validation of variants, and the comparison of the paper."""
+"""`knet experiment`: the cross-validation of candidates, and the comparison of the paper."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from knet.base.errors import UserError
-from pipeline.commands.options import overrides_option, verbose_option
+from pipeline.commands.options import config_options, load, overrides_option, verbose_option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from knet.runs.record import Data
     from pipeline.config.config import Config
 
 
@@ -24,45 +24,73 @@ def command() -> None:
     """Train and compare many models."""
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of all experiments."""
-    return overrides_option(verbose_option(function))
-
-
 @command.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Images, as for `knet run`.")
+@config_options
 @click.option(
-    "--weights",
-    default="imagenet",
-    show_default=True,
-    help="Weights of MobileNet (alpha 0.75) without top: imagenet (downloaded), or a file.",
+    "--data", type=click.Path(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
 )
 @click.option(
-    "--page",
-    type=click.Path(path_type=Path),
-    default=Path("results.md"),
-    show_default=True,
-    help="Markdown file to write, with a .json file beside it.",
+    "--folds",
+    type=click.IntRange(2, 20),
+    help="Folds of patients. Default: data.split.folds, or 5.",
 )
-@_options
-def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], verbose: bool) -> None:
-    """Compare hybrid, ablations and a linear probe by cross-validation over patients.
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Seeds of splits and trainings, from that of the configuration.",
+)
+@click.option(
+    "--probe",
+    metavar="CANDIDATE",
+    help="Add a logistic regression on the frozen features of this candidate's backbone, named probe.",
+)
+@click.option(
+    "--baseline", metavar="CANDIDATE", help="Compare every other with this one. Default: each with each."
+)
+@verbose_option
+def folds(
+    preset: str,
+    file: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    folds: int | None,
+    repeats: int,
+    probe: str | None,
+    baseline: str | None,
+    verbose: bool,
+) -> None:
+    """Compare the candidates of a configuration by cross-validation over patients.
 
-    Settings: pipeline/experiments/results.yaml.
+    Trains them on every fold as `knet run` does, down to their evaluation; no model is pushed. An experiment
+    that was stopped continues when it is started again. Results are below the folder `folds` of the output.
     """
-    from pipeline.config.load import load_config
-    from pipeline.experiments.cross_validation import SETTINGS
+    from pipeline.experiments.folds_folder import DEFAULT_FOLDS, check_options, claim_results, results_folder
 
-    if page.suffix != ".md":
-        raise UserError(f"--page {page}: the page is Markdown, its name must end in .md")
-    named = {"data.source": str(data), "candidates.mobilenet.weights": weights}
-    overrides = (*(f"{key}={json.dumps(value)}" for key, value in named.items()), *overrides)
-    config = load_config(SETTINGS, overrides)
-    with _console(config, verbose=verbose) as console:
-        from pipeline.experiments.results_page import run_results, write_results_page
+    source = [f"data.source={json.dumps(str(data))}"] if data else []
 
-        write_results_page(page, run_results(config, overrides, console=console))
-        console.print(f"written: {page} and {page.with_suffix('.json').name}", soft_wrap=True)
+    def load_with(further: Sequence[str]) -> Config:
+        return load(preset, file, [*overrides, *source, *further])
+
+    config = load_with([])
+    check_options(config, probe=probe, baseline=baseline)
+    folds = folds or config.data.split.folds or DEFAULT_FOLDS
+    first_fold = load_with([f"data.split.folds={folds}", "data.split.fold=0"])
+    with _console(first_fold, verbose=verbose) as (console, found):
+        from pipeline.preflight import fetch_weights
+
+        claim_results(first_fold, folds=folds, probe=probe, fingerprint=found.fingerprint)
+        fetch_weights(config)
+        console.print("starting TensorFlow and TFX")
+        from pipeline.experiments.folds import cross_validate
+        from pipeline.experiments.folds_page import write_folds_page
+
+        experiment = cross_validate(
+            load_with, found, folds=folds, repeats=repeats, probe=probe, console=console
+        )
+        page = write_folds_page(results_folder(config), experiment, baseline=baseline)
+        console.print(f"written: {page}, with the chart, the figures and the predictions", soft_wrap=True)
 
 
 @command.command()
@@ -76,7 +104,8 @@ def results(data: Path, weights: str, page: Path, overrides: tuple[str, ...], ve
     show_default=True,
     help="Size of the experiment; smoke trains two small models.",
 )
-@_options
+@overrides_option
+@verbose_option
 def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bool) -> None:
     """Compare the paper's models after several numbers of epochs, and draw its figures.
 
@@ -89,7 +118,8 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
     named = [f"data.source={json.dumps(str(data))}"] if data else []
     overrides = (f"output=runs/paper-{scale}", *named, *overrides)
     config = load_config(SCALES[scale].preset, (*SCALES[scale].overrides, *overrides))
-    with _console(config, verbose=verbose) as console:
+    with _console(config, verbose=verbose) as (console, _):
+        console.print("starting TensorFlow and TFX")
         from pipeline.experiments.paper import run_paper
         from pipeline.experiments.paper_page import write_paper_page
 
@@ -98,8 +128,11 @@ def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bo
 
 
 @contextmanager
-def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
-    """Lock the output, check data and weights files, and yield a console before TensorFlow is imported."""
+def _console(config: Config, *, verbose: bool) -> Iterator[tuple[Console, Data]]:
+    """Lock the output, check data and weights files, and yield a console and the data.
+
+    TensorFlow is not imported yet.
+    """
     from knet.runs.active_run import lock_output
     from knet.runs.workspace import Workspace
     from pipeline.runners.console import quiet_console
@@ -112,6 +145,4 @@ def _console(config: Config, *, verbose: bool) -> Iterator[Console]:
         from pipeline.preflight import check_weights, prepare_data
 
         check_weights(config)
-        prepare_data(config)
-        console.print("starting TensorFlow and TFX")
-        yield console
+        yield console, prepare_data(config)

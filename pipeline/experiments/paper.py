@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from knet.runs.workspace import Workspace
 from knet.training.dataset import TransformedSplit
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
-from pipeline.experiments.cross_validation import patient_by_image
-from pipeline.experiments.results_page import host_description, published_config
+from pipeline.experiments.provenance import host_description, published_config
 from pipeline.preflight import check_weights, fetch_weights, prepare_data, schema_file
 from pipeline.runners.local import run_down_to
 
@@ -51,13 +50,12 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
     check_weights(config)
     fetch_weights(config)
     data = prepare_data(config)
-    patients = patient_by_image(config, data)
     schedules = SCALES[scale].schedules()
     runs = {}
     for schedule in schedules:
         console.print(f"training: {schedule.title}")
         scheduled = load_config(preset, [*fixed, *overrides, *schedule.overrides])
-        runs[schedule.name] = _run(scheduled, data, patients, console=console)
+        runs[schedule.name] = _run(scheduled, data, console=console)
     return {
         "scale": scale,
         "synthetic": data.synthetic,
@@ -74,7 +72,7 @@ def run_paper(scale: str, overrides: Sequence[str], *, console: Console) -> dict
     }
 
 
-def _run(config: Config, data: Data, patients: Mapping[str, str], *, console: Console) -> dict[str, Any]:
+def _run(config: Config, data: Data, *, console: Console) -> dict[str, Any]:
     """Return the training history and test metrics of each candidate, by name."""
     trainers = {name: node_ids.trainer(name) for name in config.candidates}
     executions = run_down_to(
@@ -88,18 +86,18 @@ def _run(config: Config, data: Data, patients: Mapping[str, str], *, console: Co
     test = TransformedSplit(
         [str(examples / artifact_files.split_folder(schema_names.TEST) / "*")], size=config.image.size
     )
-    return {name: _evaluate(executions[node], test, patients) for name, node in trainers.items()}
+    return {name: _evaluate(executions[node], test) for name, node in trainers.items()}
 
 
-def _evaluate(trainer: Execution, test: TransformedSplit, patients: Mapping[str, str]) -> dict[str, Any]:
+def _evaluate(trainer: Execution, test: TransformedSplit) -> dict[str, Any]:
     logs: Path = trainer.outputs["model_run"].uri
     history = json.loads((logs / artifact_files.HISTORY).read_text(encoding="utf-8"))
     model = keras.saving.load_model(logs / artifact_files.KERAS_MODEL, compile=False)
-    paths = test.paths()
+    labels, patients = test.labels_and_patients()
     sample = PatientSample(
-        images=paths,
-        patients=[patients[path] for path in paths],
-        labels=[label for _, labels in test.batches(batch_size=_BATCH_SIZE) for label in labels.numpy()],
+        images=test.paths(),
+        patients=patients,
+        labels=labels,
         scores=model.predict(test.batches(batch_size=_BATCH_SIZE), verbose=0)[:, 1],
     )
     estimates = estimate_metrics(sample)

@@ -64,7 +64,7 @@ def test_help_imports_no_heavy_library() -> None:
         "schema update",
         "cache",
         "monitor",
-        "experiment results",
+        "experiment folds",
         "experiment paper",
     ],
 )
@@ -153,8 +153,11 @@ def test_config_show_reads_a_file(knet: Callable[..., Finished], tmp_path: Path)
         (["report", "last"], "there is no run in runs/demo yet, and last is not the folder of a run"),
         (["compare", "last", "x"], "there is no run in runs/demo yet"),
         (["lineage", "1"], "no run in runs/demo pushed version 1; none was pushed yet"),
-        (["experiment", "results"], "Missing option '--data'"),
-        (["experiment", "results", "--data", ".", "--page", "p.html"], "--page p.html: the page is Markdown"),
+        (["experiment", "folds", "--folds", "1"], "1 is not in the range 2<=x<=20"),
+        (
+            ["experiment", "folds", "--baseline", "deep"],
+            "--baseline deep: no such candidate; name one of mob",
+        ),
         (["experiment", "paper", "--scale", "large"], "'large' is not one of 'full', 'smoke'"),
         (["cache", "--remove-unused", "-1"], "-1.0 is not in the range x>=0"),
         (["serve", "x", "--keep-images", "y"], "--log-key-file and --keep-images need --request-log"),
@@ -184,6 +187,17 @@ def test_user_error_exits_with_2_and_a_message(
     assert message in finished.stderr
     assert "Traceback" not in finished.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_experiment_folds_refuses_more_folds_than_patients(
+    knet: Callable[..., Finished], tmp_path: Path
+) -> None:
+    finished = knet("experiment", "folds", "--folds", 20, "--set", f"output={tmp_path / 'out'}")
+    assert finished.code == 2
+    assert "too few patients for data.split.folds=20: benign has 12" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+    assert not (tmp_path / "out" / "folds").exists()
 
 
 @pytest.mark.slow

@@ -56,7 +56,11 @@ def graph(
         test = tmp_path / "transformed" / "Split-test"
         if not test.exists():
             test.parent.mkdir()
-            test.symlink_to(Path(write_transformed(pixels, [0] * 4 + [1] * 4)).parent)
+            test.symlink_to(
+                Path(
+                    write_transformed(pixels, [0] * 4 + [1] * 4, [f"patient {n // 2}" for n in range(8)])
+                ).parent
+            )
         return {
             "Transform": execution("transformed_examples", test.parent),
             "Trainer-mobilenet": execution("model_run", tmp_path),
@@ -64,10 +68,6 @@ def graph(
 
     monkeypatch.setattr(paper, "run_down_to", run_down_to)
     monkeypatch.setattr(Scale, "schedules", lambda self: (SCHEDULES[0], SCHEDULES[-1]))
-    # The transformed images do not have the names of the sample data.
-    monkeypatch.setattr(
-        paper, "patient_by_image", lambda *_: {f"images/{n}.png": f"patient {n // 2}" for n in range(8)}
-    )
     return ran
 
 
