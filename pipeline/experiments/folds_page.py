@@ -261,6 +261,7 @@ def draw_candidates(results: Mapping[str, Any]) -> str:
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(1, len(COMPARED), sharey=True)
     rows = np.arange(len(names))
+    chance = {"balanced_accuracy": 1 / len(results["config"]["data"]["classes"]), "roc_auc": 0.5}
     for axes, metric in zip(grid, COMPARED, strict=True):
         for row, name in enumerate(names):
             candidate = results["candidates"][name]
@@ -270,7 +271,7 @@ def draw_candidates(results: Mapping[str, Any]) -> str:
             if value is not None and low is not None and high is not None:
                 axes.plot([low, high], [row + 0.22] * 2, color="C0", linewidth=2, zorder=2)
                 axes.plot(value, row + 0.22, "D", color="C0", markersize=6, zorder=3)
-        axes.axvline(0.5, color="0.5", linestyle=":", linewidth=1)
+        axes.axvline(chance[metric], color="0.5", linestyle=":", linewidth=1)
         axes.set(xlim=(-0.02, 1.02), xlabel=METRICS[metric])
         axes.set_yticks(rows, names)
         axes.grid(axis="x", alpha=0.3)
