@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write, read_json
+from knet.report.queries import config_differences
 from pipeline.config.config import Config
 from pipeline.experiments.provenance import published_config
 
@@ -78,20 +78,6 @@ def claim_results(config: Config, *, folds: int, probe: str | None, fingerprint:
     if former is None:
         atomic_write(file, json.dumps(settings, indent=1) + "\n")
         return
-    before, now = _flattened(former), _flattened(settings)
-    for name in dict.fromkeys([*before, *now]):
-        if before.get(name) != now.get(name):
-            change = f"with {name}={before.get(name)}, now {now.get(name)}"
-            which = "of other images" if name == "images" else change
-            raise UserError(f"output: {folder} holds a cross-validation {which}; {remedy}")
-
-
-def _flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a tree by path."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            leaves |= _flattened(value, f"{prefix}{name}.")
-        else:
-            leaves[prefix + name] = value
-    return leaves
+    for name, (before, now) in config_differences(former, json.loads(json.dumps(settings))).items():
+        which = "of other images" if name == "images" else f"with {name}={before}, now {now}"
+        raise UserError(f"output: {folder} holds a cross-validation {which}; {remedy}")
