@@ -207,12 +207,14 @@ def test_unchanged_pipeline_and_images_are_cached(cluster: Cluster) -> None:
 @pytest.mark.usefixtures("results")
 def test_failed_candidate_leaves_the_others_and_is_retried(cluster: Cluster) -> None:
     weights = cluster.folder / "vgg16.weights.h5"
-    weights.write_bytes(b"no weights")
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(weights)
+    intact = weights.read_bytes()
     candidates = {
         "mobilenet": {"alpha": 0.25, "weights": "none"},
         "vgg16": {"weights": str(weights)},
     }
     documents = cluster.compile(candidates)
+    weights.write_bytes(b"damaged")
     first = cluster.run("failed", *documents)
     assert {result.state for result in first.values()} == {"done", "cached"}
     assert first["Trainer-mobilenet"].state == "cached"
@@ -222,10 +224,7 @@ def test_failed_candidate_leaves_the_others_and_is_retried(cluster: Cluster) -> 
     states = {node.node: node.state for node in record.nodes}
     assert (states["Trainer-vgg16"], states["Evaluator-vgg16"]) == ("failed", "skipped")
 
-    # The same compiled pipeline, whose digest of the weights is that of the damaged file.
-    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(
-        weights, overwrite=True
-    )
+    weights.write_bytes(intact)
     repaired = cluster.run("repaired", *documents)
     assert repaired["Trainer-vgg16"].state == "done" and repaired["Trainer-mobilenet"].state == "cached"
     record = cluster.records()[-1]

@@ -1,4 +1,4 @@
-"""Runs with a candidate whose weights file is damaged, and the run after its repair."""
+"""Runs in which the weights file of a candidate is damaged, and the run after its repair."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ class Runs:
         lost = {"vgg16": {"weights": str(weights)}}
         both = {"mobilenet": {"alpha": 0.25, "weights": "none"}, **lost}
         shared = ("tuning=null", "gate.margin=null")
-        weights.write_bytes(b"no weights")
         settings = (*shared, f"candidates={json.dumps(both)}")
-        self.first = knet.run(*settings)
-        self.second = knet.run(*settings)
-        self.required = knet.run(*settings, "selection.require_all=true")
-        self.alone = knet.run(*shared, f"candidates={json.dumps(lost)}")
         keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(
-            weights, overwrite=True
+            weights
         )
+        intact = weights.read_bytes()
+
+        def run_damaged(*settings: str) -> Any:
+            weights.write_bytes(intact)  # for the check before the run
+            fault = f"fault.damage_before_node('Trainer-vgg16', {str(weights)!r})"
+            return knet.run(*settings, before=f"import fault; {fault}")
+
+        self.first = run_damaged(*settings)
+        self.second = run_damaged(*settings)
+        self.required = run_damaged(*settings, "selection.require_all=true")
+        self.alone = run_damaged(*shared, f"candidates={json.dumps(lost)}")
+        weights.write_bytes(intact)
         self.repaired = knet.run(*settings)
 
     def report(self, number: int, file: str) -> Any:

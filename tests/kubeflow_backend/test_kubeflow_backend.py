@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import keras
 import pytest
 from kubeflow_backend.backend import BUCKET, Backend, Run
 from kubeflow_backend.pods import LEFTOVER
@@ -189,8 +190,9 @@ def test_deleted_artifacts_are_named_and_made_again(project: Project, first: Run
 
 def test_failed_candidate_leaves_the_other(project: Project, first: Run) -> None:
     weights = project.folder / "damaged.weights.h5"
-    weights.write_bytes(b"no weights")
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(weights)
     file = project.compile("damaged.yaml", f"candidates.vgg16.weights={weights}")
+    weights.write_bytes(b"damaged")
     run = project.submit("--param", "epochs=2", file=file)
     assert run.state == "Succeeded" and run.states()["Trainer-mobilenet"] == "cached"
     record = project.records()[-1]

@@ -1,4 +1,4 @@
-"""A signal in the middle of a run: in a node, as soon as it has written something, or before the record."""
+"""Faults in the middle of a run: a signal in a node or before the record, a file that is damaged."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def stop_in_node(signals: Mapping[str, int], output: str, moment: str) -> None:
         result = run_executor(self, info)
         _stop(signals[node])
         return result
+
+    launcher.Launcher._run_executor = run
+
+
+def damage_before_node(node: str, file: str) -> None:
+    """Arrange that a file, which was checked before the run, is damaged when a node starts."""
+    run_executor: Callable[..., Any] = launcher.Launcher._run_executor
+
+    def run(self: Any, info: Any) -> Any:
+        if self._pipeline_node.node_info.id == node:
+            Path(file).write_bytes(b"damaged")
+        return run_executor(self, info)
 
     launcher.Launcher._run_executor = run
 
