@@ -193,10 +193,12 @@ class _Fold:
             raise UserError(f"--probe {name}: {error}; name a candidate with trained weights") from None
         seconds = round(time.monotonic() - start, 1)
         row = {"candidate": PROBE, "c": result.c, "seconds": seconds, "cached": True}
-        return _probe_predictions(result, test), row
+        return _probe_predictions(result, test, positive=candidate.positive_labels), row
 
 
-def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFrame:
+def _probe_predictions(
+    result: ProbeResult, test: TransformedSplit, *, positive: Sequence[int]
+) -> pd.DataFrame:
     labels, patients = test.labels_and_patients()
     return pd.DataFrame(
         {
@@ -205,7 +207,7 @@ def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFr
             schema_names.PATIENT: patients,
             schema_names.SPLIT: schema_names.TEST,
             schema_names.LABEL: labels,
-            schema_names.SCORE: result.probabilities[:, 1].astype("float32"),
+            schema_names.SCORE: result.probabilities[:, list(positive)].sum(axis=1).astype("float32"),
             schema_names.THRESHOLD: _PROBE_THRESHOLD,
         }
     )
