@@ -9,7 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
+
+Sample = PatientSample | ClassSample
 
 RESAMPLES: Final = 2000
 _PERCENTILES: Final = (2.5, 97.5)
@@ -28,30 +31,27 @@ class Estimate:
     high: float
 
 
-def resample_patients(positive: NDArray[Any], *, resamples: int, seed: int) -> NDArray[Any]:
+def resample_patients(strata: NDArray[Any], *, resamples: int, seed: int) -> NDArray[Any]:
     """Return how many times each patient was drawn, int64 [resamples, patients].
 
     Patients are drawn with replacement, of each class as many as the sample has.
 
     Args:
-        positive: whether each patient is of the positive class, bool [patients].
+        strata: class of each patient, bool or int [patients].
         resamples: number of resamples.
         seed: random seed.
     """
     generator = np.random.default_rng(seed)
-    drawn = np.zeros((resamples, len(positive)), dtype=np.int64)
-    for label in (False, True):
-        members = np.flatnonzero(positive == label)
-        if members.size:
-            uniform = np.full(members.size, 1 / members.size)
-            drawn[:, members] = generator.multinomial(members.size, uniform, size=resamples)
+    drawn = np.zeros((resamples, len(strata)), dtype=np.int64)
+    for label in np.unique(strata):
+        members = np.flatnonzero(strata == label)
+        uniform = np.full(members.size, 1 / members.size)
+        drawn[:, members] = generator.multinomial(members.size, uniform, size=resamples)
     return drawn
 
 
-def estimate_metrics(
-    sample: PatientSample, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Estimate]:
-    """Return each of `METRICS` with its interval.
+def estimate_metrics(sample: Sample, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+    """Return each metric of the sample with its interval.
 
     Patients are drawn, not images, because images of one patient are correlated. If a class has one patient,
     the interval does not cover the variation between patients of that class.
@@ -61,12 +61,12 @@ def estimate_metrics(
         resamples: number of resamples.
         seed: random seed.
     """
-    drawn = sample.weighted_metrics(resample_patients(sample.positive, resamples=resamples, seed=seed))
+    drawn = sample.weighted_metrics(resample_patients(sample.strata, resamples=resamples, seed=seed))
     return {name: estimate_from_draws(value, drawn[name]) for name, value in sample.metrics().items()}
 
 
 def estimate_difference(
-    first: PatientSample, second: PatientSample, *, metric: str, resamples: int = RESAMPLES, seed: int = 0
+    first: Sample, second: Sample, *, metric: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return the difference in a metric, first minus second, by a paired bootstrap.
 
@@ -75,7 +75,7 @@ def estimate_difference(
     Args:
         first: predictions of one candidate.
         second: predictions of another for the same images.
-        metric: one of `METRICS`.
+        metric: name of one of their metrics.
         resamples: number of resamples.
         seed: random seed.
 
@@ -85,7 +85,7 @@ def estimate_difference(
     for name in ("images", "labels", "patients"):
         if not np.array_equal(getattr(first, name), getattr(second, name)):
             raise ValueError(f"a paired bootstrap needs predictions of the same images: {name} differ")
-    weights = resample_patients(first.positive, resamples=resamples, seed=seed)
+    weights = resample_patients(first.strata, resamples=resamples, seed=seed)
     drawn = first.weighted_metrics(weights)[metric] - second.weighted_metrics(weights)[metric]
     return estimate_from_draws(first.metrics()[metric] - second.metrics()[metric], drawn)
 

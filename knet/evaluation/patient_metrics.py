@@ -83,6 +83,11 @@ class PatientSample:
             raise ValueError("a patient has images of both classes")
         self.positive: NDArray[Any] = positives > 0
 
+    @property
+    def strata(self) -> NDArray[Any]:
+        """Class of each patient for a stratified bootstrap, [patients]."""
+        return self.positive
+
     def confusion(self) -> dict[str, int]:
         """Return the confusion matrix: number of images by outcome."""
         predicted, true = self._scores >= self._thresholds, self.labels == 1
@@ -114,21 +119,21 @@ class PatientSample:
         sums = {name: weights @ values for name, values in self._patient_sums().items()}
         tp, fp, tn, fn = (sums[name] for name in ("tp", "fp", "tn", "fn"))
         images, patients = tp + fp + tn + fn, weights.sum(axis=1)
-        recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-        roc_auc, pr_auc = self._areas(weights)
+        recall, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+        roc_auc, pr_auc = ranking_areas(weights, scores=self._scores, labels=self.labels, owner=self._owner)
         values = {
-            "accuracy": _ratio(tp + tn, images),
+            "accuracy": ratio(tp + tn, images),
             "balanced_accuracy": (recall + specificity) / 2,
-            "precision": _ratio(tp, tp + fp),
+            "precision": ratio(tp, tp + fp),
             "recall": recall,
             "specificity": specificity,
-            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            "f1": ratio(2 * tp, 2 * tp + fp + fn),
             "roc_auc": roc_auc,
             "pr_auc": pr_auc,
             "calibration_error": expected_calibration_error(sums["residuals"], images),
-            "brier": _ratio(sums["squared_error"], images),
-            "patient_recognition_rate": _ratio(sums["recognition"], patients),
-            "patient_decision_accuracy": _ratio(sums["decision"], patients),
+            "brier": ratio(sums["squared_error"], images),
+            "patient_recognition_rate": ratio(sums["recognition"], patients),
+            "patient_decision_accuracy": ratio(sums["decision"], patients),
         }
         return {name: values[name] for name in METRICS}
 
@@ -157,18 +162,28 @@ class PatientSample:
             ).astype(float),
         }
 
-    def _areas(self, weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the areas under both curves, each [weightings]."""
-        order = np.argsort(-self._scores, kind="stable")
-        scores, owner, labels = self._scores[order], self._owner[order], self.labels[order]
-        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))  # of equal scores
-        step = max(_MAX_WEIGHTS // max(len(scores), 1), 1)
-        areas = [
-            _curve_areas(weights[start : start + step][:, owner], labels, ends)
-            for start in range(0, len(weights), step)
-        ]
-        roc_auc, pr_auc = np.concatenate(areas, axis=1)
-        return roc_auc, pr_auc
+
+def ranking_areas(
+    weights: NDArray[Any], *, scores: NDArray[Any], labels: NDArray[Any], owner: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ROC-AUC and average precision under each weighting, each [weightings].
+
+    Args:
+        weights: number of times that each patient counts, [weightings, patients].
+        scores: of the images, [images].
+        labels: 1 for the positive class, else 0, [images].
+        owner: index of the patient of each image, [images].
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, owner, labels = scores[order], owner[order], labels[order]
+    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))  # of equal scores
+    step = max(_MAX_WEIGHTS // max(len(scores), 1), 1)
+    areas = [
+        _curve_areas(weights[start : start + step][:, owner], labels, ends)
+        for start in range(0, len(weights), step)
+    ]
+    roc_auc, pr_auc = np.concatenate(areas, axis=1)
+    return roc_auc, pr_auc
 
 
 def recognition_rates(correct: NDArray[Any], images: NDArray[Any]) -> NDArray[Any]:
@@ -181,7 +196,7 @@ def recognition_rates(correct: NDArray[Any], images: NDArray[Any]) -> NDArray[An
         correct: number of correctly classified images of each patient, [patients].
         images: number of images of each patient, [patients].
     """
-    return _ratio(correct, images)
+    return ratio(correct, images)
 
 
 def correct_decisions(
@@ -195,7 +210,7 @@ def correct_decisions(
         positive: whether each patient is of the positive class, bool [patients].
         threshold: mean score from which a patient is classified as positive; one for all, or [patients].
     """
-    correct: NDArray[Any] = (_ratio(score_sums, images) >= threshold) == positive
+    correct: NDArray[Any] = (ratio(score_sums, images) >= threshold) == positive
     return correct
 
 
@@ -212,14 +227,14 @@ def _curve_areas(weights: NDArray[Any], labels: NDArray[Any], ends: NDArray[Any]
     new_tp = np.diff(tp, axis=1, prepend=0)
     new_fp = np.diff(fp, axis=1, prepend=0)
     positives, negatives = new_tp.sum(axis=1), new_fp.sum(axis=1)
-    roc_auc = _ratio((new_fp * (tp - new_tp / 2)).sum(axis=1), positives * negatives)
+    roc_auc = ratio((new_fp * (tp - new_tp / 2)).sum(axis=1), positives * negatives)
     precision = np.divide(tp, tp + fp, out=np.zeros_like(tp, dtype=float), where=tp + fp > 0)
     # Without negatives every ranking has an average precision of 1, which shows nothing about the scores.
-    pr_auc = _ratio((new_tp * precision).sum(axis=1), np.where(negatives > 0, positives, 0))
+    pr_auc = ratio((new_tp * precision).sum(axis=1), np.where(negatives > 0, positives, 0))
     return np.stack([roc_auc, pr_auc])
 
 
-def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
     """Return the quotient; NaN where the denominator is 0."""
     undefined = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) != 0)
