@@ -20,7 +20,7 @@ from components.knet_evaluator.inference import GroupBySlice, RunInference, Writ
 from knet.base import schema_names
 from knet.evaluation.predictions import FOLDER
 from knet.evaluation.tfma_config import eval_config
-from knet.models.model_info import read_threshold
+from knet.models.model_info import read_decision
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -39,10 +39,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
-        threshold = float(np.float32(read_threshold(Path(model.uri))))  # as the served graph compares
+        classes, threshold = read_decision(Path(model.uri))
+        if threshold is not None:
+            threshold = float(np.float32(threshold))  # as the served graph compares
         slices = json.loads(exec_properties["slices"])
         candidate = exec_properties["candidate"]
-        config = eval_config(slices=slices, threshold=threshold)
+        config = eval_config(slices=slices, threshold=threshold, classes=classes)
         examples = input_dict["examples"]
         schema = _schema_without_image(artifact_utils.get_single_uri(input_dict["schema"]))
         columns = [feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES]
@@ -53,7 +55,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
         run_inference = RunInference(
-            path_utils.serving_model_path(model.uri), candidate=candidate, columns=columns
+            path_utils.serving_model_path(model.uri),
+            candidate=candidate,
+            columns=columns,
+            probabilities=len(classes) > 2,
         )
         with self._make_beam_pipeline() as pipeline:
             # Beam's local runner holds the inputs of a Flatten in memory, so they have no images.
@@ -64,7 +69,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 for split in schema_names.EVALUATED_SPLITS
             ] | beam.Flatten()
             _ = predictions | "WritePredictions" >> WritePredictions(
-                folder / FOLDER, candidate=candidate, threshold=threshold, columns=columns
+                folder / FOLDER,
+                candidate=candidate,
+                threshold=threshold,
+                columns=columns,
+                probabilities=len(classes) > 2,
             )
             _ = (
                 predictions

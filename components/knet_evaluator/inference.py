@@ -32,17 +32,21 @@ class RunInference(beam.DoFn):
     model.
     """
 
-    def __init__(self, saved_model: str, *, candidate: str, columns: Sequence[str]) -> None:
+    def __init__(
+        self, saved_model: str, *, candidate: str, columns: Sequence[str], probabilities: bool = False
+    ) -> None:
         """Create the step.
 
         Args:
             saved_model: Folder of the SavedModel.
             candidate: Name of the candidate, for messages.
             columns: Names of the text features to extract.
+            probabilities: Whether to extract the probability of every class, of more than two.
         """
         self._saved_model = saved_model
         self._candidate = candidate
         self._columns = list(columns)
+        self._probabilities = probabilities
         self._shared = Shared()  # threads of a worker load the model once
 
     def setup(self) -> None:
@@ -70,6 +74,8 @@ class RunInference(beam.DoFn):
         predictions = self._signature(**{self._input: examples})
         texts = {name: _values(batch, name) for name in self._columns}
         outputs = {name: predictions[name].numpy().reshape(-1) for name in _OUTPUTS}
+        if self._probabilities:
+            outputs[schema_names.PROBABILITIES] = predictions[schema_names.PROBABILITIES].numpy()
         images = [path.decode("utf-8") for path in texts[schema_names.PATH]]
         check_scores(outputs[schema_names.SCORE], images=images, candidate=self._candidate)
         return {
@@ -114,7 +120,11 @@ class GroupBySlice(beam.DoFn):
         texts = batch[tfma.FEATURES_KEY]
         columns = {name: texts[name] for name in (schema_names.PATIENT, *self._columns)}
         columns[schema_names.LABEL] = batch[tfma.LABELS_KEY]
-        columns[schema_names.SCORE] = batch[tfma.PREDICTIONS_KEY][schema_names.SCORE]
+        predictions = batch[tfma.PREDICTIONS_KEY]
+        self._predicted = next(
+            name for name in (schema_names.PROBABILITIES, schema_names.SCORE) if name in predictions
+        )
+        columns[self._predicted] = predictions[self._predicted]
         self._batches.append(columns)
         self._count += len(columns[schema_names.LABEL])
         if self._count >= _GROUP_SIZE:
@@ -141,7 +151,7 @@ class GroupBySlice(beam.DoFn):
                 tfma.INPUT_KEY: b"",  # TFMA measures its size, and warns if it is missing
                 tfma.FEATURES_KEY: {schema_names.PATIENT: columns[schema_names.PATIENT][rows], **slicing},
                 tfma.LABELS_KEY: columns[schema_names.LABEL][rows],
-                tfma.PREDICTIONS_KEY: {schema_names.SCORE: columns[schema_names.SCORE][rows]},
+                tfma.PREDICTIONS_KEY: {self._predicted: columns[self._predicted][rows]},
             }
 
 
@@ -151,23 +161,33 @@ _TABLES: Final = 256  # concatenated before writing; each alone would be a row g
 class WritePredictions(beam.PTransform):
     """Writes extracts of `RunInference` as Parquet, a row for each image."""
 
-    def __init__(self, folder: Path, *, candidate: str, threshold: float, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        candidate: str,
+        threshold: float | None,
+        columns: Sequence[str],
+        probabilities: bool = False,
+    ) -> None:
         """Create the transform.
 
         Args:
             folder: Folder of the Parquet files.
             candidate: Name of the candidate.
-            threshold: Lowest score of a positive image, 0 to 1.
+            threshold: Lowest score of a positive image, 0 to 1; None if there is none.
             columns: Names of the text features, including the image's path.
+            probabilities: Whether the extracts have the probability of every class.
         """
         super().__init__()
         self._folder = folder
         self._constants = {schema_names.CANDIDATE: candidate, schema_names.THRESHOLD: threshold}
         self._columns = [name for name in columns if name != schema_names.PATH]
+        self._probabilities = probabilities
 
     def expand(self, batches: Any) -> Any:
         """Write extracts, and return the names of the files."""
-        schema = predictions_schema(self._columns)
+        schema = predictions_schema(self._columns, probabilities=self._probabilities)
         return (
             batches
             | "Rows" >> beam.Map(_rows, columns=self._columns, constants=self._constants, schema=schema)
@@ -190,6 +210,8 @@ def _rows(batch: Any, *, columns: Sequence[str], constants: dict[str, Any], sche
         **batch[tfma.PREDICTIONS_KEY],
         **{name: _decoded(texts[name]) for name in columns},
     }
+    if schema_names.PROBABILITIES in values:
+        values[schema_names.PROBABILITIES] = list(values[schema_names.PROBABILITIES])
     return pa.table({field.name: pa.array(values[field.name], field.type) for field in schema}, schema)
 
 

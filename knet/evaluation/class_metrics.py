@@ -112,6 +112,20 @@ class ClassSample:
             "support": support.astype(np.int64),
         }
 
+    def all_metrics(self, classes: Sequence[str]) -> dict[str, float]:
+        """Return each of `METRICS`, and the class report as `precision/<class>` and so on.
+
+        Args:
+            classes: names in the order of the labels.
+        """
+        report = self.class_report().items()
+        of_classes = {
+            f"{name}/{label}": float(value)
+            for name, values in report
+            for label, value in zip(classes, values, strict=True)
+        }
+        return {**self.metrics(), **of_classes}
+
     def metrics(self) -> dict[str, float]:
         """Return each of `METRICS`; NaN where one is undefined, such as an AUC over one class."""
         weighted = self.weighted_metrics(np.ones((1, len(self.patients))))

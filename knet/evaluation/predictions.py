@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from pyarrow import parquet
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
 
 FOLDER: Final = "predictions"  # in a ModelEvaluation artifact; its shards are in no order
@@ -29,13 +31,16 @@ _COLUMNS: Final = {
 }
 
 
-def predictions_schema(columns: list[str]) -> pa.Schema:
+def predictions_schema(columns: list[str], *, probabilities: bool = False) -> pa.Schema:
     """Return the columns with their types.
 
     Args:
         columns: names of further text features.
+        probabilities: whether there is a column of the probabilities of all classes.
     """
-    further = {name: pa.string() for name in columns if name not in _COLUMNS}
+    further: dict[str, Any] = {name: pa.string() for name in columns if name not in _COLUMNS}
+    if probabilities:
+        further[schema_names.PROBABILITIES] = pa.list_(pa.float32())
     return pa.schema(list({**_COLUMNS, **further}.items()))
 
 
@@ -90,6 +95,17 @@ def check_scores(scores: Any, *, images: Any, candidate: str) -> None:
 def write_predictions(frame: Any, file: Path) -> None:
     """Write predictions as one Parquet file, atomically."""
     atomic_write(file, lambda path: frame.to_parquet(path, index=False))
+
+
+def class_sample(frame: Any, *, classes: Sequence[str]) -> ClassSample:
+    """Return the sample of some rows of one candidate's predictions of more than two classes."""
+    probabilities = np.array(frame[schema_names.PROBABILITIES].to_list(), dtype=np.float64)
+    return ClassSample(
+        images=frame[schema_names.IMAGE_PATH].to_numpy(dtype=str),
+        patients=frame[schema_names.PATIENT].to_numpy(dtype=str),
+        labels=frame[schema_names.LABEL].to_numpy(),
+        probabilities=probabilities.reshape(len(frame), len(classes)),
+    )
 
 
 def patient_sample(frame: Any) -> PatientSample:

@@ -42,27 +42,27 @@ _PATIENT_METRICS: Final = {
 }
 
 
-def eval_config(*, slices: Sequence[str], threshold: float) -> config_pb2.EvalConfig:
+def eval_config(
+    *, slices: Sequence[str], threshold: float | None, classes: Sequence[str]
+) -> config_pb2.EvalConfig:
     """Return the configuration: every metric on every split and slice.
 
     Args:
         slices: columns whose values, and pairs of values, are slices of a split.
-        threshold: score from which an image is classified as positive.
+        threshold: score from which an image is classified as the positive one of two classes.
+        classes: names in the order of the labels.
     """
-    below = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's thresholds are exclusive
-    metrics = [
-        _metric("BinaryAccuracy", "accuracy", threshold=below),
-        *(_metric(tfma_class, name, thresholds=[below]) for name, tfma_class in _THRESHOLD_METRICS.items()),
-        *(_metric(area, name, num_thresholds=_AREA_THRESHOLDS) for name, area in _AREAS.items()),
-        _metric("MeanSquaredError", "brier"),
-        _metric("CalibrationError", "calibration_error", tfma_metrics),
-        *(_metric(ours, name, tfma_metrics, threshold=threshold) for name, ours in _PATIENT_METRICS.items()),
-    ]
+    if len(classes) == 2:
+        assert threshold is not None
+        metrics, prediction = _binary_metrics(threshold), schema_names.SCORE
+    else:
+        metrics = [_metric("ClassMetrics", "class_metrics", tfma_metrics, classes=list(classes))]
+        prediction = schema_names.PROBABILITIES
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
                 signature_name=schema_names.EXAMPLES_SIGNATURE,
-                prediction_key=schema_names.SCORE,
+                prediction_key=prediction,
                 label_key=schema_names.LABEL,
                 model_type=tfma.TF_GENERIC,
             )
@@ -73,6 +73,18 @@ def eval_config(*, slices: Sequence[str], threshold: float) -> config_pb2.EvalCo
             for columns in slice_combinations(slices)
         ],
     )
+
+
+def _binary_metrics(threshold: float) -> list[config_pb2.MetricConfig]:
+    below = float(np.nextafter(np.float32(threshold), np.float32(-1)))  # TFMA's thresholds are exclusive
+    return [
+        _metric("BinaryAccuracy", "accuracy", threshold=below),
+        *(_metric(tfma_class, name, thresholds=[below]) for name, tfma_class in _THRESHOLD_METRICS.items()),
+        *(_metric(area, name, num_thresholds=_AREA_THRESHOLDS) for name, area in _AREAS.items()),
+        _metric("MeanSquaredError", "brier"),
+        _metric("CalibrationError", "calibration_error", tfma_metrics),
+        *(_metric(ours, name, tfma_metrics, threshold=threshold) for name, ours in _PATIENT_METRICS.items()),
+    ]
 
 
 def _metric(class_name: str, name: str, module: Any = None, **settings: Any) -> config_pb2.MetricConfig:

@@ -6,7 +6,7 @@ here only add up what these need over Beam's workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import apache_beam as beam
@@ -15,10 +15,12 @@ import tensorflow_model_analysis as tfma
 from numpy.typing import NDArray
 
 from knet.base import schema_names
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import correct_decisions, recognition_rates
 from knet.models.reliability import BINS, bin_residuals, expected_calibration_error
 
 _FEATURES: Final = "features"  # key of TFMA's extracts
+_IMAGES: Final = "images"  # name of the number of images
 
 # By patient: number of images, of correctly classified images, sum of scores, and label.
 _Sums = dict[bytes, tuple[int, int, float, int]]
@@ -180,3 +182,66 @@ class BinResiduals(beam.CombineFn):
         """Return the error under its key."""
         images, residuals = accumulator
         return {self._key: float(expected_calibration_error(residuals, images))}
+
+
+class ClassMetrics(tfma.metrics.Metric):
+    """All metrics of more than two classes, and those of each class (`ClassSample.all_metrics`)."""
+
+    def __init__(self, classes: Sequence[str], name: str = "class_metrics") -> None:
+        """Initialize with the class names in the order of the labels."""
+        super().__init__(_class_computations, classes=classes, name=name)
+
+
+def _class_computations(name: str, classes: Sequence[str]) -> list[Any]:
+    names = ClassRows(classes).extract_output([])
+    return [
+        tfma.metrics.MetricComputation(
+            keys=list(names),
+            preprocessors=[tfma.metrics.FeaturePreprocessor(feature_keys=[schema_names.PATIENT])],
+            combiner=ClassRows(classes),
+        )
+    ]
+
+
+_Rows = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]  # patients, labels and probabilities
+
+
+class ClassRows(beam.CombineFn):
+    """Labels and probabilities of the images, which areas under curves need all of.
+
+    An accumulator grows with the images, by some 100 bytes each.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
+
+    def create_accumulator(self) -> _Rows:
+        """Return no rows."""
+        return []
+
+    def add_input(self, accumulator: _Rows, element: Any) -> _Rows:
+        """Add one image, or a batch."""
+        labels = element.get_labels().reshape(-1).astype(np.int64)
+        probabilities = element.get_predictions()[schema_names.PROBABILITIES].reshape(len(labels), -1)
+        patients = np.broadcast_to(element[_FEATURES][schema_names.PATIENT], len(labels))
+        accumulator.append((patients, labels, probabilities))
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[_Rows]) -> _Rows:
+        """Join the rows of several workers."""
+        return [rows for accumulator in accumulators for rows in accumulator]
+
+    def extract_output(self, accumulator: _Rows) -> dict[Any, float]:
+        """Return the metrics by key."""
+        empty = (np.zeros(0, "S1"), np.zeros(0, np.int64), np.zeros((0, len(self._classes))))
+        patients, labels, probabilities = (
+            np.concatenate(column) for column in zip(*(accumulator or [empty]), strict=True)
+        )
+        sample = ClassSample(
+            images=np.arange(len(labels)).astype(str),
+            patients=np.array([patient.decode("utf-8") for patient in patients], dtype=str),
+            labels=labels,
+            probabilities=probabilities,
+        )
+        found = {_IMAGES: float(len(labels)), **sample.all_metrics(self._classes)}
+        return {tfma.metrics.MetricKey(name=name): value for name, value in found.items()}

@@ -89,13 +89,15 @@ def read_model_card(folder: Path) -> dict[str, Any]:
     return tree
 
 
-def read_threshold(folder: Path) -> float:
-    """Read a model's decision threshold.
+def read_decision(folder: Path) -> tuple[tuple[str, ...], float | None]:
+    """Read a model's classes, and its decision threshold if it has one.
 
     Args:
         folder: a SavedModel, or a TFX Model artifact.
     """
-    return float(json.loads(_read(folder))["calibration"]["threshold"])
+    tree = json.loads(_read(folder))
+    threshold = tree["calibration"]["threshold"]
+    return tuple(tree["classes"]), None if threshold is None else float(threshold)
 
 
 def _read(folder: Path) -> bytes:

@@ -23,7 +23,7 @@ from knet.base import schema_names
 from knet.client import Client
 from knet.data import breakhis
 from knet.evaluation.tfma_config import eval_config, read_metrics
-from knet.models.model_info import read_threshold
+from knet.models.model_info import read_decision
 from knet.runs.registry import RunRegistry
 from knet.serving.dev_server.server import DevServer
 from pipeline.config.config import BeamConfig
@@ -82,7 +82,8 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    config = eval_config(slices=breakhis.SLICES, threshold=read_threshold(left.model))
+    classes, threshold = read_decision(left.model)
+    config = eval_config(slices=breakhis.SLICES, threshold=threshold, classes=classes)
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(
             eval_saved_model_path=str(left.model), eval_config=config

@@ -38,6 +38,38 @@ class _FakeModel(tf.Module):
         }
 
 
+class _FakeClassModel(tf.Module):
+    """A fake model whose probabilities are the numbers in the image file."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def answer(self, examples: Any) -> dict[str, Any]:
+        """Predict serialised examples."""
+        parsed = tf.io.parse_example(examples, {schema_names.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        texts = tf.strings.split(parsed[schema_names.IMAGE]).to_tensor()
+        probabilities = tf.strings.to_number(texts)
+        score = tf.reduce_max(probabilities, axis=1)
+        return {
+            schema_names.SCORE: score,
+            schema_names.PROBABILITIES: probabilities,
+            schema_names.IN_DISTRIBUTION: score < 0.85,
+            schema_names.DISTANCE: 10 * score,
+        }
+
+
+def rows_of_three() -> list[dict[str, Any]]:
+    """The rows with three classes; the test split has none of the third."""
+    generator = np.random.default_rng(0)
+    found = []
+    for row in rows():
+        label = (row[schema_names.LABEL] + 2 * (row["subtype"] == "fibroadenoma")) % 3
+        logits = generator.normal(size=3) + 1.5 * np.eye(3)[label]
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        if not (row[schema_names.SPLIT] == "test" and label == 2):
+            text = " ".join(map(str, probabilities))
+            found.append({**row, schema_names.LABEL: label, schema_names.SCORE: text})
+    return found
+
+
 def rows() -> list[dict[str, Any]]:
     """Eight patients of validation and of test, the last with one image; some scores lie on bins' edges."""
     generator = np.random.default_rng(0)
@@ -65,7 +97,7 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def write_inputs(folder: Path, rows: list[dict[str, Any]], *, classes: Sequence[str]) -> dict[str, list[Any]]:
     """Model, examples and schema as artifacts."""
     made = {
         "model": standard_artifacts.Model(),
@@ -74,7 +106,8 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
     }
     for name, artifact in made.items():
         artifact.uri = str(folder / name)
-    parrot = _FakeModel()
+    parrot = _FakeModel() if len(classes) == 2 else _FakeClassModel()
+    threshold = THRESHOLD if len(classes) == 2 else None
     tf.saved_model.save(
         parrot,
         str(folder / "model" / "Format-Serving"),
@@ -82,7 +115,9 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any
     )
     account = folder / "model" / "Format-Serving" / "assets.extra" / "knet.json"
     account.parent.mkdir(exist_ok=True)
-    account.write_text(json.dumps({"calibration": {"threshold": THRESHOLD}}), encoding="utf-8")
+    account.write_text(
+        json.dumps({"classes": classes, "calibration": {"threshold": threshold}}), encoding="utf-8"
+    )
     made["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
     for split in ("validation", "test"):
         file = folder / "examples" / f"Split-{split}" / "images.gz"
@@ -123,7 +158,11 @@ def _example(row: dict[str, Any]) -> tf.train.Example:
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Runs the executor on rows, and returns the folder of the evaluation."""
 
-    def run(rows: list[dict[str, Any]], slices: Sequence[str] = ("magnification", "subtype")) -> Path:
+    def run(
+        rows: list[dict[str, Any]],
+        slices: Sequence[str] = ("magnification", "subtype"),
+        classes: Sequence[str] = ("benign", "malignant"),
+    ) -> Path:
         folder = tmp_path_factory.mktemp("evaluation")
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(folder / "evaluation")
@@ -132,7 +171,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             tmp_dir=str(folder / "tmp"),
         )
         Executor(context).Do(
-            write_inputs(folder, rows),
+            write_inputs(folder, rows, classes=classes),
             {"evaluation": [evaluation]},
             {"candidate": "parrot", "slices": json.dumps(slices)},
         )
@@ -151,3 +190,15 @@ def evaluated_rows() -> list[dict[str, Any]]:
 def evaluation(evaluate: Callable[..., Path], evaluated_rows: list[dict[str, Any]]) -> Path:
     """Folder of the evaluation."""
     return evaluate(evaluated_rows)
+
+
+@pytest.fixture(scope="session")
+def evaluated_rows_of_three() -> list[dict[str, Any]]:
+    """The rows of `evaluation_of_three`."""
+    return rows_of_three()
+
+
+@pytest.fixture(scope="session")
+def evaluation_of_three(evaluate: Callable[..., Path], evaluated_rows_of_three: list[dict[str, Any]]) -> Path:
+    """Folder of an evaluation of three classes."""
+    return evaluate(evaluated_rows_of_three, ("magnification",), ("fat", "stroma", "tumor"))

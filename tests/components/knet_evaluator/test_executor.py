@@ -14,7 +14,7 @@ import tensorflow_model_analysis as tfma
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.evaluation.patient_metrics import METRICS, PatientSample
-from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
+from knet.evaluation.predictions import FOLDER, class_sample, patient_sample, read_predictions
 from knet.evaluation.tfma_config import CONFUSION, IMAGES, SliceKey, read_metrics
 
 pytestmark = pytest.mark.slow
@@ -140,3 +140,36 @@ def test_evaluator_metrics_of_two_classes_are_the_recorded_ones(evaluation: Path
 
 def _slice_name(key: SliceKey) -> str:
     return ", ".join(f"{column}={value}" for column, value in sorted(key))
+
+
+def test_evaluator_metrics_of_three_classes_equal_numpy_on_every_slice(evaluation_of_three: Path) -> None:
+    frame = read_predictions(evaluation_of_three / FOLDER)
+    classes = ("fat", "stroma", "tumor")
+    found = read_metrics(evaluation_of_three)
+    assert len(found) == 2 * (1 + 3)
+    for key, metrics in found.items():
+        part = frame
+        for column, value in key:
+            part = part[part[column] == value]
+        expected = {IMAGES: len(part), **class_sample(part, classes=classes).all_metrics(classes)}
+        assert metrics == pytest.approx(expected, abs=1e-6, nan_ok=True), key
+
+
+def test_evaluator_of_three_classes_writes_their_probabilities(
+    evaluation_of_three: Path, evaluated_rows_of_three: list[dict[str, Any]]
+) -> None:
+    frame = read_predictions(evaluation_of_three / FOLDER)
+    by_image = {row[schema_names.PATH]: row for row in evaluated_rows_of_three}
+    for row in frame.to_dict("records"):
+        expected = by_image[row[schema_names.IMAGE_PATH]]
+        probabilities = [float(text) for text in expected[schema_names.SCORE].split()]
+        assert row[schema_names.PROBABILITIES].tolist() == pytest.approx(probabilities)
+        assert row[schema_names.SCORE] == pytest.approx(max(probabilities))
+        assert row[schema_names.LABEL] == expected[schema_names.LABEL]
+    assert frame[schema_names.THRESHOLD].isna().all()
+
+
+def test_evaluator_metrics_of_a_class_without_test_images_are_undefined(evaluation_of_three: Path) -> None:
+    found = read_metrics(evaluation_of_three)[frozenset({(schema_names.SPLIT, "test")})]
+    assert math.isnan(found["recall/tumor"]) and found["support/tumor"] == 0
+    assert found["balanced_accuracy"] == (found["recall/fat"] + found["recall/stroma"]) / 2
