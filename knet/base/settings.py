@@ -7,6 +7,7 @@ Each field states its description, range and default in its `Field`, and its uni
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -62,8 +63,12 @@ def describe_errors(error: ValidationError, section: type[BaseModel], *, path: s
         if problem["type"] == "extra_forbidden":
             allowed = ", ".join(_fields_at(section, problem["loc"][:-1]))
             lines.append(f"{field}: {renaming(field) or f'no such field; allowed here: {allowed}'}")
+        elif problem["type"] == "model_type" and problem["input"] is None:
+            allowed = ", ".join(_fields_at(section, problem["loc"]))
+            lines.append(f"{field} is empty: remove it, or give fields of it, such as {allowed}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            message = re.sub(" or instance of .*", "", message)  # a class of ours
             # The messages of our validators quote the value themselves.
             given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
             lines.append(f"{field}: {message}{given}" if field else message)
@@ -75,8 +80,8 @@ def _fields_at(section: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[str(part)].annotation
-        else:  # a dict of sections: its values
-            section = get_args(section)[1]
+        else:  # the values of a dict, or the items of a list
+            section = get_args(section)[1 if get_origin(section) is dict else 0]
         if isinstance(section, UnionType) or get_origin(section) is Union:
             section = next(a for a in get_args(section) if a is not type(None))
     return sorted(section.model_fields)

@@ -29,6 +29,7 @@ _RESERVED = (
     schema_names.SCORE,
     schema_names.THRESHOLD,
 )
+_HERE = re.compile(r"^(\./+)+")
 _DRIVE = re.compile(r"[A-Za-z]:/")  # of Windows
 _Row = tuple[int, dict[str, str]]  # number of its last line, and texts by column
 
@@ -108,10 +109,10 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[
         rows: list[_Row] = []
         problems = []
         for cells in table:
-            if len(cells) == len(header):
+            if len(cells) == len(header) and any(map(str.strip, cells)):
                 row = {name: cell for name, cell in zip(header, cells, strict=True) if name}
                 rows.append((table.line_num, row))
-            elif cells:  # not an empty line
+            elif any(map(str.strip, cells)):  # not an empty line
                 problems.append(f"line {table.line_num}: {len(cells)} values for {len(header)} columns")
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}; give a CSV file") from None
@@ -148,6 +149,7 @@ def _relative(path: str, source: Source) -> str:
     """Return a path relative to the source, with forward slashes; one that leads out of it unchanged."""
     if "\\" in path and "/" not in path:
         path = path.replace("\\", "/")
+    path = _HERE.sub("", path)
     if not path.startswith("/"):
         return path
     for absolute in (Path(path), Path(os.path.realpath(path))):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import PRESETS, config_options, load
+from pipeline.commands.options import PRESETS, UserPath, config_options, load
 
 
 @click.group("config")
@@ -15,7 +15,7 @@ def command() -> None:
 
 
 @command.command("init")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=UserPath(path_type=Path))
 @click.option(
     "--preset", type=click.Choice(PRESETS), default="demo", show_default=True, help="Preset to extend."
 )

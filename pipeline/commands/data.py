@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import config_options, load
+from pipeline.commands.options import UserPath, config_options, load
 
 
 @click.group("data")
@@ -17,7 +17,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=UserPath(path_type=Path))
 @config_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -44,7 +44,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
 
 
 @command.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=UserPath(path_type=Path))
 @click.option(
     "--label-from",
     "label_pattern",
@@ -59,9 +59,7 @@ def describe(source: Path, preset: str, file: Path | None, overrides: tuple[str,
     metavar="REGEX",
     help="The same for the group, such as the patient. Default: the patients of BreaKHis's file names.",
 )
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="CSV file to write. Default: a preview alone."
-)
+@click.option("--output", type=UserPath(path_type=Path), help="CSV file to write. Default: a preview alone.")
 def manifest(folder: Path, label_pattern: str, group_pattern: str | None, output: Path | None) -> None:
     """Draft a manifest of the images below FOLDER, and count its labels and groups.
 
@@ -95,7 +93,7 @@ _PREVIEW = 5  # rows shown
 
 
 @command.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=UserPath(path_type=Path))
 @click.option(
     "--accept-terms", is_flag=True, help="Confirm that you have read and accept the terms of BreaKHis."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import config_options, load, overrides_option, verbose_option
+from pipeline.commands.options import UserPath, config_options, load, overrides_option, verbose_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ def command() -> None:
 @command.command()
 @config_options
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
+    "--data", type=UserPath(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
 )
 @click.option(
     "--folds",
@@ -95,7 +95,7 @@ def folds(
 
 @command.command()
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
+    "--data", type=UserPath(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
 )
 @click.option(
     "--scale",

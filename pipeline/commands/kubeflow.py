@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, confirm_refusal, load, verbose_option, yes_option
+from pipeline.commands.options import (
+    UserPath,
+    config_options,
+    confirm_refusal,
+    load,
+    verbose_option,
+    yes_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +46,7 @@ def _server_options(function: click.decorators.FC) -> click.decorators.FC:
     return config_options(function)
 
 
-_spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+_spec_argument = click.argument("spec", type=UserPath(path_type=Path))
 _param_option = click.option(
     "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the run."
 )
@@ -163,7 +170,7 @@ for _command in (schedule, status, submit, unschedule):
 @config_options
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     default=Path("pipeline.yaml"),
     show_default=True,
     help="YAML file to write.",
@@ -225,13 +232,13 @@ def _refusal_of_mounted_data(config: Config) -> str | None:
 @_spec_argument
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True),
+    type=UserPath(path_type=Path, exists=True),
     help="Images to use instead of the pipeline's data_source.",
 )
 @click.option("--local", is_flag=True, help="Map every path of the pipeline below --root.")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     default=Path("runs/kubeflow"),
     show_default=True,
     help="Folder for buckets, cache and logs, and with --local for the files of the containers.",

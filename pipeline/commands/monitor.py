@@ -9,25 +9,25 @@ import click
 
 import schemas
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, renamed_option, verbose_option
+from pipeline.commands.options import UserPath, config_options, load, renamed_option, verbose_option
 
 
 @click.command("monitor")
-@click.argument("log", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("log", nargs=-1, required=True, type=UserPath(path_type=Path))
 @config_options
 @click.option(
     "--statistics",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     help="StatisticsGen's folder of the training images. Default: of the run that pushed each version.",
 )
 @click.option(
     "--predictions",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     help="Parquet file with the scores to compare with; needs --statistics.",
 )
 @click.option(
     "--baseline-log",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     help="Request log of an earlier period to measure drift from.",
 )
 @click.option("--version", type=int, help="Analyze this model version only.")
@@ -50,11 +50,11 @@ from pipeline.commands.options import config_options, load, renamed_option, verb
 @renamed_option("--doubted", "--max-ood-share")
 @click.option(
     "--page",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     help="HTML page to write. Default: monitor.html in the output folder.",
 )
 @click.option(
-    "--metrics", type=click.Path(path_type=Path), help="Also write gauges to a .prom file for Prometheus."
+    "--metrics", type=UserPath(path_type=Path), help="Also write gauges to a .prom file for Prometheus."
 )
 @verbose_option
 def command(

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from pipeline.config.config import Config
 
 
+class UserPath(click.Path):
+    """Path in which `~` is the user's home, also behind `--option=`, where shells leave it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        with contextlib.suppress(RuntimeError):  # no such user
+            value = Path(value).expanduser()
+        return super().convert(value, param, ctx)
+
+
 PRESETS = ("demo", "paper", "production")  # repeated here, since pipeline.config would slow down --help
 
 overrides_option = click.option(
@@ -57,7 +67,7 @@ def config_options(function: click.decorators.FC) -> click.decorators.FC:
         click.option(
             "--config",
             "file",
-            type=click.Path(path_type=Path),
+            type=UserPath(path_type=Path),
             callback=_refuse_preset_beside_file,
             help="Use a YAML file, or the folder of an overlay of k8s, instead of a preset.",
         ),
@@ -114,7 +124,7 @@ def confirm_refusal(refusal: str | None, *, yes: bool, console: Console) -> None
     raise UserError(f"{refusal}; --yes trains nevertheless")
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = UserPath(path_type=Path, dir_okay=False)
 _NAMES = (
     *("server", "model", "version", "label", "timeout", "batch"),
     *("tls", "tls_ca", "tls_cert", "tls_key", "token_file"),

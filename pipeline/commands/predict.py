@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from knet.base.errors import UserError
-from pipeline.commands.options import client_options
+from pipeline.commands.options import UserPath, client_options
 
 if TYPE_CHECKING:
     from knet.client import Client, FilePrediction
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(path_type=Path, dir_okay=False),
     help="Write to a file: JSON (.json) or CSV. The same command resumes an interrupted CSV file.",
 )
 @click.option(
     "--explain",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     help="Write images with heat maps to a folder.",
 )
 @click.option(

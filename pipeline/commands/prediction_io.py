@@ -23,24 +23,24 @@ from knet.data import breakhis
 from knet.data.manifest import read_table
 
 
-def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict[str, int]]:
+def list_files(names: Sequence[str], *, stdin: TextIO | None) -> tuple[list[Path], dict[str, int]]:
     """List the image files that the arguments of the command name.
 
     Args:
         names: Files, folders to search for images, and `-` for file names on standard input.
-        stdin: File names, one a line; empty lines are ignored.
+        stdin: File names, one a line; empty lines are ignored. None: it is closed.
 
     Returns:
         Each file once, in order; and the number of other files by name of the folder that contains some.
 
     Raises:
-        UserError: A folder cannot be read or contains no image, or no file is named.
+        UserError: A folder cannot be read or contains no image, no file is named, or names are no text.
     """
     files: list[Path] = []
     ignored = {}
     for name in names:
         if name == "-":
-            files += [Path(line) for line in stdin.read().lstrip("\ufeff").splitlines() if line]
+            files += _read_names(stdin)
         elif Path(name).is_dir():
             images, others = find_images(Path(name))
             files += images
@@ -51,6 +51,16 @@ def list_files(names: Sequence[str], *, stdin: TextIO) -> tuple[list[Path], dict
     if not files:
         raise UserError("standard input names no image: write one file name a line")
     return list(dict.fromkeys(files)), ignored
+
+
+def _read_names(stdin: TextIO | None) -> list[Path]:
+    try:
+        text = stdin.read() if stdin else ""
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UserError("standard input is no list of file names in UTF-8: write one file name a line")
+    return [Path(line) for line in text.lstrip("\ufeff").splitlines() if line]
 
 
 BREAKHIS: Final = "breakhis"

@@ -13,6 +13,7 @@ import click
 from knet.base import artifact_files, run_files, schema_names
 from knet.base.errors import UserError
 from pipeline.commands.options import (
+    UserPath,
     config_options,
     confirm_refusal,
     load,
@@ -35,7 +36,7 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
 @config_options
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.options import UserPath
+
 
 @click.command("sample-data")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=UserPath(path_type=Path))
 @click.option("--patients", default=24, show_default=True, help="Synthetic patients, 8 or more.")
 @click.option(
     "--images-per-magnification", default=1, show_default=True, help="Images of each slide and magnification."

@@ -12,7 +12,7 @@ import click
 
 from knet.base import node_ids
 from knet.base.errors import UserError
-from pipeline.commands.options import config_options, load, verbose_option, with_source
+from pipeline.commands.options import UserPath, config_options, load, verbose_option, with_source
 
 if TYPE_CHECKING:
     from knet.runs.registry import StoredStatistics
@@ -30,7 +30,7 @@ def _data_options(function: click.decorators.FC) -> click.decorators.FC:
         verbose_option,
         click.option(
             "--data",
-            type=click.Path(path_type=Path),
+            type=UserPath(path_type=Path),
             help="Images to read. Default: the statistics of the last successful run.",
         ),
     ):
@@ -42,9 +42,7 @@ def _output_options(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options of a schema command that writes a file."""
     for option in (
         click.option("--force", is_flag=True, help="Replace an existing file."),
-        click.option(
-            "--output", type=click.Path(path_type=Path), required=True, help="Schema file to write."
-        ),
+        click.option("--output", type=UserPath(path_type=Path), required=True, help="Schema file to write."),
     ):
         function = option(function)
     return function

@@ -12,6 +12,7 @@ import click
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from pipeline.commands.options import UserPath
 
 if TYPE_CHECKING:
     from knet.serving.dev_server.observers import Observer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _TOKEN = "KNET_TOKEN"
 _LOG_KEY = "KNET_LOG_KEY"
-_PATH = click.Path(path_type=Path)
+_PATH = UserPath(path_type=Path)
 
 
 @click.command("serve")

@@ -79,7 +79,7 @@ def test_read_manifest_accepts_files_of_spreadsheets(read: Read, content: str) -
         (HEADER + "a.png,benign,1\nb.png,benign,\n", "line 3: group is empty"),
         (HEADER + "a.png,odd,1\n", "line 2: label 'odd' is not one of data.classes, benign and malignant"),
         (HEADER + "a.png,benign,1\n\na.png,benign,2\n", "line 4: a.png is on line 2 too"),
-        (HEADER + "a.png,benign,1\n./a.png,benign,2\n", r"line 3: write \./a\.png as a\.png"),
+        (HEADER + "a.png,benign,1\n./a.png,benign,2\n", r"line 3: a\.png is on line 2 too"),
         (HEADER + "../a.png,benign,1\n", r"line 2: \.\./a\.png leads out of"),
         (
             HEADER + "/a.png,benign,1\n",

@@ -128,13 +128,14 @@ def test_settings_of_the_users_keras_have_no_effect(tmp_path: Path) -> None:
     environment = {
         **{"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1"},
         **{"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"},
+        **{"TF_ENABLE_ONEDNN_OPTS": "0", "TF_XLA_FLAGS": "--tf_xla_auto_jit=2"},
     }
     program = (
         "import os; from knet.base.environment import set_environment; set_environment()\n"
         "import keras; from knet.training.devices import start_from_seed; start_from_seed(0)\n"
         "output = keras.layers.Conv2D(4, 3)(keras.Input((8, 8, 3)))\n"
-        "shortened = [name for name in os.environ if name.startswith('KERAS_MAX_')]\n"
-        "print(keras.backend.backend(), output.shape, output.dtype, keras.backend.epsilon(), shortened)"
+        "left = [name for name in os.environ if name.startswith(('KERAS_MAX_', 'TF_E', 'TF_X'))]\n"
+        "print(keras.backend.backend(), output.shape, output.dtype, keras.backend.epsilon(), left)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from command_line import HEAVY, Finished, knet_without
 
 from knet.data.sample_data import write_sample_data
-from pipeline.commands import options
+from pipeline.commands import main, options
 from pipeline.config.load import load_config
 
 # Imported by commands, but not for --help.
@@ -427,3 +428,11 @@ def test_full_disk_exits_with_2_and_one_line(
     assert finished.code == 2
     assert finished.stderr.startswith("error: /tmp/none/file: the disk is full (")
     assert finished.stderr.count("\n") == 1
+
+
+def test_paths_of_options_expand_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main.cli, ["config", "init", "~/begin.yaml"])
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["begin.yaml"]

@@ -16,6 +16,9 @@ from command_line import HEAVY, Finished, knet_without
 from fake_model_server import FakeModelServer
 from PIL import Image
 
+from knet.base.errors import UserError
+from pipeline.commands.prediction_io import list_files
+
 NOT_IN_BASE = (*HEAVY, "numpy", "pandas", "PIL", "pydantic", "yaml")  # libraries
 
 
@@ -72,6 +75,20 @@ def test_no_prediction_exits_with_2(predict: Callable[..., Finished]) -> None:
     done = predict("in/deep/c.png", "in/gone.png")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("error: 2 of 2 images not classified:\n  in/deep/c.png: ")
+
+
+@pytest.mark.parametrize("names", ["in/a.png\0in/b.png\0", "\ufeff\0i\0n\0"], ids=["find -print0", "UTF-16"])
+def test_other_lists_on_standard_input_are_an_error(predict: Callable[..., Finished], names: str) -> None:
+    done = predict("-", stdin=names)
+    assert done.code == 2
+    assert done.stderr == (
+        "error: standard input is no list of file names in UTF-8: write one file name a line\n"
+    )
+
+
+def test_closed_standard_input_is_an_error() -> None:
+    with pytest.raises(UserError, match="standard input names no image"):
+        list_files(["-"], stdin=None)
 
 
 def test_json_of_names_on_standard_input(predict: Callable[..., Finished], fake: FakeModelServer) -> None:

@@ -597,3 +597,17 @@ def test_with_slices_keeps_configured_slices() -> None:
     for named, slices in (("null", ("stain",)), ("[]", ()), ("[scanner]", ("scanner",))):
         config = load_config("demo", [f"data.slices={named}"])
         assert config.with_slices(("stain",)).data.slices == slices
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training=", r"training is empty: remove it, or give fields of it, such as augmentation, "),
+        ("head=", r"head is empty: remove it, or give fields of it, such as dense_units, "),
+        ("kubeflow.volumes=[null]", r"kubeflow\.volumes\.0 is empty: .*, such as claim"),
+        ("candidates={mobilenet: 5}", r"candidates\.mobilenet: Input should be a valid dictionary, not 5"),
+    ],
+)
+def test_load_config_section_without_fields_is_an_error(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config("demo", [override])
