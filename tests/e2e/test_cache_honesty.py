@@ -84,7 +84,7 @@ def test_edited_weights_retrain(run: EditableRun) -> None:
 
 
 def test_edited_comments_and_docstrings_rerun_nothing(run: EditableRun) -> None:
-    run.replace("pipeline/config/kubeflow.py", "# Smallest and largest number", "# Lowest and highest number")
+    run.replace("pipeline/config/cron.py", "# Smallest and largest number", "# Lowest and highest number")
     run.replace("knet/training/trainer.py", '"""Train, restore', '"""Train the model, restore')
     assert run.rerun() == set()
 
