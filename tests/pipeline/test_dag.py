@@ -67,7 +67,7 @@ def _training(nodes: dict[str, str]) -> set[str]:
 
 def test_code_digests_of_nodes_ignore_comments_and_docstrings(tree: Path) -> None:
     before = _code_digests(tree)
-    _edit(tree, "pipeline/config/kubeflow.py", "# Smallest and largest number", "# Lowest and highest number")
+    _edit(tree, "pipeline/config/cron.py", "# Smallest and largest number", "# Lowest and highest number")
     _edit(tree, "knet/training/trainer.py", '"""Train, restore', '"""Train the model, restore')
     assert len(before) > 10 and _code_digests(tree) == before
 
@@ -84,7 +84,7 @@ def test_code_digests_cover_kubeflow_settings_in_training_at_most(tree: Path) ->
     # Importing a section of settings runs pipeline.config, which composes them all.
     before = _code_digests(tree)
     _edit(tree, "pipeline/config/kubeflow.py", "cpu: Quantity = Field(2", "cpu: Quantity = Field(3")
-    _edit(tree, "pipeline/config/kubeflow.py", '"second": (0, 59, {})', '"second": (0, 60, {})')
+    _edit(tree, "pipeline/config/cron.py", '"second": (0, 59, {})', '"second": (0, 60, {})')
     assert _changed(before, _code_digests(tree)) <= _training(before)
 
 
