@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -75,7 +76,10 @@ def test_configuration_of_a_run_loads(arguments: list[str], monkeypatch: pytest.
 
 @pytest.mark.parametrize("words", MAKES, ids=" ".join)
 def test_make_run_of_the_readme_loads(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.run([words[0], "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Without the variables of a `make test ARGS=...` around it.
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = [words[0], "-n", *words[1:]]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     (line,) = (line for line in done.stdout.splitlines() if "knet run" in line)
     _configuration(shlex.split(line)[1:], monkeypatch)
 

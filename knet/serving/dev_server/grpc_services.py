@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.models import ServedModels
+from knet.serving.dev_server.models import ServedModels, check_config
 from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.models_config import ModelServerConfig
@@ -100,9 +100,10 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 
     def _check_folders(self, config: Any) -> None:
+        check_config(config)
         for model in config.model_config_list.config:
-            below = self._reload_below
-            if below and not Path(model.base_path).resolve().is_relative_to(below):
+            folder, below = Path(model.base_path).resolve(), self._reload_below
+            if below and folder.is_dir() and not folder.is_relative_to(below):
                 raise StatusError(
                     grpc.StatusCode.PERMISSION_DENIED,
                     f"the folder of model {model.name} is not below the served one: start the server with "

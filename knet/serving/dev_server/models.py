@@ -49,7 +49,7 @@ class ServedModels:
         Raises:
             StatusError: the config names a model twice, or a model lacks a name or an absolute folder.
         """
-        _check_config(config)
+        check_config(config)
         self._models = {model.name: _ServedModel(model) for model in config.model_config_list.config}
         self._on_load = on_load
         self._changing = asyncio.Lock()
@@ -131,7 +131,7 @@ class ServedModels:
             StatusError: the config is invalid, and the old one stays; or a model has no version that could be
                 loaded.
         """
-        _check_config(config)
+        check_config(config)
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}
             for model in models.values():
@@ -205,7 +205,12 @@ class _ServedModel:
     failed: dict[int, float] = field(default_factory=dict)  # modification time of the file that failed
 
 
-def _check_config(config: Any) -> None:
+def check_config(config: Any) -> None:
+    """Check a ModelServerConfig.
+
+    Raises:
+        StatusError: it names a model twice, or a model lacks a name or an absolute folder.
+    """
     if config.WhichOneof("config") != "model_config_list":
         raise invalid_argument(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "

@@ -269,6 +269,8 @@ def test_server_labels_follow_pushes_and_rollbacks(served: tuple[DevServer, Path
 def test_server_reloads_only_below_the_served_folder(served: tuple[DevServer, Path], tmp_path: Path) -> None:
     server, base = served
     (base / "link").symlink_to(tmp_path)
+    for name in ("other", "knet-other"):
+        (tmp_path / name).mkdir()
     with grpc.insecure_channel(server.address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         for folder in (tmp_path, f"{base}/../other", f"{base}-other", base / "link", "/etc"):
