@@ -146,7 +146,7 @@ class Bench:
                 *overrides,
             ],
         )
-        candidate = candidate_from_config(config, self._backbone, synthetic_data=True)  # type: ignore[arg-type]
+        candidate = candidate_from_config(config, self._backbone, synthetic_data=True)
         start_from_seed(0)
         setup = TrainingSetup(
             candidate,
