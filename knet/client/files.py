@@ -20,7 +20,7 @@ from knet.client.client import Client
 from knet.client.images import FailedPrediction, read_content
 from knet.client.results import Prediction
 
-COLUMNS: Final = (
+COLUMNS: Final[tuple[str, ...]] = (
     "image",
     "sha256",
     "label",
@@ -33,6 +33,7 @@ COLUMNS: Final = (
     "probabilities",
     "error",
 )
+_COLUMNS_WITH_GROUP: Final = (*COLUMNS, "positive_score", "positive")
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,18 @@ class FilePrediction:
     sha256: str
     result: Prediction | FailedPrediction
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`COLUMNS`, then `positive_score` and `positive` if the model has a positive group of classes."""
+        has_group = isinstance(self.result, Prediction) and self.result.positive_score is not None
+        return _COLUMNS_WITH_GROUP if has_group else COLUMNS
+
     def as_row(self) -> dict[str, str]:
-        """Return a text for each of `COLUMNS`: those of the prediction, or `error`."""
-        row = dict.fromkeys(COLUMNS, "") | {"image": self.image, "sha256": self.sha256}
+        """Return a text for each of `columns`: those of the prediction, or `error`."""
+        row = dict.fromkeys(self.columns, "") | {"image": self.image, "sha256": self.sha256}
         if isinstance(self.result, FailedPrediction):
             return row | {"error": " ".join(self.result.reason.split())}
-        texts = asdict(self.result) | {
-            "in_distribution": str(self.result.in_distribution).lower(),
-            "reasons": "; ".join(self.result.reasons),
-            "probabilities": json.dumps(self.result.probabilities),
-        }
-        return row | {name: "" if value is None else str(value) for name, value in texts.items()}
+        return row | {name: csv_cell(value) for name, value in self._fields(self.result).items()}
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> FilePrediction:
@@ -75,7 +77,22 @@ class FilePrediction:
         """Return `image`, `sha256`, and the fields of the prediction or `error`."""
         if isinstance(self.result, FailedPrediction):
             return {"image": self.image, "sha256": self.sha256, "error": self.result.reason}
-        return {"image": self.image, "sha256": self.sha256, **asdict(self.result)}
+        return {"image": self.image, "sha256": self.sha256, **self._fields(self.result)}
+
+    def _fields(self, result: Prediction) -> dict[str, Any]:
+        fields = asdict(result) | {"positive": result.positive}
+        return {name: value for name, value in fields.items() if name in self.columns}
+
+
+def csv_cell(value: Any) -> str:
+    """Return the text of a value in CSV: of a mapping JSON, of None an empty one."""
+    if isinstance(value, tuple):
+        return "; ".join(value)
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
 
 
 def _parse_result(row: Mapping[str, str]) -> Prediction | FailedPrediction:
@@ -90,6 +107,7 @@ def _parse_result(row: Mapping[str, str]) -> Prediction | FailedPrediction:
         reasons=tuple(filter(None, row["reasons"].split("; "))),
         distance=float(row["distance"]),
         threshold=float(row["threshold"]) if row["threshold"] else None,
+        positive_score=float(row["positive_score"]) if row.get("positive_score") else None,
     )
 
 
@@ -152,18 +170,14 @@ def predict_to_csv(
         UserError: The server cannot be used, or the CSV file has other content or cannot be written.
     """
     rows = PredictionsCsv(table)
-    results = dict(rows.predictions)
     named = {file_name(file): file for file in files}
-    remaining = [file for name, file in named.items() if not _is_done(file, results.get(name))]
-    for file in remaining:
-        results.pop(file_name(file), None)
-    rows.retain(results)
+    remaining = [file for name, file in named.items() if not _is_done(file, rows.predictions.get(name))]
+    rows.remove(map(file_name, remaining))
     for number, result in enumerate(predict_files(client, remaining), start=1):
         if on_result:
             on_result(result, len(remaining) - number)
         rows.append(result)
-        results[result.image] = result
-    return [results[name] for name in named]
+    return [rows.predictions[name] for name in named]
 
 
 def _is_done(file: Path, prediction: FilePrediction | None) -> bool:
@@ -174,7 +188,7 @@ class PredictionsCsv:
     """A CSV file of predictions to which rows are appended.
 
     Each row is one line, written at once; an incomplete last line of an interrupted process is ignored. If a
-    file has several rows, the last one counts.
+    file has several rows, the last one counts. The first prediction with a positive group adds its columns.
 
     Attributes:
         predictions: Results in the file, by name of the image.
@@ -187,25 +201,23 @@ class PredictionsCsv:
             UserError: The file has other content or cannot be read.
         """
         self._file = file.resolve()  # an atomic write would replace a link
+        self._columns = COLUMNS
         lines = self._complete_lines().split("\n")[1:-1]
         rows = [self._parse(number, line) for number, line in enumerate(lines, start=2)]
         self.predictions = {row.image: row for row in rows}
 
-    def retain(self, names: Iterable[str]) -> None:
-        """Rewrite the file with the rows of some images only, or create it.
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove the rows of some images from the file, which is created if it does not exist.
 
         Args:
-            names: Names of images in `predictions`.
+            names: Names of images, which may have no row.
 
         Raises:
             UserError: The file cannot be written.
         """
-        text = _line(COLUMNS) + "".join(_line(self.predictions[name].as_row().values()) for name in names)
-        try:
-            if not self._file.is_file() or self._file.read_bytes() != text.encode():
-                atomic_write(self._file, text)
-        except OSError as error:
-            raise self._file_error(error) from error
+        for name in names:
+            self.predictions.pop(name, None)
+        self._rewrite()
 
     def append(self, prediction: FilePrediction) -> None:
         """Append a row.
@@ -213,11 +225,27 @@ class PredictionsCsv:
         Raises:
             UserError: The file cannot be written.
         """
+        if not set(prediction.columns) <= set(self._columns):
+            self._columns = prediction.columns
+            self._rewrite()
+        self.predictions[prediction.image] = prediction
         try:
             with self._file.open("ab", buffering=0) as file:
-                file.write(_line(prediction.as_row().values()).encode())
+                file.write(self._line(prediction).encode())
         except OSError as error:
             raise self._file_error(error) from error
+
+    def _rewrite(self) -> None:
+        text = _line(self._columns) + "".join(map(self._line, self.predictions.values()))
+        try:
+            if not self._file.is_file() or self._file.read_bytes() != text.encode():
+                atomic_write(self._file, text)
+        except OSError as error:
+            raise self._file_error(error) from error
+
+    def _line(self, prediction: FilePrediction) -> str:
+        row = prediction.as_row()
+        return _line(row.get(name, "") for name in self._columns)
 
     def _complete_lines(self) -> str:
         if not self._file.exists():
@@ -227,15 +255,17 @@ class PredictionsCsv:
             data = self._file.read_bytes()
         except OSError as error:
             raise self._file_error(error) from error
-        header = _line(COLUMNS).encode()
-        if not data.startswith(header) and not header.startswith(data):
-            raise UserError(f"{self._file} is not a CSV file of predictions: give another file")
-        return data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")
+        headers = {columns: _line(columns).encode() for columns in (COLUMNS, _COLUMNS_WITH_GROUP)}
+        for columns, header in headers.items():
+            if data.startswith(header) or header.startswith(data):
+                self._columns = columns
+                return data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")
+        raise UserError(f"{self._file} is not a CSV file of predictions: give another file")
 
     def _parse(self, number: int, line: str) -> FilePrediction:
         try:
             (cells,) = csv.reader([line], strict=True)
-            return FilePrediction.from_row(dict(zip(COLUMNS, cells, strict=True)))
+            return FilePrediction.from_row(dict(zip(self._columns, cells, strict=True)))
         except (csv.Error, ValueError, KeyError) as error:
             raise UserError(
                 f"{self._file}, line {number}: not a row of predictions ({error}); delete the line, or give "

@@ -55,32 +55,35 @@ class Signature(Generic[Result]):
 
 
 def _decode_predictions(response: Any) -> list[Prediction]:
-    labels = texts(response.outputs[schema_names.PREDICTED_LABEL])
+    outputs = response.outputs
+    labels = texts(outputs[schema_names.PREDICTED_LABEL])
     count = len(labels)
-    # Models exported before the output existed have no threshold.
-    thresholds = floats(response.outputs[schema_names.THRESHOLD]) or (None,) * count
+
+    def optional(name: str) -> Sequence[float | None]:
+        return floats(outputs[name]) or (None,) * count
+
+    names, probabilities, reasons = (
+        rows(values, count=count)
+        for values in (
+            texts(outputs[schema_names.CLASSES]),
+            floats(outputs[schema_names.PROBABILITIES]),
+            texts(outputs[schema_names.REASONS]),
+        )
+    )
+    fields: dict[str, Sequence[Any]] = {
+        "label": labels,
+        "score": floats(outputs[schema_names.SCORE]),
+        "probabilities": [dict(zip(*row, strict=True)) for row in zip(names, probabilities, strict=True)],
+        "in_distribution": booleans(outputs[schema_names.IN_DISTRIBUTION]),
+        "reasons": [tuple(filter(None, row)) for row in reasons],
+        "distance": floats(outputs[schema_names.DISTANCE]),
+        "threshold": optional(schema_names.THRESHOLD),
+        "positive_score": optional(schema_names.POSITIVE_SCORE),
+    }
+    version = response.model_spec.version.value
     return [
-        Prediction(
-            label=label,
-            score=score,
-            probabilities=dict(zip(classes, probabilities, strict=True)),
-            model_version=response.model_spec.version.value,
-            in_distribution=in_distribution,
-            reasons=tuple(filter(None, reasons)),
-            distance=distance,
-            threshold=threshold,
-        )
-        for label, score, classes, probabilities, in_distribution, reasons, distance, threshold in zip(
-            labels,
-            floats(response.outputs[schema_names.SCORE]),
-            rows(texts(response.outputs[schema_names.CLASSES]), count=count),
-            rows(floats(response.outputs[schema_names.PROBABILITIES]), count=count),
-            booleans(response.outputs[schema_names.IN_DISTRIBUTION]),
-            rows(texts(response.outputs[schema_names.REASONS]), count=count),
-            floats(response.outputs[schema_names.DISTANCE]),
-            thresholds,
-            strict=True,
-        )
+        Prediction(model_version=version, **dict(zip(fields, values, strict=True)))
+        for values in zip(*fields.values(), strict=True)
     ]
 
 

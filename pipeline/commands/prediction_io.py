@@ -6,7 +6,8 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
+from itertools import chain
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -18,7 +19,7 @@ from rich.table import Table
 from knet.base.errors import UserError
 from knet.base.text import counted, list_problems
 from knet.client import FilePrediction, PatientPrediction, Prediction, find_images
-from knet.client.files import COLUMNS
+from knet.client.files import COLUMNS, csv_cell
 from knet.data import breakhis
 from knet.data.manifest import read_table
 
@@ -116,14 +117,39 @@ def write_predictions(predictions: Iterable[FilePrediction], stream: TextIO, *, 
         output_format: `csv`, `json` (one object a line) or `table` (without failed predictions).
     """
     if output_format == "csv":
-        _write_csv(COLUMNS, (one.as_row() for one in predictions), stream)
+        columns, all_predictions = _with_columns(predictions)
+        _write_csv(columns, (one.as_row() for one in all_predictions), stream)
     elif output_format == "json":
         _write_json((one.as_json() for one in predictions), stream)
     else:
         good = [(one.image, one.result) for one in predictions if isinstance(one.result, Prediction)]
-        rows = [(name, one.label, f"{one.score:.3f}", "; ".join(one.reasons)) for name, one in good]
-        positive = good[0][1].positive_class if good else ""
-        _write_table(("image", "label", positive, "out of distribution"), rows, stream)
+        header = _header(good[0][1]) if good else ()
+        _write_table(header, [_image_row(name, prediction) for name, prediction in good], stream)
+
+
+def _with_columns(predictions: Iterable[FilePrediction]) -> tuple[Sequence[str], Iterable[FilePrediction]]:
+    """Return the columns, which the first successful prediction has, and all predictions."""
+    remaining = iter(predictions)
+    first: list[FilePrediction] = []
+    for one in remaining:
+        first.append(one)
+        if isinstance(one.result, Prediction):
+            break
+    return (first[-1].columns if first else COLUMNS), chain(first, remaining)
+
+
+def _header(prediction: Prediction) -> tuple[str, ...]:
+    group = () if prediction.positive_score is None else ("positive score", "positive")
+    return "image", "label", prediction.positive_class or "probability", *group, "out of distribution"
+
+
+def _image_row(name: str, prediction: Prediction) -> tuple[str, ...]:
+    group = _group_cells(prediction.positive_score, prediction.positive)
+    return name, prediction.label, f"{prediction.score:.3f}", *group, "; ".join(prediction.reasons)
+
+
+def _group_cells(score: float | None, positive: bool | None) -> tuple[str, ...]:
+    return () if score is None else (f"{score:.3f}", "yes" if positive else "no")
 
 
 def write_patients(patients: Sequence[PatientPrediction], stream: TextIO, *, output_format: str) -> None:
@@ -135,22 +161,42 @@ def write_patients(patients: Sequence[PatientPrediction], stream: TextIO, *, out
         output_format: `csv`, `json` (one object a line) or `table`.
     """
     if output_format == "csv":
-        columns = [field.name for field in fields(PatientPrediction)]
-        _write_csv(columns, map(asdict, patients), stream)
+        rows = list(map(_as_json, patients))
+        texts = [{name: csv_cell(value) for name, value in row.items()} for row in rows]
+        _write_csv(_patient_columns(rows), texts, stream)
     elif output_format == "json":
-        _write_json(map(asdict, patients), stream)
+        _write_json(map(_as_json, patients), stream)
     else:
-        rows = [_patient_row(patient) for patient in patients]
-        positive = patients[0].positive_class if patients else ""
-        header = (
-            "patient",
-            "label",
-            f"mean {positive}",
-            f"share {positive}",
-            "images",
-            "out of distribution",
-        )
-        _write_table(header, rows, stream)
+        header = _patient_header(patients[0]) if patients else ()
+        _write_table(header, [_patient_row(patient) for patient in patients], stream)
+
+
+def _as_json(patient: PatientPrediction) -> dict[str, object]:
+    """Return the fields that a model of its kind has."""
+    return {name: value for name, value in asdict(patient).items() if value is not None}
+
+
+def _patient_columns(rows: Sequence[dict[str, object]]) -> list[str]:
+    """Return the fields that any patient has; without patients those of two classes."""
+    return [
+        field.name
+        for field in fields(PatientPrediction)
+        if any(field.name in row for row in rows) or (not rows and field.default is MISSING)
+    ]
+
+
+def _patient_header(patient: PatientPrediction) -> tuple[str, ...]:
+    group = () if patient.positive_score is None else ("mean positive score", "positive")
+    positive = patient.positive_class or "positive"
+    return (
+        "patient",
+        "label",
+        f"mean {patient.positive_class or 'probability'}",
+        *group,
+        *(() if patient.positive_share is None else (f"share {positive}",)),
+        "images",
+        "out of distribution",
+    )
 
 
 def _patient_row(patient: PatientPrediction) -> tuple[str, ...]:
@@ -158,7 +204,8 @@ def _patient_row(patient: PatientPrediction) -> tuple[str, ...]:
         patient.patient,
         patient.label,
         f"{patient.mean_score:.3f}",
-        f"{patient.positive_share:.0%}",
+        *_group_cells(patient.positive_score, patient.positive),
+        *(() if patient.positive_share is None else (f"{patient.positive_share:.0%}",)),
         str(patient.images),
         str(patient.flagged_ood),
     )

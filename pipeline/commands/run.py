@@ -196,9 +196,9 @@ def _print_prediction(console: Console, served: Path, examples: Path) -> None:
     with DevServer(served, port=0) as server, Client(server.address) as client:
         ((path, image),) = ingested_images(images, count=1)
         (prediction,) = client.predict([image])
+        score = f"{prediction.positive_class or 'probability'} {prediction.score:.3f}"
         console.print(
-            f"classified {path.rpartition('/')[2]}: {prediction.label} "
-            f"({prediction.positive_class} {prediction.score:.3f}), by the development server with version "
-            f"{prediction.model_version}",
+            f"classified {path.rpartition('/')[2]}: {prediction.label} ({score}), by the development server "
+            f"with version {prediction.model_version}",
             soft_wrap=True,
         )

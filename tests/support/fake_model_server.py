@@ -17,7 +17,8 @@ THRESHOLD = 0.5
 class FakeModelServer:
     """A gRPC server on a free port of this machine; the number in an image file is its score.
 
-    The server rejects requests with an image without a number, except for PNG files, whose score is 0.25.
+    Of more than two classes an image file holds the probability of each, and the lowest decides the flag. The
+    server rejects requests with an image without a number, except for PNG files, whose score is 0.25.
     It flags scores below 0.1 as out of distribution.
 
     Attributes:
@@ -30,6 +31,8 @@ class FakeModelServer:
         max_concurrency: Most requests at the same time.
         version: Version of the model in responses.
         returns_threshold: Whether responses have a threshold.
+        classes: Names of the classes.
+        group: Labels of the positive group of more than two classes.
         address: "host:port" of the server, or that it was given.
     """
 
@@ -47,6 +50,8 @@ class FakeModelServer:
         self.max_concurrency = 0
         self.version = 7
         self.returns_threshold = True
+        self.classes: tuple[bytes, ...] = CLASSES
+        self.group: tuple[int, ...] = ()
         self._active, self._lock = 0, Lock()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(16),
@@ -107,19 +112,69 @@ class FakeModelServer:
             if held_back:
                 self.go_on.wait()
             images = request.inputs[schema_names.SERVING_INPUT].string_val
-            scores = [_score(image, context) for image in images]
+            probabilities = [self._probabilities(image, context) for image in images]
         finally:
             with self._lock:
                 self._active -= 1
         outputs = (
-            _explanation(scores)
+            self._explanation(probabilities)
             if request.model_spec.signature_name == schema_names.EXPLAIN_SIGNATURE
-            else _prediction(scores, returns_threshold=self.returns_threshold)
+            else self._prediction(probabilities)
         )
         return protos.PredictResponse(
             model_spec={"version": {"value": self.version}},
             outputs={name: protos.TensorProto(**values) for name, values in outputs.items()},
         )
+
+    def _probabilities(self, image: bytes, context: grpc.ServicerContext) -> tuple[float, ...]:
+        """Read the probability of each class from an image file."""
+        if image.startswith(b"\x89PNG"):
+            return (0.75, 0.25, *(0.0,) * (len(self.classes) - 2))
+        try:
+            first, *others = map(float, image.split()[: len(self.classes) if len(self.classes) > 2 else 1])
+        except ValueError:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "must be PNG or JPEG\n\t [[node]]")
+            raise  # unreachable: abort raises
+        return (first, *others) if others else (1 - first, first)
+
+    def _decide(self, probabilities: tuple[float, ...]) -> tuple[bytes, float]:
+        """Return label and score."""
+        if len(self.classes) > 2:
+            score = max(probabilities)
+            return self.classes[probabilities.index(score)], score
+        return self.classes[probabilities[1] >= THRESHOLD], probabilities[1]
+
+    def _prediction(self, probabilities: list[tuple[float, ...]]) -> dict[str, Any]:
+        labels, scores = zip(*map(self._decide, probabilities), strict=True)
+        in_distribution = [(row[1] if len(row) == 2 else min(row)) >= 0.1 for row in probabilities]
+        outputs: dict[str, Any] = {
+            schema_names.PROBABILITIES: {"float_val": [p for row in probabilities for p in row]},
+            schema_names.CLASSES: {"string_val": self.classes * len(probabilities)},
+            schema_names.PREDICTED_LABEL: {"string_val": labels},
+            schema_names.SCORE: {"float_val": scores},
+            schema_names.IN_DISTRIBUTION: {"bool_val": in_distribution},
+            schema_names.REASONS: {
+                "string_val": [text for fine in in_distribution for text in _reasons(fine)]
+            },
+            schema_names.DISTANCE: {"float_val": [1.5] * len(probabilities)},
+        }
+        if self.returns_threshold and (len(self.classes) == 2 or self.group):
+            outputs[schema_names.THRESHOLD] = {"float_val": [THRESHOLD] * len(probabilities)}
+        if self.group:
+            of_group = [sum(row[label] for label in self.group) for row in probabilities]
+            outputs[schema_names.POSITIVE_SCORE] = {"float_val": of_group}
+        return outputs
+
+    def _explanation(self, probabilities: list[tuple[float, ...]]) -> dict[str, Any]:
+        labels, scores = zip(*map(self._decide, probabilities), strict=True)
+        return {
+            schema_names.HEAT_MAP: {
+                "tensor_shape": {"dim": [{"size": len(scores)}, {"size": 2}, {"size": 3}]},
+                "float_val": [value for score in scores for value in (0, 0.5, 1, 0, 0, score)],
+            },
+            schema_names.PREDICTED_LABEL: {"string_val": labels},
+            schema_names.SCORE: {"float_val": scores},
+        }
 
     def _status(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._record(request, context)
@@ -149,42 +204,5 @@ class FakeModelServer:
             context.abort(*failure)
 
 
-def _score(image: bytes, context: grpc.ServicerContext) -> float:
-    if image.startswith(b"\x89PNG"):
-        return 0.25
-    try:
-        return float(image.split()[0])
-    except (ValueError, IndexError):
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "must be PNG or JPEG\n\t [[node]]")
-        raise  # unreachable: abort raises
-
-
-def _prediction(scores: list[float], *, returns_threshold: bool) -> dict[str, Any]:
-    positive = [score >= THRESHOLD for score in scores]
-    outputs: dict[str, Any] = {
-        schema_names.PROBABILITIES: {"float_val": [p for score in scores for p in (1 - score, score)]},
-        schema_names.CLASSES: {"string_val": CLASSES * len(scores)},
-        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[one] for one in positive]},
-        schema_names.SCORE: {"float_val": scores},
-        schema_names.IN_DISTRIBUTION: {"bool_val": [score >= 0.1 for score in scores]},
-        schema_names.REASONS: {"string_val": [text for score in scores for text in _reasons(score)]},
-        schema_names.DISTANCE: {"float_val": [1.5] * len(scores)},
-    }
-    if returns_threshold:
-        outputs[schema_names.THRESHOLD] = {"float_val": [THRESHOLD] * len(scores)}
-    return outputs
-
-
-def _reasons(score: float) -> tuple[bytes, bytes]:
-    return (b"", b"") if score >= 0.1 else (b"blurred", b"noisy")
-
-
-def _explanation(scores: list[float]) -> dict[str, Any]:
-    return {
-        schema_names.HEAT_MAP: {
-            "tensor_shape": {"dim": [{"size": len(scores)}, {"size": 2}, {"size": 3}]},
-            "float_val": [value for score in scores for value in (0, 0.5, 1, 0, 0, score)],
-        },
-        schema_names.PREDICTED_LABEL: {"string_val": [CLASSES[score >= THRESHOLD] for score in scores]},
-        schema_names.SCORE: {"float_val": scores},
-    }
+def _reasons(in_distribution: bool) -> tuple[bytes, bytes]:
+    return (b"", b"") if in_distribution else (b"blurred", b"noisy")

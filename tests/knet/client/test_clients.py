@@ -39,6 +39,22 @@ def test_prediction_of_version_without_threshold(ask: Any, fake: FakeModelServer
     assert [one.threshold for one in ask("predict", [b"0.5"])] == [None]
 
 
+@pytest.mark.parametrize(("group", "threshold", "positive_score"), [((), None, None), ((0, 2), 0.5, 0.375)])
+def test_prediction_of_three_classes(
+    ask: Any,
+    fake: FakeModelServer,
+    group: tuple[int, ...],
+    threshold: float | None,
+    positive_score: float | None,
+) -> None:
+    fake.classes, fake.group = (b"a", b"b", b"c"), group
+    assert ask("predict", [b"0.125 0.625 0.25"]) == [
+        Prediction(
+            *("b", 0.625, {"a": 0.125, "b": 0.625, "c": 0.25}, 7, True, (), 1.5, threshold, positive_score)
+        )
+    ]
+
+
 def test_predict_accepts_paths_bytes_and_arrays(ask: Any, fake: FakeModelServer, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"0.5")
     images = [tmp_path / "a.png", str(tmp_path / "a.png"), b"0.75", np.zeros((2, 3, 3), np.uint8)]

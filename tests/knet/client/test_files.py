@@ -34,6 +34,7 @@ predictions = st.builds(
     reasons=st.sampled_from([(), ("blurred",), ("little tissue", "unlike the training images")]),
     distance=st.floats(0, 1e6),
     threshold=st.none() | scores,
+    positive_score=st.none() | scores,
 )
 
 
@@ -63,7 +64,32 @@ def image_rows(table: Path) -> list[str]:
 def test_row_round_trip(said: Prediction | FailedPrediction) -> None:
     answer = FilePrediction("a, b.png", "0f", said)
     assert FilePrediction.from_row(answer.as_row()) == answer
-    assert tuple(answer.as_row()) == COLUMNS
+    assert tuple(answer.as_row()) == answer.columns
+    assert answer.columns[: len(COLUMNS)] == COLUMNS
+
+
+def test_predict_to_csv_of_a_positive_group_adds_its_columns(
+    fake: FakeModelServer, files: list[Path], tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    files[0].write_bytes(b"bad")
+    run(fake, files[:2], table)  # of two classes
+    fake.classes, fake.group, fake.version = (b"a", b"b", b"c"), (1, 2), 8
+    files[2].write_bytes(b"0.75 0.125 0.125")
+    files[3].write_bytes(b"0.25 0.25 0.5")
+    found = run(fake, files[2:4], table)
+    columns = ("label", "score", "threshold", "positive_score", "positive")
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = [tuple(row[name] for name in columns) for row in csv.DictReader(lines, strict=True)]
+    assert rows == [
+        ("", "", "", "", ""),
+        ("benign", "0.05000000074505806", "0.5", "", ""),
+        ("a", "0.75", "0.5", "0.25", "false"),
+        ("c", "0.5", "0.5", "0.75", "true"),
+    ]
+    fake.requests.clear()
+    assert run(fake, files[:4], table)[2:] == found
+    assert fake.requests == []
 
 
 def test_predict_to_csv_row_for_each_file(fake: FakeModelServer, files: list[Path], tmp_path: Path) -> None:
@@ -142,7 +168,7 @@ def test_predictions_csv_ignores_incomplete_line(
         csv_file = PredictionsCsv(cut)
         complete = whole[:length].count(b"\n")
         assert len(csv_file.predictions) == max(0, complete - 1)
-        csv_file.retain(csv_file.predictions)
+        csv_file.remove([])
         assert cut.read_bytes() == b"\n".join(rows[: max(1, complete)]) + b"\n"
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from knet.base.errors import UserError
 from knet.client import PatientPrediction, by_patient
 from knet.client.results import Prediction
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
 
 
@@ -25,6 +26,61 @@ def prediction(
     label = "malignant" if score >= (threshold or 0.5) else "benign"
     probabilities = {"benign": 1 - score, "malignant": score}
     return Prediction(label, score, probabilities, version, not flagged_ood, (), 1.5, threshold)
+
+
+def of_three(*probabilities: float, positive_score: float | None = None) -> Prediction:
+    classes = dict(zip("abc", probabilities, strict=True))
+    label = max(classes, key=lambda name: classes[name])
+    threshold = None if positive_score is None else 0.5
+    return Prediction(label, classes[label], classes, 7, True, (), 1.5, threshold, positive_score)
+
+
+def test_positive_of_two_classes_and_of_a_group() -> None:
+    assert [prediction(score).positive for score in (0.25, 0.5)] == [False, True]
+    assert prediction(0.75, threshold=None).positive is True  # by the label of an older model
+    of_group = [of_three(0.5, 0.25, 0.25, positive_score=score) for score in (0.25, 0.5)]
+    assert [one.positive for one in of_group] == [False, True]
+    without = of_three(0.5, 0.25, 0.25)
+    assert (without.positive, without.positive_class) == (None, None)
+
+
+def test_by_patient_of_three_classes_decides_by_mean_probabilities() -> None:
+    said = [of_three(0.5, 0.375, 0.125), of_three(0.0, 0.5, 0.5), of_three(0.5, 0.375, 0.125)]
+    (patient,) = by_patient([("p", one) for one in said])
+    assert [one.label for one in said] == ["a", "b", "a"]
+    assert patient == PatientPrediction(
+        *("p", "b", None, 1.25 / 3, None, 3, 0, 7), {"a": 1 / 3, "b": 1.25 / 3, "c": 0.25}
+    )
+
+
+def test_by_patient_of_a_positive_group_averages_positive_scores() -> None:
+    for scores, mean, positive in (((0.375, 0.875), 0.625, True), ((0.0, 0.75), 0.375, False)):
+        said = [("p", of_three(0.25, 0.25, 0.5, positive_score=score)) for score in scores]
+        (patient,) = by_patient(said)
+        assert (patient.positive_score, patient.positive, patient.positive_share) == (mean, positive, 0.5)
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(1, 64), min_size=3, max_size=3), min_size=1, max_size=8),
+    seed=st.integers(0, 9),
+)
+def test_by_patient_of_three_classes_agrees_with_evaluation(rows: list[list[int]], seed: int) -> None:
+    probabilities = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    patients = [str(number) for number in np.random.default_rng(seed).integers(0, 3, len(rows))]
+    decided = by_patient(
+        [(name, of_three(*row)) for name, row in zip(patients, probabilities.tolist(), strict=True)]
+    )
+    for one in decided:  # the two sum in different orders, so equal means may differ in their last digit
+        first, second, _ = sorted((one.probabilities or {}).values(), reverse=True)
+        assume(first - second > 1e-12)
+    labels = {one.patient: "abc".index(one.label) for one in decided}
+    sample = ClassSample(
+        images=[f"{number}" for number in range(len(rows))],
+        patients=patients,
+        labels=[labels[name] for name in patients],  # an accuracy of 1 means that both agree
+        probabilities=probabilities,
+    )
+    assert sample.metrics()["patient_decision_accuracy"] == 1
 
 
 def test_by_patient_averages_scores() -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from fake_model_server import FakeModelServer
 from PIL import Image
 
 from knet.base.errors import UserError
+from knet.client.files import COLUMNS
 from pipeline.commands.prediction_io import list_files
 
 NOT_IN_BASE = (*HEAVY, "numpy", "pandas", "PIL", "pydantic", "yaml")  # libraries
@@ -167,6 +169,78 @@ def test_patients_as_csv_and_table(predict: Callable[..., Finished], fake: FakeM
     unknown = predict("in", "--patients", "breakhis")
     assert unknown.code == 2 and "in/a.png: the name is outside the grammar" in unknown.stderr
     assert len(fake.requests) == request_count
+
+
+@pytest.fixture
+def three_classes(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    """A model of three classes, and three images of two patients."""
+    fake.classes = (b"a", b"b", b"c")
+    texts = {"a": "0.5 0.375 0.125", "b": "0.125 0.625 0.25", "c": "0.25 0.25 0.5"}
+    for name, text in texts.items():
+        Path(f"{name}.png").write_text(text)
+    Path("m.csv").write_text("path,group\na.png,P 1\nb.png,P 1\nc.png,P 2\n")
+
+
+IMAGES = ("a.png", "b.png", "c.png")
+
+
+def cells(table: str) -> list[list[str]]:
+    return [
+        re.split(r" {2,}", line.strip()) for line in table.splitlines() if line.strip() and "─" not in line
+    ]
+
+
+@pytest.mark.usefixtures("three_classes")
+def test_three_classes_in_every_format(predict: Callable[..., Finished]) -> None:
+    assert cells(predict(*IMAGES).stdout) == [
+        ["image", "label", "probability", "out of distribution"],
+        ["a.png", "a", "0.500"],
+        ["b.png", "b", "0.625"],
+        ["c.png", "c", "0.500"],
+    ]
+    assert cells(predict(*IMAGES, "--patients", "m.csv").stdout) == [
+        ["patient", "label", "mean probability", "images", "out of distribution"],
+        ["P 1", "b", "0.500", "2", "0"],
+        ["P 2", "c", "0.500", "1", "0"],
+    ]
+    image = json.loads(predict("a.png", "--format", "json").stdout)
+    assert (image["threshold"], image["probabilities"]) == (None, {"a": 0.5, "b": 0.375, "c": 0.125})
+    assert "positive_score" not in image
+    patient = json.loads(predict("a.png", "--patients", "m.csv", "--format", "json").stdout)
+    assert patient == {
+        "patient": "P 1", "label": "a", "mean_score": 0.5, "images": 1, "flagged_ood": 0, "model_version": 7,
+        "probabilities": {"a": 0.5, "b": 0.375, "c": 0.125},
+    }  # fmt: skip
+    header, _ = predict("a.png", "--format", "csv").stdout.splitlines()
+    assert tuple(header.split(",")) == COLUMNS
+
+
+@pytest.mark.usefixtures("three_classes")
+def test_positive_group_in_every_format(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
+    fake.group = (1, 2)
+    assert cells(predict("in/deep/c.png", *IMAGES).stdout) == [
+        ["image", "label", "probability", "positive score", "positive", "out of distribution"],
+        ["a.png", "a", "0.500", "0.500", "yes"],
+        ["b.png", "b", "0.625", "0.875", "yes"],
+        ["c.png", "c", "0.500", "0.750", "yes"],
+    ]
+    table = predict(*IMAGES, "--patients", "m.csv", "--output", "out.csv").stdout
+    assert cells(table)[1] == ["P 1", "b", "0.500", "0.688", "yes", "100%", "2", "0"]
+    rows = list(csv.DictReader(io.StringIO(predict("in/deep/c.png", "a.png", "--format", "csv").stdout)))
+    assert [(row["label"], row["positive_score"], row["positive"]) for row in rows] == [
+        ("", "", ""),
+        ("a", "0.5", "true"),
+    ]
+    printed = Path("out.csv").read_text("utf-8")
+    assert next(csv.DictReader(io.StringIO(printed))) == rows[1]
+    patients = predict("a.png", "--patients", "m.csv", "--format", "csv").stdout
+    assert list(csv.DictReader(io.StringIO(patients))) == [
+        {
+            "patient": "P 1", "label": "a", "mean_score": "0.5", "positive_share": "1.0", "images": "1",
+            "flagged_ood": "0", "model_version": "7", "positive_score": "0.5", "positive": "true",
+            "probabilities": '{"a": 0.5, "b": 0.375, "c": 0.125}',
+        }
+    ]  # fmt: skip
 
 
 def test_explain_draws_heat_maps(predict: Callable[..., Finished], fake: FakeModelServer) -> None:
