@@ -68,6 +68,8 @@ def logged() -> Callable[..., pd.DataFrame]:
                 schema_names.SCORE: np.clip(generator.normal(np.take(scores, malignant), 0.1), 0, 1),
                 schema_names.DISTANCE: generator.gamma(9, distance / 9, count),
                 schema_names.IN_DISTRIBUTION: np.arange(count) >= flagged * count,
+                schema_names.PROBABILITIES: None,
+                schema_names.POSITIVE_SCORE: None,
                 "unusable": None,
             }
         )
@@ -99,6 +101,30 @@ def predictions() -> pd.DataFrame:
             schema_names.DISTANCE: generator.gamma(9, 6 / 9, 200).astype(np.float32),
         }
     )
+
+
+CLASSES_OF_THREE = ("a", "b", "c")
+
+
+def with_three_classes(frame: pd.DataFrame, labels: Any, *, seed: int = 0) -> pd.DataFrame:
+    """Rows of a log or of predictions, with outputs that are likeliest at the given labels.
+
+    The positive group is b and c.
+    """
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.full(3, 2.0), len(frame)) * 0.4
+    probabilities[np.arange(len(frame)), labels] += 0.6
+    outputs = {schema_names.SCORE: probabilities.max(axis=1)}
+    if "version" in frame:
+        outputs[schema_names.PREDICTED_LABEL] = np.take(CLASSES_OF_THREE, probabilities.argmax(axis=1))
+        outputs[schema_names.POSITIVE_SCORE] = probabilities[:, 1:].sum(axis=1)
+        outputs[schema_names.PROBABILITIES] = [
+            dict(zip(CLASSES_OF_THREE, row, strict=True)) for row in probabilities.tolist()
+        ]
+    else:
+        outputs[schema_names.LABEL] = labels
+        outputs[schema_names.PROBABILITIES] = probabilities.tolist()
+    return frame.assign(**outputs)
 
 
 @pytest.fixture(scope="session")

@@ -188,6 +188,7 @@ def _spec(model: str, version: LoadedVersion, signature: str) -> model_pb2.Model
 
 
 _MAX_OBSERVED = 16  # values in a row of an output that observers get
+_OBSERVED = (schema_names.CLASSES, schema_names.PROBABILITIES)  # of any number of classes
 
 
 def _observed_outputs(outputs: Arrays) -> list[dict[str, Any]]:
@@ -195,7 +196,7 @@ def _observed_outputs(outputs: Arrays) -> list[dict[str, Any]]:
     columns = {
         name: _plain_values(array)
         for name, array in outputs.items()
-        if array.ndim == 1 or (array.ndim == 2 and array.shape[1] <= _MAX_OBSERVED)
+        if array.ndim == 1 or (array.ndim == 2 and (array.shape[1] <= _MAX_OBSERVED or name in _OBSERVED))
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import tensorflow_data_validation as tfdv
 from google.protobuf import message
-from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from knet.base import node_ids, run_files, schema_names
@@ -25,21 +22,8 @@ from knet.report.queries import find_version
 from knet.runs.record import RunRecord, read_record
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
+from knet.serving.monitoring.drift import OutputDrift, class_names, measure_output_drift
 from knet.serving.monitoring.read_log import MEASURED
-
-
-@dataclass(frozen=True)
-class OutputDrift:
-    """Distance of a model output between logged requests and evaluated images."""
-
-    name: str  # score or distance
-    value: float  # Jensen-Shannon js_divergence, 0 to 1
-    threshold: float | None  # None with too few patients; the distance is not tested then
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the distance is above the threshold."""
-        return self.threshold is not None and self.value > self.threshold
 
 
 @dataclass(frozen=True)
@@ -50,6 +34,7 @@ class Reference:
     predictions: Any  # data frame of test and validation images; None without predictions
     origin: str  # short description of the source
     synthetic: bool = False  # whether the training images are the synthetic samples
+    positive: tuple[str, ...] = ()  # positive group of more than two classes
 
 
 @dataclass(frozen=True)
@@ -85,6 +70,16 @@ class RequestAnalysis:
     def labels(self) -> dict[str, int]:
         """Number of images by predicted label."""
         return dict(sorted(Counter(self.frame[schema_names.PREDICTED_LABEL]).items()))
+
+    @property
+    def evaluated_labels(self) -> dict[str, float]:
+        """Share of evaluated images by predicted label, of more than two classes; empty if not compared."""
+        by_label = [one for one in self.outputs if one.name == schema_names.PREDICTED_LABEL]
+        return {
+            name: count / sum(output.evaluated)
+            for output in by_label
+            for name, count in zip(class_names(self.frame), output.evaluated, strict=True)
+        }
 
     @property
     def unusable(self) -> dict[str, int]:
@@ -146,7 +141,9 @@ def analyze_requests(
         ),
         outputs=()
         if reference.predictions is None
-        else tuple(measure_output_drift(frame, predictions=reference.predictions)),
+        else tuple(
+            measure_output_drift(frame, predictions=reference.predictions, positive=reference.positive)
+        ),
         max_ood_share=max_ood_share,
     )
 
@@ -176,77 +173,6 @@ def _describe(distance: Distance, origin: str) -> str:
     if distance.value is None:
         return f"{distance.feature}: cannot be compared with {origin}, whose statistics lack it"
     return f"{distance.feature}: {distance.value:.3f} from {origin}, above {distance.threshold:g}"
-
-
-def measure_output_drift(frame: Any, *, predictions: Any) -> list[OutputDrift]:
-    """Compare histograms of score and distance, where the predictions have them.
-
-    The threshold estimates the distance between different patients of the same population: the largest
-    distance between two halves of the evaluated patients, over 400 random splits of each class, rounded up to
-    the next 0.05 like the schema's thresholds. It needs two patients of each class.
-
-    Args:
-        frame: rows of `LoggedRequests.frame`.
-        predictions: data frame of `read_predictions`.
-    """
-    drifts = []
-    for name in (schema_names.SCORE, schema_names.DISTANCE):
-        if name in predictions:
-            edges = bucket_edges(name, predictions)
-            value = js_divergence(*(count_buckets(side[name], edges) for side in (frame, predictions)))
-            drifts.append(OutputDrift(name, value, _split_half_threshold(name, predictions, edges)))
-    return drifts
-
-
-_BUCKETS: Final = 10
-
-
-def bucket_edges(name: str, predictions: Any) -> NDArray[np.floating]:
-    """Edges of ten equal buckets: from 0 to 1 for scores, else over the range of the evaluated values."""
-    if name == schema_names.SCORE:
-        return np.linspace(0, 1, _BUCKETS + 1)
-    low, high = predictions[name].min(), predictions[name].max()
-    return np.linspace(low, high if high > low else low + 1, _BUCKETS + 1)
-
-
-def count_buckets(values: Any, edges: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Count values by bucket; values outside the edges count in the outermost, NaN in the last."""
-    inside = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64), nan=np.inf), edges[0], edges[-1])
-    return np.histogram(inside, bins=edges)[0].astype(float)
-
-
-def js_divergence(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Jensen-Shannon divergence, in bits, of two histograms over the same buckets."""
-    return float(np.nan_to_num(jensenshannon(first, second, base=2)) ** 2)  # rounding may go below 0
-
-
-_SPLITS: Final = 400  # random splits of the patients into halves
-_SEED: Final = 0
-_STEP: Final = 0.05  # of thresholds
-
-
-def _split_half_threshold(name: str, predictions: Any, edges: NDArray[np.floating]) -> float | None:
-    classes = [
-        np.stack(
-            [
-                count_buckets(of_patient[name], edges)
-                for _, of_patient in of_class.groupby(schema_names.PATIENT)
-            ]
-        )
-        for _, of_class in predictions.groupby(schema_names.LABEL)
-    ]
-    if len(classes) < 2 or min(map(len, classes)) < 2:
-        return None
-    generator = np.random.default_rng(_SEED)
-    distances = []
-    for _ in range(_SPLITS):
-        halves = np.zeros((2, _BUCKETS))
-        for patients in classes:
-            order = generator.permutation(len(patients))
-            for half in range(2):
-                halves[half] += patients[order[half::2]].sum(axis=0)
-        distances.append(js_divergence(*halves))
-    return _STEP * max(math.ceil(max(distances) / _STEP), 1)
 
 
 def load_reference(statistics: Path, predictions: Path | None) -> Reference:
@@ -281,6 +207,7 @@ def reference_of_version(version: int, workspace: Workspace) -> Reference:
         predictions=read_predictions(predictions) if predictions.is_file() else None,
         origin=f"run {record.run_id}",
         synthetic=record.data.synthetic,
+        positive=record.candidates[record.winner].info.positive if record.winner else (),
     )
 
 

@@ -23,8 +23,6 @@ from knet.serving.monitoring.analysis import (
     Reference,
     RequestAnalysis,
     analyze_requests,
-    bucket_edges,
-    count_buckets,
 )
 from knet.serving.monitoring.read_log import BrokenLine, LoggedRequests
 
@@ -161,16 +159,14 @@ def _scalar_charts(analysis: RequestAnalysis) -> list[Chart]:
 
 def _output_charts(analysis: RequestAnalysis) -> list[Chart]:
     charts = []
-    evaluated = analysis.reference.predictions
-    if evaluated is None:
-        return []
     for output in analysis.outputs:
-        edges = bucket_edges(output.name, evaluated)
-        reference, served = (
-            _cumulative(list(zip(edges, edges[1:], count_buckets(frame[output.name], edges), strict=False)))
-            for frame in (evaluated, analysis.frame)
+        if output.name == schema_names.PREDICTED_LABEL:
+            continue  # whose shares the page has in a table
+        evaluated, served = (
+            _cumulative(list(zip(output.edges, output.edges[1:], counts, strict=False)))
+            for counts in (output.evaluated, output.served)
         )
-        charts.append(_chart(output.name, reference, served, compared="evaluated images"))
+        charts.append(_chart(output.name, evaluated, served, compared="evaluated images"))
     return charts
 
 

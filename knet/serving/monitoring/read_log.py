@@ -52,8 +52,11 @@ class LoggedRequests:
         return LoggedRequests(frame, self.broken)
 
 
+_Probability = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Line(BaseModel):
-    """Required fields of a line; the extra fields are the measured features."""
+    """Fields of a line but the measured features, which are extra ones."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -62,7 +65,9 @@ class _Line(BaseModel):
     image_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     patient: str | None
     label: str
-    score: Annotated[float, Field(ge=0, le=1)]
+    score: _Probability
+    probabilities: dict[str, _Probability] | None = None  # by class, of more than two
+    positive_score: _Probability | None = None  # of their positive group
     distance: float
     in_distribution: bool
     reasons: list[str]

@@ -66,6 +66,7 @@ class RequestLog:
             "patient": pseudonymize(patient, key=self._key) if patient and self._key else None,
             schema_names.PREDICTED_LABEL: prediction.label,
             schema_names.SCORE: prediction.score,
+            **_of_more_classes(prediction),
             schema_names.DISTANCE: prediction.distance,
             schema_names.IN_DISTRIBUTION: prediction.in_distribution,
             schema_names.REASONS: prediction.reasons,
@@ -79,6 +80,16 @@ class RequestLog:
     def close(self) -> None:
         """Close the file of the day."""
         self._file.close()
+
+
+def _of_more_classes(prediction: Prediction) -> dict[str, Any]:
+    """Return the fields of more than two classes: the score of two says everything."""
+    if prediction.positive_class is not None:
+        return {}
+    group = (
+        {} if prediction.positive_score is None else {schema_names.POSITIVE_SCORE: prediction.positive_score}
+    )
+    return {schema_names.PROBABILITIES: prediction.probabilities, **group}
 
 
 SUFFIX: Final = ".jsonl"
@@ -176,6 +187,8 @@ def _prediction(outputs: Any, *, version: int) -> Prediction:
         in_distribution=outputs[schema_names.IN_DISTRIBUTION],
         reasons=tuple(filter(None, outputs[schema_names.REASONS])),
         distance=outputs[schema_names.DISTANCE],
+        threshold=outputs.get(schema_names.THRESHOLD),
+        positive_score=outputs.get(schema_names.POSITIVE_SCORE),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import Browser
+from command_line import knet
 from fake_rest_server import THRESHOLD, FakeRest, served
 from PIL import Image
 

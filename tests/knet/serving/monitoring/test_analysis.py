@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from monitoring_fixtures import with_three_classes
 
 import schemas
 from knet.base import schema_names
@@ -23,12 +24,8 @@ from knet.serving.monitoring.analysis import (
     Reference,
     RequestAnalysis,
     analyze_requests,
-    bucket_edges,
-    count_buckets,
     find_schema,
-    js_divergence,
     load_reference,
-    measure_output_drift,
     reference_of_version,
 )
 
@@ -124,74 +121,17 @@ def test_analyze_feature_without_training_statistics_is_found(
     assert finding == "image/eosin: cannot be compared with the training images, whose statistics lack it"
 
 
-def test_js_divergence_of_equal_and_disjoint_histograms() -> None:
-    assert js_divergence(np.array([3.0, 1.0]), np.array([6.0, 2.0])) == pytest.approx(0, abs=1e-12)
-    assert js_divergence(np.array([3.0, 0.0]), np.array([0.0, 2.0])) == pytest.approx(1)
-
-
-def test_js_divergence_matches_its_definition() -> None:
-    p, q = np.array([0.5, 0.5]), np.array([0.25, 0.75])
-    middle = (p + q) / 2
-    expected = (sum(p * np.log2(p / middle)) + sum(q * np.log2(q / middle))) / 2
-    assert js_divergence(p, q) == pytest.approx(expected)
-
-
-def test_count_buckets_outliers_are_in_the_outermost(predictions: pd.DataFrame) -> None:
-    edges = bucket_edges(schema_names.DISTANCE, predictions)
-    assert (edges[0], edges[-1]) == pytest.approx(
-        (predictions[schema_names.DISTANCE].min(), predictions[schema_names.DISTANCE].max())
-    )
-    counts = count_buckets([-1, 1e9, float("nan"), float("inf")], edges)
-    assert counts.tolist() == [1, *[0] * 8, 3]
-    assert bucket_edges(schema_names.SCORE, predictions).tolist() == pytest.approx(np.arange(11) / 10)
-
-
-def test_output_drift_same_population_is_below_threshold(predictions: pd.DataFrame, logged: Any) -> None:
-    drifts = measure_output_drift(logged(), predictions=predictions)
-    assert [output.name for output in drifts] == [schema_names.SCORE, schema_names.DISTANCE]
-    for output in drifts:
-        assert output.threshold is not None and 0 < output.value < output.threshold < 0.2
-        assert not output.drifted
-
-
-def test_output_drift_other_scores_are_found(predictions: pd.DataFrame, logged: Any) -> None:
-    for scores in ((0.8, 0.8), (0.02, 0.98), (0.5, 0.5)):
-        score, distance = measure_output_drift(logged(scores=scores), predictions=predictions)
-        assert (score.drifted, distance.drifted) == (True, False)
-
-
-def test_output_drift_larger_distances_are_found(predictions: pd.DataFrame, logged: Any) -> None:
-    score, distance = measure_output_drift(logged(distance=12.0), predictions=predictions)
-    assert (score.drifted, distance.drifted) == (False, True)
-
-
-def test_output_drift_threshold_grows_with_patient_variance(predictions: pd.DataFrame, logged: Any) -> None:
-    number = predictions[schema_names.PATIENT].str[-1].astype(int)
-    differing = predictions.assign(
-        **{schema_names.SCORE: (predictions[schema_names.SCORE] + number / 10) % 1}
-    )
-    alike, apart = (
-        measure_output_drift(logged(), predictions=frame)[0].threshold for frame in (predictions, differing)
-    )
-    assert alike is not None and apart is not None and apart > 2 * alike
-
-
-def test_output_drift_threshold_of_constant_scores(predictions: pd.DataFrame, logged: Any) -> None:
-    frame = logged().assign(**{schema_names.SCORE: 0.55})
-    frame.loc[0, schema_names.SCORE] = 0.65
-    drift, _ = measure_output_drift(frame, predictions=predictions.assign(**{schema_names.SCORE: 0.55}))
-    assert drift.threshold == 0.05 and 0 < drift.value < 0.05
-
-
-def test_output_drift_too_few_patients_has_no_threshold(predictions: pd.DataFrame, logged: Any) -> None:
-    few = predictions[predictions[schema_names.PATIENT].isin(["patient-0", "patient-1", "patient-2"])]
-    for output in measure_output_drift(logged(scores=(0.99, 0.99), distance=99.0), predictions=few):
-        assert (output.threshold, output.drifted) == (None, False) and output.value > 0.4
-
-
-def test_output_drift_old_predictions_without_distance(predictions: pd.DataFrame, logged: Any) -> None:
-    (score,) = measure_output_drift(logged(), predictions=predictions.drop(columns=schema_names.DISTANCE))
-    assert score.name == schema_names.SCORE
+def test_analyze_three_classes_has_evaluated_label_shares(
+    training: Any, predictions: pd.DataFrame, schema: Any, logged: Any
+) -> None:
+    frame = with_three_classes(logged(), np.arange(200) % 3)
+    evaluated = with_three_classes(predictions, np.arange(200) % 4 // 2, seed=1)
+    reference = Reference(training, evaluated, "run 1", positive=("b", "c"))
+    analysis = analyze_requests(frame, reference=reference, schema=schema, max_ood_share=0.2)
+    assert analysis.labels == {"a": 67, "b": 67, "c": 66}
+    assert analysis.evaluated_labels == {"a": 0.5, "b": 0.5, "c": 0}
+    (finding,) = analysis.findings
+    assert finding.startswith("label: 0.") and "from the evaluated images" in finding
 
 
 VERSION = 1706702400

@@ -68,6 +68,21 @@ def test_record_writes_scalars_and_image_hash(tmp_path: Path, picture: Callable[
     assert {name: line[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("positive_score", [None, 0.75])
+def test_record_of_three_classes_has_all_probabilities(
+    tmp_path: Path, picture: Callable[..., bytes], positive_score: float | None
+) -> None:
+    probabilities = {"a": 0.25, "b": 0.5, "c": 0.25}
+    prediction = Prediction("b", 0.5, probabilities, 7, True, (), 4.5, None, positive_score)
+    RequestLog(tmp_path).record(picture(), prediction)
+    RequestLog(tmp_path).record(picture(), PREDICTION)
+    of_three, of_two = lines(tmp_path)
+    assert (of_three["probabilities"], of_three.get("positive_score")) == (probabilities, positive_score)
+    assert not {"probabilities", "positive_score"} & set(of_two)
+    frame = read_log([tmp_path]).frame
+    assert frame["probabilities"].tolist() == [probabilities, None]
+
+
 def test_record_hashes_the_patient_with_a_key_only(tmp_path: Path, picture: Callable[..., bytes]) -> None:
     RequestLog(tmp_path / "with", key=KEY).record(picture(), PREDICTION, patient="14-22549")
     RequestLog(tmp_path / "without").record(picture(), PREDICTION, patient="14-22549")
