@@ -27,6 +27,8 @@ class FakeRest:
     info: dict[str, Any] | None  # model card; None: the model has none
     token: str = ""  # required bearer token; empty: none
     threshold: float | None = None  # output of the model; older models have none
+    classes: tuple[str, ...] = ("benign", "malignant")
+    positive: tuple[str, ...] = ()  # positive group of three classes
     requests: list[dict[str, Any]] = field(default_factory=list)  # bodies of predict requests
     patients: set[str | None] = field(default_factory=set)  # patient headers of predict requests
 
@@ -53,18 +55,30 @@ class FakeRest:
         except OSError:
             return 400, "application/json", json.dumps({"error": "Unknown image file format.\nmore"})
         score = float(pixels[..., 0].mean()) / 255
-        label = "malignant" if score >= THRESHOLD else "benign"
+        probabilities = self._probabilities(score)
+        label = self.classes[int(score >= THRESHOLD)]
+        if len(self.classes) > 2:
+            score = max(probabilities)
+            label = self.classes[probabilities.index(score)]
         if request["signature_name"] == "explain":
             heat = np.add.outer(np.linspace(0, 1, 4), np.linspace(0, 1, 6)) / 2
             outputs = {"heat_map": heat.tolist(), "label": label, "score": score}
         else:
             outputs = {
                 **({} if self.threshold is None else {"threshold": self.threshold}),
-                "probabilities": [1 - score, score], "classes": ["benign", "malignant"], "label": label,
-                "score": score, "distance": 3.0, "in_distribution": score > 0,
-                "reasons": ["little tissue" if score == 0 else "", *5 * [""]],
+                **({"positive_score": sum(self._of_group(probabilities))} if self.positive else {}),
+                "probabilities": probabilities, "classes": self.classes, "label": label, "score": score,
+                "distance": 3.0, "in_distribution": bool(pixels.any()),
+                "reasons": ["" if pixels.any() else "little tissue", *5 * [""]],
             }  # fmt: skip
         return 200, "application/json", json.dumps({"predictions": [outputs]})
+
+    def _probabilities(self, red: float) -> list[float]:
+        """Return the probabilities of two classes, or of three: the last two share that of red."""
+        return [1 - red, red] if len(self.classes) == 2 else [1 - red, 0.8 * red, 0.2 * red]
+
+    def _of_group(self, probabilities: list[float]) -> list[float]:
+        return [p for name, p in zip(self.classes, probabilities, strict=True) if name in self.positive]
 
 
 @contextmanager

@@ -58,7 +58,8 @@ async function findModel() {
     at("trouble").hidden = true;
     at("served").dataset.version = served.version;
     at("served").textContent = `Version ${served.version}`
-      + (served.info ? `, ${served.info.candidate}, ${served.info.classes.join(" or ")}` : "");
+      + (served.info ? `, ${served.info.candidate}, ${listed(served.info.classes, "or")}` : "");
+    if (served.info) showKind(served.info.classes, served.info.positive?.length > 0);
     at("synthetic").hidden = !served.info?.synthetic_data;
     at("token-form").hidden = true;
   } catch (error) {
@@ -70,8 +71,22 @@ async function findModel() {
 
 // --- interpretation of predictions ------------------------------------------------------------------------
 
-// The threshold behind the label; undefined if neither the prediction nor the model card has it.
-const thresholdOf = prediction => prediction.threshold ?? served?.info?.calibration?.threshold;
+// The threshold behind the decision; undefined if neither the prediction nor the model card has it.
+const thresholdOf = prediction => prediction.threshold ?? served?.info?.calibration?.threshold ?? undefined;
+
+// "two" classes, "more", or more with a positive "group" of classes.
+function kindOf(classes, hasGroup) {
+  if (classes.length === 2) return "two";
+  return hasGroup ? "group" : "more";
+}
+
+// The yes-or-no decision of a prediction: { name, score, threshold }; null without a positive class or group.
+function decisionOf(prediction) {
+  const threshold = thresholdOf(prediction);
+  if (prediction.classes.length === 2) return { name: prediction.classes[1], score: prediction.score, threshold };
+  if (prediction.positive_score === undefined) return null;
+  return { name: "the positive group", score: prediction.positive_score, threshold };
+}
 
 function band(threshold) {
   const p = threshold, q = 1 - threshold;  // odds: p / q
@@ -84,14 +99,46 @@ function nearThreshold(probability, threshold) {
   return probability > low && probability < high;
 }
 
+// Of more than two classes, the one that is nearly as likely as the likeliest; null if there is none.
+function nearClass(classes, probabilities) {
+  if (classes.length === 2) return null;
+  const [first, second] = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+  return REFERRAL_FACTOR * probabilities[second] > probabilities[first] ? classes[second] : null;
+}
+
 // { kind, text } of the reason to refer an image; null if there is none.
 function referral(prediction) {
   const reasons = prediction.reasons.filter(Boolean);
   if (!prediction.in_distribution)
     return { kind: "flagged", text: `Refer to a pathologist: prediction flagged as unreliable (${reasons.join(", ")})` };
-  if (nearThreshold(prediction.score, thresholdOf(prediction))) 
+  const decision = decisionOf(prediction), other = nearClass(prediction.classes, prediction.probabilities);
+  if (decision && nearThreshold(decision.score, decision.threshold))
     return { kind: "near-threshold", text: "Refer to a pathologist: close to the threshold" };
+  if (other) return { kind: "near-class", text: `Refer to a pathologist: ${other} is nearly as likely` };
   return null;
+}
+
+const signOf = (score, threshold) => score >= threshold ? "positive" : "negative";
+
+const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+// { label, mean, positive, near }: label and its mean probability; of two classes that of the positive one.
+function decidePatient(predictions) {
+  const { classes } = predictions[0], threshold = thresholdOf(predictions[0]);
+  const decisions = predictions.map(decisionOf);
+  const score = decisions[0] && mean(decisions.map(decision => decision.score));
+  const near = decisions[0] && nearThreshold(score, threshold) ? "mean close to the threshold" : null;
+  if (classes.length === 2) {
+    const label = threshold === undefined ? null : classes[score >= threshold ? 1 : 0];
+    return { label, mean: score, near };
+  }
+  const means = classes.map((_, place) => mean(predictions.map(prediction => prediction.probabilities[place])));
+  const best = means.indexOf(Math.max(...means)), other = nearClass(classes, means);
+  return {
+    label: classes[best], mean: means[best],
+    positive: decisions[0] && `${score.toFixed(3)}, ${signOf(score, threshold)}`,
+    near: near ?? (other && `${other} is nearly as likely`),
+  };
 }
 
 function patients() {
@@ -101,22 +148,20 @@ function patients() {
     groups.set(name, [...groups.get(name) ?? [], image.prediction]);
   }
   return [...groups].sort().map(([name, predictions]) => {
-    const threshold = thresholdOf(predictions[0]);
-    const mean = predictions.reduce((sum, prediction) => sum + prediction.score, 0) / predictions.length;
+    const decided = decidePatient(predictions);
     const flagged = predictions.filter(prediction => !prediction.in_distribution).length;
     const kinds = [], reasons = [];
-    if (nearThreshold(mean, threshold)) {
+    if (decided.near) {
       kinds.push("near-threshold");
-      reasons.push("mean close to the threshold");
+      reasons.push(decided.near);
     }
     if (2 * flagged >= predictions.length) {
       kinds.push("flagged");
       reasons.push(`${flagged} of ${predictions.length} predictions flagged as unreliable`);
     }
     return {
-      name, mean,
+      name, ...decided,
       count: predictions.length,
-      label: threshold === undefined ? null : predictions[0].classes[mean >= threshold ? 1 : 0],
       referred: predictions.filter(referral).length,
       referral: reasons.length ? { kind: kinds.join(" "), text: `Refer: ${reasons.join("; ")}` } : null,
     };
@@ -176,30 +221,55 @@ async function classify(image) {
 }
 
 function showPrediction({ card, prediction, file }) {
-  const positive = prediction.classes[1], percent = value => `${100 * value}%`, threshold = thresholdOf(prediction);
+  const decision = decisionOf(prediction), refer = referral(prediction), line = card.querySelector(".referral");
   card.querySelector("img").alt = `${file.name}, classified as ${prediction.label}`;
   card.querySelector(".label").textContent = prediction.label;
-  const bar = card.querySelector(".probability");
+  if (decision) showDecision(card.querySelector(".probability"), decision);
+  card.querySelector(".label").after(probabilities(prediction));
+  line.textContent = refer?.text
+    ?? (decision?.threshold === undefined ? "Not referred" : "Not referred: clear of the threshold");
+  line.className = `referral ${refer ? "refer" : "clear"}`;
+  line.dataset.referral = refer?.kind ?? "none";
+  card.querySelector("button").hidden = false;
+}
+
+const percent = value => `${100 * value}%`;
+
+function showDecision(bar, { name, score, threshold }) {
   bar.hidden = false;
-  bar.setAttribute("aria-label", `probability of ${positive} ${prediction.score.toFixed(3)}`
+  bar.setAttribute("aria-label", `probability of ${name} ${score.toFixed(3)}`
     + (threshold === undefined ? "" : `, threshold ${threshold.toFixed(3)}`));
-  bar.querySelector(".fill").style.width = percent(prediction.score);
-  for (const name of [".band", ".threshold"]) bar.querySelector(name).hidden = threshold === undefined;
+  bar.querySelector(".fill").style.width = percent(score);
+  for (const part of [".band", ".threshold"]) bar.querySelector(part).hidden = threshold === undefined;
   if (threshold !== undefined) {
     const { low, high } = band(threshold);
     bar.querySelector(".band").style.left = percent(low);
     bar.querySelector(".band").style.width = percent(high - low);
     bar.querySelector(".threshold").style.left = `calc(${percent(threshold)} - 1px)`;
   }
-  const probabilities = document.createElement("span");
-  probabilities.className = "soft probabilities";
-  probabilities.textContent = prediction.classes.map((name, place) => `${name} ${prediction.probabilities[place].toFixed(3)}`).join(" · ");
-  card.querySelector(".label").after(probabilities);
-  const refer = referral(prediction), line = card.querySelector(".referral");
-  line.textContent = refer?.text ?? (threshold === undefined ? "Not referred" : "Not referred: clear of the threshold");
-  line.className = `referral ${refer ? "refer" : "clear"}`;
-  line.dataset.referral = refer?.kind ?? "none";
-  card.querySelector("button").hidden = false;
+}
+
+// The probabilities in a line for two classes, else as a bar each, and that of the positive group.
+function probabilities(prediction) {
+  const { classes, label, positive_score: positive } = prediction;
+  const texts = classes.map((name, place) => `${name} ${prediction.probabilities[place].toFixed(3)}`);
+  if (classes.length === 2) return element("span", "soft probabilities", texts.join(" · "));
+  const list = element("div", "probabilities");
+  classes.forEach((name, place) => {
+    const row = element("p", name === label ? "class likeliest" : "class", texts[place]);
+    row.style.setProperty("--share", percent(prediction.probabilities[place]));
+    list.append(row);
+  });
+  if (positive !== undefined)
+    list.append(element("p", "group-score", `Positive group ${positive.toFixed(3)}: ${signOf(positive, thresholdOf(prediction))}`));
+  return list;
+}
+
+function element(tag, style, text) {
+  const made = document.createElement(tag);
+  made.className = style ?? "";
+  if (text !== undefined) made.textContent = text;
+  return made;
 }
 
 async function showHeat(image) {
@@ -249,9 +319,18 @@ function show() {
   at("bar").max = Math.max(images.length, 1);
   at("bar").value = done;
   at("clear").disabled = !images.length;
-  const positive = images.find(image => image.prediction)?.prediction.classes[1];
-  for (const place of document.querySelectorAll(".positive")) place.textContent = positive ?? "the second class";
+  const first = images.find(image => image.prediction)?.prediction;
+  if (first) showKind(first.classes, first.positive_score !== undefined);
   showPatients();
+}
+
+// Show what the page says about models of this kind.
+function showKind(classes, hasGroup) {
+  document.body.dataset.kind = kindOf(classes, hasGroup);
+  const group = served?.info?.positive ?? [];
+  for (const place of document.querySelectorAll(".positive"))
+    place.textContent = classes.length === 2 ? classes[1] : "the positive group";
+  for (const place of document.querySelectorAll(".group")) place.textContent = group.join(", ") || "not listed";
 }
 
 function showPatients() {
@@ -261,12 +340,11 @@ function showPatients() {
     const row = document.createElement("tr");
     row.dataset.referral = patient.referral?.kind ?? "none";
     const cells = [["th", patient.name], ["td", patient.label ?? "the model has no threshold", "text"],
-      ["td", patient.mean.toFixed(3)], ["td", `${patient.referred} of ${patient.count}`],
+      ["td", patient.mean.toFixed(3)],
+      ...(patient.positive ? [["td", patient.positive, "text"]] : []), ["td", `${patient.referred} of ${patient.count}`],
       ["td", patient.referral?.text ?? "Not referred", `text referral ${patient.referral ? "refer" : "clear"}`]];
     for (const [tag, text, style] of cells) {
-      const cell = document.createElement(tag);
-      cell.textContent = text;
-      cell.className = style ?? "";
+      const cell = element(tag, style, text);
       if (tag === "th") cell.scope = "row";
       row.append(cell);
     }
@@ -289,6 +367,17 @@ function clear() {
 
 const HEADS = { parallel: "a CNN and an LSTM branch", serial: "an LSTM branch", none: "a CNN branch" };
 
+// "a, b and c"
+const listed = (names, last) => [names.slice(0, -1).join(", "), names.at(-1)].join(` ${last} `);
+
+function decisionRule({ classes, positive, calibration }) {
+  const threshold = calibration.threshold?.toFixed(3);
+  if (classes.length === 2) return `An image is classified as ${classes[1]} if its probability is at least ${threshold}.`;
+  const group = positive?.length
+    ? ` It is positive if the probabilities of ${listed(positive, "and")} add up to at least ${threshold}.` : "";
+  return `An image is classified as the likeliest class.${group}`;
+}
+
 function cardRows() {
   const info = served?.info;
   if (!info) return [["Model", "No model card: the model has no assets.extra/knet.json."]];
@@ -297,11 +386,11 @@ function cardRows() {
   const title = (info.backbone || info.candidate) === info.candidate ? info.candidate : `${info.candidate} (${info.backbone})`;
   return [
     ["Model", `${title} with ${HEADS[info.head ?? "parallel"]}, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters, `
-      + `images of ${info.image_size} × ${info.image_size} px, classes ${info.classes.join(" and ")}.`],
+      + `images of ${info.image_size} × ${info.image_size} px, classes ${listed(info.classes, "and")}.`],
     ["Intended use", "Research into classifying microscope images, and comparing networks for it. Intended users: engineers and researchers."],
     ["Trained on", info.synthetic_data ? "Synthetic images: the model has never seen tissue."
       : `${info.train_images.toLocaleString("en")} images, from ${info.weights} weights, ${info.epochs} epochs; calibrated on ${info.validation_images.toLocaleString("en")} images of other patients.`],
-    ["Decision", `An image is classified as ${info.classes[1]} if its probability is at least ${figure(calibration.threshold)}. Temperature ${figure(calibration.temperature)}. `
+    ["Decision", `${decisionRule(info)} Temperature ${figure(calibration.temperature)}. `
       + `On the validation images, on which both were fitted: calibration error ${figure(calibration.after.calibration_error)}, Brier score ${figure(calibration.after.brier)}.`],
     ["Out of distribution", `Predictions are flagged as unreliable for images with less than ${share(limits.min_tissue)} tissue, a Laplacian variance outside ${limits.min_sharpness.toFixed(0)} to ${limits.max_sharpness.toFixed(0)}, `
       + `or farther than ${limits.max_distance.toFixed(1)} from the training images: ${share(rejected.validation)} of the validation images.`],
@@ -313,11 +402,8 @@ function cardRows() {
 }
 
 function showCard() {
-  at("card-list").replaceChildren(...cardRows().flatMap(([term, text]) => {
-    const [dt, dd] = ["dt", "dd"].map(tag => document.createElement(tag));
-    [dt.textContent, dd.textContent] = [term, text];
-    return [dt, dd];
-  }));
+  at("card-list").replaceChildren(...cardRows().flatMap(([term, text]) =>
+    [element("dt", "", term), element("dd", "", text)]));
   at("card").showModal();
 }
 

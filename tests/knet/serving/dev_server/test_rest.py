@@ -205,6 +205,62 @@ def test_page_prefers_the_threshold_of_the_prediction(
         assert list(chromium.run(REFERRALS).values()) == ["near-threshold"]
 
 
+THREE = ("fibroadenoma", "ductal", "lobular")
+BARS = (
+    "[...document.querySelectorAll('#cards li')].map(li => "
+    "[...li.querySelectorAll('.class, .group-score')].map(e => e.textContent))"
+)
+
+
+def test_page_of_three_classes_shows_each_and_refers_close_ones(
+    chromium: Browser, info: dict[str, Any], images: list[Path]
+) -> None:
+    calibration = {**info["calibration"], "threshold": None}
+    card = {**info, "classes": THREE, "calibration": calibration}
+    with served(FakeRest(card, classes=THREE)) as url:
+        chromium.open(url, width=PHONE)
+        classify(chromium, images)
+        assert chromium.run(LABELS)[1:4] == ["ductal", "fibroadenoma", "fibroadenoma"]
+        assert chromium.run(BARS)[1] == ["fibroadenoma 0.096", "ductal 0.723", "lobular 0.181"]
+        assert list(chromium.run(REFERRALS).values()) == [
+            *("none", "none", "none", "near-class", "none", "flagged", "failed")
+        ]
+        assert chromium.run(REASONS)[images[3].name] == "Refer to a pathologist: ductal is nearly as likely"
+        rows = {row[0]: row for row in chromium.run(ROWS)}
+        assert len(rows["14-2523"]) == 5 and rows["14-2523"][1:3] == ["ductal", "0.747"]
+        assert rows["14-22549"][4] == "Refer: ductal is nearly as likely"
+        assert not chromium.run("[...document.querySelectorAll('.probability')].some(bar => !bar.hidden)")
+        assert "positive" not in chromium.run("document.body.innerText")
+        assert (chromium.complaints, chromium.faint) == ([], [])
+        assert chromium.needed_width <= PHONE
+
+
+def test_page_of_a_positive_group_shows_its_decision(
+    chromium: Browser, info: dict[str, Any], images: list[Path]
+) -> None:
+    card = {**info, "classes": THREE, "positive": THREE[1:]}
+    with served(FakeRest(card, classes=THREE, positive=THREE[1:], threshold=0.6)) as url:
+        chromium.open(url, width=PHONE)
+        classify(chromium, images)
+        assert [bars[-1:] for bars in chromium.run(BARS)][:3] == [
+            ["Positive group 0.963: positive"],
+            ["Positive group 0.904: positive"],
+            ["Positive group 0.139: negative"],
+        ]
+        assert list(chromium.run(REFERRALS).values())[:5] == ["none"] * 3 + ["near-threshold"] * 2
+        rows = {row[0]: row for row in chromium.run(ROWS)}
+        assert rows["14-2523"][1:4] == ["ductal", "0.747", "0.933, positive"]
+        chromium.run("document.querySelector('details').open = true")
+        text = chromium.run("document.body.innerText")
+        assert "The positive group is ductal, lobular" in text
+        chromium.run("document.getElementById('card-button').click()")
+        chromium.wait("document.getElementById('card').open")
+        card_text = chromium.run("document.getElementById('card').innerText")
+        assert "probabilities of ductal and lobular add up to at least 0.600" in card_text
+        assert (chromium.complaints, chromium.faint) == ([], [])
+        assert chromium.needed_width <= PHONE
+
+
 def test_page_aggregates_patients_by_accession(
     chromium: Browser, url: str, rest: FakeRest, images: list[Path]
 ) -> None:
