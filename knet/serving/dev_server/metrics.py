@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 _PREFIX = ":tensorflow:serving:"
 _MICROSECONDS = tuple(10 * 1.8**power for power in range(33))  # TF Serving's buckets
@@ -33,8 +30,6 @@ class Metrics:
             "Images of answered requests that observers, such as the request log, did not get.",
             ("model_name",),
         )
-        for counts in (self._requests, self._loads, self._dropped):
-            self._registry.register(counts)
         self._request_seconds = self._histogram(
             "request_latency", "wall time of a request in microseconds", ("model_name", "API", "entrypoint")
         )
@@ -65,13 +60,14 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        counters = "".join(counts.render() for counts in (self._requests, self._loads, self._dropped))
+        return counters.encode() + generate_latest(self._registry)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
         return Histogram(f"{_PREFIX}{name}", text, labels, buckets=_MICROSECONDS, registry=self._registry)
 
 
-class _Counts(Collector):
+class _Counts:
     """A counter without the suffix `_total`, which TF Serving lacks and the client library enforces."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
@@ -85,9 +81,18 @@ class _Counts(Collector):
         with self._lock:
             self._counts[labels] += count
 
-    def collect(self) -> Iterator[Metric]:
-        metric = Metric(self._name, self._text, "unknown")
+    def render(self) -> str:
+        """The counter in Prometheus' text format."""
+        lines = [f"# HELP {self._name} {self._text}", f"# TYPE {self._name} counter"]
         with self._lock:
             for labels, count in self._counts.items():
-                metric.add_sample(self._name, dict(zip(self._labels, labels, strict=True)), count)
-        yield metric
+                pairs = zip(self._labels, map(_escape, labels), strict=True)
+                lines.append(
+                    f"{self._name}{{{','.join(f'{name}={value}' for name, value in pairs)}}} {count}"
+                )
+        return "\n".join(lines) + "\n"
+
+
+def _escape(value: str) -> str:
+    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'

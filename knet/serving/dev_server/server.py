@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import grpc
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
@@ -38,6 +39,7 @@ from knet.serving.models_config import (
 )
 
 _LOG = logging.getLogger(__name__)
+_HTTP_LOG = logging.getLogger(f"{__name__}.http")
 _Result = TypeVar("_Result")
 
 
@@ -51,6 +53,8 @@ class Options:
     metrics_path: str | None = METRICS_PATH  # on the REST port; None exposes no metrics
     poll_seconds: float = 1.0  # between two reads of the versions and the model config
     max_message_bytes: int = 64 * 1024 * 1024
+    # for a REST client to send a request, and until an idle connection is closed; proxies close theirs in 60
+    rest_seconds: float = 75.0
     max_requests: int = 1000  # concurrent gRPC requests; more fail with RESOURCE_EXHAUSTED
     tls: Tls | None = None  # None serves without encryption
     token: str | None = None  # bearer token that every request must have; None requires none
@@ -212,10 +216,15 @@ class DevServer:
             metrics_path=options.metrics_path,
             # base64 takes four characters for three bytes
             max_bytes=options.max_message_bytes * 4 // 3,
+            read_seconds=options.rest_seconds,
             token=options.token,
         )
         self._runner = web.AppRunner(
-            rest.application, access_log=None, shutdown_timeout=options.grace_seconds
+            rest.application,
+            access_log=None,
+            shutdown_timeout=options.grace_seconds,
+            keepalive_timeout=options.rest_seconds,
+            logger=_HTTP_LOG,
         )
         await self._runner.setup()
         self._site = web.SockSite(self._runner, listening, ssl_context=tls)
@@ -274,6 +283,15 @@ def _ignore_wakeups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     """Ignore the harmless BlockingIOError that gRPC raises in event loops that it wakes without need."""
     if not isinstance(context.get("exception"), BlockingIOError):
         loop.default_exception_handler(context)
+
+
+def _is_fault_of_server(record: logging.LogRecord) -> bool:
+    """Leave malformed requests, of which aiohttp logs tracebacks, out of the log."""
+    error = record.exc_info and record.exc_info[1]
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_HTTP_LOG.addFilter(_is_fault_of_server)
 
 
 def _models_config(base_path: Path, model: str, file: Path | None) -> Any:

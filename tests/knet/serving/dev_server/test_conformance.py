@@ -210,7 +210,10 @@ REFUSED_OVER_REST: dict[str, tuple[str, str, Any, int, str]] = {
     "regression": ("POST", "knet:regress", {}, 501, "no Regress"),
     "another verb": ("POST", "knet:explode", {}, 400, "Malformed request: POST /v1/models/knet:explode"),
     "another method": ("GET", "knet:predict", None, 400, "Malformed request: GET"),
+    "method in capitals": ("POST", "knet:PREDICT", {}, 400, "Malformed request: POST"),
+    "deletion": ("DELETE", "knet", None, 400, "Malformed request: DELETE /v1/models/knet"),
     "status of an unknown model": ("GET", "other", None, 404, "Could not find any versions of model other"),
+    "status of no model": ("GET", "", None, 400, "Malformed request: GET /v1/models/"),
 }  # fmt: skip
 
 

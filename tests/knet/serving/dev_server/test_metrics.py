@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from knet.client import Client
 from knet.serving.dev_server import observers
+from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.observers import RequestRecord
 from knet.serving.dev_server.server import DevServer, Options
 
@@ -31,13 +33,18 @@ def fresh(base_path: Path) -> Iterator[DevServer]:
         yield server
 
 
-def samples(server: DevServer) -> dict[tuple[str, tuple[str, ...]], float]:
+def metrics_text(server: DevServer) -> str:
     with urllib.request.urlopen(f"http://{server.rest_address}/monitoring/prometheus/metrics") as reply:
         assert reply.headers["Content-Type"].startswith("text/plain")
-        text = reply.read().decode()
+        text: str = reply.read().decode()
+    return text
+
+
+def samples(server: DevServer) -> dict[tuple[str, tuple[str, ...]], float]:
     return {
-        (sample.name, tuple(sorted(sample.labels.values()))): sample.value
-        for family in text_string_to_metric_families(text)
+        # the parser calls counters as OpenMetrics does
+        (sample.name.removesuffix("_total"), tuple(sorted(sample.labels.values()))): sample.value
+        for family in text_string_to_metric_families(metrics_text(server))
         for sample in family.samples
         if "le" not in sample.labels
     }
@@ -73,6 +80,32 @@ def test_metrics_count_rest_requests(fresh: DevServer) -> None:
     url = f"http://{fresh.rest_address}/v1/models/knet:predict"
     urllib.request.urlopen(url, b'{"signature_name": "double", "inputs": [1, 2]}').read()
     assert samples(fresh)[":tensorflow:serving:request_latency_count", ("Predict", "REST", "knet")] == 1
+
+
+def test_metrics_have_the_types_of_tf_serving(fresh: DevServer) -> None:
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", metrics_text(fresh), re.MULTILINE))
+    assert (
+        types.items()
+        >= {
+            ":tensorflow:serving:request_count": "counter",
+            ":tensorflow:cc:saved_model:load_attempt_count": "counter",
+            ":knet:observer:dropped_images_count": "counter",
+            ":tensorflow:serving:request_latency": "histogram",
+            ":tensorflow:serving:runtime_latency": "histogram",
+        }.items()
+    )
+
+
+def test_metrics_escape_label_values() -> None:
+    metrics = Metrics()
+    path = 'a"b\\c\nd'
+    metrics.count_load(path, "OK")
+    (family,) = (
+        family
+        for family in text_string_to_metric_families(metrics.render().decode())
+        if family.name.endswith("load_attempt_count")
+    )
+    assert [sample.labels["model_path"] for sample in family.samples] == [path]
 
 
 class RecordingObserver:

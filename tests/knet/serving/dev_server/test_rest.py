@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -109,12 +110,32 @@ def test_status_of_a_version(ask: Ask, path: str) -> None:
     assert ask(path) == {"model_version_status": [{"version": "7", "state": "AVAILABLE", "status": status}]}
 
 
-def test_metadata_lists_signatures(ask: Ask) -> None:
+def test_metadata_has_the_default_values_of_tf_serving(ask: Ask) -> None:
     tree = ask("knet/metadata")
-    assert tree["model_spec"] == {"name": "knet", "version": "7"}
+    assert tree["model_spec"] == {"name": "knet", "version": "7", "signature_name": ""}
     signatures = tree["metadata"]["signature_def"]["signature_def"]
-    assert signatures["double"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
     assert signatures["classify"]["method_name"] == "tensorflow/serving/classify"
+    x = signatures["double"]["inputs"]["x"]
+    shape = {"dim": [{"size": "2", "name": ""}], "unknown_rank": False}
+    assert x == {"name": x["name"], "dtype": "DT_FLOAT", "tensor_shape": shape}
+
+
+@pytest.mark.parametrize("path", ["V1/MODELS/knet", "v1/Models/knet/Versions/7", "v1/models/knet/METADATA"])
+def test_path_in_capitals_is_the_status(server: DevServer, ask: Ask, path: str) -> None:
+    with urllib.request.urlopen(f"http://{server.rest_address}/{path}") as reply:
+        assert json.load(reply) == ask("knet")  # the name `metadata` itself has regard to case
+
+
+def test_path_with_escapes_is_decoded(server: DevServer, ask: Ask) -> None:
+    with urllib.request.urlopen(f"http://{server.rest_address}/v1/models/%6Bnet") as reply:
+        assert json.load(reply) == ask("knet")
+
+
+def test_path_without_a_model_is_refused(server: DevServer) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"http://{server.rest_address}/v1/models")
+    assert caught.value.code == 400
+    assert json.load(caught.value) == {"error": "Missing model name in request."}
 
 
 def test_page_is_at_the_root(server: DevServer) -> None:
