@@ -139,7 +139,7 @@ class Rest:
 
     async def _read(self, request: web.Request) -> bytes:
         if self._is_too_large(request):
-            raise web.HTTPRequestEntityTooLarge(self._max_bytes, request.content_length)
+            raise web.HTTPRequestEntityTooLarge(self._max_bytes, request.content_length or 0)
         try:
             return await asyncio.wait_for(request.read(), self._read_seconds)
         except asyncio.TimeoutError:
@@ -194,16 +194,16 @@ def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
 
 
 # Renamed in protobuf 5.
-_DEFAULTS: Final = next(
-    name
+_DEFAULTS: Final[Any] = {
+    name: True
     for name in ("always_print_fields_with_no_presence", "including_default_value_fields")
     if name in inspect.signature(json_format.MessageToDict).parameters
-)
+}
 
 
 def _with_defaults(message: Message) -> Any:
     """Convert a message to JSON with its default values, as TF Serving prints status and metadata."""
-    return json_format.MessageToDict(message, preserving_proto_field_name=True, **{_DEFAULTS: True})
+    return json_format.MessageToDict(message, preserving_proto_field_name=True, **_DEFAULTS)
 
 
 def _json(tree: Any, *, status: int = 200) -> web.Response:
