@@ -1,11 +1,11 @@
-"""Export of a trained model as a SavedModel for image files, with its signatures and warm-up request."""
+"""Export of a trained model as a SavedModel for image files, with its signatures and warm-up requests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def export_model(
     limits: ImageLimits,
     positive: Sequence[int] = (),
 ) -> None:
-    """Write the SavedModel, preprocessing included, with five signatures and a warm-up request.
+    """Write the SavedModel, preprocessing included, with five signatures and warm-up requests.
 
     Inputs: `examples` (for TFMA) and `classify` (for TF Serving's Classify) accept serialized
     tf.train.Examples, string [batch]; the others accept `image`, string [batch] of PNG or JPEG bytes.
@@ -204,22 +204,40 @@ def set_method_name(folder: Path, *, signature: str, method: str) -> None:
     (folder / artifact_files.SAVED_MODEL).write_bytes(saved_model.SerializeToString(deterministic=True))
 
 
+# Rows of the batches that a server runs: `allowed_batch_sizes` of knet/serving/config/batching_parameters.txt.
+BATCH_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+
+
 def write_warm_up_requests(folder: Path) -> None:
-    """Add a warm-up request for `serving_default`, with a small synthetic image, to a SavedModel.
+    """Add warm-up requests, with a small synthetic image, to a SavedModel.
+
+    There is one for each signature, which TensorFlow optimizes when it is first run, and one of
+    `serving_default` for each batch size, for which GPUs choose their algorithms.
 
     Args:
         folder: the SavedModel.
     """
     ramp = np.linspace(0, 255, 32).astype(np.uint8)
     image = tf.io.encode_png(np.stack([np.tile(ramp, (32, 1))] * 3, axis=-1)).numpy()
-    request = predict_pb2.PredictRequest(
-        model_spec={"name": schema_names.MODEL_NAME, "signature_name": schema_names.SERVING_SIGNATURE},
-        inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto([image], tf.string, [1])},
-    )
-    log = prediction_log_pb2.PredictionLog(predict_log={"request": request})
+    example = tf.train.Example()
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(image)
+    serialized = example.SerializeToString(deterministic=True)
+    requests = [
+        *((schema_names.SERVING_SIGNATURE, schema_names.SERVING_INPUT, image, size) for size in BATCH_SIZES),
+        (schema_names.EXPLAIN_SIGNATURE, schema_names.SERVING_INPUT, image, 1),
+        (schema_names.FEATURES_SIGNATURE, schema_names.SERVING_INPUT, image, 1),
+        (schema_names.EXAMPLES_SIGNATURE, schema_names.EXAMPLES_SIGNATURE, serialized, 1),
+        (schema_names.CLASSIFY_SIGNATURE, tf.saved_model.CLASSIFY_INPUTS, serialized, 1),
+    ]
     (folder / artifact_files.WARM_UP_REQUESTS).parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / artifact_files.WARM_UP_REQUESTS)) as writer:
-        writer.write(log.SerializeToString(deterministic=True))
+        for signature, name, content, size in requests:
+            request = predict_pb2.PredictRequest(
+                model_spec={"name": schema_names.MODEL_NAME, "signature_name": signature},
+                inputs={name: tf.make_tensor_proto([content] * size, tf.string, [size])},
+            )
+            log = prediction_log_pb2.PredictionLog(predict_log={"request": request})
+            writer.write(log.SerializeToString(deterministic=True))
 
 
 def check_images(

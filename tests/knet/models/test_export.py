@@ -32,6 +32,7 @@ from knet.models.hybrid import BACKBONE, PREPROCESSING
 from knet.models.images import decode_images
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits, ImageMeasurements
 from knet.serving.dev_server.server import DevServer
+from knet.serving.models_config import config_folder, read_batching
 
 pytestmark = pytest.mark.slow
 
@@ -378,14 +379,19 @@ def test_client_reads_the_served_outputs(folder: Path, exported: tf.Module, imag
     assert [one.in_distribution for one in predictions] == in_distribution
 
 
-def test_warm_up_request_is_answered_by_the_model(folder: Path, exported: tf.Module) -> None:
+def test_warm_up_requests_cover_batch_sizes_and_signatures(folder: Path, exported: tf.Module) -> None:
     file = folder / "assets.extra" / "tf_serving_warmup_requests"
-    (record,) = tf.data.TFRecordDataset([str(file)]).as_numpy_iterator()
-    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-    assert (request.model_spec.name, request.model_spec.signature_name) == ("knet", "serving_default")
-    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-    outputs = exported.signatures[request.model_spec.signature_name](**inputs)
-    assert outputs[schema_names.PROBABILITIES].shape == (1, 2)
+    rows: dict[str, list[int]] = {}
+    for record in tf.data.TFRecordDataset([str(file)]).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "knet"
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        outputs = exported.signatures[request.model_spec.signature_name](**inputs)
+        (size,) = {value.shape[0] for value in outputs.values()}
+        rows.setdefault(request.model_spec.signature_name, []).append(size)
+    batching = read_batching(config_folder() / "batching_parameters.txt")
+    assert rows.pop("serving_default") == list(batching.allowed_batch_sizes)
+    assert rows == {name: [1] for name in ("explain", "features", "examples", "classify")}
 
 
 def test_model_outputs_equal_the_model_in_order(
