@@ -204,7 +204,7 @@ def set_method_name(folder: Path, *, signature: str, method: str) -> None:
     (folder / artifact_files.SAVED_MODEL).write_bytes(saved_model.SerializeToString(deterministic=True))
 
 
-# Rows of the batches that a server runs: `allowed_batch_sizes` of knet/serving/config/batching_parameters.txt.
+# Rows of the batches that a server runs: those of knet/serving/config/batching_parameters.txt.
 BATCH_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 

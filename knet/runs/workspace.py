@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knet.base import schema_names
+from knet.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,21 @@ class Workspace:
     """The folders and files below a configuration's `output`."""
 
     root: Path
+
+    @classmethod
+    def of_served(cls, served: Path) -> Workspace:
+        """The workspace whose `served` is that folder.
+
+        Raises:
+            UserError: the folder is not one of a workspace.
+        """
+        workspace = cls(served.resolve().parent.parent)
+        if workspace.served != served.resolve() or not workspace.registry.is_dir():
+            raise UserError(
+                f"{served} is not a folder of versions in a run's output, <output>/serving/"
+                f"{schema_names.MODEL_NAME} beside <output>/registry: give that one, or --config of the run"
+            )
+        return workspace
 
     @property
     def artifacts(self) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import click
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from pipeline.commands.options import UserPath
+from pipeline.commands.options import UserPath, verbose_option
 
 if TYPE_CHECKING:
     from knet.serving.dev_server.observers import Observer
@@ -59,6 +61,13 @@ _PATH = UserPath(path_type=Path)
     help=f"File with the key that hashes patient names in the log. Default: ${_LOG_KEY}.",
 )
 @click.option("--keep-images", "image_folder", type=_PATH, help="Store the request images in this folder.")
+@click.option(
+    "--log",
+    "library_log",
+    type=_PATH,
+    help="File for the messages of TensorFlow and gRPC. Default: serve.log beside MODELS.",
+)
+@verbose_option
 @click.option("--image", help="TF Serving image, used if its binary is not on the PATH.")
 def command(
     models: Path,
@@ -76,6 +85,8 @@ def command(
     log_folder: Path | None,
     log_key: Path | None,
     image_folder: Path | None,
+    library_log: Path | None,
+    verbose: bool,
     image: str | None,
 ) -> None:
     """Serve the versions in the folder MODELS over gRPC and REST.
@@ -83,6 +94,7 @@ def command(
     The engine dev is a development server, not TF Serving.
     """
     from knet.client.connection import is_local
+    from knet.serving.dev_server.ports import listen
     from knet.serving.models_config import (
         config_folder,
         read_batching,
@@ -115,6 +127,8 @@ def command(
     folder = (folder or config_folder()).resolve()
     batching, monitoring = folder / "batching_parameters.txt", folder / "monitoring.config"
     parameters, metrics_path = read_batching(batching), read_metrics_path(monitoring)
+    for number in (port, rest_port) if engine == "dev" else ():
+        listen(host, number).close()  # a port in use is found before TensorFlow is loaded
     models_config = write_models_config(models.resolve())
     if engine == "tf-serving":
         from knet.serving.tf_serving import (
@@ -143,25 +157,59 @@ def command(
             sys.exit(run_until_stopped(arguments))
 
     from knet.serving.dev_server.security import Tls
-    from knet.serving.dev_server.server import DevServer, Options, serve_until_stopped
 
-    options = Options(
-        models_config=models_config,
-        batching=parameters,
-        metrics_path=metrics_path,
-        max_message_bytes=max_message_mb * 2**20,
-        tls=Tls(certificate, key, client_ca) if certificate and key else None,
-        token=token,
-        reload_any_folder=reload_any_folder,
-        observers=[_log_observer(log_folder, log_key, image_folder)] if log_folder else [],
-    )
-    server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)
-    web = f"{'https' if options.tls else 'http'}://{server.rest_address}"
-    click.echo(f"development server, not TF Serving: {schema_names.MODEL_NAME} version {server.version}")
-    click.echo(f"gRPC on {server.address}, REST and web page on {web}/, metrics on {web}{metrics_path or ''}")
-    click.echo("stop it with Ctrl-C or SIGTERM")
-    serve_until_stopped(server)
-    click.echo("stopped")
+    observers = [_log_observer(log_folder, log_key, image_folder)] if log_folder else []
+    tls = Tls(certificate, key, client_ca) if certificate and key else None
+    with _console(library_log or models.resolve().parent / "serve.log", verbose=verbose) as say:
+        from knet.serving.dev_server.server import DevServer, Options, serve_until_stopped
+
+        options = Options(
+            models_config=models_config,
+            batching=parameters,
+            metrics_path=metrics_path,
+            max_message_bytes=max_message_mb * 2**20,
+            tls=tls,
+            token=token,
+            reload_any_folder=reload_any_folder,
+            observers=observers,
+        )
+        server = DevServer(models, host=host, port=port, rest_port=rest_port, options=options)
+
+        def show_addresses() -> None:
+            web = f"{'https' if tls else 'http'}://{server.rest_address}"
+            say(f"development server, not TF Serving: {schema_names.MODEL_NAME} version {server.version}")
+            say(
+                f"gRPC on {server.address}, REST and web page on {web}/, metrics on {web}{metrics_path or ''}"
+            )
+            say("ready; stop it with Ctrl-C or SIGTERM")
+
+        serve_until_stopped(server, on_ready=show_addresses)
+        say("stopped")
+
+
+@contextmanager
+def _console(log: Path, *, verbose: bool) -> Iterator[Callable[[str], None]]:
+    """Redirect what libraries print to a log file, and yield a function that prints a line.
+
+    What the server itself logs is printed too.
+
+    Args:
+        log: the file.
+        verbose: whether to redirect nothing.
+    """
+    from pipeline.runners.console import output_in_log
+
+    with ExitStack() as stack:
+        output = sys.stdout
+        if not verbose:
+            click.echo(f"loading TensorFlow; its messages are in {log}")
+            output, _ = stack.enter_context(output_in_log(log, remedy="name another file with --log"))
+        handler = logging.StreamHandler(output)
+        logger = logging.getLogger("knet.serving")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        yield lambda line: print(line, file=output, flush=True)
 
 
 def _log_observer(folder: Path, key_file: Path | None, image_folder: Path | None) -> Observer:

@@ -40,8 +40,7 @@ def quiet_console(
 ) -> Iterator[Console]:
     """Redirect standard output and error to a log file, and yield a console that still prints.
 
-    File descriptors are redirected, since much of TensorFlow's and gRPC's output bypasses Python. SIGINT,
-    SIGTERM and SIGHUP end the process with one line on standard error.
+    SIGINT, SIGTERM and SIGHUP end the process with one line on standard error.
 
     Args:
         log_file: appended to; its folder is created.
@@ -56,11 +55,33 @@ def quiet_console(
         with exit_on_stop_signals(console, 2, on_stop):
             yield console
         return
+    with output_in_log(log_file, remedy="choose another output folder") as (own, error):
+        console = _console(own, live=own.isatty())
+        with exit_on_stop_signals(console, error, on_stop):
+            yield console
+
+
+@contextmanager
+def output_in_log(log_file: Path, *, remedy: str) -> Iterator[tuple[TextIO, int]]:
+    """Redirect the process's standard output and error to a log file.
+
+    File descriptors are redirected, since much of TensorFlow's and gRPC's output bypasses Python.
+
+    Args:
+        log_file: appended to; its folder is created.
+        remedy: what to do if it cannot be written, for the error.
+
+    Yields:
+        The former standard output, and the descriptor of the former standard error.
+
+    Raises:
+        UserError: the log file cannot be written.
+    """
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         log_file.touch()
     except OSError as error:
-        raise UserError(f"cannot write {log_file}: {error.strerror}; choose another output folder") from None
+        raise UserError(f"cannot write {log_file}: {error.strerror}; {remedy}") from None
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -68,9 +89,7 @@ def quiet_console(
         try:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-            console = _console(own, live=own.isatty())
-            with exit_on_stop_signals(console, saved[1], on_stop):
-                yield console
+            yield own, saved[1]
         finally:
             for stream in (own, sys.stdout, sys.stderr):
                 stream.flush()

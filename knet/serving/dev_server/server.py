@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from knet.serving.dev_server.grpc_services import ModelService, PredictionServic
 from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.models import ServedModels
 from knet.serving.dev_server.observers import Observer
+from knet.serving.dev_server.ports import address_of, listen, port_in_use
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.dev_server.rest import Rest
 from knet.serving.dev_server.security import Tls, TokenInterceptor
@@ -166,15 +166,15 @@ class DevServer:
         self._predictor = Predictor(self._models, self._batcher, self._metrics, observers=options.observers)
         tls = options.tls.ssl_context() if options.tls else None  # validates the files, which gRPC does not
         self._grpc = self._grpc_server()
-        address = f"{self._host}:{port}"
+        address = address_of(self._host, port)
         try:
             if options.tls:
                 bound = self._grpc.add_secure_port(address, options.tls.server_credentials())
             else:
                 bound = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise _port_in_use(address) from error
-        self.address = f"{self._host}:{bound}"
+            raise port_in_use(address) from error
+        self.address = address_of(self._host, bound)
         self.rest_address: str | None = None
         if rest_port is not None:
             await self._open_rest(rest_port, tls)
@@ -203,11 +203,8 @@ class DevServer:
         return server
 
     async def _open_rest(self, port: int, tls: Any) -> None:
-        try:
-            listening = socket.create_server((self._host, port))
-        except OSError as error:
-            raise _port_in_use(f"{self._host}:{port}") from error
-        self.rest_address = f"{self._host}:{listening.getsockname()[1]}"
+        listening = listen(self._host, port)
+        self.rest_address = address_of(self._host, listening.getsockname()[1])
         options = self._options
         rest = Rest(
             self._predictor,
@@ -311,16 +308,16 @@ def _require_version(base_path: Path) -> None:
         raise UserError(f"{base_path} holds no model yet: run the pipeline until it pushes one there")
 
 
-def _port_in_use(address: str) -> UserError:
-    return UserError(
-        f"cannot listen on {address}: the port is in use, or the host is not this machine's; give another"
-    )
+def serve_until_stopped(server: DevServer, *, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run a server until SIGTERM or SIGINT, then stop it gracefully; call it in the main thread only.
 
-
-def serve_until_stopped(server: DevServer) -> None:
-    """Run a server until SIGTERM or SIGINT, then stop it gracefully; call it in the main thread only."""
+    Args:
+        server: the server, not started yet.
+        on_ready: called when the server answers requests.
+    """
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with server:
+        on_ready()
         stopped.wait()

@@ -62,6 +62,20 @@ def test_models_of_kubeflow_are_in_its_push_folder_and_registry(
     assert "no version in" in knet("list").output
 
 
+def test_models_of_a_folder_are_those_of_its_output(versions: list[str], tmp_path: Path) -> None:
+    def knet(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["models", *arguments], catch_exceptions=False)
+
+    served = str(tmp_path / "serving" / "knet")
+    assert "run-2" in knet("list", served).output
+    assert f"deleted: {versions[0]}" in knet("prune", served, "--keep=1").output
+    assert "give one of them" in knet("list", served, "--preset=demo").output
+    with pytest.raises(UserError, match="no-folder is not a folder"):
+        knet("list", str(tmp_path / "no-folder"))
+    with pytest.raises(UserError, match="is not a folder of versions in a run's output"):
+        knet("prune", str(tmp_path))
+
+
 def test_models_without_versions_says_so(knet: Callable[..., Result]) -> None:
     assert "no version in" in knet("list").output
     assert "deleted: nothing" in knet("prune").output

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from knet.base.errors import UserError
+from knet.serving.dev_server.ports import listen
 from pipeline.commands.main import cli
 
 _KNET = [sys.executable, "-c", "from pipeline.commands.main import main; main()"]
@@ -27,16 +28,19 @@ def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
     shutil.copytree(base_path / "7", models / "7")
     process = subprocess.Popen(
         [*_KNET, "serve", str(models), "--port=0", "--rest-port=0"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None and process.stderr is not None
-    lines = [process.stdout.readline() for _ in range(3)]
-    assert lines[0] == "development server, not TF Serving: knet version 7\n", process.stderr.read()
-    metrics = re.search(r"metrics on (http://\S+)", lines[1])
+    lines = [process.stdout.readline() for _ in range(5)]
+    assert lines[0] == f"loading TensorFlow; its messages are in {tmp_path / 'serve.log'}\n"
+    assert lines[1] == "version 7 of knet is available\n", process.stderr.read()
+    assert lines[2] == "development server, not TF Serving: knet version 7\n"
+    metrics = re.search(r"metrics on (http://\S+)", lines[3])
     assert metrics is not None
+    assert lines[4] == "ready; stop it with Ctrl-C or SIGTERM\n"
     status = metrics[1].replace("/monitoring/prometheus/metrics", "/v1/models/knet/labels/stable/metadata")
     with urllib.request.urlopen(status) as reply:
         assert b'"version": "7"' in reply.read()
@@ -44,8 +48,9 @@ def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
         assert b"load_attempt_count" in reply.read()
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "stopped\n"), err
-    assert "Traceback" not in err and "deprecated" not in err
+    assert (process.returncode, out, err) == (0, "stopped\n", "")
+    log = (tmp_path / "serve.log").read_text()
+    assert "tensorflow" in log and "Traceback" not in log
 
 
 _SLOW_LOAD = """
@@ -70,7 +75,7 @@ def test_serve_stops_while_a_version_loads(base_path: Path, tmp_path: Path) -> N
         text=True,
     )
     assert process.stdout is not None
-    address = re.search(r"metrics on (http://[^/]+)", process.stdout.readline() + process.stdout.readline())
+    address = re.search(r"metrics on (http://[^/]+)", "".join(process.stdout.readline() for _ in range(5)))
     assert address is not None
     shutil.copytree(base_path / "7", tmp_path / "8")
     (tmp_path / "8").rename(models / "8")
@@ -100,6 +105,20 @@ def test_serve_wrong_options_are_refused(
     monkeypatch.delenv("KNET_TOKEN", raising=False)
     with pytest.raises(UserError, match=message):
         CliRunner().invoke(cli, ["serve", *arguments], catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--port", "--rest-port"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_serve_refuses_a_port_in_use_before_it_loads(
+    option: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "knet.serving.dev_server.server", None)  # importing it fails
+    with listen(host, 0) as used:
+        port = used.getsockname()[1]
+        arguments = [str(tmp_path), f"--host={host}", "--port=0", "--rest-port=0", f"{option}={port}"]
+        with pytest.raises(UserError, match=rf"cannot listen on \S+:{port}: the port is in use"):
+            CliRunner().invoke(cli, ["serve", *arguments], catch_exceptions=False)
     assert list(tmp_path.iterdir()) == []
 
 
