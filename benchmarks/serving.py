@@ -244,7 +244,9 @@ def serving(folder: Path, *, k6: Path) -> Iterator[Server]:
     )
     assert process.stdout is not None
     try:
-        lines = "".join(process.stdout.readline() for _ in range(3))
+        lines = ""
+        while "\nready" not in lines and (line := process.stdout.readline()):
+            lines += line
         address = re.search(r"gRPC on (\S+),", lines)
         if address is None:
             sys.exit(f"the server did not start: {lines}{(folder / 'server.log').read_text('utf-8')[-2000:]}")
