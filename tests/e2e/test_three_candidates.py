@@ -16,6 +16,7 @@ import ml_metadata as mlmd
 import numpy as np
 import pytest
 import tensorflow as tf
+from c_loader import compare_with_python
 from ml_metadata.proto import metadata_store_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -30,7 +31,7 @@ from knet.report.report import write_report
 from knet.runs.record import read_record
 from knet.runs.registry import RunRegistry
 from knet.serving.dev_server.server import DevServer
-from knet.serving.models_config import complete_versions
+from knet.serving.models_config import complete_versions, newest_version
 from knet.serving.monitoring.request_log import RequestLog
 
 pytestmark = pytest.mark.e2e
@@ -193,6 +194,14 @@ def test_served_probabilities_equal_the_keras_model(runs: Runs) -> None:
     assert {p.threshold for p in predictions} == {float(np.float32(threshold))}
     assert all(p.in_distribution == (not p.reasons) for p in predictions)
     assert {str(p.model_version) for p in predictions} == {production.version}
+
+
+def test_pushed_model_answers_in_the_cpp_loader_as_in_python(runs: Runs, tmp_path: Path) -> None:
+    pushed = newest_version(runs.output / "serving" / "knet")
+    assert pushed is not None
+    encoded = [e.features.feature[schema_names.IMAGE].bytes_list.value[0] for e in runs.examples("test")]
+    requests = [("serving_default", encoded), ("explain", encoded), ("features", encoded)]
+    assert compare_with_python(pushed, requests, work=tmp_path) > len(requests)
 
 
 def test_report_folder_has_explanations_of_the_winner(runs: Runs) -> None:

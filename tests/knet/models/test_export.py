@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from c_loader import compare_with_python
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -392,6 +393,18 @@ def test_warm_up_requests_cover_batch_sizes_and_signatures(folder: Path, exporte
     batching = read_batching(config_folder() / "batching_parameters.txt")
     assert rows.pop("serving_default") == list(batching.allowed_batch_sizes)
     assert rows == {name: [1] for name in ("explain", "features", "examples", "classify")}
+
+
+def test_cpp_loader_answers_as_python(folder: Path, images: list[bytes], tmp_path: Path) -> None:
+    """TF Serving loads models by the C++ loader that TensorFlow's C API uses."""
+    jpeg = tf.io.encode_jpeg(tf.io.decode_png(images[0])).numpy()
+    example = tf.train.Example()
+    example.features.feature[schema_names.IMAGE].bytes_list.value.append(jpeg)
+    requests = [
+        *((name, [*images, jpeg]) for name in ("serving_default", "explain", "features")),
+        *((name, [example.SerializeToString()] * 2) for name in ("examples", "classify")),
+    ]
+    assert compare_with_python(folder, requests, work=tmp_path) == len(requests) + 14  # warm-up requests
 
 
 def test_model_outputs_equal_the_model_in_order(
