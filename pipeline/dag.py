@@ -296,8 +296,9 @@ def _model_gate(config: Config, selector: Any, baseline: StoredPredictions | Non
     return _with_code_digest(
         ModelGate(
             evaluation=selector.outputs["evaluation"],
-            rules=config.gate.model_dump(),
+            rules=config.gate_rules,
             classes=config.data.classes,
+            positive=config.data.positive or (),
             baseline=baseline,
             seed=config.seed,
         ),

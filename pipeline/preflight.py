@@ -173,7 +173,7 @@ def gate_refusal(
     """
     registry = registry or RunRegistry(Workspace(config.output).registry)
     baseline = None if config.gate.margin is None else registry.baseline(graph="")
-    return certain_refusal(test_patients, Rules(**config.gate.model_dump()), baseline=baseline)
+    return certain_refusal(test_patients, Rules(**config.gate_rules), baseline=baseline)
 
 
 def _resolved(location: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -209,6 +210,46 @@ def two_classes() -> dict[str, Any]:
 def make_record() -> Callable[..., RunRecord]:
     """Factory of run records; default: of a run that pushed its winner."""
     return run_record
+
+
+@pytest.fixture(scope="session")
+def make_class_predictions() -> Callable[..., Any]:
+    """Factory of a candidate's predictions of three classes, default: two patients per class and split."""
+    return _class_predictions
+
+
+def _class_predictions(
+    candidate: str = "mobilenet",
+    *,
+    right: float = 1.0,
+    patients: int = 2,
+    splits: Sequence[str] = ("validation", "test"),
+    threshold: float = math.nan,
+    seed: int = 0,
+) -> Any:
+    """Make predictions of which the share `right` is correct."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for split in splits:
+        for number in range(3 * patients):
+            for image, magnification in enumerate(("40X", "100X")):
+                label = number % 3
+                predicted = label if generator.random() < right else (label + 1) % 3
+                probabilities = 0.3 * generator.dirichlet((1, 1, 1)) + 0.7 * np.eye(3)[predicted]
+                rows.append(
+                    {
+                        "candidate": candidate,
+                        "image": f"{split}/{number}/{image}.png",
+                        "patient": f"{split}-{number}",
+                        "split": split,
+                        "label": label,
+                        "score": np.float32(probabilities.max()),
+                        "threshold": np.float32(threshold),
+                        "magnification": magnification,
+                        "probabilities": probabilities.astype(np.float32),
+                    }
+                )
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="session")

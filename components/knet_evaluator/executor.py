@@ -39,12 +39,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
-        classes, threshold = read_decision(Path(model.uri))
+        decision = read_decision(Path(model.uri))
+        classes, threshold = decision.classes, decision.threshold
         if threshold is not None:
             threshold = float(np.float32(threshold))  # as the served graph compares
         slices = json.loads(exec_properties["slices"])
         candidate = exec_properties["candidate"]
-        config = eval_config(slices=slices, threshold=threshold, classes=classes)
+        config = eval_config(slices=slices, threshold=threshold, classes=classes, positive=decision.positive)
         examples = input_dict["examples"]
         schema = _schema_without_image(artifact_utils.get_single_uri(input_dict["schema"]))
         columns = [feature.name for feature in schema.feature if feature.type == schema_pb2.BYTES]

@@ -21,6 +21,7 @@ class ModelGateSpec(types.ComponentSpec):
     PARAMETERS = {
         "rules": ExecutionParameter(type=str),
         "classes": ExecutionParameter(type=str),
+        "positive": ExecutionParameter(type=str),
         "baseline": ExecutionParameter(type=str),
         "baseline_digest": ExecutionParameter(type=str),
         "baseline_version": ExecutionParameter(type=str),
@@ -42,6 +43,7 @@ class ModelGate(base_component.BaseComponent):
         evaluation: types.BaseChannel,
         rules: Mapping[str, Any],
         classes: Sequence[str],
+        positive: Sequence[str],
         baseline: StoredPredictions | None,
         seed: int,
     ) -> None:
@@ -51,6 +53,7 @@ class ModelGate(base_component.BaseComponent):
             evaluation: Evaluation of ModelSelector's winner.
             rules: Fields of the gate's rules (`knet.evaluation.gate`).
             classes: Class names in the order of the labels.
+            positive: Names of the positive group of more than two classes; empty if there is none.
             baseline: Predictions of the model in production, if there is one.
             seed: Seed of the bootstrap.
         """
@@ -59,6 +62,7 @@ class ModelGate(base_component.BaseComponent):
                 evaluation=evaluation,
                 rules=json.dumps(dict(rules), sort_keys=True),
                 classes=json.dumps(list(classes)),
+                positive=json.dumps(list(positive)),
                 baseline=str(baseline.file) if baseline else "",
                 baseline_digest=baseline.digest if baseline else "",
                 baseline_version=baseline.version if baseline else "",

@@ -39,6 +39,7 @@ class Executor(base_executor.BaseExecutor):
             _test_rows(predictions),
             Rules(**json.loads(exec_properties["rules"])),
             classes=json.loads(exec_properties["classes"]),
+            positive=json.loads(exec_properties["positive"]),
             baseline=_baseline(exec_properties["baseline"]),
             version=exec_properties["baseline_version"],
             seed=exec_properties["seed"],

@@ -15,7 +15,7 @@ from tfx.types import artifact_utils
 from knet.base import schema_names
 from knet.base.progress import PROGRESS
 from knet.evaluation.bootstrap import CONFIDENCE, RESAMPLES
-from knet.evaluation.predictions import FOLDER, patient_sample, read_predictions
+from knet.evaluation.predictions import FOLDER, prediction_sample, read_predictions
 from knet.evaluation.results import candidate_results
 from knet.evaluation.selection import select_model
 from knet.evaluation.tfma_config import check_agreement, read_metrics
@@ -52,11 +52,11 @@ class Executor(base_executor.BaseExecutor):
             logging.getLogger(PROGRESS).info("%d resamples of the patients of %s", RESAMPLES, name)
             frame = read_predictions(uri(f"evaluation_{name}") / FOLDER)
             info = read_model_info(uri(f"model_{name}"))
-            results[name] = candidate_results(
-                frame, classes=info.classes, slices=slices, resamples=RESAMPLES, seed=seed
-            )
+            labels = {"classes": info.classes, "positive": info.positive}
+            results[name] = candidate_results(frame, **labels, slices=slices, resamples=RESAMPLES, seed=seed)
             check_agreement(results[name], read_metrics(uri(f"evaluation_{name}")), candidate=name)
-            validation[name] = patient_sample(frame[frame[schema_names.SPLIT] == schema_names.VALIDATION])
+            validated = frame[frame[schema_names.SPLIT] == schema_names.VALIDATION]
+            validation[name] = prediction_sample(validated, **labels)
             parameters[name] = info.parameters
         decision = select_model(validation, parameters=parameters, seed=seed, **settings)
         for output in ("model", "evaluation"):

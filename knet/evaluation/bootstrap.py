@@ -9,10 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import PatientSample
-
-Sample = PatientSample | ClassSample
+from knet.evaluation.sample import Sample
 
 RESAMPLES: Final = 2000
 _PERCENTILES: Final = (2.5, 97.5)

@@ -8,7 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.evaluation.patient_metrics import ranking_areas, ratio, recognition_rates
+from knet.evaluation.patient_metrics import METRICS as BINARY_METRICS
+from knet.evaluation.patient_metrics import PatientSample, ranking_areas, recognition_rates
+from knet.evaluation.sample import Sample, ratio
+from knet.models.calibration import group_scores
 from knet.models.reliability import BINS, bin_indices, expected_calibration_error
 
 METRICS: Final = (
@@ -30,21 +33,19 @@ METRICS: Final = (
     "patient_recognition_rate",
     "patient_decision_accuracy",
 )
+GROUP_PREFIX: Final = "positive_"  # of the metrics of a positive group against the other classes
+GROUP_METRICS: Final = tuple(f"{GROUP_PREFIX}{name}" for name in BINARY_METRICS)
 _MIN_PROBABILITY = 1e-7  # keeps the logarithm finite
 _SUM_TOLERANCE = 1e-3  # of the probabilities of an image, which are float32
 
 
-class ClassSample:
-    """Labels and probabilities of the images of some patients.
+class ClassSample(Sample):
+    """Labels and probabilities of the images of some patients, of more than two classes.
 
-    Resamples of a bootstrap are weightings of the patients, as of `PatientSample`. A patient may have images
-    of several classes.
+    A patient may have images of several classes. Its stratum is the rarest of them, by patients.
 
     Attributes:
-        patients: patient identifiers, sorted, str [patients].
-        strata: label of the rarest class of each patient, by patients, int64 [patients].
-        images: image names, sorted, str [images].
-        labels: indices into the classes, int64 [images].
+        group: the sample of a positive group of the classes against the others; None without one.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class ClassSample:
         patients: Sequence[str] | NDArray[Any],
         labels: Sequence[int] | NDArray[Any],
         probabilities: Sequence[Sequence[float]] | NDArray[Any],
+        positive: Sequence[int] = (),
+        threshold: float | NDArray[Any] = 0.5,
     ) -> None:
         """Initialize the sample.
 
@@ -61,33 +64,40 @@ class ClassSample:
             images: unique image names, [images].
             patients: patient of each image, [images].
             labels: indices into the classes, [images].
-            probabilities: of each class, 0 to 1, [images, classes].
+            probabilities: of each class, 0 to 1, float32 or float64 [images, classes].
+            positive: labels of the positive group; empty if there is none.
+            threshold: probability of the group from which an image or a patient is classified as positive;
+                one for all, or one for each image, [images].
 
         Raises:
             ValueError: the lengths differ, an image name occurs twice, a label is not among the classes, or
                 the probabilities of an image are none.
         """
-        if not len(images) == len(patients) == len(labels) == len(probabilities):
-            raise ValueError("images, patients, labels and probabilities differ in length")
-        order = np.argsort(np.asarray(images, dtype=str), kind="stable")
-        self.images = np.asarray(images, dtype=str)[order]
-        self.labels = np.asarray(labels, dtype=np.int64)[order]
-        self._probabilities = np.asarray(probabilities, dtype=np.float64)[order]
+        super().__init__(images=images, patients=patients, labels=labels, predictions=probabilities)
+        self._probabilities = np.asarray(probabilities, dtype=np.float64)[self._order]
         self._classes = self._probabilities.shape[1]
-        if np.any(self.images[1:] == self.images[:-1]):
-            raise ValueError("an image name occurs twice")
         if not np.all((self.labels >= 0) & (self.labels < self._classes)):
             raise ValueError(f"a label is not among the {self._classes} classes")
         sums = self._probabilities.sum(axis=1)
         if not (np.all(self._probabilities >= 0) and np.all(np.abs(sums - 1) < _SUM_TOLERANCE)):
             raise ValueError("the probabilities of an image are negative or do not add up to 1")
-        self.patients, self._owner = np.unique(np.asarray(patients, dtype=str)[order], return_inverse=True)
         self._predicted = self._probabilities.argmax(axis=1)
+        self.correct = self._predicted == self.labels
         # Number of images of each patient by class and predicted class, [patients, classes, classes].
         self._outcomes = np.zeros((len(self.patients), self._classes, self._classes))
         np.add.at(self._outcomes, (self._owner, self.labels, self._predicted), 1)
         present = self._outcomes.sum(axis=2) > 0  # [patients, classes]
         self.strata = np.where(present, present.sum(axis=0), len(self.patients) + 1).argmin(axis=1)
+        self.group: PatientSample | None = None
+        if positive:
+            self.group = PatientSample(
+                images=images,
+                patients=patients,
+                labels=np.isin(labels, positive).astype(int),
+                scores=group_scores(np.asarray(probabilities), positive),
+                threshold=threshold,
+                mixed_patients=True,
+            )
 
     def confusion(self) -> NDArray[np.int64]:
         """Return the number of images by class (rows) and predicted class, [classes, classes]."""
@@ -113,7 +123,7 @@ class ClassSample:
         }
 
     def all_metrics(self, classes: Sequence[str]) -> dict[str, float]:
-        """Return each of `METRICS`, and the class report as `precision/<class>` and so on.
+        """Return each metric, and the class report as `precision/<class>` and so on.
 
         Args:
             classes: names in the order of the labels.
@@ -126,13 +136,8 @@ class ClassSample:
         }
         return {**self.metrics(), **of_classes}
 
-    def metrics(self) -> dict[str, float]:
-        """Return each of `METRICS`; NaN where one is undefined, such as an AUC over one class."""
-        weighted = self.weighted_metrics(np.ones((1, len(self.patients))))
-        return {name: float(values[0]) for name, values in weighted.items()}
-
     def weighted_metrics(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return each of `METRICS` under each weighting, float64 [weightings].
+        """Return each of `METRICS`, and with a positive group of `GROUP_METRICS`, float64 [weightings].
 
         - A class that is never predicted has a precision of 0 in the means.
         - `macro_roc_auc`, `macro_pr_auc`: as of `PatientSample`, of the classes where they are defined.
@@ -161,6 +166,7 @@ class ClassSample:
         chance = ratio((support * predicted).sum(axis=1), images**2)
         roc_auc, pr_auc = self._areas(weights)
         true = self._probabilities[np.arange(len(self.labels)), self.labels]
+        log_losses = -np.log(np.maximum(true, _MIN_PROBABILITY))
         squares = np.square(self._probabilities).sum(axis=1) - 2 * true + 1
         values = {
             "accuracy": accuracy,
@@ -170,23 +176,23 @@ class ClassSample:
             "macro_roc_auc": _mean_of_defined(roc_auc),
             "macro_pr_auc": _mean_of_defined(pr_auc),
             "cohen_kappa": ratio(accuracy - chance, 1 - chance),
-            "log_loss": ratio(weights @ self._sum(-np.log(np.maximum(true, _MIN_PROBABILITY))), images),
-            "brier": ratio(weights @ self._sum(squares), images),
+            "log_loss": ratio(weights @ self.sum_by_patient(log_losses), images),
+            "brier": ratio(weights @ self.sum_by_patient(squares), images),
             "calibration_error": expected_calibration_error(weights @ self._residuals(), images),
             "patient_recognition_rate": ratio(weights @ self._recognition(), patients),
             "patient_decision_accuracy": ratio(weights @ self._right_decisions(), patients),
         }
-        return {name: values[name] for name in METRICS}
-
-    def _sum(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the sum over the images of each patient, [patients]."""
-        return np.bincount(self._owner, weights=values, minlength=len(self.patients))
+        found = {name: values[name] for name in METRICS}
+        if self.group:
+            of_group = self.group.weighted_metrics(weights)
+            found |= {f"{GROUP_PREFIX}{name}": of_group[name] for name in BINARY_METRICS}
+        return found
 
     def _residuals(self) -> NDArray[Any]:
         """Return the sum of correctness minus probability of the likeliest class, [patients, bins]."""
         top = self._probabilities.max(axis=1, initial=0)
         residuals = np.zeros((len(self.patients), BINS))
-        np.add.at(residuals, (self._owner, bin_indices(top)), (self._predicted == self.labels) - top)
+        np.add.at(residuals, (self._owner, bin_indices(top)), self.correct - top)
         return residuals
 
     def _recognition(self) -> NDArray[Any]:

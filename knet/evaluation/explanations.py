@@ -30,7 +30,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     The JSON has `candidate`, `draws`, the mean `similarity`, and `images`, each with
 
     - `kind`: as `pick_images` returns it;
-    - `path`, `patient`, `label`, `called` (predicted label) and `score`;
+    - `path`, `patient`, `label`, `called` (predicted label) and `score` (`schema_names.SCORE`);
     - `image`, `overlay`: file names;
     - `similarity`: mean rank correlation of its heat map with those of `draws` models with random weights
       (Adebayo et al., NeurIPS 2018); null where undefined, and then left out of the mean.
@@ -48,9 +48,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     info = read_model_info(model)
     served = model / artifact_files.SERVING_FORMAT
     loaded = tf.saved_model.load(str(served if served.is_dir() else model))
-    threshold = info.calibration.threshold
-    assert threshold is not None  # of two classes
-    chosen = _pick_examples(loaded, examples, threshold=threshold, count=count)
+    chosen = _pick_examples(loaded, examples, threshold=info.calibration.threshold, count=count)
     images = [image for _, image in chosen]
     outputs = _infer(loaded, schema_names.EXPLAIN_SIGNATURE, images)
     similarities = _similarities(loaded, images, outputs[schema_names.HEAT_MAP])  # overwrites the weights
@@ -79,18 +77,18 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
 
 
 def _pick_examples(
-    loaded: Any, examples: Path, *, threshold: float, count: int
+    loaded: Any, examples: Path, *, threshold: float | None, count: int
 ) -> list[tuple[str, IngestedExample]]:
     """Return the images to explain with their kinds; other images are not held in memory."""
-    scores = _infer(loaded, schema_names.SERVING_SIGNATURE, ingested_examples(examples))[schema_names.SCORE]
-    metadata = [(image.label, image.patient) for image in ingested_examples(examples)]
-    picked = pick_images(
-        scores,
-        np.array([label for label, _ in metadata]),
-        [patient for _, patient in metadata],
-        threshold=threshold,
-        count=count,
-    )
+    outputs = _infer(loaded, schema_names.SERVING_SIGNATURE, ingested_examples(examples))
+    labels = np.array([image.label for image in ingested_examples(examples)])
+    patients = [image.patient for image in ingested_examples(examples)]
+    probabilities = outputs[schema_names.PROBABILITIES]
+    if probabilities.shape[1] == 2:
+        assert threshold is not None
+        picked = pick_images(outputs[schema_names.SCORE], labels, patients, threshold=threshold, count=count)
+    else:
+        picked = pick_images_of_classes(probabilities, labels, patients, count=count)
     places = {place for kind in picked.values() for place in kind}
     images = {place: image for place, image in enumerate(ingested_examples(examples)) if place in places}
     return [(kind, images[place]) for kind, places in picked.items() for place in places]
@@ -153,12 +151,54 @@ def pick_images(
         - `wrong`: misclassified, with scores farthest from the label;
         - `uncertain`: neither of these, with scores nearest to the threshold.
     """
-    correct = (scores >= threshold) == (labels == 1)
-    error = np.abs(scores - labels)
+    return _pick(
+        np.abs(scores - labels),
+        np.abs(scores - threshold),
+        correct=(scores >= threshold) == (labels == 1),
+        patients=patients,
+        count=count,
+    )
+
+
+def pick_images_of_classes(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], patients: Sequence[str], *, count: int
+) -> dict[str, list[int]]:
+    """Return the indices of the images of each kind, of more than two classes.
+
+    Args:
+        probabilities: of each class, float [images, classes].
+        labels: true classes, int [images].
+        patients: as of `pick_images`.
+        count: as of `pick_images`.
+
+    Returns:
+        - `certain`: correctly classified, with the highest probability of their class;
+        - `wrong`: misclassified, with the lowest probability of their class;
+        - `uncertain`: neither of these, with the smallest lead of the likeliest class over the second.
+    """
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    return _pick(
+        1 - probabilities[np.arange(len(labels)), labels],
+        first - second,
+        correct=probabilities.argmax(axis=1) == labels,
+        patients=patients,
+        count=count,
+    )
+
+
+def _pick(
+    errors: NDArray[np.floating],
+    margins: NDArray[np.floating],
+    *,
+    correct: NDArray[np.bool_],
+    patients: Sequence[str],
+    count: int,
+) -> dict[str, list[int]]:
+    """Return the images of each kind by distance from the label and from another decision, [images]."""
     order = {
-        "certain": _ascending(error, among=correct),
-        "wrong": _ascending(-error, among=~correct),
-        "uncertain": _ascending(np.abs(scores - threshold), among=np.ones_like(correct)),
+        "certain": _ascending(errors, among=correct),
+        "wrong": _ascending(-errors, among=~correct),
+        "uncertain": _ascending(margins, among=np.ones_like(correct)),
     }
     picked: dict[str, list[int]] = {}
     for kind, places in order.items():

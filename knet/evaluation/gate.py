@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from knet.base import schema_names
 from knet.evaluation.bootstrap import RESAMPLES, estimate_difference
-from knet.evaluation.patient_metrics import PatientSample
-from knet.evaluation.predictions import patient_sample
+from knet.evaluation.predictions import prediction_sample
 from knet.evaluation.results import estimate_json
+from knet.evaluation.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,11 @@ def certain_refusal(patients: Mapping[str, int], rules: Rules, *, baseline: obje
 
 def insufficient_patients(patients: Mapping[str, int], rules: Rules, *, where: str) -> str | None:
     """Return the line about too few patients of a class, or None if each has `gate.min_patients`."""
-    if min(patients.values()) >= rules.min_patients:
+    few = {name: count for name, count in patients.items() if count < rules.min_patients}
+    if not few:
         return None
-    found = " and ".join(f"{count} {name}" for name, count in patients.items())
+    named = patients if len(patients) == 2 else few
+    found = " and ".join(f"{count} {name}" for name, count in named.items())
     return f"insufficient patients: {found} {where}, but gate.min_patients is {rules.min_patients} for each"
 
 
@@ -68,6 +70,7 @@ def evaluate_gate(
     rules: Rules,
     *,
     classes: Sequence[str],
+    positive: Sequence[str] = (),
     baseline: Any = None,
     version: str = "",
     seed: int = 0,
@@ -79,13 +82,14 @@ def evaluate_gate(
         test: test rows of the winner, as `read_predictions` returns them.
         rules: the requirements.
         classes: class names, in the order of the labels.
+        positive: names of the positive group of more than two classes; empty if there is none.
         baseline: test rows of the model in production; None on a first run.
         version: version of the model in production; empty if unknown.
         seed: random seed of the bootstrap.
         resamples: number of resamples of the bootstrap.
     """
     verdict = Verdict()
-    sample = patient_sample(test)
+    sample = prediction_sample(test, classes=classes, positive=positive)
     if rules.minimum:
         _below_patient_minimum(verdict, sample, rules, classes, where="for test")
     verdict.reasons += violations(sample.metrics(), minimum=rules.minimum)
@@ -93,7 +97,9 @@ def evaluate_gate(
         verdict.notes.append("there is no model in production to compare with")
     elif rules.compares(baseline):
         bootstrap = {"seed": seed, "resamples": resamples}
-        _compare(verdict, test, baseline, rules, classes=classes, version=version, **bootstrap)
+        _compare(
+            verdict, test, baseline, rules, classes=classes, positive=positive, version=version, **bootstrap
+        )
     return verdict
 
 
@@ -113,17 +119,24 @@ def _compare(
     rules: Rules,
     *,
     classes: Sequence[str],
+    positive: Sequence[str],
     version: str,
     **bootstrap: int,
 ) -> None:
     """Compare both models on the images that are test images of both, which neither was trained on."""
+    candidate = baseline[schema_names.CANDIDATE].iloc[0]
+    name = f"{candidate}{f', version {version},' if version else ''} in production"
+    if _class_count(baseline) != len(classes):
+        verdict.notes.append(f"not compared with {name}, which has {_class_count(baseline)} classes")
+        return
     keys = [schema_names.IMAGE_PATH, schema_names.PATIENT, schema_names.LABEL]
     common = test[keys].merge(baseline[keys])[schema_names.IMAGE_PATH]
     new, old = (
-        patient_sample(frame[frame[schema_names.IMAGE_PATH].isin(common)]) for frame in (test, baseline)
+        prediction_sample(
+            frame[frame[schema_names.IMAGE_PATH].isin(common)], classes=classes, positive=positive
+        )
+        for frame in (test, baseline)
     )
-    candidate = baseline[schema_names.CANDIDATE].iloc[0]
-    name = f"{candidate}{f', version {version},' if version else ''} in production"
     if _below_patient_minimum(
         verdict, new, rules, classes, where=f"among the test patients shared with {name}"
     ):
@@ -155,12 +168,18 @@ def _compare(
         verdict.reasons.append(f"{line}, and may be worse than gate.margin {margin:g}")
 
 
+def _class_count(predictions: Any) -> int:
+    """Return the number of classes of a table of predictions."""
+    if schema_names.PROBABILITIES not in predictions or predictions.empty:
+        return 2
+    return len(predictions[schema_names.PROBABILITIES].iloc[0])
+
+
 def _below_patient_minimum(
-    verdict: Verdict, sample: PatientSample, rules: Rules, classes: Sequence[str], *, where: str
+    verdict: Verdict, sample: Sample, rules: Rules, classes: Sequence[str], *, where: str
 ) -> bool:
     """Return whether a class has too few patients, and add that to the verdict."""
-    counts = {name: int((sample.positive == bool(label)).sum()) for label, name in enumerate(classes)}
-    line = insufficient_patients(counts, rules, where=where)
+    line = insufficient_patients(sample.patient_counts(classes), rules, where=where)
     if line is None:
         return False
     (verdict.reasons if rules.on_insufficient_data == "fail" else verdict.notes).append(line)

@@ -1,4 +1,4 @@
-"""Metrics of a candidate's predictions, for any weighting of the patients."""
+"""Metrics of a candidate's predictions of two classes, for any weighting of the patients."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from knet.evaluation.sample import Sample, ratio
 from knet.models.reliability import BINS, bin_indices, expected_calibration_error
 
 METRICS: Final = (
@@ -27,16 +28,10 @@ METRICS: Final = (
 _MAX_WEIGHTS = 4_000_000  # image weights held in memory at a time
 
 
-class PatientSample:
-    """Labels and scores of the images of some patients.
-
-    Resamples of a bootstrap are weightings of the patients; the metrics of all of them are computed at once.
-    The plain metrics weight every patient with 1.
+class PatientSample(Sample):
+    """Labels and scores of the images of some patients, of two classes.
 
     Attributes:
-        patients: patient identifiers, sorted, str [patients].
-        positive: whether each patient is of the positive class, bool [patients].
-        images: image names, sorted, str [images].
         labels: 1 for the positive class, else 0, int64 [images].
     """
 
@@ -48,6 +43,7 @@ class PatientSample:
         labels: Sequence[int] | NDArray[Any],
         scores: Sequence[float] | NDArray[Any],
         threshold: float | NDArray[Any] = 0.5,
+        mixed_patients: bool = False,
     ) -> None:
         """Initialize the sample.
 
@@ -58,35 +54,25 @@ class PatientSample:
             scores: probability of the positive class, 0 to 1, [images].
             threshold: score from which an image or a patient is classified as positive; one for all, or one
                 for each image, [images], the same for all images of a patient.
+            mixed_patients: whether a patient may have images of both classes.
 
         Raises:
             ValueError: the lengths differ, an image name occurs twice, a score is not a probability, or a
-                patient has images of both classes.
+                patient has images of both classes and may not.
         """
-        if not len(images) == len(patients) == len(labels) == len(scores):
-            raise ValueError("images, patients, labels and scores differ in length")
-        order = np.argsort(np.asarray(images, dtype=str), kind="stable")
-        self.images = np.asarray(images, dtype=str)[order]
-        self.labels = np.asarray(labels, dtype=np.int64)[order]
-        self._scores = np.asarray(scores, dtype=np.float64)[order]
-        self._thresholds = np.broadcast_to(np.asarray(threshold, np.float64), order.shape)[order]
-        if np.any(self.images[1:] == self.images[:-1]):
-            raise ValueError("an image name occurs twice")
+        super().__init__(images=images, patients=patients, labels=labels, predictions=scores)
+        self._scores = np.asarray(scores, dtype=np.float64)[self._order]
+        thresholds = np.broadcast_to(np.asarray(threshold, np.float64), self._order.shape)
+        self._thresholds = thresholds[self._order]
         if not np.all((self._scores >= 0) & (self._scores <= 1)):  # NaN fails both
             raise ValueError("a score is not a probability")
-        self.patients, self._first, self._owner = np.unique(
-            np.asarray(patients, dtype=str)[order], return_index=True, return_inverse=True
-        )
-        positives = self._sum_by_patient(self.labels)
-        self._counts = self._sum_by_patient(np.ones_like(self.labels))
-        if np.any((positives != 0) & (positives != self._counts)):
+        self.correct = (self._scores >= self._thresholds) == (self.labels == 1)
+        positives = self.sum_by_patient(self.labels)
+        self._counts = self.sum_by_patient(np.ones_like(self.labels))
+        mixed = (positives != 0) & (positives != self._counts)
+        if np.any(mixed) and not mixed_patients:
             raise ValueError("a patient has images of both classes")
-        self.positive: NDArray[Any] = positives > 0
-
-    @property
-    def strata(self) -> NDArray[Any]:
-        """Class of each patient for a stratified bootstrap, [patients]."""
-        return self.positive
+        self.strata = np.where(mixed, 2, positives > 0)
 
     def confusion(self) -> dict[str, int]:
         """Return the confusion matrix: number of images by outcome."""
@@ -98,11 +84,6 @@ class PatientSample:
             "true_positives": int(np.sum(predicted & true)),
         }
 
-    def metrics(self) -> dict[str, float]:
-        """Return each of `METRICS`; NaN where one is undefined, such as an AUC over one class."""
-        weighted = self.weighted_metrics(np.ones((1, len(self.patients))))
-        return {name: float(values[0]) for name, values in weighted.items()}
-
     def weighted_metrics(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return each of `METRICS` under each weighting, float64 [weightings].
 
@@ -111,7 +92,7 @@ class PatientSample:
         - `calibration_error`: `knet.models.reliability.expected_calibration_error` of the score.
         - `brier`: mean squared error of the score.
         - `patient_recognition_rate`: mean over patients of `recognition_rates`.
-        - `patient_decision_accuracy`: share of patients with `correct_decisions`.
+        - `patient_decision_accuracy`: mean over patients of `_right_decisions`.
 
         Args:
             weights: number of times that each patient counts, [weightings, patients].
@@ -137,30 +118,41 @@ class PatientSample:
         }
         return {name: values[name] for name in METRICS}
 
-    def _sum_by_patient(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the sum over the images of each patient, [patients]."""
-        return np.bincount(self._owner, weights=values, minlength=len(self.patients))
-
     def _patient_sums(self) -> dict[str, NDArray[Any]]:
         """Return the summands of each patient, [patients]; of the residuals, [patients, bins]."""
         predicted, true = self._scores >= self._thresholds, self.labels == 1
         residuals = np.zeros((len(self.patients), BINS))
         np.add.at(residuals, (self._owner, bin_indices(self._scores)), self.labels - self._scores)
         return {
-            "tp": self._sum_by_patient(predicted & true),
-            "fp": self._sum_by_patient(predicted & ~true),
-            "tn": self._sum_by_patient(~predicted & ~true),
-            "fn": self._sum_by_patient(~predicted & true),
+            "tp": self.sum_by_patient(predicted & true),
+            "fp": self.sum_by_patient(predicted & ~true),
+            "tn": self.sum_by_patient(~predicted & ~true),
+            "fn": self.sum_by_patient(~predicted & true),
             "residuals": residuals,
-            "squared_error": self._sum_by_patient((self._scores - self.labels) ** 2),
-            "recognition": recognition_rates(self._sum_by_patient(predicted == true), self._counts),
-            "decision": correct_decisions(
-                self._sum_by_patient(self._scores),
-                self._counts,
-                positive=self.positive,
-                threshold=self._thresholds[self._first],
-            ).astype(float),
+            "squared_error": self.sum_by_patient((self._scores - self.labels) ** 2),
+            "recognition": recognition_rates(self.sum_by_patient(self.correct), self._counts),
+            "decision": self._right_decisions(),
         }
+
+    def _right_decisions(self) -> NDArray[Any]:
+        """Return whether the mean score of each patient is on the correct side of the threshold, [patients].
+
+        Of a patient with images of both classes each class is decided by its own images, and the share of
+        right decisions is returned.
+        """
+        cells = 2 * self._owner + self.labels  # a patient's images of one class
+        count = 2 * len(self.patients)
+        images = np.bincount(cells, minlength=count)
+        thresholds = np.zeros(count)
+        thresholds[cells] = self._thresholds
+        right = correct_decisions(
+            np.bincount(cells, weights=self._scores, minlength=count),
+            images,
+            positive=np.arange(count) % 2 == 1,
+            threshold=thresholds,
+        )
+        present = (images > 0).reshape(-1, 2)
+        return ratio((right.reshape(-1, 2) & present).sum(axis=1), present.sum(axis=1))
 
 
 def ranking_areas(
@@ -232,9 +224,3 @@ def _curve_areas(weights: NDArray[Any], labels: NDArray[Any], ends: NDArray[Any]
     # Without negatives every ranking has an average precision of 1, which shows nothing about the scores.
     pr_auc = ratio((new_tp * precision).sum(axis=1), np.where(negatives > 0, positives, 0))
     return np.stack([roc_auc, pr_auc])
-
-
-def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
-    """Return the quotient; NaN where the denominator is 0."""
-    undefined = np.full(np.shape(denominator), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) != 0)

@@ -15,6 +15,7 @@ from knet.base.errors import UserError
 from knet.base.files import atomic_write
 from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.sample import Sample
 
 FOLDER: Final = "predictions"  # in a ModelEvaluation artifact; its shards are in no order
 # Further text features, such as slide and magnification, have a column each.
@@ -97,23 +98,37 @@ def write_predictions(frame: Any, file: Path) -> None:
     atomic_write(file, lambda path: frame.to_parquet(path, index=False))
 
 
-def class_sample(frame: Any, *, classes: Sequence[str]) -> ClassSample:
-    """Return the sample of some rows of one candidate's predictions of more than two classes."""
-    probabilities = np.array(frame[schema_names.PROBABILITIES].to_list(), dtype=np.float64)
+def prediction_sample(frame: Any, *, classes: Sequence[str], positive: Sequence[str] = ()) -> Sample:
+    """Return the sample of some rows of one candidate's predictions.
+
+    Args:
+        frame: rows of a table that `read_predictions` returned.
+        classes: class names, in the order of the labels.
+        positive: names of the positive group of more than two classes; empty if there is none.
+    """
+    if len(classes) == 2:
+        return patient_sample(frame)
+    probabilities = np.array(frame[schema_names.PROBABILITIES].to_list(), dtype=np.float32)
     return ClassSample(
-        images=frame[schema_names.IMAGE_PATH].to_numpy(dtype=str),
-        patients=frame[schema_names.PATIENT].to_numpy(dtype=str),
-        labels=frame[schema_names.LABEL].to_numpy(),
+        **_rows(frame),
         probabilities=probabilities.reshape(len(frame), len(classes)),
+        positive=[classes.index(name) for name in positive],
+        threshold=frame[schema_names.THRESHOLD].to_numpy(),
     )
 
 
 def patient_sample(frame: Any) -> PatientSample:
-    """Return the sample of some rows of one candidate's predictions."""
+    """Return the sample of some rows of one candidate's predictions of two classes."""
     return PatientSample(
-        images=frame[schema_names.IMAGE_PATH].to_numpy(dtype=str),
-        patients=frame[schema_names.PATIENT].to_numpy(dtype=str),
-        labels=frame[schema_names.LABEL].to_numpy(),
+        **_rows(frame),
         scores=frame[schema_names.SCORE].to_numpy(),
         threshold=frame[schema_names.THRESHOLD].to_numpy(),  # of several folds there are several
     )
+
+
+def _rows(frame: Any) -> dict[str, Any]:
+    return {
+        "images": frame[schema_names.IMAGE_PATH].to_numpy(dtype=str),
+        "patients": frame[schema_names.PATIENT].to_numpy(dtype=str),
+        "labels": frame[schema_names.LABEL].to_numpy(),
+    }

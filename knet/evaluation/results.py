@@ -10,43 +10,60 @@ from typing import Any
 
 from knet.base import schema_names
 from knet.evaluation.bootstrap import Estimate, estimate_metrics
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
-from knet.evaluation.predictions import patient_sample
+from knet.evaluation.predictions import prediction_sample
+from knet.evaluation.sample import Sample
 
 
 def candidate_results(
-    frame: Any, *, classes: Sequence[str], slices: Sequence[str], resamples: int, seed: int
+    frame: Any,
+    *,
+    classes: Sequence[str],
+    positive: Sequence[str] = (),
+    slices: Sequence[str],
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Return a candidate's results on every split and slice.
 
     Args:
         frame: as `read_predictions` returns it.
         classes: class names, in the order of the labels.
+        positive: names of the positive group of more than two classes; empty if there is none.
         slices: columns to slice by, `data.slices` of the configuration.
         resamples: number of resamples of the bootstrap.
         seed: random seed of the bootstrap.
 
     Returns:
-        `threshold`, and `splits`: for each split a list of slices, the first of which is the whole split. A
-        slice has
+        `threshold`, null without one, and `splits`: for each split a list of slices, the first of which is
+        the whole split. A slice has
 
         - `slice`: its values by column;
         - `images`, `patients`: numbers by class;
-        - `confusion`: as `PatientSample.confusion` returns it;
+        - `confusion`: as `PatientSample.confusion` returns it; of more than two classes a list of rows;
         - `metrics`: value, low and high of each; null where undefined;
-        - `classes`: precision, recall, F1 and support by class;
+        - `classes`: precision, recall, F1 and support by class; of more than two also the areas;
+        - `group`: `confusion` of the positive group against the other classes, if there is one;
         - `notes`: absent data, and too few patients for an interval.
 
         Both splits list the same slices; one without images in a split is absent there.
     """
+    bootstrap = {"resamples": resamples, "seed": seed}
+
+    def slice_results(part: Any) -> dict[str, Any]:
+        sample = prediction_sample(part, classes=classes, positive=positive)
+        return _sample_results(sample, classes, bootstrap)
+
     results = {
         split: [
-            {"slice": values, **_slice_results(part, classes=classes, resamples=resamples, seed=seed)}
+            {"slice": values, **slice_results(part)}
             for values, part in _slices(frame, split=split, columns=slices)
         ]
         for split in schema_names.EVALUATED_SPLITS
     }
-    return {"threshold": float(frame[schema_names.THRESHOLD].iloc[0]), "splits": results}
+    threshold = float(frame[schema_names.THRESHOLD].iloc[0])  # NaN without one
+    return {"threshold": None if math.isnan(threshold) else threshold, "splits": results}
 
 
 def split_estimates(results: Mapping[str, Any], split: str) -> dict[str, Estimate]:
@@ -81,19 +98,36 @@ def _slices(frame: Any, *, split: str, columns: Sequence[str]) -> Iterator[tuple
             yield dict(zip(chosen, values, strict=True)), of_split[(of_split[chosen] == values).all(axis=1)]
 
 
-def _slice_results(part: Any, *, classes: Sequence[str], resamples: int, seed: int) -> dict[str, Any]:
-    sample = patient_sample(part)
-    confusion = sample.confusion()
-    patients = {name: int((sample.positive == bool(label)).sum()) for label, name in enumerate(classes)}
-    images = {name: int((sample.labels == label).sum()) for label, name in enumerate(classes)}
-    estimates = estimate_metrics(sample, resamples=resamples, seed=seed)
+def _sample_results(sample: Sample, classes: Sequence[str], bootstrap: Mapping[str, int]) -> dict[str, Any]:
+    patients = sample.patient_counts(classes)
+    estimates = estimate_metrics(sample, **bootstrap)
+    if isinstance(sample, ClassSample):
+        found = _class_results(sample, classes)
+    else:
+        assert isinstance(sample, PatientSample)
+        confusion = sample.confusion()
+        found = {"confusion": confusion, "classes": _class_report(confusion, classes)}
     return {
-        "images": images,
+        "images": sample.image_counts(classes),
         "patients": patients,
-        "confusion": confusion,
         "metrics": {name: estimate_json(estimate) for name, estimate in estimates.items()},
-        "classes": _class_report(confusion, classes),
+        **found,
         "notes": _notes(sample, patients),
+    }
+
+
+def _class_results(sample: ClassSample, classes: Sequence[str]) -> dict[str, Any]:
+    columns = {
+        name: [None if math.isnan(value) else value for value in values.tolist()]
+        for name, values in sample.class_report().items()
+    }
+    return {
+        "confusion": sample.confusion().tolist(),
+        "classes": {
+            label: {name: values[row] for name, values in columns.items()}
+            for row, label in enumerate(classes)
+        },
+        **({"group": {"confusion": sample.group.confusion()}} if sample.group else {}),
     }
 
 
@@ -116,13 +150,16 @@ def _ratio(numerator: int, denominator: int) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def _notes(sample: PatientSample, patients: Mapping[str, int]) -> list[str]:
+def _notes(sample: Sample, patients: Mapping[str, int]) -> list[str]:
     if not len(sample.images):
         return ["absent: no images in this split"]
     notes = []
+    without = "metrics that need both classes are undefined"
+    if len(patients) > 2:
+        without = "its metrics are undefined, and means over the classes leave it out"
     for name, count in patients.items():
         if count == 0:
-            notes.append(f"no {name} patient: metrics that need both classes are undefined")
+            notes.append(f"no {name} patient: {without}")
         elif count == 1:
             notes.append(
                 f"one {name} patient: the intervals do not cover the variation between {name} patients"

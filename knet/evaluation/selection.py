@@ -8,12 +8,12 @@ from typing import Any
 
 from knet.base.errors import UserError
 from knet.evaluation.bootstrap import RESAMPLES, Estimate, estimate_difference, estimate_metrics
-from knet.evaluation.patient_metrics import PatientSample
 from knet.evaluation.results import estimate_json
+from knet.evaluation.sample import Sample
 
 
 def select_model(
-    validation: Mapping[str, PatientSample],
+    validation: Mapping[str, Sample],
     *,
     parameters: Mapping[str, int],
     metric: str,
@@ -32,7 +32,7 @@ def select_model(
     Args:
         validation: predictions for the same validation images, by candidate.
         parameters: number of parameters, by candidate.
-        metric: one of `METRICS`; larger is better.
+        metric: one of those of the samples; larger is better.
         equivalence_margin: largest distance below the best that counts as equivalent, in units of the metric.
         force_winner: candidate that wins regardless of the metric; default: none.
         seed: random seed of the bootstrap.

@@ -2,12 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field
 
 from knet.base.settings import Section
-from knet.models.settings import MetricName
+
+# Metrics that are better when larger: of two classes (knet.evaluation.patient_metrics),
+BinaryMetric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "pr_auc",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "patient_recognition_rate",
+    "patient_decision_accuracy",
+]
+# of more than two (knet.evaluation.class_metrics),
+MulticlassMetric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "macro_roc_auc",
+    "macro_pr_auc",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+    "cohen_kappa",
+    "patient_recognition_rate",
+    "patient_decision_accuracy",
+]
+# and of the positive group of these against the others.
+GroupMetric = Literal[
+    "positive_accuracy",
+    "positive_balanced_accuracy",
+    "positive_roc_auc",
+    "positive_pr_auc",
+    "positive_precision",
+    "positive_recall",
+    "positive_specificity",
+    "positive_f1",
+    "positive_patient_recognition_rate",
+    "positive_patient_decision_accuracy",
+]
+MetricName = Literal[BinaryMetric, MulticlassMetric, GroupMetric]
+
+
+def metric_problem(metric: str, *, classes: int, group: bool) -> str | None:
+    """Return why a metric does not exist, with those that do; None if it exists.
+
+    Args:
+        metric: one of `MetricName`.
+        classes: number of classes.
+        group: whether there is a positive group of more than two classes.
+    """
+    available = get_args(BinaryMetric if classes == 2 else MulticlassMetric)
+    if group:
+        available += get_args(GroupMetric)
+    if metric in available:
+        return None
+    if metric in get_args(BinaryMetric):
+        needs = "two classes"
+    elif metric in get_args(MulticlassMetric):
+        needs = "more than two classes"
+    else:
+        needs = "a positive group of the classes, data.positive"
+    return f"{metric} needs {needs}; name one of {', '.join(available)}"
+
+
+_MINIMUM: Final = {"balanced_accuracy": 0.75}
+_MINIMUM_RECALL: Final = 0.85  # of the positive class or group
 
 
 class SelectionConfig(Section):
@@ -35,9 +104,11 @@ class SelectionConfig(Section):
 class GateConfig(Section):
     """Quality gate: requirements on test patients for a model to be pushed."""
 
-    minimum: dict[MetricName, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"balanced_accuracy": 0.75, "recall": 0.85},
-        description="Least value of each metric on test patients; {} requires none.",
+    minimum: dict[MetricName, Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        None,
+        description="Least value of each metric on test patients; {} requires none. null: a "
+        f"balanced_accuracy of {_MINIMUM['balanced_accuracy']}, and a recall of {_MINIMUM_RECALL} of the "
+        "positive class (recall) or of the positive group (positive_recall), if there is one.",
     )
     margin: float | None = Field(
         0.05,
@@ -60,6 +131,20 @@ class GateConfig(Section):
     on_insufficient_data: Literal["pass", "fail"] = Field(
         "fail", description="Result of the gate if there are fewer test patients than min_patients."
     )
+
+    def rules(self, *, classes: int, group: bool) -> dict[str, Any]:
+        """Return the fields with the minimum that null stands for.
+
+        Args:
+            classes: number of classes.
+            group: whether there is a positive group of more than two classes.
+        """
+        if self.minimum is not None:
+            return self.model_dump()
+        recall = {"recall": _MINIMUM_RECALL} if classes == 2 else {}
+        if group:
+            recall = {"positive_recall": _MINIMUM_RECALL}
+        return {**self.model_dump(), "minimum": {**_MINIMUM, **recall}}
 
 
 class ReportConfig(Section):

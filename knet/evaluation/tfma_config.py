@@ -43,20 +43,23 @@ _PATIENT_METRICS: Final = {
 
 
 def eval_config(
-    *, slices: Sequence[str], threshold: float | None, classes: Sequence[str]
+    *, slices: Sequence[str], threshold: float | None, classes: Sequence[str], positive: Sequence[str] = ()
 ) -> config_pb2.EvalConfig:
     """Return the configuration: every metric on every split and slice.
 
     Args:
         slices: columns whose values, and pairs of values, are slices of a split.
-        threshold: score from which an image is classified as the positive one of two classes.
+        threshold: score from which an image is classified as the positive one of two classes, or as one of
+            the positive group; None without one.
         classes: names in the order of the labels.
+        positive: names of the positive group of more than two classes; empty if there is none.
     """
     if len(classes) == 2:
         assert threshold is not None
         metrics, prediction = _binary_metrics(threshold), schema_names.SCORE
     else:
-        metrics = [_metric("ClassMetrics", "class_metrics", tfma_metrics, classes=list(classes))]
+        settings = {"classes": list(classes), "positive": list(positive), "threshold": threshold}
+        metrics = [_metric("ClassMetrics", "class_metrics", tfma_metrics, **settings)]
         prediction = schema_names.PROBABILITIES
     return config_pb2.EvalConfig(
         model_specs=[
@@ -135,7 +138,7 @@ def _numbers(message: Any) -> dict[str, float]:
     }
 
 
-_COMPARED: Final = ("accuracy", "patient_recognition_rate")
+_COMPARED: Final = ("accuracy", "patient_recognition_rate", "positive_accuracy")  # the last of a group
 _TOLERANCE = 1e-6
 
 
@@ -161,7 +164,7 @@ def check_agreement(
             found = tfma.get(key, {IMAGES: 0.0})
             expected = {
                 IMAGES: sum(part["images"].values()),
-                **{name: part["metrics"][name]["value"] for name in _COMPARED},
+                **{name: part["metrics"][name]["value"] for name in _COMPARED if name in part["metrics"]},
             }
             for name, value in expected.items():
                 if not _same(found.get(name), value):

@@ -187,18 +187,36 @@ class BinResiduals(beam.CombineFn):
 class ClassMetrics(tfma.metrics.Metric):
     """All metrics of more than two classes, and those of each class (`ClassSample.all_metrics`)."""
 
-    def __init__(self, classes: Sequence[str], name: str = "class_metrics") -> None:
-        """Initialize with the class names in the order of the labels."""
-        super().__init__(_class_computations, classes=classes, name=name)
+    def __init__(
+        self,
+        classes: Sequence[str],
+        positive: Sequence[str] = (),
+        threshold: float | None = None,
+        name: str = "class_metrics",
+    ) -> None:
+        """Initialize the metric.
+
+        Args:
+            classes: names in the order of the labels.
+            positive: names of the positive group; empty if there is none.
+            threshold: probability of the group from which an image is classified as positive; None without
+                one.
+            name: required by TFMA; the metrics have names of their own.
+        """
+        super().__init__(
+            _class_computations, classes=classes, positive=positive, threshold=threshold, name=name
+        )
 
 
-def _class_computations(name: str, classes: Sequence[str]) -> list[Any]:
-    names = ClassRows(classes).extract_output([])
+def _class_computations(
+    name: str, classes: Sequence[str], positive: Sequence[str], threshold: float | None
+) -> list[Any]:
+    combiner = ClassRows(classes, positive=positive, threshold=threshold)
     return [
         tfma.metrics.MetricComputation(
-            keys=list(names),
+            keys=list(combiner.extract_output([])),
             preprocessors=[tfma.metrics.FeaturePreprocessor(feature_keys=[schema_names.PATIENT])],
-            combiner=ClassRows(classes),
+            combiner=combiner,
         )
     ]
 
@@ -212,8 +230,12 @@ class ClassRows(beam.CombineFn):
     An accumulator grows with the images, by some 100 bytes each.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(
+        self, classes: Sequence[str], *, positive: Sequence[str] = (), threshold: float | None = None
+    ) -> None:
         self._classes = tuple(classes)
+        self._positive = [self._classes.index(label) for label in positive]
+        self._threshold = threshold
 
     def create_accumulator(self) -> _Rows:
         """Return no rows."""
@@ -242,6 +264,8 @@ class ClassRows(beam.CombineFn):
             patients=np.array([patient.decode("utf-8") for patient in patients], dtype=str),
             labels=labels,
             probabilities=probabilities,
+            positive=self._positive,
+            threshold=np.nan if self._threshold is None else self._threshold,
         )
         found = {_IMAGES: float(len(labels)), **sample.all_metrics(self._classes)}
         return {tfma.metrics.MetricKey(name=name): value for name, value in found.items()}

@@ -89,15 +89,28 @@ def read_model_card(folder: Path) -> dict[str, Any]:
     return tree
 
 
-def read_decision(folder: Path) -> tuple[tuple[str, ...], float | None]:
-    """Read a model's classes, and its decision threshold if it has one.
+@dataclass(frozen=True)
+class Decision:
+    """The classes that a model decides between, and how."""
+
+    classes: tuple[str, ...]
+    positive: tuple[str, ...]  # group of more than two classes that the threshold is of; empty without one
+    threshold: float | None  # None for more than two classes without a positive group
+
+
+def read_decision(folder: Path) -> Decision:
+    """Read what a model of any version decides between.
 
     Args:
         folder: a SavedModel, or a TFX Model artifact.
     """
     tree = json.loads(_read(folder))
     threshold = tree["calibration"]["threshold"]
-    return tuple(tree["classes"]), None if threshold is None else float(threshold)
+    return Decision(
+        classes=tuple(tree["classes"]),
+        positive=tuple(tree.get("positive", ())),
+        threshold=None if threshold is None else float(threshold),
+    )
 
 
 def _read(folder: Path) -> bytes:

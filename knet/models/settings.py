@@ -112,19 +112,6 @@ IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 BACKBONE_NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 # The paper's backbones: the default candidates.
 PAPER_BACKBONES: tuple[BackboneName, ...] = ("mobilenet", "vgg16", "resnet50", "resnet101", "resnet152")
-# Names of knet.evaluation.patient_metrics.METRICS that are better when larger.
-MetricName = Literal[
-    "accuracy",
-    "balanced_accuracy",
-    "roc_auc",
-    "pr_auc",
-    "precision",
-    "recall",
-    "specificity",
-    "f1",
-    "patient_recognition_rate",
-    "patient_decision_accuracy",
-]
 OfflineAugmentation = Literal[
     "original", "flip_horizontal", "flip_vertical", "rotate_90", "rotate_180", "rotate_270"
 ]

@@ -21,7 +21,7 @@ def summary(inputs: Inputs) -> Section:
         {
             "verdict": verdict(record),
             "metrics": inputs.metrics(record.winner, schema_names.TEST),
-            "gated": bool(record.config["gate"]["minimum"]) or record.config["gate"]["margin"] is not None,
+            "gated": record.config["gate"]["minimum"] != {} or record.config["gate"]["margin"] is not None,
             "seconds": sum(node.seconds for node in record.nodes),
             "patients": sum(record.data.patients.values()),
             "images": sum(record.data.images.values()),

@@ -161,7 +161,7 @@ def print_outcome(console: Console, record: RunRecord) -> None:
         console.print(f"not pushed: {record.winner}: {'; '.join(record.refusals)}")
     elif record.pushed_version:
         console.print(f"served version: {record.pushed_version} in {record.pushed_folder}", soft_wrap=True)
-        if not record.config["gate"]["minimum"] and record.config["gate"]["margin"] is None:
+        if record.config["gate"]["minimum"] == {} and record.config["gate"]["margin"] is None:
             console.print(
                 "no gate: gate.minimum is empty and gate.margin null, so every winner is pushed, whatever "
                 "its metrics"

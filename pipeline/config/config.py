@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from knet.base import node_ids
 from knet.base.settings import LocalPath, Section, describe_errors, merge
 from knet.data.settings import DataConfig, DataGateConfig
-from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig
+from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig, metric_problem
 from knet.models.settings import (
     BACKBONE_NAMES,
     IMPORT_PATH,
@@ -126,10 +126,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if len(self.data.classes) > 2:
-            raise ValueError(
-                f"data.classes: there are {len(self.data.classes)}, and models decide between two; name two"
-            )
+        self._check_metrics()
         winner = self.selection.force_winner
         if winner and winner not in self.candidates:
             raise ValueError(
@@ -150,6 +147,24 @@ class Config(Section):
         if self.tuning:
             self._check_tuning(self.tuning)
         return self
+
+    def _check_metrics(self) -> None:
+        named = {"selection.metric": self.selection.metric}
+        if self.gate.margin is not None:
+            named["gate.metric"] = self.gate.metric
+        named |= {f"gate.minimum.{metric}": metric for metric in self.gate.minimum or {}}
+        for field, metric in named.items():
+            if problem := metric_problem(metric, **self._label_kind):
+                raise ValueError(f"{field}: {problem}")
+
+    @property
+    def _label_kind(self) -> dict[str, Any]:
+        return {"classes": len(self.data.classes), "group": self.data.positive is not None}
+
+    @property
+    def gate_rules(self) -> dict[str, Any]:
+        """Fields of `knet.evaluation.gate.Rules`, with the defaults of the number of classes."""
+        return self.gate.rules(**self._label_kind)
 
     def _check_tuning(self, tuning: TuningConfig) -> None:
         if tuning.scope == "shared" and tuning.candidate and tuning.candidate not in self.candidates:

@@ -193,13 +193,14 @@ class _Fold:
             raise UserError(f"--probe {name}: {error}; name a candidate with trained weights") from None
         seconds = round(time.monotonic() - start, 1)
         row = {"candidate": PROBE, "c": result.c, "seconds": seconds, "cached": True}
-        return _probe_predictions(result, test, positive=candidate.positive_labels), row
+        return _probe_predictions(result, test), row
 
 
-def _probe_predictions(
-    result: ProbeResult, test: TransformedSplit, *, positive: Sequence[int]
-) -> pd.DataFrame:
+def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFrame:
     labels, patients = test.labels_and_patients()
+    probabilities = result.probabilities.astype("float32")
+    two = probabilities.shape[1] == 2
+    columns = {} if two else {schema_names.PROBABILITIES: list(probabilities)}
     return pd.DataFrame(
         {
             schema_names.CANDIDATE: PROBE,
@@ -207,7 +208,8 @@ def _probe_predictions(
             schema_names.PATIENT: patients,
             schema_names.SPLIT: schema_names.TEST,
             schema_names.LABEL: labels,
-            schema_names.SCORE: result.probabilities[:, list(positive)].sum(axis=1).astype("float32"),
+            schema_names.SCORE: probabilities[:, 1] if two else probabilities.max(axis=1),
             schema_names.THRESHOLD: _PROBE_THRESHOLD,
+            **columns,
         }
     )

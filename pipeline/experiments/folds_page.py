@@ -17,27 +17,34 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from knet.base import schema_names
 from knet.base.digests import git_commit
 from knet.base.files import atomic_write
 from knet.base.text import format_duration
+from knet.data.settings import DataConfig
 from knet.evaluation.bootstrap import Estimate, estimate_from_draws, resample_patients
 from knet.evaluation.multiple_comparisons import bootstrap_p_value, holm_adjusted
-from knet.evaluation.patient_metrics import PatientSample
-from knet.evaluation.predictions import patient_sample, write_predictions
+from knet.evaluation.predictions import prediction_sample, write_predictions
+from knet.evaluation.sample import Sample
 from pipeline.experiments.folds import FOLD, SEED, CrossValidation
 from pipeline.experiments.folds_folder import PROBE
 from pipeline.experiments.provenance import host_description, published_config
 
 # Titles of the metrics by name.
-METRICS: Final = {
+_COMMON: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "patient_recognition_rate": "patient recognition rate",
     "patient_decision_accuracy": "patient accuracy",
-    "roc_auc": "ROC-AUC",
 }
-COMPARED: Final = ("balanced_accuracy", "roc_auc")  # by paired differences, and drawn
+METRICS: Final = {**_COMMON, "roc_auc": "ROC-AUC"}  # of two classes
+MULTICLASS_METRICS: Final = {**_COMMON, "macro_f1": "macro F1", "macro_roc_auc": "macro ROC-AUC"}
+GROUP_METRICS: Final = {  # of the positive group of more than two classes
+    "positive_balanced_accuracy": "balanced accuracy, group",
+    "positive_roc_auc": "ROC-AUC, group",
+}
+# By paired differences, and drawn.
+COMPARED: Final = ("balanced_accuracy", "roc_auc")
+MULTICLASS_COMPARED: Final = ("balanced_accuracy", "macro_roc_auc")
 RESAMPLES: Final = 10_000  # of patients; their number bounds the p-value that is left after the correction
 SIGNIFICANCE: Final = 0.05
 PAGE, FIGURES, CHART, PREDICTIONS = "folds.md", "folds.json", "folds.svg", "predictions.parquet"
@@ -69,10 +76,13 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
         experiment: the cross-validation.
         baseline: candidate that every other is compared with; None: each with each.
     """
-    names = experiment.names
-    samples = {name: _by_seed(experiment, name) for name in names}
+    names, titles = experiment.names, _titles(experiment.config.data)
+    # Of each repeat, in which every image is tested once.
+    samples = {
+        name: [_sample(experiment, candidate=name, seed=seed) for seed in experiment.seeds] for name in names
+    }
     sample = samples[names[0]][0]
-    weights = resample_patients(sample.positive, resamples=RESAMPLES, seed=experiment.config.seed)
+    weights = resample_patients(sample.strata, resamples=RESAMPLES, seed=experiment.config.seed)
     values = {name: _mean([one.metrics() for one in samples[name]]) for name in names}
     drawn = {name: _mean([one.weighted_metrics(weights) for one in samples[name]]) for name in names}
     pairs = list(combinations(names, 2))
@@ -88,16 +98,17 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
             name: {
                 "metrics": {
                     metric: _as_json(estimate_from_draws(values[name][metric], drawn[name][metric]))
-                    for metric in METRICS
+                    for metric in titles
                 },
-                "spread": _spread(folds := _folds(experiment, name)),
+                "spread": _spread(folds := _folds(experiment, name, titles), titles),
                 "folds": folds,
-                "misclassified": _misclassified(experiment, name),
+                "misclassified": _misclassified(samples[name]),
             }
             for name in names
         },
+        "metrics": titles,
         "baseline": baseline,
-        "differences": _differences(pairs, values, drawn),
+        "differences": _differences(pairs, values, drawn, compared=_compared(titles)),
         "folds": experiment.folds,
         "seeds": list(experiment.seeds),
         "resamples": RESAMPLES,
@@ -111,6 +122,17 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
     }
 
 
+def _titles(data: DataConfig) -> dict[str, str]:
+    """Return the titles of the metrics by name."""
+    if len(data.classes) == 2:
+        return METRICS
+    return MULTICLASS_METRICS | (GROUP_METRICS if data.positive else {})
+
+
+def _compared(titles: Mapping[str, str]) -> Sequence[str]:
+    return COMPARED if titles == METRICS else MULTICLASS_COMPARED
+
+
 def _rows(experiment: CrossValidation, **wanted: Any) -> pd.DataFrame:
     rows = experiment.predictions
     for column, value in wanted.items():
@@ -118,54 +140,58 @@ def _rows(experiment: CrossValidation, **wanted: Any) -> pd.DataFrame:
     return rows
 
 
-def _by_seed(experiment: CrossValidation, name: str) -> list[PatientSample]:
-    """Return the predictions of each repeat, in which every image is tested once."""
-    return [patient_sample(_rows(experiment, candidate=name, seed=seed)) for seed in experiment.seeds]
+def _sample(experiment: CrossValidation, **wanted: Any) -> Sample:
+    data = experiment.config.data
+    rows = _rows(experiment, **wanted)
+    return prediction_sample(rows, classes=data.classes, positive=data.positive or ())
 
 
 def _mean(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of each metric over the repeats."""
-    return {name: np.mean([one[name] for one in metrics], axis=0) for name in METRICS}
+    return {name: np.mean([one[name] for one in metrics], axis=0) for name in metrics[0]}
 
 
-def _folds(experiment: CrossValidation, name: str) -> list[dict[str, Any]]:
+def _folds(experiment: CrossValidation, name: str, titles: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return for each seed and fold what was chosen on validation patients, and the test metrics."""
     rows = []
     for training in experiment.trainings:
         if training["candidate"] == name:
             part = {SEED: training[SEED], FOLD: training[FOLD]}
-            metrics = patient_sample(_rows(experiment, candidate=name, **part)).metrics()
+            metrics = _sample(experiment, candidate=name, **part).metrics()
             choice = {key: value for key, value in training.items() if key not in ("candidate", "cached")}
-            rows.append({**choice, **{metric: _number(metrics[metric]) for metric in METRICS}})
+            rows.append({**choice, **{metric: _number(metrics[metric]) for metric in titles}})
     return rows
 
 
-def _spread(folds: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+def _spread(folds: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, list[float | None]]:
     """Return mean and standard deviation of each metric over folds and seeds, where it is defined."""
     spread: dict[str, list[float | None]] = {}
-    for metric in METRICS:
+    for metric in titles:
         defined = [fold[metric] for fold in folds if fold[metric] is not None]
         mean = float(np.mean(defined)) if defined else None
         spread[metric] = [mean, float(np.std(defined, ddof=1)) if len(defined) > 1 else None]
     return spread
 
 
-def _misclassified(experiment: CrossValidation, name: str) -> dict[str, list[int]]:
+def _misclassified(samples: Sequence[Sample]) -> dict[str, list[int]]:
     """Return the wrong and all predictions, over all seeds, of patients with more wrong than right ones."""
-    rows = _rows(experiment, candidate=name)
-    positive = rows[schema_names.SCORE] >= rows[schema_names.THRESHOLD]
-    wrong = (positive != (rows[schema_names.LABEL] > 0)).groupby(rows[schema_names.PATIENT])
-    counts = zip(wrong.sum().items(), wrong.size(), strict=True)
-    return {str(patient): [int(errors), int(size)] for (patient, errors), size in counts if 2 * errors > size}
+    wrong = np.sum([one.sum_by_patient(~one.correct) for one in samples], axis=0)
+    count = np.sum([one.sum_by_patient(np.ones(len(one.images))) for one in samples], axis=0)
+    rows = zip(samples[0].patients.tolist(), wrong, count, strict=True)
+    return {patient: [int(errors), int(size)] for patient, errors, size in rows if 2 * errors > size}
 
 
 def _differences(
-    pairs: Sequence[tuple[str, str]], values: Mapping[str, Any], drawn: Mapping[str, Any]
+    pairs: Sequence[tuple[str, str]],
+    values: Mapping[str, Any],
+    drawn: Mapping[str, Any],
+    *,
+    compared: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return the difference of each pair in each compared metric, first minus second."""
     rows: list[dict[str, Any]] = []
     for first, second in pairs:
-        for metric in COMPARED:
+        for metric in compared:
             draws = drawn[first][metric] - drawn[second][metric]
             value = float(values[first][metric] - values[second][metric])
             rows.append(
@@ -209,7 +235,6 @@ def render_page(results: Mapping[str, Any]) -> str:
     misclassified = {p for candidate in results["candidates"].values() for p in candidate["misclassified"]}
     page = template.render(
         **results,
-        metrics=METRICS,
         misclassified=sorted(misclassified),
         chart=CHART,
         figures=FIGURES,
@@ -257,12 +282,13 @@ def _settings(candidate: Mapping[str, Any]) -> str:
 def draw_candidates(results: Mapping[str, Any]) -> str:
     """Return an SVG chart: the compared metrics of each candidate with intervals, and those of each fold."""
     names = list(results["candidates"])
-    size = (2.5 + 3.4 * len(COMPARED), 1.2 + 0.42 * len(names))
+    compared = _compared(results["metrics"])
+    size = (2.5 + 3.4 * len(compared), 1.2 + 0.42 * len(names))
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(1, len(COMPARED), sharey=True)
+    grid = figure.subplots(1, len(compared), sharey=True)
     rows = np.arange(len(names))
-    chance = {"balanced_accuracy": 1 / len(results["config"]["data"]["classes"]), "roc_auc": 0.5}
-    for axes, metric in zip(grid, COMPARED, strict=True):
+    chance = {"balanced_accuracy": 1 / len(results["config"]["data"]["classes"])}
+    for axes, metric in zip(grid, compared, strict=True):
         for row, name in enumerate(names):
             candidate = results["candidates"][name]
             dots = [fold[metric] for fold in candidate["folds"] if fold[metric] is not None]
@@ -271,8 +297,8 @@ def draw_candidates(results: Mapping[str, Any]) -> str:
             if value is not None and low is not None and high is not None:
                 axes.plot([low, high], [row + 0.22] * 2, color="C0", linewidth=2, zorder=2)
                 axes.plot(value, row + 0.22, "D", color="C0", markersize=6, zorder=3)
-        axes.axvline(chance[metric], color="0.5", linestyle=":", linewidth=1)
-        axes.set(xlim=(-0.02, 1.02), xlabel=METRICS[metric])
+        axes.axvline(chance.get(metric, 0.5), color="0.5", linestyle=":", linewidth=1)
+        axes.set(xlim=(-0.02, 1.02), xlabel=results["metrics"][metric])
         axes.set_yticks(rows, names)
         axes.grid(axis="x", alpha=0.3)
     grid[0].set_ylim(len(names) - 0.4, -0.6)

@@ -82,7 +82,8 @@ def test_its_model_is_served_with_the_same_probabilities(left: Left) -> None:
 
 def test_its_model_is_evaluated_to_the_same_figures(left: Left, tmp_path: Path) -> None:
     (examples,) = (left.output / "artifacts").glob("BreakHisExampleGen/examples/*/Split-test")
-    classes, threshold = read_decision(left.model)
+    decision = read_decision(left.model)
+    classes, threshold = decision.classes, decision.threshold
     config = eval_config(slices=breakhis.SLICES, threshold=threshold, classes=classes)
     tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(

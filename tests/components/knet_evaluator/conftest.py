@@ -97,7 +97,9 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def write_inputs(folder: Path, rows: list[dict[str, Any]], *, classes: Sequence[str]) -> dict[str, list[Any]]:
+def write_inputs(
+    folder: Path, rows: list[dict[str, Any]], *, classes: Sequence[str], positive: Sequence[str] = ()
+) -> dict[str, list[Any]]:
     """Model, examples and schema as artifacts."""
     made = {
         "model": standard_artifacts.Model(),
@@ -107,7 +109,7 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]], *, classes: Sequence[
     for name, artifact in made.items():
         artifact.uri = str(folder / name)
     parrot = _FakeModel() if len(classes) == 2 else _FakeClassModel()
-    threshold = THRESHOLD if len(classes) == 2 else None
+    threshold = THRESHOLD if len(classes) == 2 or positive else None
     tf.saved_model.save(
         parrot,
         str(folder / "model" / "Format-Serving"),
@@ -116,7 +118,8 @@ def write_inputs(folder: Path, rows: list[dict[str, Any]], *, classes: Sequence[
     account = folder / "model" / "Format-Serving" / "assets.extra" / "knet.json"
     account.parent.mkdir(exist_ok=True)
     account.write_text(
-        json.dumps({"classes": classes, "calibration": {"threshold": threshold}}), encoding="utf-8"
+        json.dumps({"classes": classes, "positive": positive, "calibration": {"threshold": threshold}}),
+        encoding="utf-8",
     )
     made["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
     for split in ("validation", "test"):
@@ -162,6 +165,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         rows: list[dict[str, Any]],
         slices: Sequence[str] = ("magnification", "subtype"),
         classes: Sequence[str] = ("benign", "malignant"),
+        positive: Sequence[str] = (),
     ) -> Path:
         folder = tmp_path_factory.mktemp("evaluation")
         evaluation = standard_artifacts.ModelEvaluation()
@@ -171,7 +175,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             tmp_dir=str(folder / "tmp"),
         )
         Executor(context).Do(
-            write_inputs(folder, rows, classes=classes),
+            write_inputs(folder, rows, classes=classes, positive=positive),
             {"evaluation": [evaluation]},
             {"candidate": "parrot", "slices": json.dumps(slices)},
         )
@@ -202,3 +206,11 @@ def evaluated_rows_of_three() -> list[dict[str, Any]]:
 def evaluation_of_three(evaluate: Callable[..., Path], evaluated_rows_of_three: list[dict[str, Any]]) -> Path:
     """Folder of an evaluation of three classes."""
     return evaluate(evaluated_rows_of_three, ("magnification",), ("fat", "stroma", "tumor"))
+
+
+@pytest.fixture(scope="session")
+def evaluation_with_group(
+    evaluate: Callable[..., Path], evaluated_rows_of_three: list[dict[str, Any]]
+) -> Path:
+    """Folder of an evaluation of three classes of which two are the positive group."""
+    return evaluate(evaluated_rows_of_three, ("magnification",), ("fat", "stroma", "tumor"), ("tumor", "fat"))

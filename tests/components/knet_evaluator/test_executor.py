@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import METRICS, PatientSample
-from knet.evaluation.predictions import FOLDER, class_sample, patient_sample, read_predictions
+from knet.evaluation.predictions import FOLDER, patient_sample, prediction_sample, read_predictions
 from knet.evaluation.tfma_config import CONFUSION, IMAGES, SliceKey, read_metrics
 
 pytestmark = pytest.mark.slow
@@ -151,8 +153,34 @@ def test_evaluator_metrics_of_three_classes_equal_numpy_on_every_slice(evaluatio
         part = frame
         for column, value in key:
             part = part[part[column] == value]
-        expected = {IMAGES: len(part), **class_sample(part, classes=classes).all_metrics(classes)}
+        sample = prediction_sample(part, classes=classes)
+        assert isinstance(sample, ClassSample)
+        expected = {IMAGES: len(part), **sample.all_metrics(classes)}
         assert metrics == pytest.approx(expected, abs=1e-6, nan_ok=True), key
+
+
+def test_evaluator_metrics_of_a_positive_group_equal_numpy_on_every_slice(
+    evaluation_with_group: Path, evaluation_of_three: Path
+) -> None:
+    frame = read_predictions(evaluation_with_group / FOLDER)
+    threshold = frame[schema_names.THRESHOLD].iloc[0]
+    assert threshold == 0.375
+    without, found = read_metrics(evaluation_of_three), read_metrics(evaluation_with_group)
+    for key, metrics in found.items():
+        part = frame
+        for column, value in key:
+            part = part[part[column] == value]
+        probabilities = np.stack(part[schema_names.PROBABILITIES])
+        group = PatientSample(
+            images=part[schema_names.IMAGE_PATH].to_numpy(),
+            patients=part[schema_names.PATIENT].to_numpy(),
+            labels=part[schema_names.LABEL].isin([0, 2]).to_numpy().astype(int),
+            scores=np.minimum(probabilities[:, 0] + probabilities[:, 2], 1),
+            threshold=threshold,
+            mixed_patients=True,
+        )
+        expected = {f"positive_{name}": value for name, value in group.metrics().items()}
+        assert metrics == pytest.approx({**without[key], **expected}, abs=1e-6, nan_ok=True), key
 
 
 def test_evaluator_of_three_classes_writes_their_probabilities(

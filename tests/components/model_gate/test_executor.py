@@ -38,6 +38,7 @@ def gate(tmp_path: Path, make_predictions: Callable[..., Any]) -> Callable[..., 
             {
                 "rules": json.dumps(rules),
                 "classes": json.dumps(["benign", "malignant"]),
+                "positive": "[]",
                 "baseline": str(baseline or ""),
                 "baseline_digest": "",
                 "baseline_version": "7",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from knet.evaluation.bootstrap import estimate_difference, estimate_metrics, resample_patients
-from knet.evaluation.class_metrics import METRICS, ClassSample
+from knet.evaluation.class_metrics import GROUP_METRICS, METRICS, ClassSample
 from knet.evaluation.patient_metrics import PatientSample
 
 Row = tuple[str, int, list[float]]  # patient, label, probabilities
@@ -144,7 +144,10 @@ def test_metrics_of_two_classes_equal_those_of_the_score() -> None:
     rng = np.random.default_rng(0)
     scores = rng.random(40)
     labels = np.arange(40) // 4 % 2
-    names = {"images": np.arange(40).astype(str), "patients": (np.arange(40) // 4).astype(str)}
+    names: dict[str, Any] = {
+        "images": np.arange(40).astype(str),
+        "patients": (np.arange(40) // 4).astype(str),
+    }
     two = PatientSample(**names, labels=labels, scores=scores).metrics()
     found = ClassSample(
         **names, labels=labels, probabilities=np.stack([1 - scores, scores], axis=1)
@@ -213,7 +216,10 @@ def test_resample_patients_keeps_the_number_in_each_of_three_classes() -> None:
 def test_intervals_and_paired_differences_of_three_classes() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(120) // 8 % 3
-    names = {"images": np.arange(120).astype(str), "patients": (np.arange(120) // 8).astype(str)}
+    names: dict[str, Any] = {
+        "images": np.arange(120).astype(str),
+        "patients": (np.arange(120) // 8).astype(str),
+    }
 
     def sample(strength: float) -> ClassSample:
         logits = rng.normal(size=(120, 3)) + strength * np.eye(3)[labels]
@@ -225,3 +231,44 @@ def test_intervals_and_paired_differences_of_three_classes() -> None:
         assert estimate.low <= estimate.value <= estimate.high or name in ("calibration_error", "log_loss")
     difference = estimate_difference(good, poor, metric="macro_f1", resamples=200)
     assert 0 < difference.low < difference.value < difference.high
+
+
+def test_group_metrics_are_those_of_the_summed_probabilities() -> None:
+    labels = [row[1] for row in HAND_WORKED]
+    probabilities = np.array([row[2] for row in HAND_WORKED])
+    names: dict[str, Any] = {
+        "images": [f"image {number:04}" for number in range(len(labels))],
+        "patients": [row[0] for row in HAND_WORKED],
+    }
+    grouped = ClassSample(
+        **names, labels=labels, probabilities=probabilities, positive=[1, 2], threshold=0.65
+    )
+    group = PatientSample(
+        **names,
+        labels=[int(label > 0) for label in labels],
+        scores=probabilities[:, 1] + probabilities[:, 2],
+        threshold=0.65,
+    )
+    expected = {f"positive_{name}": value for name, value in group.metrics().items()}
+    assert grouped.metrics() == pytest.approx({**sample_of(HAND_WORKED).metrics(), **expected})
+    assert tuple(expected) == GROUP_METRICS
+    # Scores 0.4, 0.9, 0.8, 0.6, 0.7, 0.9: of the negative one, of the positive three are right.
+    assert expected["positive_specificity"] == 1 / 2
+    assert expected["positive_recall"] == 3 / 4
+    assert expected["positive_patient_decision_accuracy"] == 2 / 3 + 1 / 3 * (0.65 > (0.4 + 0.9) / 2)
+
+
+def test_group_of_one_class_weighs_patients_as_the_classes_do() -> None:
+    sample = ClassSample(
+        images=["1", "2", "3", "4"],
+        patients=["b", "a", "a", "b"],
+        labels=[0, 1, 2, 2],
+        probabilities=np.array([[0.6, 0.4, 0.0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]),
+        positive=[2],
+        threshold=0.25,
+    )
+    weighted = sample.weighted_metrics(np.array([[1, 0], [0, 1]]))
+    # a: 0.3 and 0.7 are both positive, one is wrong; b: 0 is right, 0.2 is wrong
+    assert weighted["positive_accuracy"].tolist() == [0.5, 0.5]
+    assert weighted["positive_recall"].tolist() == [1, 0]
+    assert weighted["positive_specificity"].tolist() == [0, 1]

@@ -14,7 +14,13 @@ import tensorflow as tf
 from PIL import Image
 
 from knet.base import schema_names
-from knet.evaluation.explanations import pick_images, randomise_weights, similarity, write_explanations
+from knet.evaluation.explanations import (
+    pick_images,
+    pick_images_of_classes,
+    randomise_weights,
+    similarity,
+    write_explanations,
+)
 from knet.models.export import export_model
 from knet.models.model_info import write_model_info
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits
@@ -115,6 +121,15 @@ def pick(scores: list[float], labels: list[int], patients: str, *, count: int = 
 def test_pick_images_most_typical_first_and_none_twice() -> None:
     scores, labels = [0.995, 0.01, 0.98, 0.45, 0.9, 0.35], [1, 0, 0, 0, 1, 0]
     assert pick(scores, labels, "abcdef") == {"certain": [0, 1], "wrong": [2, 3], "uncertain": [5, 4]}
+
+
+def test_pick_images_of_three_classes_by_their_probability_and_lead() -> None:
+    probabilities = np.array(
+        [[0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.4, 0.38, 0.22], [0.05, 0.05, 0.9], [0.6, 0.3, 0.1]]
+    )
+    labels = np.array([0, 1, 0, 1, 2])
+    picked = pick_images_of_classes(probabilities, labels, list("abcde"), count=2)
+    assert picked == {"certain": [0, 1], "wrong": [3, 4], "uncertain": [2]}
 
 
 def test_pick_images_one_image_per_patient_and_kind() -> None:

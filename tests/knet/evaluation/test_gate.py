@@ -206,3 +206,47 @@ def test_gate_undefined_difference_fails(good: Any) -> None:
     never = good.assign(score=np.float32(0.1))
     (line,) = verdict_of(never, good, metric="precision").reasons
     assert line.startswith("precision is undefined for this model or vgg16, version 7, in production")
+
+
+THREE = ("fat", "stroma", "tumor")
+
+
+def verdict_of_three(test: Any, baseline: Any = None, **changes: Any) -> Verdict:
+    return evaluate_gate(
+        test, rules_of(**changes), classes=THREE, positive=("tumor",), baseline=baseline, resamples=200
+    )
+
+
+def test_gate_of_three_classes_checks_classes_and_group(make_class_predictions: MakePredictions) -> None:
+    minimum = {"macro_f1": 0.9, "positive_recall": 0.9}
+    good = make_class_predictions(splits=["test"], threshold=0.5)
+    assert verdict_of_three(good, minimum=minimum).reasons == []
+    bad = make_class_predictions(splits=["test"], threshold=0.5, right=0)
+    assert [line.split()[0] for line in verdict_of_three(bad, minimum=minimum).reasons] == list(minimum)
+
+
+def test_gate_of_three_classes_compares_with_production(make_class_predictions: MakePredictions) -> None:
+    good = make_class_predictions(splits=["test"], threshold=0.5)
+    bad = make_class_predictions(splits=["test"], threshold=0.5, right=0)
+    worse = verdict_of_three(bad, good)
+    assert worse.comparison and worse.comparison["difference"]["value"] == -1
+    assert len(worse.reasons) == 1
+    assert verdict_of_three(good, bad, metric="positive_balanced_accuracy").reasons == []
+
+
+def test_gate_does_not_compare_with_a_model_of_other_classes(
+    make_class_predictions: MakePredictions, good: Any
+) -> None:
+    three = make_class_predictions("resnet50", splits=["test"], threshold=0.5)
+    for verdict, count in ((verdict_of_three(three, good), 2), (verdict_of(good, three), 3)):
+        assert verdict.comparison is None and verdict.reasons == []
+        assert verdict.notes[0].endswith(f"in production, which has {count} classes")
+
+
+def test_gate_of_three_classes_names_those_with_few_patients(make_class_predictions: MakePredictions) -> None:
+    test = make_class_predictions(splits=["test"], threshold=0.5)
+    few = test[(test["label"] != 1) | (test["patient"] == "test-1")]
+    verdict = verdict_of_three(few, minimum={"accuracy": 0.1})
+    assert verdict.reasons == [
+        "insufficient patients: 1 stroma for test, but gate.min_patients is 2 for each"
+    ]

@@ -198,3 +198,19 @@ def test_thresholds_of_several_folds_decide_their_images() -> None:
     assert metrics["accuracy"] == metrics["patient_decision_accuracy"] == 1.0
     assert sample(0.5).metrics()["accuracy"] == 0.5
     np.testing.assert_equal(sample(np.full(4, 0.5)).metrics(), sample(0.5).metrics())
+
+
+def test_patient_with_images_of_both_classes_is_decided_by_class() -> None:
+    sample = PatientSample(
+        images=["1", "2", "3", "4", "5"],
+        patients=["a", "a", "a", "b", "c"],
+        labels=[1, 1, 0, 0, 1],
+        scores=[0.9, 0.3, 0.7, 0.2, 0.8],
+        mixed_patients=True,
+    )
+    assert sample.strata.tolist() == [2, 0, 1]
+    # a: positive by its mean of 0.6, which is right; its negative image is decided positive, which is wrong
+    assert sample.metrics()["patient_decision_accuracy"] == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert sample.metrics()["patient_recognition_rate"] == pytest.approx((1 / 3 + 1 + 1) / 3)
+    assert sample.patient_counts(("normal", "tumor")) == {"normal": 2, "tumor": 2}
+    assert sample.image_counts(("normal", "tumor")) == {"normal": 2, "tumor": 3}

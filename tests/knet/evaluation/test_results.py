@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from knet.evaluation.bootstrap import Estimate
-from knet.evaluation.predictions import patient_sample
+from knet.evaluation.class_metrics import ClassSample
+from knet.evaluation.predictions import patient_sample, prediction_sample
 from knet.evaluation.results import (
     candidate_results,
     estimate_json,
@@ -125,3 +126,50 @@ def _numbers(tree: Any) -> dict[str, float]:
 
 def _texts(tree: Any) -> dict[str, Any]:
     return {path: leaf for path, leaf in _leaves(tree).items() if not isinstance(leaf, float | int)}
+
+
+THREE = ("fat", "stroma", "tumor")
+
+
+def results_of_three(frame: Any, positive: tuple[str, ...] = ()) -> dict[str, Any]:
+    return candidate_results(
+        frame, classes=THREE, positive=positive, slices=("magnification",), resamples=50, seed=0
+    )
+
+
+def test_candidate_results_of_three_classes(make_class_predictions: Callable[..., Any]) -> None:
+    frame = make_class_predictions(right=0.7)
+    results = results_of_three(frame)
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    assert results["threshold"] is None
+    part = of_slice(results, "test", magnification="40X")
+    rows = frame[(frame["split"] == "test") & (frame["magnification"] == "40X")]
+    sample = prediction_sample(rows, classes=THREE)
+    assert isinstance(sample, ClassSample)
+    assert part["confusion"] == sample.confusion().tolist()
+    assert {name: found["value"] for name, found in part["metrics"].items()} == sample.metrics()
+    assert part["patients"] == {"fat": 2, "stroma": 2, "tumor": 2}
+    assert part["classes"]["tumor"]["recall"] == sample.class_report()["recall"][2]
+    assert "group" not in part
+
+
+def test_candidate_results_of_a_positive_group(make_class_predictions: Callable[..., Any]) -> None:
+    frame = make_class_predictions(right=0.7, threshold=0.5)
+    results = results_of_three(frame, positive=("tumor",))
+    assert results["threshold"] == 0.5
+    part = of_slice(results, "test")
+    counts = part["group"]["confusion"]
+    assert sum(counts.values()) == 12
+    assert counts["true_positives"] / 4 == part["metrics"]["positive_recall"]["value"]
+
+
+def test_candidate_results_of_three_classes_note_an_absent_one(
+    make_class_predictions: Callable[..., Any],
+) -> None:
+    frame = make_class_predictions()
+    found = of_slice(results_of_three(frame[(frame["split"] != "test") | (frame["label"] != 1)]), "test")
+    assert found["notes"] == [
+        "no stroma patient: its metrics are undefined, and means over the classes leave it out"
+    ]
+    assert found["classes"]["stroma"]["recall"] is None
+    assert found["metrics"]["balanced_accuracy"]["value"] == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from knet.models.model_info import read_decision, read_model_card, read_model_info, write_model_info
+from knet.models.model_info import Decision, read_decision, read_model_card, read_model_info, write_model_info
 from knet.runs.record import RunRecord
 
 
@@ -19,7 +19,7 @@ def test_model_info_is_read_from_model_and_artifact(
     write_model_info(tmp_path / "Format-Serving", info)
     assert read_model_info(tmp_path / "Format-Serving") == info
     assert read_model_info(tmp_path) == info
-    assert read_decision(tmp_path) == (info.classes, info.calibration.threshold)
+    assert read_decision(tmp_path) == Decision(info.classes, info.positive, info.calibration.threshold)
 
 
 @pytest.mark.parametrize("former", [True, False])

@@ -56,7 +56,7 @@ def test_settings_page_is_current() -> None:
         ("training.augmentation", "range: at least 1 entry, original, flip_horizontal, flip_vertical, rot"),
         (
             "gate.minimum",
-            "type: map of number; default: {balanced_accuracy: 0.75, recall: 0.85}; range: keys",
+            "type: map of number or null; default: null; range: keys accuracy, balanced_accuracy, roc_auc",
         ),
         ("candidates.vgg16.alpha", "type: number or null; default: null; range: > 0, <= 2"),
         ("kubeflow.volumes.0.claim", "type: string; default: required; range: matches"),

@@ -267,10 +267,39 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
     assert getattr(Config(), section) == getattr(load_config("paper"), section)
 
 
-@pytest.mark.parametrize("override", ["data.label=subtype", "data.classes=[a, b, c]"])
-def test_more_than_two_classes_are_refused(override: str) -> None:
-    with pytest.raises(UserError, match=r"data\.classes: there are \d, and models decide between two; name"):
-        load_config("demo", [override])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data.classes=[a, b, c]"], "selection.metric: roc_auc needs two classes; name one of accuracy, "),
+        (["selection.metric=macro_f1"], "selection.metric: macro_f1 needs more than two classes; name one"),
+        (["selection.metric=positive_f1"], "selection.metric: positive_f1 needs a positive group of the "),
+        (
+            ["data.label=subtype", "selection.metric=cohen_kappa", "gate.minimum={recall: 0.8}"],
+            "gate.minimum.recall: recall needs two classes; name one of accuracy, balanced_accuracy, macro_",
+        ),
+        (["gate.metric=weighted_f1", "gate.margin=0.1"], "gate.metric: weighted_f1 needs more than two"),
+    ],
+)
+def test_metrics_of_another_number_of_classes_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("demo", settings)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "minimum"),
+    [
+        ([], {"balanced_accuracy": 0.75, "recall": 0.85}),
+        (["data.label=subtype"], {"balanced_accuracy": 0.75}),
+        (
+            ["data.classes=[a, b, c]", "data.positive=[c]"],
+            {"balanced_accuracy": 0.75, "positive_recall": 0.85},
+        ),
+        (["data.label=subtype", "gate.minimum={}"], {}),
+    ],
+)
+def test_gate_rules_have_a_default_for_any_classes(settings: list[str], minimum: dict[str, float]) -> None:
+    assert load_config("production", settings).gate_rules["minimum"] == minimum
 
 
 @pytest.mark.parametrize(
@@ -291,7 +320,7 @@ def test_more_than_two_classes_are_refused(override: str) -> None:
         (
             "selection.metric=f2",
             "selection.metric",
-            "'patient_recognition_rate' or 'patient_decision",
+            "'positive_patient_recognition_rate' or 'positive_patient_decision",
         ),
         ("selection.equivalence_margin=2", "selection.equivalence_margin", "less than or equal to 1"),
         ("selection.force_winner=resnet18", "selection.force_winner", "resnet18, which is not among the"),
