@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 
 from knet.base import schema_names
@@ -16,6 +17,7 @@ from knet.base.files import atomic_write
 from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
 from knet.evaluation.sample import Sample
+from knet.models.calibration import group_scores
 
 FOLDER: Final = "predictions"  # in a ModelEvaluation artifact; its shards are in no order
 # Further text features, such as slide and magnification, have a column each.
@@ -132,3 +134,21 @@ def _rows(frame: Any) -> dict[str, Any]:
         "patients": frame[schema_names.PATIENT].to_numpy(dtype=str),
         "labels": frame[schema_names.LABEL].to_numpy(),
     }
+
+
+def binary_predictions(
+    frame: Any, *, classes: Sequence[str], positive: Sequence[str]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the score of each row, and whether it is positive, 0 or 1: each [rows].
+
+    Args:
+        frame: rows of a table that `read_predictions` returned.
+        classes: class names, in the order of the labels.
+        positive: names of the positive group of more than two classes.
+    """
+    labels = frame[schema_names.LABEL].to_numpy()
+    if len(classes) == 2:
+        return frame[schema_names.SCORE].to_numpy(float), labels
+    group = [classes.index(name) for name in positive]
+    probabilities = np.stack(frame[schema_names.PROBABILITIES])
+    return group_scores(probabilities, group).astype(float), np.isin(labels, group).astype(int)

@@ -53,6 +53,23 @@ class Inputs:
     lineage: list[dict[str, Any]]  # a row per artifact
 
     @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the labels."""
+        return list(self.record.config["data"]["classes"])
+
+    @property
+    def group(self) -> list[str]:
+        """Names of the positive group of more than two classes; empty if there is none."""
+        return list(self.record.config["data"].get("positive") or ())
+
+    @property
+    def positive(self) -> str | None:
+        """Title of what a decision threshold is of: the second of two classes, or the positive group."""
+        if len(self.classes) == 2:
+            return self.classes[1]
+        return "the positive group" if self.group else None
+
+    @property
     def compared(self) -> list[str]:
         """Candidates with results, in the order of the configuration."""
         return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from knet.base import schema_names
 from knet.report.inputs import Inputs, Section
 
@@ -18,6 +20,7 @@ def patients(inputs: Inputs) -> Section:
         return Section("patients", _PATIENTS_TITLE, missing="No winner was selected in this run.")
     predictions = inputs.predictions[name]
     rows = patient_rows(predictions[predictions[schema_names.SPLIT] == schema_names.TEST])
+    two = len(inputs.classes) == 2
     if not rows:
         return Section("patients", _PATIENTS_TITLE, missing="There are no test patients.")
     worst = [row for row in rows[:MAX_PATIENTS] if row.errors]
@@ -26,7 +29,9 @@ def patients(inputs: Inputs) -> Section:
         _PATIENTS_TITLE,
         {
             "rows": rows,
-            "classes": inputs.record.config["data"]["classes"],
+            "classes": inputs.classes,
+            "scored": inputs.classes[1] if two else "the true class",  # by `PatientRow.mean_score`
+            "pictured": inputs.classes[1] if two else "the predicted class",  # by the score of an error
             "worst": worst,
             "shown": MAX_IMAGES,
             "thumbnails": inputs.thumbnails,
@@ -39,16 +44,25 @@ MAX_IMAGES: Final = 4  # of each patient
 
 
 @dataclass(frozen=True)
+class Error:
+    """A misclassified image."""
+
+    image: str
+    predicted: int
+    score: float  # as in the predictions: of the positive one of two classes, else of the predicted class
+
+
+@dataclass(frozen=True)
 class PatientRow:
-    """Predictions for the images of a patient."""
+    """Predictions for the images of a patient; of more than two classes, for its images of one of them."""
 
     patient: str
     label: int
     images: int
     correct: int  # number of correctly classified images
-    mean_score: float  # mean probability of the positive class
-    predicted: int  # class by the mean score
-    errors: tuple[tuple[str, float], ...]  # image and score of misclassified images, most confident first
+    mean_score: float  # mean probability of the positive one of two classes, else of the label
+    predicted: int  # class by the mean probabilities
+    errors: tuple[Error, ...]  # misclassified images, the most confident first
 
     @property
     def share(self) -> float:
@@ -57,36 +71,53 @@ class PatientRow:
 
 
 def patient_rows(predictions: Any) -> list[PatientRow]:
-    """Return a row per patient, the worst first: by share of correct images, then by error of the mean score.
+    """Return a row per patient, the worst first: by share of correct images, then by the error of the mean.
+
+    A patient with images of several classes has a row for each.
 
     Args:
         predictions: one candidate's predictions on one split, as `read_predictions` returns them.
     """
-    rows = [_patient_row(str(patient), frame) for patient, frame in predictions.groupby(schema_names.PATIENT)]
-    return sorted(rows, key=lambda row: (row.share, -abs(row.mean_score - row.label), row.patient))
+    rows = [
+        _patient_row(str(patient), int(label), frame)
+        for (patient, label), frame in predictions.groupby([schema_names.PATIENT, schema_names.LABEL])
+    ]
+    two = schema_names.PROBABILITIES not in predictions
+
+    def error(row: PatientRow) -> float:
+        return abs(row.mean_score - row.label) if two else 1 - row.mean_score
+
+    return sorted(rows, key=lambda row: (row.share, -error(row), row.patient, row.label))
 
 
 def images_to_show(rows: list[PatientRow]) -> list[str]:
     """Return the most confident errors of the worst patients: image paths."""
-    return [image for row in rows[:MAX_PATIENTS] for image, _ in row.errors[:MAX_IMAGES]]
+    return [error.image for row in rows[:MAX_PATIENTS] for error in row.errors[:MAX_IMAGES]]
 
 
-def _patient_row(patient: str, frame: Any) -> PatientRow:
-    label, threshold = int(frame[schema_names.LABEL].iloc[0]), float(frame[schema_names.THRESHOLD].iloc[0])
+def _patient_row(patient: str, label: int, frame: Any) -> PatientRow:
     scores = frame[schema_names.SCORE]
-    checked = frame.assign(error=(scores - label).abs(), correct=(scores >= threshold) == (label == 1))
-    wrong = checked[~checked["correct"]].sort_values(
+    if schema_names.PROBABILITIES in frame:
+        probabilities = np.stack(frame[schema_names.PROBABILITIES]).astype(float)
+        mean = float(probabilities[:, label].mean())
+        predicted = probabilities.argmax(axis=1)
+        called = int(probabilities.mean(axis=0).argmax())
+        checked = frame.assign(error=1 - probabilities[:, label], predicted=predicted)
+    else:
+        threshold = float(frame[schema_names.THRESHOLD].iloc[0])
+        mean = float(scores.mean())
+        called = int(mean >= threshold)
+        checked = frame.assign(error=(scores - label).abs(), predicted=(scores >= threshold).astype(int))
+    wrong = checked[checked["predicted"] != label].sort_values(
         ["error", schema_names.IMAGE_PATH], ascending=[False, True]
     )
-    mean = float(scores.mean())
+    columns = (wrong[name].tolist() for name in (schema_names.IMAGE_PATH, "predicted", schema_names.SCORE))
     return PatientRow(
         patient=patient,
         label=label,
         images=len(frame),
-        correct=int(checked["correct"].sum()),
+        correct=len(frame) - len(wrong),
         mean_score=mean,
-        predicted=int(mean >= threshold),
-        errors=tuple(
-            zip(wrong[schema_names.IMAGE_PATH].tolist(), map(float, wrong[schema_names.SCORE]), strict=True)
-        ),
+        predicted=called,
+        errors=tuple(Error(*values) for values in zip(*columns, strict=True)),
     )

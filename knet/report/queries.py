@@ -17,7 +17,6 @@ from knet.base.errors import UserError
 from knet.base.files import parse_json
 from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
-from knet.evaluation.patient_metrics import METRICS
 from knet.report.inputs import Inputs, verdict
 from knet.runs.active_run import RunState
 from knet.runs.record import INTERRUPTED, RUNNING, CandidateRecord, RunRecord, TuningRecord, read_record
@@ -143,7 +142,7 @@ def _metrics_title(first: RunRecord, second: RunRecord) -> str:
 def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
     for split in schema_names.EVALUATED_SPLITS:
         left, right = (inputs.metrics(inputs.record.winner, split) for inputs in (first, second))
-        for name in (name for name in METRICS if name in left or name in right):
+        for name in {**left, **right}:
             yield f"{split} {name}", format_estimate(left.get(name)), format_estimate(right.get(name))
 
 
@@ -220,15 +219,16 @@ def lineage_steps(record: RunRecord) -> list[Step]:
     return steps
 
 
-# Split, metric and title of each column of metrics; the patient recognition rate has its interval too.
 _RATE = "patient_recognition_rate"
+_AREAS = ("roc_auc", "macro_roc_auc")  # of two classes, of more
+# Split, metrics and title of each column; the patient recognition rate has its interval too.
 _SUMMARY_METRICS = (
-    (schema_names.VALIDATION, "accuracy", "val accuracy"),
-    (schema_names.VALIDATION, "balanced_accuracy", "val balanced"),
-    (schema_names.VALIDATION, "roc_auc", "val AUC"),
-    (schema_names.TEST, _RATE, "test patients"),
-    (schema_names.TEST, "balanced_accuracy", "test balanced"),
-    (schema_names.TEST, "roc_auc", "test AUC"),
+    (schema_names.VALIDATION, ("accuracy",), "val accuracy"),
+    (schema_names.VALIDATION, ("balanced_accuracy",), "val balanced"),
+    (schema_names.VALIDATION, _AREAS, "val AUC"),
+    (schema_names.TEST, (_RATE,), "test patients"),
+    (schema_names.TEST, ("balanced_accuracy",), "test balanced"),
+    (schema_names.TEST, _AREAS, "test AUC"),
 )
 SUMMARY_HEADER = (
     "candidate",
@@ -248,7 +248,7 @@ def summary_rows(record: RunRecord) -> list[Sequence[str]]:
 
 def _summary_row(name: str, candidate: CandidateRecord, record: RunRecord) -> Sequence[str]:
     info = candidate.info
-    metrics = [_summary_metric(candidate, split, metric) for split, metric, _ in _SUMMARY_METRICS]
+    metrics = [_summary_metric(candidate, split, names) for split, names, _ in _SUMMARY_METRICS]
     return (
         info.title,
         info.weights,
@@ -260,10 +260,13 @@ def _summary_row(name: str, candidate: CandidateRecord, record: RunRecord) -> Se
     )
 
 
-def _summary_metric(candidate: CandidateRecord, split: str, metric: str) -> str:
-    value = candidate.metrics.get(split, {}).get(metric)
-    if value is None:
+def _summary_metric(candidate: CandidateRecord, split: str, names: Sequence[str]) -> str:
+    """Return the first of some metrics that the candidate has."""
+    found = candidate.metrics.get(split, {})
+    metric = next((name for name in names if name in found), None)
+    if metric is None:
         return ""
+    value = found[metric]
     if math.isnan(value):
         return "undefined"
     if metric != _RATE:

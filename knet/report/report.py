@@ -10,6 +10,7 @@ import jinja2
 
 from knet.base import run_files, text
 from knet.base.files import atomic_write
+from knet.report.classes import classes
 from knet.report.inputs import Inputs, Section, read_inputs, verdict
 from knet.report.metric_sections import calibration, confusion, curves, heat_maps, learning, slices
 from knet.report.patients import patients
@@ -28,13 +29,14 @@ from knet.report.sections import (
 from knet.runs.record import RunRecord
 
 # In the order of the page.
-SECTIONS: Final[tuple[Callable[[Inputs], Section], ...]] = (
+SECTIONS: Final[tuple[Callable[[Inputs], Section | None], ...]] = (
     summary,
     data,
     anomalies,
     tuning,
     learning,
     candidates,
+    classes,
     paper,
     curves,
     calibration,
@@ -71,7 +73,7 @@ def write_report(record: RunRecord, folder: Path) -> Path:
         template.render(
             run=record,
             verdict=verdict(record),
-            sections=[section(inputs) for section in SECTIONS],
+            sections=[found for section in SECTIONS if (found := section(inputs))],
             record_file=run_files.RECORD,
         ),
     )

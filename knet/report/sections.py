@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import yaml
 
 from knet.base import schema_names
+from knet.base.text import list_names
+from knet.data import breakhis
+from knet.evaluation.class_metrics import GROUP_PREFIX
 from knet.report.charts import Bar, bar_chart, interval_mark
 from knet.report.inputs import Inputs, Section, verdict
 from knet.report.queries import lineage_steps
@@ -20,7 +24,8 @@ def summary(inputs: Inputs) -> Section:
         "Summary",
         {
             "verdict": verdict(record),
-            "metrics": inputs.metrics(record.winner, schema_names.TEST),
+            "cards": _cards(inputs.metrics(record.winner, schema_names.TEST)),
+            "evaluated": bool(inputs.metrics(record.winner, schema_names.TEST)),
             "gated": record.config["gate"]["minimum"] != {} or record.config["gate"]["margin"] is not None,
             "seconds": sum(node.seconds for node in record.nodes),
             "patients": sum(record.data.patients.values()),
@@ -29,7 +34,25 @@ def summary(inputs: Inputs) -> Section:
     )
 
 
+# Metrics of the winner on test patients, of which a run has those of its number of classes.
+_CARDS = {
+    "balanced_accuracy": "Balanced accuracy",
+    "roc_auc": "ROC-AUC",
+    "macro_roc_auc": "Macro ROC-AUC",
+    "patient_decision_accuracy": "Patient decision accuracy",
+    "positive_recall": "Recall of the positive group",
+}
+
+
+def _cards(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return title and estimate of the main metrics."""
+    if not metrics:
+        return [(_CARDS[name], None) for name in ("balanced_accuracy", "patient_decision_accuracy")]
+    return [(title, metrics[name]) for name, title in _CARDS.items() if name in metrics]
+
+
 _CANDIDATES_TITLE = "Candidates"
+# Titles of the metrics of two classes,
 _METRICS = {
     "accuracy": "accuracy (images)",
     "balanced_accuracy": "balanced accuracy",
@@ -44,6 +67,39 @@ _METRICS = {
     "patient_recognition_rate": "patient recognition rate",
     "patient_decision_accuracy": "patient decision accuracy",
 }
+# and of more than two.
+_CLASS_METRICS = {
+    "accuracy": "accuracy (images)",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "weighted_precision": "weighted precision",
+    "weighted_recall": "weighted recall",
+    "weighted_f1": "weighted F1",
+    "macro_roc_auc": "macro ROC-AUC",
+    "macro_pr_auc": "macro PR-AUC",
+    "cohen_kappa": "Cohen's kappa",
+    "log_loss": "log loss (nats)",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+    "patient_recognition_rate": "patient recognition rate",
+    "patient_decision_accuracy": "patient decision accuracy",
+}
+
+
+def _metric_tables(inputs: Inputs) -> list[dict[str, Any]]:
+    """Return the titles of the metrics by name, with a remark; a positive group has a table of them."""
+    if len(inputs.classes) == 2:
+        remark = f"precision, recall and F1 are of {inputs.positive}"
+        return [{"heading": "", "remark": remark, "titles": _METRICS}]
+    remark = "macro: mean over the classes, each against the others; weighted: mean over the images"
+    tables = [{"heading": "", "remark": remark, "titles": _CLASS_METRICS}]
+    if inputs.group:
+        heading = f"The positive group, {list_names(inputs.group)}, against the other classes"
+        titles = {f"{GROUP_PREFIX}{name}": title for name, title in _METRICS.items()}
+        tables.append({"heading": heading, "remark": "of the positive group", "titles": titles})
+    return tables
 
 
 def candidates(inputs: Inputs) -> Section:
@@ -69,8 +125,7 @@ def candidates(inputs: Inputs) -> Section:
             "chosen": chosen,
             "failures": inputs.record.failures,
             "decision": inputs.decision,
-            "titles": _METRICS,
-            "positive": inputs.record.config["data"]["classes"][1],
+            "tables": _metric_tables(inputs),
             "splits": {
                 split: {name: inputs.metrics(name, split) for name in names}
                 for split in reversed(schema_names.EVALUATED_SPLITS)
@@ -96,7 +151,9 @@ def data(inputs: Inputs) -> Section:
             "data": record.data,
             "ingest": ingest,
             "splits": schema_names.SPLITS,
-            "classes": record.config["data"]["classes"],
+            # Two classes have columns, more have a table.
+            "counted": inputs.classes if ingest and len(inputs.classes) == 2 else [],
+            "by_class": inputs.classes if ingest and len(inputs.classes) > 2 else [],
             "split_settings": record.config["data"]["split"],
             "data_page": inputs.data_page,
         },
@@ -127,7 +184,6 @@ def model_card(inputs: Inputs) -> Section:
     if not record.data.fingerprint:
         return Section("model_card", "Model card", missing=_UNREAD)
     winner = record.candidates.get(record.winner) if record.winner else None
-    breakhis = "subtype" in record.data.columns and "magnification" in record.data.columns
     return Section(
         "model_card",
         "Model card",
@@ -135,9 +191,16 @@ def model_card(inputs: Inputs) -> Section:
             "run": record,
             "info": winner.info if winner else None,
             "head": _HEADS[winner.info.head] if winner else None,
-            "breakhis": breakhis,
+            "breakhis": _is_breakhis(inputs),
+            "classes": list_names(inputs.classes),
+            "group": list_names(inputs.group) if inputs.group else "",
         },
     )
+
+
+def _is_breakhis(inputs: Inputs) -> bool:
+    """Return whether the images are those of BreaKHis, or synthetic ones in their place."""
+    return {"subtype", "magnification"} <= set(inputs.record.data.columns)
 
 
 _HEADS = {"parallel": "a CNN and an LSTM branch", "serial": "an LSTM branch", "none": "a CNN branch"}
@@ -170,8 +233,15 @@ YEAR: Final = {  # of publication of the backbone
 }
 
 
-def paper(inputs: Inputs) -> Section:
-    """Return each candidate's test accuracy beside the paper's, with year, parameters and FLOPs."""
+def paper(inputs: Inputs) -> Section | None:
+    """Return each candidate's test accuracy beside the paper's, with year, parameters and FLOPs.
+
+    None for other images than BreaKHis, or other classes: the paper has no result of them.
+    """
+    if inputs.record.data.fingerprint and not (
+        _is_breakhis(inputs) and tuple(inputs.classes) == breakhis.CLASSES
+    ):
+        return None
     candidates = inputs.record.candidates
     if not candidates:
         return Section("paper", _PAPER_TITLE, missing="No candidate completed its training in this run.")

@@ -213,8 +213,19 @@ _DRAWINGS: Final[Mapping[str, Callable[[NodeFiles], dict[str, Visualization]]]] 
     node_ids.MODEL_GATE: _draw_model_gate,
 }
 
-# Metrics of the winner on test patients that runs are compared by.
-_HEADLINE_METRICS = ("balanced_accuracy", "roc_auc", "recall", "specificity", "patient_decision_accuracy")
+# Metrics of the winner on test patients that runs are compared by; a run has those of its number of classes.
+_HEADLINE_METRICS = (
+    "balanced_accuracy",
+    "roc_auc",
+    "macro_roc_auc",
+    "macro_f1",
+    "recall",
+    "specificity",
+    "patient_decision_accuracy",
+    "positive_roc_auc",
+    "positive_recall",
+    "positive_specificity",
+)
 
 
 def draw_run(record: RunRecord, folder: Path) -> dict[str, Visualization]:
@@ -256,24 +267,31 @@ def _draw_classification(record: RunRecord, folder: Path) -> Visualization:
         "annotationSpecs": [{"displayName": name} for name in record.config["data"]["classes"]],
         "rows": [{"row": row} for row in confusion_matrix(test["confusion"])],
     }
-    roc = _roc_points(folder / run_files.PREDICTIONS / f"{record.winner}.parquet")
+    roc = _roc_points(record, folder / run_files.PREDICTIONS / f"{record.winner}.parquet")
     text = f"{record.winner} on test images: ROC and confusion matrix are in the metadata\n"
     return Visualization(text, {"confusionMatrix": matrix, **({"confidenceMetrics": roc} if roc else {})})
 
 
-def _roc_points(predictions: Path) -> list[dict[str, float]]:
-    """Return the ROC on test images; none without images of both classes."""
+def _roc_points(record: RunRecord, predictions: Path) -> list[dict[str, float]]:
+    """Return the ROC on test images, of more than two classes that of the positive group.
+
+    There is none without images of both classes, and without a positive group.
+    """
     import numpy as np
     from sklearn import metrics
 
-    from knet.evaluation.predictions import read_predictions
+    from knet.evaluation.predictions import binary_predictions, read_predictions
     from knet.report.metric_sections import thinned_indices
 
     frame = read_predictions(predictions)
     tested = frame[frame[schema_names.SPLIT] == schema_names.TEST]
-    if tested[schema_names.LABEL].nunique() < 2:
+    classes, positive = record.config["data"]["classes"], record.config["data"].get("positive") or ()
+    if tested.empty or (len(classes) > 2 and not positive):
         return []
-    columns = metrics.roc_curve(tested[schema_names.LABEL], tested[schema_names.SCORE])
+    scores, labels = binary_predictions(tested, classes=classes, positive=positive)
+    if len(np.unique(labels)) < 2:
+        return []
+    columns = metrics.roc_curve(labels, scores)
     indices = thinned_indices(len(columns[0]))
     return [
         {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,55 @@ def full_folder(full_record: RunRecord, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("reports") / full_record.run_id
     write_inputs(folder)
     return folder
+
+
+TISSUES = ("fat", "stroma", "tumor")
+
+
+@pytest.fixture(scope="session", params=[("tumor",), ()], ids=["group", "no group"])
+def run_of_three(
+    full_record: RunRecord,
+    full_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_class_predictions: Callable[..., pd.DataFrame],
+    request: pytest.FixtureRequest,
+) -> tuple[RunRecord, Path]:
+    """Record and folder of that run with three classes, with and without a positive group."""
+    positive = request.param
+    threshold = 0.5 if positive else None
+    folder = tmp_path_factory.mktemp("reports") / "three"
+    shutil.copytree(full_folder, folder)
+    for name, (*_, accuracy) in CANDIDATES.items():
+        predictions = make_class_predictions(
+            name, right=accuracy, patients=5, threshold=math.nan if threshold is None else threshold
+        )
+        write_predictions(predictions, folder / run_files.PREDICTIONS / f"{name}.parquet")
+    _write_results(folder, classes=TISSUES, positive=positive, slices=("magnification",))
+    _write_thumbnails(folder)
+    config = load_config(
+        "production", [f"data.classes={list(TISSUES)}", f"data.positive={list(positive) or 'null'}"]
+    )
+    labels = np.repeat([0, 1, 2], 100)
+    logits = np.random.default_rng(0).normal(3 * np.eye(3)[labels], 2)
+    group = [TISSUES.index(name) for name in positive]
+    fitted = calibrate(logits, labels, settings=CalibrationConfig(), positive=group)
+    changes = {
+        "classes": TISSUES,
+        "positive": positive,
+        "calibration": replace(fitted, threshold=threshold),
+    }
+    counts = {split: dict.fromkeys(TISSUES, 5) for split in PATIENTS}
+    record = replace(
+        full_record,
+        data=replace(full_record.data, columns=("site",)),
+        config=config.model_dump(mode="json"),
+        ingest={**(full_record.ingest or {}), "images": counts, "patients": counts},
+        candidates={
+            name: replace(found, info=replace(found.info, **changes))
+            for name, found in full_record.candidates.items()
+        },
+    )
+    return record, folder
 
 
 def write_inputs(folder: Path) -> None:
@@ -214,19 +264,26 @@ def _history(name: str) -> dict[str, Any]:
     }
 
 
-def _write_results(folder: Path) -> None:
+def _write_results(
+    folder: Path,
+    *,
+    classes: Sequence[str] = CLASSES,
+    positive: Sequence[str] = (),
+    slices: Sequence[str] = ("magnification", "subtype"),
+) -> None:
     """Write the metrics of the predictions, and a decision with synthetic reasons."""
     figures = {
         name: candidate_results(
             read_predictions(folder / run_files.PREDICTIONS / f"{name}.parquet"),
-            classes=CLASSES,
-            slices=("magnification", "subtype"),
+            classes=classes,
+            positive=positive,
+            slices=slices,
             resamples=50,
             seed=0,
         )
         for name in CANDIDATES
     }
-    _write(folder / run_files.RESULTS, {"classes": CLASSES, "resamples": 50, "candidates": figures})
+    _write(folder / run_files.RESULTS, {"classes": classes, "resamples": 50, "candidates": figures})
     metric = "balanced_accuracy"
     chosen = {
         name: {

@@ -27,7 +27,7 @@ def test_curve_points_score_at_threshold_is_positive() -> None:
 
 def test_curve_points_precision_without_positive_predictions_is_nan() -> None:
     curves = curve_points(SCORES, LABELS, threshold=0.95)
-    assert curves is not None
+    assert curves is not None and curves.precision_recall_at is not None
     assert curves.roc_at == (0, 0) and math.isnan(curves.precision_recall_at[1])
 
 

@@ -320,3 +320,24 @@ def test_report_reads_a_validation_report_with_findings(
         pages.append(write_report(full_record, folder).read_text("utf-8"))
     assert "train image/width Out of range up to 8000" in Page(pages[0]).text
     assert pages[0] == pages[1]
+
+
+def test_page_of_three_classes_shows_each_class(run_of_three: tuple[RunRecord, Path]) -> None:
+    record, folder = run_of_three
+    page = Page(write_report(record, folder).read_text("utf-8"))
+    assert "Macro ROC-AUC, test" in page.text
+    assert "Each class against all others, by resnet152" in page.text
+    assert "true class predicted fat predicted stroma predicted tumor fat" in page.text
+    assert "mean probability of the true class" in page.text
+    assert "classes fat, stroma and tumor" in page.text
+    assert "Comparison with the paper" not in page.text
+    of_group = (
+        "Recall of the positive group, test",
+        "The positive group, tumor, against the other classes",
+        "true class predicted other classes predicted positive group other classes",
+        "sensitivity for the positive group",
+        "threshold of the positive group 0.500",
+    )
+    for text in of_group:
+        assert (text in page.text) is bool(record.config["data"]["positive"])
+    assert ("positive group" in page.text) is bool(record.config["data"]["positive"])
