@@ -284,7 +284,10 @@ def _model_selector(config: Config, trainers: Mapping[str, Any], evaluators: Map
         ModelSelector(
             models={name: trainer.outputs["model"] for name, trainer in trainers.items()},
             evaluations={name: evaluator.outputs["evaluation"] for name, evaluator in evaluators.items()},
-            settings=config.selection.model_dump(exclude={"require_all"}),  # which the runners apply
+            settings={
+                **config.selection.model_dump(exclude={"require_all"}),  # which the runners apply
+                "metric": config.selection_metric,
+            },
             slices=config.data.slices or (),
             seed=config.seed,
         ),

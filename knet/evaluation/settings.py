@@ -75,6 +75,9 @@ def metric_problem(metric: str, *, classes: int, group: bool) -> str | None:
     return f"{metric} needs {needs}; name one of {', '.join(available)}"
 
 
+# Selection metrics of two classes that have a counterpart of more.
+MACRO_AREAS: Final = {"roc_auc": "macro_roc_auc", "pr_auc": "macro_pr_auc"}
+
 _MINIMUM: Final = {"balanced_accuracy": 0.75}
 _MINIMUM_RECALL: Final = 0.85  # of the positive class or group
 
@@ -82,7 +85,11 @@ _MINIMUM_RECALL: Final = 0.85  # of the positive class or group
 class SelectionConfig(Section):
     """Selection of the winner on validation patients."""
 
-    metric: MetricName = Field("balanced_accuracy", description="Metric that ranks the candidates.")
+    metric: MetricName = Field(
+        "balanced_accuracy",
+        description="Metric that ranks the candidates. Of more than two classes roc_auc and pr_auc stand for "
+        "macro_roc_auc and macro_pr_auc.",
+    )
     equivalence_margin: float = Field(
         0.01,
         ge=0,

@@ -33,7 +33,7 @@ def classes(inputs: Inputs) -> Section | None:
     for split in reversed(schema_names.EVALUATED_SPLITS):
         whole = inputs.slices(winner, split)[0]
         splits[split] = {
-            "rows": whole["classes"],
+            "rows": {name: whole["classes"][name] for name in inputs.classes},
             "patients": whole["patients"],
             "notes": whole["notes"],
             "charts": _one_vs_rest(inputs, winner, split),

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from knet.base import node_ids
 from knet.base.settings import LocalPath, Section, describe_errors, merge
 from knet.data.settings import DataConfig, DataGateConfig
-from knet.evaluation.settings import GateConfig, ReportConfig, SelectionConfig, metric_problem
+from knet.evaluation.settings import MACRO_AREAS, GateConfig, ReportConfig, SelectionConfig, metric_problem
 from knet.models.settings import (
     BACKBONE_NAMES,
     IMPORT_PATH,
@@ -149,7 +149,7 @@ class Config(Section):
         return self
 
     def _check_metrics(self) -> None:
-        named = {"selection.metric": self.selection.metric}
+        named = {"selection.metric": self.selection_metric}
         if self.gate.margin is not None:
             named["gate.metric"] = self.gate.metric
         named |= {f"gate.minimum.{metric}": metric for metric in self.gate.minimum or {}}
@@ -160,6 +160,12 @@ class Config(Section):
     @property
     def _label_kind(self) -> dict[str, Any]:
         return {"classes": len(self.data.classes), "group": self.data.positive is not None}
+
+    @property
+    def selection_metric(self) -> str:
+        """Name of the metric that ranks the candidates, of this number of classes."""
+        metric = self.selection.metric
+        return metric if len(self.data.classes) == 2 else MACRO_AREAS.get(metric, metric)
 
     @property
     def gate_rules(self) -> dict[str, Any]:

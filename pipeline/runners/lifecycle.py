@@ -289,7 +289,7 @@ def build_run_record(context: RunContext, outcome: RunOutcome, *, pushed_folder:
         config=config.model_dump(mode="json"),
         nodes=outcome.nodes,
         candidates=_candidates(config, executions),
-        metric=config.selection.metric,
+        metric=config.selection_metric,
         tuning=_tuning(config, executions),
         ingest=_read_json(executions, node_ids.EXAMPLE_GEN, "ingest"),
         examples=_uri(executions, node_ids.EXAMPLE_GEN, "examples"),

@@ -270,7 +270,10 @@ def test_defaults_are_values_of_the_paper(section: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.classes=[a, b, c]"], "selection.metric: roc_auc needs two classes; name one of accuracy, "),
+        (
+            ["data.classes=[a, b, c]", "selection.metric=recall"],
+            "selection.metric: recall needs two classes; name one of accuracy, balanced_accuracy, macro_roc",
+        ),
         (["selection.metric=macro_f1"], "selection.metric: macro_f1 needs more than two classes; name one"),
         (["selection.metric=positive_f1"], "selection.metric: positive_f1 needs a positive group of the "),
         (
@@ -284,6 +287,11 @@ def test_metrics_of_another_number_of_classes_are_refused(settings: list[str], m
     with pytest.raises(UserError) as caught:
         load_config("demo", settings)
     assert message in str(caught.value)
+
+
+def test_selection_metric_is_the_macro_area_of_three_classes() -> None:
+    assert load_config("demo").selection_metric == "roc_auc"
+    assert load_config("demo", ["data.classes=[a, b, c]"]).selection_metric == "macro_roc_auc"
 
 
 @pytest.mark.parametrize(
