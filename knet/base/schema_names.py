@@ -64,6 +64,8 @@ EXAMPLES_SIGNATURE: Final = "examples"
 CLASSIFY_SIGNATURE: Final = "classify"  # for TF Serving's Classify
 FEATURES_SIGNATURE: Final = "features"
 EXPLAIN_SIGNATURE: Final = "explain"
+# HTTP header or gRPC metadata with the patient of a request's images, percent-encoded; optional.
+PATIENT_HEADER: Final = "x-patient"
 SERVING_INPUT: Final = "image"  # string [batch]: PNG or JPEG bytes
 PROBABILITIES: Final = "probabilities"  # float32 [batch, classes], calibrated, in their order
 CLASSES: Final = "classes"  # string [batch, classes]: their names

@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 _MAX_LISTED = 10  # problems in one message
 
 
-def list_problems(heading: str, problems: Sequence[str]) -> str:
-    """Return a heading, the first ten problems with a line each, and the number of further ones."""
+def list_problems(heading: str, problems: Sequence[str], *, rest: str = "") -> str:
+    """Return a heading, the first ten problems with a line each, and the number of further ones.
+
+    Args:
+        heading: Text before the colon.
+        problems: Texts of a line.
+        rest: Where the further ones are, such as `--output FILE lists all`.
+    """
     hidden = len(problems) - _MAX_LISTED
-    more = [f"  and {hidden} more"] if hidden > 0 else []
+    more = [f"  and {hidden} more" + (f"; {rest}" if rest else "")] if hidden > 0 else []
     return "\n".join([f"{heading}:", *(f"  {printable(one)}" for one in problems[:_MAX_LISTED]), *more])
 
 

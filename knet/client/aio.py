@@ -39,17 +39,20 @@ class AsyncClient(BaseClient):
         """See `Client.close`."""
         await self._channel.close()
 
-    async def predict(self, images: Iterable[Image]) -> list[Prediction]:
+    async def predict(self, images: Iterable[Image], *, patient: str | None = None) -> list[Prediction]:
         """See `Client.predict`."""
-        return await self._collect(images, PREDICT_SIGNATURE)
+        return await self._collect(images, PREDICT_SIGNATURE, patient)
 
-    def predict_each(self, images: Iterable[Image]) -> AsyncIterator[Prediction | FailedPrediction]:
+    def predict_each(
+        self, images: Iterable[Image], *, patient: str | None = None
+    ) -> AsyncIterator[Prediction | FailedPrediction]:
         """See `Client.predict_each`; files are read in a thread."""
-        return self._stream(images, PREDICT_SIGNATURE)
+        check_is_several(images)
+        return self._stream(images, PREDICT_SIGNATURE, patient)
 
-    async def explain(self, images: Iterable[Image]) -> list[Explanation]:
+    async def explain(self, images: Iterable[Image], *, patient: str | None = None) -> list[Explanation]:
         """See `Client.explain`."""
-        return await self._collect(images, EXPLAIN_SIGNATURE)
+        return await self._collect(images, EXPLAIN_SIGNATURE, patient)
 
     async def status(self) -> list[VersionStatus]:
         """See `Client.status`."""
@@ -65,22 +68,23 @@ class AsyncClient(BaseClient):
         except grpc.RpcError as error:
             raise self._user_error(error) from error
 
-    async def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
+    async def _collect(
+        self, images: Iterable[Image], signature: Signature[Result], patient: str | None
+    ) -> list[Result]:
         check_is_several(images)
         listed = list(images)
-        results = [result async for result in self._stream(listed, signature)]
+        results = [result async for result in self._stream(listed, signature, patient)]
         pairs = zip(listed, results, strict=True)
         return [unwrap(result, image=image, index=n) for n, (image, result) in enumerate(pairs)]
 
     async def _stream(
-        self, images: Iterable[Image], signature: Signature[Result]
+        self, images: Iterable[Image], signature: Signature[Result], patient: str | None
     ) -> AsyncIterator[Result | FailedPrediction]:
-        check_is_several(images)
         pending: deque[asyncio.Task[list[Result | FailedPrediction]]] = deque()
         remaining = batches(images, count=self._batch)
         try:
             while (batch := await asyncio.to_thread(next, remaining, None)) is not None:
-                pending.append(asyncio.create_task(self._resolve(batch, signature)))
+                pending.append(asyncio.create_task(self._resolve(batch, signature, patient)))
                 if len(pending) == self._concurrency:
                     for result in await pending.popleft():
                         yield result
@@ -92,23 +96,26 @@ class AsyncClient(BaseClient):
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _resolve(self, batch: Batch, signature: Signature[Result]) -> list[Result | FailedPrediction]:
+    async def _resolve(
+        self, batch: Batch, signature: Signature[Result], patient: str | None
+    ) -> list[Result | FailedPrediction]:
         """Make the requests of a batch."""
         steps = bisect_requests(batch, decode=signature.decode, target=self._target)
         images = next(steps)
         try:
             while True:
-                images = steps.send(await self._response(images, signature.name))
+                images = steps.send(await self._response(images, signature.name, patient))
         except StopIteration as end:
             return end.value
         except grpc.RpcError as error:
             raise self._user_error(error) from error
 
-    async def _response(self, images: list[bytes], signature: str) -> Any:
+    async def _response(self, images: list[bytes], signature: str, patient: str | None) -> Any:
         """Make a request and return its response or its error; None if there are no images."""
         if not images:
             return None
         try:
-            return await self._predict(self._predict_request(images, signature), **self._call_settings())
+            request = self._predict_request(images, signature)
+            return await self._predict(request, **self._call_settings(patient))
         except grpc.RpcError as error:
             return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -42,11 +42,13 @@ class Client(BaseClient):
         """Close the channel; the client cannot be used again."""
         self._channel.close()
 
-    def predict(self, images: Iterable[Image]) -> list[Prediction]:
+    def predict(self, images: Iterable[Image], *, patient: str | None = None) -> list[Prediction]:
         """Classify images.
 
         Args:
             images: Images, of any number.
+            patient: Patient of all the images, for the request log of the development server, which stores a
+                keyed hash of it. TF Serving ignores it.
 
         Returns:
             A prediction for each image, in order.
@@ -54,25 +56,29 @@ class Client(BaseClient):
         Raises:
             UserError: An image cannot be read or the server rejects it; the message has its path or index.
         """
-        return self._collect(images, PREDICT_SIGNATURE)
+        return self._collect(images, PREDICT_SIGNATURE, patient)
 
-    def predict_each(self, images: Iterable[Image]) -> Iterator[Prediction | FailedPrediction]:
+    def predict_each(
+        self, images: Iterable[Image], *, patient: str | None = None
+    ) -> Iterator[Prediction | FailedPrediction]:
         """Classify a stream of images, which are read when they are needed.
 
         Args:
             images: Images, of any number.
+            patient: Patient of all the images, as for `predict`.
 
         Yields:
             For each image, in order, a prediction, or the reason why there is none.
         """
-        return self._stream(images, PREDICT_SIGNATURE)
+        check_is_several(images)
+        return self._stream(images, PREDICT_SIGNATURE, patient)
 
-    def explain(self, images: Iterable[Image]) -> list[Explanation]:
+    def explain(self, images: Iterable[Image], *, patient: str | None = None) -> list[Explanation]:
         """Compute the heat maps (Grad-CAM) of the predicted labels of images.
 
         Arguments and errors are those of `predict`.
         """
-        return self._collect(images, EXPLAIN_SIGNATURE)
+        return self._collect(images, EXPLAIN_SIGNATURE, patient)
 
     def status(self) -> list[VersionStatus]:
         """Return the versions of the model that the server knows, the newest first."""
@@ -88,48 +94,50 @@ class Client(BaseClient):
         except grpc.RpcError as error:
             raise self._user_error(error) from error
 
-    def _collect(self, images: Iterable[Image], signature: Signature[Result]) -> list[Result]:
+    def _collect(
+        self, images: Iterable[Image], signature: Signature[Result], patient: str | None
+    ) -> list[Result]:
         check_is_several(images)
         listed = list(images)
-        results = self._stream(listed, signature)
+        results = self._stream(listed, signature, patient)
         pairs = zip(listed, results, strict=True)
         return [unwrap(result, image=image, index=n) for n, (image, result) in enumerate(pairs)]
 
     def _stream(
-        self, images: Iterable[Image], signature: Signature[Result]
+        self, images: Iterable[Image], signature: Signature[Result], patient: str | None
     ) -> Iterator[Result | FailedPrediction]:
-        check_is_several(images)
+        def send(images: list[bytes]) -> Any:
+            """Start a request and return its future; None if there are no images."""
+            if not images:
+                return None
+            request = self._predict_request(images, signature.name)
+            return self._predict.future(request, **self._call_settings(patient))
+
         pending: deque[tuple[RequestSteps[Result], Any]] = deque()
         try:
             for batch in batches(images, count=self._batch):
                 steps = bisect_requests(batch, decode=signature.decode, target=self._target)
-                pending.append((steps, self._send(next(steps), signature.name)))
+                pending.append((steps, send(next(steps))))
                 if len(pending) == self._concurrency:
-                    yield from self._resolve(*pending.popleft(), signature.name)
+                    yield from self._resolve(*pending.popleft(), send)
             while pending:
-                yield from self._resolve(*pending.popleft(), signature.name)
+                yield from self._resolve(*pending.popleft(), send)
         finally:
             for _, call in pending:
                 if call is not None:
                     call.cancel()
 
     def _resolve(
-        self, steps: RequestSteps[Result], call: Any, signature: str
+        self, steps: RequestSteps[Result], call: Any, send: Callable[[list[bytes]], Any]
     ) -> list[Result | FailedPrediction]:
         """Wait for a batch's first request, then make those that its response requires."""
         try:
             while True:
-                call = self._send(steps.send(_response(call)), signature)
+                call = send(steps.send(_response(call)))
         except StopIteration as end:
             return end.value
         except grpc.RpcError as error:
             raise self._user_error(error) from error
-
-    def _send(self, images: list[bytes], signature: str) -> Any:
-        """Start a request and return its future; None if there are no images."""
-        if not images:
-            return None
-        return self._predict.future(self._predict_request(images, signature), **self._call_settings())
 
 
 def _response(call: Any) -> Any:

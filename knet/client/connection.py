@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import grpc
 
@@ -98,8 +99,11 @@ class BaseClient:
     def _predict(self) -> Any:
         return protocol.PREDICT.on(self._channel)
 
-    def _call_settings(self) -> dict[str, Any]:
-        return {"timeout": self._timeout, "metadata": self._headers}
+    def _call_settings(self, patient: str | None = None) -> dict[str, Any]:
+        headers = dict(self._headers)
+        if patient is not None:
+            headers[schema_names.PATIENT_HEADER] = quote(patient, safe="")
+        return {"timeout": self._timeout, "metadata": tuple(headers.items())}
 
     def _spec(self, signature: str = "") -> Any:
         return protos.ModelSpec(name=self._model, signature_name=signature, **self._version)

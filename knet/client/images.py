@@ -133,33 +133,30 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def find_images(folder: Path) -> tuple[list[Path], int]:
+def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """Find the image files below a folder, by suffix; hidden and system files are ignored.
 
     Args:
         folder: Folder to search, with its subfolders.
 
     Returns:
-        The images, sorted, and the number of other files.
+        The images, and the other files, both sorted.
 
     Raises:
         UserError: A folder cannot be read, or there is no image.
     """
     images: list[Path] = []
-    others = 0
+    others: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise_user_error):
         folders[:] = [name for name in folders if not is_system_file(f"{name}/file")]
         for name in (name for name in files if not is_system_file(name)):
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                images.append(Path(parent, name))
-            else:
-                others += 1
+            (images if name.lower().endswith(IMAGE_SUFFIXES) else others).append(Path(parent, name))
     if not images:
         raise UserError(
             f"{folder} holds no image file ({', '.join(IMAGE_SUFFIXES)}): give the folder that the images "
             "are in"
         )
-    return sorted(images), others
+    return sorted(images), sorted(others)
 
 
 def _raise_user_error(error: OSError) -> None:

@@ -59,12 +59,13 @@ def command(
     Exits with 0 if every image has a prediction, with 1 if some have none (they are listed), with 2 if all
     have none or the command is wrong.
     """
-    from knet.base.text import counted
+    from knet.base.text import counted, list_problems
     from pipeline.commands.prediction_io import list_files, patient_by_file
 
     files, ignored = list_files(images, stdin=sys.stdin)
-    for folder, others in ignored.items():
-        click.echo(f"note: ignored {counted(others, 'other file')} in {folder}", err=True)
+    if ignored:
+        heading = f"note: ignored {counted(len(ignored), 'other file')}"
+        click.echo(list_problems(heading, list(map(str, ignored))), err=True)
     patient_of = patient_by_file(files, patients) if patients else None
     overlays = _make_overlays(client, files, images, explain) if explain else None
     draw: _Draw = overlays.draw if overlays else lambda prediction: None
@@ -79,7 +80,7 @@ def command(
         overlays.draw_missing(predictions)  # of predictions that an earlier command wrote to --output
     if patient_of:
         _print_patients(predictions, patient_of, output_format=output_format or "table")
-    _report_failures(predictions)
+    _report_failures(predictions, output)
 
 
 _Draw = Callable[["FilePrediction"], None]
@@ -164,7 +165,7 @@ def _print_patients(
     write_patients(by_patient(pairs), sys.stdout, output_format=output_format)
 
 
-def _report_failures(predictions: Sequence[FilePrediction]) -> None:
+def _report_failures(predictions: Sequence[FilePrediction], output: Path | None) -> None:
     """List the images without prediction, and exit with the code for them."""
     from knet.base.text import counted, list_problems
     from knet.client import FailedPrediction, Prediction
@@ -178,7 +179,8 @@ def _report_failures(predictions: Sequence[FilePrediction]) -> None:
     ]
     if not failed:
         return
-    text = list_problems(f"{len(failed)} of {counted(len(predictions), 'image')} not classified", failed)
+    heading = f"{len(failed)} of {counted(len(predictions), 'image')} not classified"
+    text = list_problems(heading, failed, rest=f"{output or '--output FILE'} lists all")
     if len(failed) == len(predictions):
         raise UserError(text)
     click.echo(text, err=True)

@@ -24,7 +24,7 @@ from knet.data import breakhis
 from knet.data.manifest import read_table
 
 
-def list_files(names: Sequence[str], *, stdin: TextIO | None) -> tuple[list[Path], dict[str, int]]:
+def list_files(names: Sequence[str], *, stdin: TextIO | None) -> tuple[list[Path], list[Path]]:
     """List the image files that the arguments of the command name.
 
     Args:
@@ -32,21 +32,20 @@ def list_files(names: Sequence[str], *, stdin: TextIO | None) -> tuple[list[Path
         stdin: File names, one a line; empty lines are ignored. None: it is closed.
 
     Returns:
-        Each file once, in order; and the number of other files by name of the folder that contains some.
+        Each file once, in order; and the other files in the folders, which are ignored.
 
     Raises:
         UserError: A folder cannot be read or contains no image, no file is named, or names are no text.
     """
     files: list[Path] = []
-    ignored = {}
+    ignored: list[Path] = []
     for name in names:
         if name == "-":
             files += _read_names(stdin)
         elif Path(name).is_dir():
             images, others = find_images(Path(name))
             files += images
-            if others:
-                ignored[name] = others
+            ignored += others
         else:
             files.append(Path(name))
     if not files:

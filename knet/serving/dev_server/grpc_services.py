@@ -19,9 +19,9 @@ from tensorflow_serving.apis import (
     status_pb2,
 )
 
+from knet.base import schema_names
 from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.models import ServedModels, check_config
-from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.models_config import ModelServerConfig
 
@@ -112,7 +112,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def _patient(context: grpc.aio.ServicerContext) -> str | None:
-    value = dict(context.invocation_metadata() or ()).get(PATIENT_HEADER)
+    value = dict(context.invocation_metadata() or ()).get(schema_names.PATIENT_HEADER)
     return value if isinstance(value, str) else None
 
 

@@ -14,9 +14,6 @@ from typing import Final, Protocol
 
 _LOG = logging.getLogger(__name__)
 
-# HTTP header or gRPC metadata with the patient of the images, percent-encoded; optional.
-PATIENT_HEADER: Final = "x-patient"
-
 Value = float | int | bool | str | list[float] | list[int] | list[bool] | list[str]
 
 

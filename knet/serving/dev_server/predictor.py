@@ -98,7 +98,7 @@ class Predictor:
 
         Args:
             request: the message of the client.
-            patient: value of `PATIENT_HEADER`, percent-encoded.
+            patient: value of `schema_names.PATIENT_HEADER`, percent-encoded.
 
         Raises:
             StatusError: the request is invalid, or the model failed.

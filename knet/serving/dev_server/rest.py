@@ -29,7 +29,6 @@ from knet.serving.dev_server.errors import StatusError, invalid_argument
 from knet.serving.dev_server.grpc_services import model_status
 from knet.serving.dev_server.metrics import Metrics
 from knet.serving.dev_server.models import ServedModels
-from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.predictor import Predictor
 from knet.serving.dev_server.security import token_middleware
 from knet.serving.dev_server.tensors import (
@@ -116,7 +115,9 @@ class Rest:
 
         async def answer() -> dict[str, Any]:
             by_row = await asyncio.to_thread(read_predict_request, body, predict, self._inputs_of(predict))
-            reply = await self._predictor.predict(predict, patient=request.headers.get(PATIENT_HEADER))
+            reply = await self._predictor.predict(
+                predict, patient=request.headers.get(schema_names.PATIENT_HEADER)
+            )
             return predict_reply(reply, by_row=by_row)
 
         return await self._answer(answer, spec, api="Predict")

@@ -29,21 +29,35 @@ def ask(request: pytest.FixtureRequest, fake: FakeModelServer) -> Ask:
 
 
 def _ask(fake: FakeModelServer) -> Ask:
-    def call(method: str, *arguments: Any, target: str | None = None, **settings: Any) -> Any:
+    def call(
+        method: str,
+        *images: Any,
+        target: str | None = None,
+        arguments: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Any:
         with Client(target or fake.address, **settings) as client:
-            answer = getattr(client, method)(*arguments)
+            answer = getattr(client, method)(*images, **arguments or {})
             return list(answer) if isinstance(answer, Iterator) else answer
 
     return call
 
 
 def _ask_async(fake: FakeModelServer) -> Ask:
-    async def call_async(method: str, *arguments: Any, target: str | None, **settings: Any) -> Any:
+    async def call_async(
+        method: str, *images: Any, target: str | None, arguments: dict[str, Any] | None, **settings: Any
+    ) -> Any:
         async with AsyncClient(target or fake.address, **settings) as client:
-            answer = getattr(client, method)(*arguments)
+            answer = getattr(client, method)(*images, **arguments or {})
             return [one async for one in answer] if hasattr(answer, "__aiter__") else await answer
 
-    def call(method: str, *arguments: Any, target: str | None = None, **settings: Any) -> Any:
-        return asyncio.run(call_async(method, *arguments, target=target, **settings))
+    def call(
+        method: str,
+        *images: Any,
+        target: str | None = None,
+        arguments: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Any:
+        return asyncio.run(call_async(method, *images, target=target, arguments=arguments, **settings))
 
     return call

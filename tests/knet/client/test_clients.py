@@ -205,6 +205,15 @@ def test_model_version_token_and_metadata_are_sent(ask: Any, fake: FakeModelServ
     assert fake.requests[1].model_spec.version_label == "stable"
 
 
+@pytest.mark.parametrize("method", ["predict", "predict_each", "explain"])
+def test_patient_of_a_call_is_sent_percent_encoded(ask: Any, fake: FakeModelServer, method: str) -> None:
+    settings = {"metadata": {"x-patient": "default", "x-ward": "7"}}
+    ask(method, [b"0.5"], **settings)
+    assert fake.metadata["x-patient"] == "default"
+    ask(method, [b"0.5"], arguments={"patient": "14/9 é"}, **settings)
+    assert (fake.metadata["x-patient"], fake.metadata["x-ward"]) == ("14%2F9%20%C3%A9", "7")
+
+
 def test_explain_returns_heat_maps(ask: Any) -> None:
     assert ask("explain", [b"0.25", b"0.75"]) == [
         Explanation("benign", 0.25, ((0, 0.5, 1), (0, 0, 0.25)), 7),

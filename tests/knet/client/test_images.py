@@ -119,7 +119,7 @@ def test_read_image_without_pillow_names_the_remedy(monkeypatch: pytest.MonkeyPa
     assert read_image(b"\x89PNG") == b"\x89PNG"
 
 
-def test_find_images_sorts_images_and_counts_others(tmp_path: Path) -> None:
+def test_find_images_sorts_images_and_others(tmp_path: Path) -> None:
     for name in (
         "b/x.PNG",
         "b/c/y.jpeg",
@@ -136,7 +136,7 @@ def test_find_images_sorts_images_and_counts_others(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     images, others = find_images(tmp_path)
     assert images == [tmp_path / name for name in ("a.jpg", "b/c/y.jpeg", "b/x.PNG", "c.tif", "d.WebP")]
-    assert others == 1
+    assert others == [tmp_path / "notes.txt"]
 
 
 def test_find_images_without_images_is_an_error(tmp_path: Path) -> None:

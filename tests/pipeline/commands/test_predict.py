@@ -67,10 +67,21 @@ def test_bad_files_of_folder_are_listed(predict: Callable[..., Finished]) -> Non
     done = predict("in")
     assert done.code == 1
     assert "in/a.png" in done.stdout and "c.png" not in done.stdout
-    note, listed, reason = done.stderr.splitlines()
-    assert note == "note: ignored 1 other file in in"
+    note, ignored, listed, reason = done.stderr.splitlines()
+    assert (note, ignored) == ("note: ignored 1 other file:", "  in/notes.txt")
     assert listed == "1 of 3 images not classified:"
     assert reason.startswith("  in/deep/c.png: 127.0.0.1:") and reason.endswith("(must be PNG or JPEG)")
+
+
+def test_long_lists_say_what_they_leave_out(predict: Callable[..., Finished]) -> None:
+    for number in range(12):
+        Path("in", f"{number}.png").write_text("bad")
+        Path("in", f"{number}.txt").touch()
+    lines = predict("in").stderr.splitlines()
+    assert lines[0] == "note: ignored 13 other files:" and lines[11] == "  and 3 more"
+    assert lines[12] == "13 of 15 images not classified:"
+    assert lines[-1] == "  and 3 more; --output FILE lists all"
+    assert predict("in", "--output", "out.csv").stderr.splitlines()[-1] == "  and 3 more; out.csv lists all"
 
 
 def test_no_prediction_exits_with_2(predict: Callable[..., Finished]) -> None:

@@ -17,7 +17,7 @@ def test_list_files_of_files_folders_and_standard_input(tmp_path: Path) -> None:
     stdin = io.StringIO("\ufeffx y.png\r\n\r\nb.png\n")  # as Windows writes it
     files, ignored = list_files(["gone.png", "-", str(tmp_path), "gone.png"], stdin=stdin)
     assert files == [Path("gone.png"), Path("x y.png"), Path("b.png"), tmp_path / "a.png", tmp_path / "b.png"]
-    assert ignored == {str(tmp_path): 1}
+    assert ignored == [tmp_path / "notes.txt"]
 
 
 def test_list_files_without_files_is_an_error() -> None:

@@ -21,13 +21,14 @@ from knet.models.export import export_model
 from knet.models.out_of_distribution import ClassGaussians, ImageLimits
 from knet.serving.dev_server.server import DevServer, Options
 from knet.serving.monitoring.read_log import read_log
-from knet.serving.monitoring.request_log import LogObserver, RequestLog
+from knet.serving.monitoring.request_log import LogObserver, RequestLog, pseudonymize
 
 pytestmark = pytest.mark.slow
 
 THREE = ("ductal", "lobular", "papillary")
 MANY = tuple(f"class {number}" for number in range(18))
 THRESHOLD = 0.25
+KEY = b"0123456789abcdef"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         file.write_bytes(tf.io.encode_png(pixels).numpy())
     model = tf.saved_model.load(str(folder / "knet" / "7"))
     outputs = model.signatures["serving_default"](image=tf.constant([file.read_bytes() for file in images]))
-    options = Options(observers=[LogObserver(RequestLog(folder / "log"))])
+    options = Options(observers=[LogObserver(RequestLog(folder / "log", key=KEY))])
     with DevServer(folder / "knet", port=0, rest_port=0, options=options) as server:
         arrays = {name: array.numpy() for name, array in outputs.items()}
         yield Served(server, folder / "log", arrays, images, classes, group)
@@ -119,11 +120,23 @@ def test_predict_command_prints_rows(served: Served, knet: Callable[..., Finishe
     )
 
 
-def test_request_log_has_all_probabilities(served: Served) -> None:
+def test_grey_image_is_flagged(
+    served: Served, knet: Callable[..., Finished], picture: Callable[..., bytes], tmp_path: Path
+) -> None:
+    for mode in ("L", "I;16"):
+        (tmp_path / "a.png").write_bytes(picture(mode))
+        with Client(served.server.address) as client:
+            (prediction,) = client.predict([tmp_path / "a.png"])
+        assert not prediction.in_distribution and "not 8-bit RGB" in prediction.reasons
+        assert "not 8-bit RGB" in knet("predict", tmp_path, "--server", served.server.address).stdout
+
+
+def test_request_log_has_all_probabilities_and_the_patient(served: Served) -> None:
     with Client(served.server.address) as client:
-        client.predict(served.images)
+        client.predict(served.images, patient="14-9 é")
     served.server.stop()  # the log is written behind the answers
     frame = read_log([served.log]).frame.tail(2)
     rows = [list(row.values()) for row in frame["probabilities"]]
     np.testing.assert_allclose(sorted(rows), sorted(served.outputs["probabilities"].tolist()), atol=1e-6)
+    assert frame["patient"].tolist() == [pseudonymize("14-9 é", key=KEY)] * 2
     assert frame["positive_score"].notna().tolist() == [bool(served.group)] * 2

@@ -30,7 +30,6 @@ from knet.base.protos import Example
 from knet.client.results import Prediction
 from knet.data.ingest import make_example
 from knet.data.source import ImageFile
-from knet.serving.dev_server.observers import PATIENT_HEADER
 from knet.serving.dev_server.server import DevServer, Options
 from knet.serving.monitoring.read_log import read_log
 from knet.serving.monitoring.request_log import (
@@ -218,12 +217,14 @@ def logged(base_path: Path, tmp_path_factory: pytest.TempPathFactory, png: Calla
                     inputs={schema_names.SERVING_INPUT: tf.make_tensor_proto([png(51), png(204)])},
                     output_filter=[schema_names.SCORE],
                 ),
-                metadata=[(PATIENT_HEADER, "14-9%20%C3%A9")],
+                metadata=[(schema_names.PATIENT_HEADER, "14-9%20%C3%A9")],
                 timeout=30,
             )
         body = json.dumps({"instances": [{"b64": b64encode(png(255)).decode()}]}).encode()
         url = f"http://{server.rest_address}/v1/models/{schema_names.MODEL_NAME}:predict"
-        urllib.request.urlopen(urllib.request.Request(url, body, {PATIENT_HEADER: "14-2"})).close()
+        urllib.request.urlopen(
+            urllib.request.Request(url, body, {schema_names.PATIENT_HEADER: "14-2"})
+        ).close()
     return read_log([folder]).frame
 
 
