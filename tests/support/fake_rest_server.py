@@ -29,6 +29,8 @@ class FakeRest:
     threshold: float | None = None  # output of the model; older models have none
     classes: tuple[str, ...] = ("benign", "malignant")
     positive: tuple[str, ...] = ()  # positive group of three classes
+    heat: float = 1  # highest value of the heat maps
+    broken: bool = False  # whether predict requests fail
     requests: list[dict[str, Any]] = field(default_factory=list)  # bodies of predict requests
     patients: set[str | None] = field(default_factory=set)  # patient headers of predict requests
 
@@ -47,6 +49,8 @@ class FakeRest:
     def post(self, path: str, body: bytes) -> tuple[int, str, str]:
         """Answer a predict request: status, content type and body."""
         assert path == "/v1/models/knet:predict"
+        if self.broken:
+            return 503, "application/json", json.dumps({"error": "the queue is full"})
         request = json.loads(body)
         self.requests.append(request)
         (instance,) = request["instances"]
@@ -61,7 +65,7 @@ class FakeRest:
             score = max(probabilities)
             label = self.classes[probabilities.index(score)]
         if request["signature_name"] == "explain":
-            heat = np.add.outer(np.linspace(0, 1, 4), np.linspace(0, 1, 6)) / 2
+            heat = self.heat * np.add.outer(np.linspace(0, 1, 4), np.linspace(0, 1, 6)) / 2
             outputs = {"heat_map": heat.tolist(), "label": label, "score": score}
         else:
             outputs = {

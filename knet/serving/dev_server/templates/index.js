@@ -3,12 +3,13 @@ const REFERRAL_FACTOR = 3;   // images whose odds are within this factor of the 
 const MAX_CONCURRENT = 2;    // requests
 const HEAT_COLOR = [0, 200, 80], MAX_OPACITY = 0.65;  // as in the report
 const BREAKHIS = /^SOB_[BM]_(?:A|F|PT|TA|DC|LC|MC|PC)-(\d{2}-\d+)[A-Z]*-\d+-\d+\.\w+$/;
+const REASONS = { "not 8-bit RGB": "not a colour image of 8 bits", "unlike the training images": "unlike the images the model learned from" };
 const FILE_SIGNATURES = [[0x89, 0x50, 0x4e, 0x47], [0xff, 0xd8, 0xff]];  // of PNG and JPEG files
 
 const at = id => document.getElementById(id);
 const model = document.body.dataset.model;
 let served = null;       // { version, info }: the newest version and its model card, null if it has none
-let images = [];         // { file, patient, card, prediction, heat }
+let images = [];         // { file, patient, card, prediction, heat, failed }; failed: { retry }, else undefined
 let waiting = [], running = 0;
 
 // --- requests ---------------------------------------------------------------------------------------------
@@ -24,8 +25,14 @@ async function request(path, options = {}) {
   const text = await reply.text();
   let tree = null;
   try { tree = JSON.parse(text); } catch { /* the status code is enough */ }
-  if (reply.status === 401) at("token-form").hidden = false;
-  if (!reply.ok || !tree) throw new Error(tree?.error?.split("\n")[0] || `${reply.status} ${reply.statusText}`);
+  if (reply.status === 401) {
+    at("token-form").hidden = false;
+    throw new Error(token.Authorization ? "the server does not accept this access code" : "the server requires an access code");
+  }
+  if (!reply.ok || !tree) {
+    const reason = tree?.error?.split("\n")[0] || `${reply.status} ${reply.statusText}`;
+    throw Object.assign(new Error(reason), { rejected: [400, 413].includes(reply.status) });
+  }
   return tree;
 }
 
@@ -64,7 +71,7 @@ async function findModel() {
     at("token-form").hidden = true;
   } catch (error) {
     at("served").textContent = "No model";
-    at("trouble").textContent = `No model: ${error.message}.`;
+    at("trouble").textContent = `No results: ${error.message}.`;
     at("trouble").hidden = false;
   }
 }
@@ -108,7 +115,7 @@ function nearClass(classes, probabilities) {
 
 // { kind, text } of the reason to refer an image; null if there is none.
 function referral(prediction) {
-  const reasons = prediction.reasons.filter(Boolean);
+  const reasons = prediction.reasons.filter(Boolean).map(reason => REASONS[reason] ?? reason);
   if (!prediction.in_distribution)
     return { kind: "flagged", text: `Refer to a pathologist: prediction flagged as unreliable (${reasons.join(", ")})` };
   const decision = decisionOf(prediction), other = nearClass(prediction.classes, prediction.probabilities);
@@ -157,7 +164,7 @@ function patients() {
     }
     if (2 * flagged >= predictions.length) {
       kinds.push("flagged");
-      reasons.push(`${flagged} of ${predictions.length} predictions flagged as unreliable`);
+      reasons.push(`${flagged} of ${predictions.length} images flagged as unreliable`);
     }
     return {
       name, ...decided,
@@ -175,20 +182,38 @@ function add(files) {
     const card = at("prediction").content.cloneNode(true).querySelector("li");
     const image = { file, card, patient: BREAKHIS.exec(file.name)?.[1] ?? null, prediction: null, heat: null };
     card.querySelector(".name").textContent = file.name;
-    card.querySelector(".label").textContent = "waiting …";
     card.querySelector(".probability").hidden = true;
     card.querySelector(".picture").hidden = true;
     card.querySelector("button").addEventListener("click", () => toggleHeat(image));
     at("cards").append(card);
     images.push(image);
-    waiting.push(image);
+    enqueue(image);
   }
   at("predictions").hidden = !images.length;
   show();
   findModel().then(classifyWaiting);
 }
 
+function enqueue(image) {
+  image.failed = undefined;
+  image.card.querySelector(".label").textContent = "waiting …";
+  image.card.querySelector(".referral").textContent = "";
+  waiting.push(image);
+}
+
+// Ask again about the images that failed for no fault of theirs, such as a server that was restarted.
+function retry() {
+  images.filter(image => image.failed?.retry).forEach(enqueue);
+  show();
+  findModel().then(classifyWaiting);
+}
+
+// While the page asks for an access code, images wait for it.
 function classifyWaiting() {
+  if (!at("token-form").hidden) {
+    for (const { card } of waiting) card.querySelector(".label").textContent = "waiting for the access code";
+    return;
+  }
   while (running < MAX_CONCURRENT && waiting.length) {
     const image = waiting.shift();
     running += 1;
@@ -201,7 +226,7 @@ async function classify(image) {
   try {
     const start = new Uint8Array(await file.slice(0, 4).arrayBuffer());
     if (!FILE_SIGNATURES.some(signature => signature.every((byte, place) => start[place] === byte)))
-      throw new Error("not a PNG or JPEG file");
+      throw Object.assign(new Error("not a PNG or JPEG file"), { rejected: true });
     picture.src = URL.createObjectURL(file);
     picture.onload = () => {
       card.querySelector(".picture").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
@@ -211,7 +236,7 @@ async function classify(image) {
     showPrediction(image);
     if (at("heat-maps").checked) await showHeat(image);
   } catch (error) {
-    image.failed = true;
+    image.failed = { retry: !error.rejected };
     card.querySelector(".label").textContent = "No prediction";
     const line = card.querySelector(".referral");
     line.textContent = error.message;
@@ -278,10 +303,11 @@ async function showHeat(image) {
   image.loading = true;  // a disabled button would lose the focus
   try {
     image.heat ??= (await predict(image, "explain")).heat_map;
+    const found = image.heat.flat().some(value => value > 0);
     draw(canvas, image.heat);
-    canvas.hidden = false;
+    canvas.hidden = !found;
     button.setAttribute("aria-pressed", "true");
-    button.textContent = `Heat map: green supports ${image.prediction.label}`;
+    button.textContent = `Heat map: ${found ? "green" : "no region"} supports ${image.prediction.label}`;
   } catch (error) {
     button.textContent = `No heat map: ${error.message}`;
   }
@@ -312,7 +338,10 @@ function draw(canvas, heat) {
 function show() {
   const done = images.filter(image => image.prediction || image.failed).length;
   const failed = images.filter(image => image.failed).length;
+  const again = images.filter(image => image.failed?.retry).length;
   const without = failed ? `, ${failed} without a prediction` : "";
+  at("retry").hidden = !again;
+  at("retry").textContent = `Try ${again} again`;
   at("progress").textContent = images.length ? `${done} of ${images.length} images done${without}` : "";
   [at("progress").dataset.done, at("progress").dataset.failed] = [done, failed];
   at("bar").hidden = done === images.length;
@@ -339,7 +368,7 @@ function showPatients() {
   at("patient-rows").replaceChildren(...rows.map(patient => {
     const row = document.createElement("tr");
     row.dataset.referral = patient.referral?.kind ?? "none";
-    const cells = [["th", patient.name], ["td", patient.label ?? "the model has no threshold", "text"],
+    const cells = [["th", patient.name], ["td", patient.label ?? "none: the model has no threshold", "text"],
       ["td", patient.mean.toFixed(3)],
       ...(patient.positive ? [["td", patient.positive, "text"]] : []), ["td", `${patient.referred} of ${patient.count}`],
       ["td", patient.referral?.text ?? "Not referred", `text referral ${patient.referral ? "refer" : "clear"}`]];
@@ -380,22 +409,22 @@ function decisionRule({ classes, positive, calibration }) {
 
 function cardRows() {
   const info = served?.info;
-  if (!info) return [["Model", "No model card: the model has no assets.extra/knet.json."]];
+  if (!info) return [["Model", "This model comes without a description (assets.extra/knet.json)."]];
   const share = value => `${(100 * value).toFixed(1)} %`, figure = value => value.toFixed(3);
   const { calibration, image_limits: limits, rejected } = info;
   const title = (info.backbone || info.candidate) === info.candidate ? info.candidate : `${info.candidate} (${info.backbone})`;
   return [
-    ["Model", `${title} with ${HEADS[info.head ?? "parallel"]}, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters, `
-      + `images of ${info.image_size} × ${info.image_size} px, classes ${listed(info.classes, "and")}.`],
+    ["Model", `The neural network ${title} with ${HEADS[info.head ?? "parallel"]}, version ${served.version}, ${info.parameters.toLocaleString("en")} parameters. `
+      + `It scales images to ${info.image_size} × ${info.image_size} pixels, and classifies them as ${listed(info.classes, "or")}.`],
     ["Intended use", "Research into classifying microscope images, and comparing networks for it. Intended users: engineers and researchers."],
-    ["Trained on", info.synthetic_data ? "Synthetic images: the model has never seen tissue."
-      : `${info.train_images.toLocaleString("en")} images, from ${info.weights} weights, ${info.epochs} epochs; calibrated on ${info.validation_images.toLocaleString("en")} images of other patients.`],
-    ["Decision", `${decisionRule(info)} Temperature ${figure(calibration.temperature)}. `
-      + `On the validation images, on which both were fitted: calibration error ${figure(calibration.after.calibration_error)}, Brier score ${figure(calibration.after.brier)}.`],
-    ["Out of distribution", `Predictions are flagged as unreliable for images with less than ${share(limits.min_tissue)} tissue, a Laplacian variance outside ${limits.min_sharpness.toFixed(0)} to ${limits.max_sharpness.toFixed(0)}, `
-      + `or farther than ${limits.max_distance.toFixed(1)} from the training images: ${share(rejected.validation)} of the validation images.`],
-    ["Limits", "Input is one field of view, not a whole slide or a patient history. Not validated for scanners, stains, organs and tissues outside the training data. "
-      + "Probabilities depend on the prevalence of the classes. The run report has the metrics on test patients, with confidence intervals."],
+    ["Learned from", info.synthetic_data ? "Artificial images: the model has never seen tissue."
+      : `${info.train_images.toLocaleString("en")} images, from ${info.weights} weights, ${info.epochs} passes over them (epochs); calibrated on ${info.validation_images.toLocaleString("en")} images of other patients.`],
+    ["Decision", `${decisionRule(info)} Probabilities are calibrated on the validation images (temperature ${figure(calibration.temperature)}); `
+      + `there they differ from the true shares by ${figure(calibration.after.calibration_error)} on average (calibration error; Brier score ${figure(calibration.after.brier)}).`],
+    ["Flagged images", `Predictions are flagged as unreliable for images with less than ${share(limits.min_tissue)} tissue, too blurred or noisy (Laplacian variance outside ${limits.min_sharpness.toFixed(0)} to ${limits.max_sharpness.toFixed(0)}), `
+      + `or too unlike the training images (distance above ${limits.max_distance.toFixed(1)}): ${share(rejected.validation)} of the validation images.`],
+    ["Limits", "The model sees one field of view, not a whole slide or a patient history. It was not tested on scanners, stains, organs and tissues outside the training data. "
+      + "Probabilities depend on how common the classes are in the training data. The run report has the metrics on test patients, with confidence intervals."],
     ["Provenance", `data ${info.fingerprint || "unknown"}; split ${info.split_sha256 || "unknown"}; commit ${info.commit ?? "unknown"}; seed ${info.seed}. Details: knet lineage ${served.version}.`],
     ["Licence", "The software is under Apache-2.0. The training images have separate terms."],
   ];
@@ -410,6 +439,7 @@ function showCard() {
 // --- events -----------------------------------------------------------------------------------------------
 
 at("files").addEventListener("change", event => add(event.target.files));
+at("retry").addEventListener("click", retry);
 at("clear").addEventListener("click", clear);
 at("patient").addEventListener("input", showPatients);
 at("heat-maps").addEventListener("change", event => {
@@ -417,7 +447,7 @@ at("heat-maps").addEventListener("change", event => {
 });
 at("card-button").addEventListener("click", async () => { await findModel(); showCard(); });
 at("card-close").addEventListener("click", () => at("card").close());
-at("token-form").addEventListener("submit", event => { event.preventDefault(); findModel(); });
+at("token-form").addEventListener("submit", event => { event.preventDefault(); findModel().then(() => at("token-form").hidden && retry()); });
 for (const name of ["dragenter", "dragover", "dragleave", "drop"])
   document.addEventListener(name, event => {
     event.preventDefault();

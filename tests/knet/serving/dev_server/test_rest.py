@@ -161,6 +161,7 @@ REASONS = (
     ".map(li => [li.querySelector('.name').textContent, li.querySelector('.referral').textContent]))"
 )
 PATIENT_REFERRALS = "[...document.querySelectorAll('#patient-rows tr')].map(row => row.dataset.referral)"
+RETRY = "(b => b.hidden ? null : b.textContent)(document.getElementById('retry'))"
 FOCUS = "document.activeElement.id || document.activeElement.className"
 
 
@@ -176,7 +177,7 @@ def test_page_loads_nothing_from_elsewhere(chromium: Browser, url: str) -> None:
     assert chromium.requested == [url, f"{url}v1/models/knet", f"{url}card"]
     assert chromium.complaints == []
     notice = chromium.run("document.getElementById('notice').textContent")
-    assert "Development server." in notice and "not a medical device" in notice
+    assert "development server" in notice and "not a medical device" in notice
 
 
 def test_page_shows_a_prediction_or_an_error_per_image(
@@ -392,19 +393,25 @@ def test_page_without_threshold_refers_flagged_images_only(chromium: Browser, im
         chromium.open(url, width=DESKTOP)
         classify(chromium, images[3:6])
         assert list(chromium.run(REFERRALS).values()) == ["none", "none", "flagged"]
-        assert {row[1] for row in chromium.run(ROWS)} == {"the model has no threshold"}
+        assert {row[1] for row in chromium.run(ROWS)} == {"none: the model has no threshold"}
 
 
 def test_page_asks_for_a_required_token(chromium: Browser, info: dict[str, Any], images: list[Path]) -> None:
-    with served(FakeRest(info, token="secret")) as url:
+    rest = FakeRest(info, token="secret")
+    with served(rest) as url:
         chromium.open(url, width=DESKTOP)
         chromium.wait("!document.getElementById('token-form').hidden")
-        assert "a token is required" in chromium.run("document.getElementById('trouble').textContent")
+        chromium.choose("#files", images[:1])
+        for code, trouble in (("", "requires an access code"), ("wrong", "does not accept this access code")):
+            chromium.run(f"document.getElementById('token').value = '{code}'")
+            chromium.run("document.getElementById('token-form').requestSubmit()")
+            chromium.wait(f"document.getElementById('trouble').textContent.includes('{trouble}')")
+        assert (chromium.run(LABELS), rest.requests) == (["waiting for the access code"], [])
         chromium.run("document.getElementById('token').value = 'secret'")
         chromium.run("document.getElementById('token-form').requestSubmit()")
-        chromium.wait("document.getElementById('token-form').hidden")
-        classify(chromium, images[:1])
+        chromium.wait("document.getElementById('progress').dataset.done === '1'")
         assert chromium.run(LABELS) == ["malignant"]
+        assert chromium.run("document.getElementById('token-form').hidden")
 
 
 def test_page_names_a_stopped_server(chromium: Browser, info: dict[str, Any], images: list[Path]) -> None:
@@ -415,8 +422,49 @@ def test_page_names_a_stopped_server(chromium: Browser, info: dict[str, Any], im
     assert chromium.run(REASONS) == {images[0].name: "the server does not answer"}
     assert (
         chromium.run("document.getElementById('trouble').textContent")
-        == "No model: the server does not answer."
+        == "No results: the server does not answer."
     )
+
+
+def test_page_retry_button_asks_again(chromium: Browser, info: dict[str, Any], images: list[Path]) -> None:
+    rest = FakeRest(info)
+    with served(rest) as url:
+        chromium.open(url, width=DESKTOP)
+        chromium.wait("served !== null")
+        rest.broken = True
+        classify(chromium, [*images[:2], images[-1]])
+        assert chromium.run(RETRY) == "Try 2 again"  # not the file that is no image
+        assert chromium.run(REASONS)[images[0].name] == "the queue is full"
+        rest.broken = False
+        chromium.run("document.getElementById('retry').click()")
+        chromium.wait(f"{LABELS}[0] === 'malignant' && {LABELS}[1] === 'malignant'")
+        chromium.wait("document.getElementById('progress').dataset.failed === '1'")
+        assert (chromium.run(LABELS)[2], chromium.run(RETRY)) == ("No prediction", None)
+
+
+def test_page_says_that_a_heat_map_is_empty(
+    chromium: Browser, info: dict[str, Any], images: list[Path]
+) -> None:
+    with served(FakeRest(info, heat=0)) as url:
+        chromium.open(url, width=DESKTOP)
+        classify(chromium, images[:1])
+        chromium.run("document.querySelector('button.heat').click()")
+        chromium.wait("document.querySelector('button.heat').getAttribute('aria-pressed') === 'true'")
+        text = chromium.run("document.querySelector('button.heat').textContent")
+        assert text == "Heat map: no region supports malignant"
+        assert chromium.run("document.querySelector('#cards canvas').hidden")
+        chromium.run("document.querySelector('button.heat').click()")
+        assert chromium.run("document.querySelector('button.heat').textContent") == "Heat map"
+
+
+def test_page_landmarks_have_names_of_their_own(chromium: Browser, url: str, images: list[Path]) -> None:
+    chromium.open(url, width=DESKTOP)
+    classify(chromium, images)
+    names = chromium.run(
+        "[...document.querySelectorAll('section, [role=region], nav, main')].map(e => e.ariaLabel"
+        " ?? document.getElementById(e.getAttribute('aria-labelledby'))?.textContent ?? e.tagName)"
+    )
+    assert sorted(names) == ["Images", "MAIN", "Patients", "Predictions"]
 
 
 def test_page_removes_images(chromium: Browser, url: str, images: list[Path]) -> None:
