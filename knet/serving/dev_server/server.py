@@ -187,6 +187,9 @@ class DevServer:
             maximum_concurrent_rpcs=options.max_requests,
             options=[
                 ("grpc.so_reuseport", 0),  # two servers must not share the port
+                # gRPC ends calls that a process did not accept in 30 seconds, without a status: clients see
+                # CANCELLED. Their deadlines and maximum_concurrent_rpcs are the limits.
+                ("grpc.server_max_unrequested_time_in_server", 2**31 - 1),
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
             ],

@@ -270,6 +270,18 @@ def slow_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
     return running, may_run
 
 
+@pytest.mark.slow
+def test_calls_that_wait_for_a_stalled_process_are_answered(base_path: Path) -> None:
+    """By default gRPC ends calls that were not accepted in 30 seconds, without a status."""
+    request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": schema_names.MODEL_NAME})
+    with DevServer(base_path, port=0) as stalled, grpc.insecure_channel(stalled.address) as channel:
+        call = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+        call(request)
+        stalled._loop.call_soon_threadsafe(time.sleep, 31)
+        waiting = [call.future(request, timeout=300) for _ in range(20)]
+        assert {one.code() for one in waiting} == {grpc.StatusCode.OK}
+
+
 def test_stop_waits_for_running_requests(base_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:
     running, may_run = slow_models(monkeypatch)
     server = DevServer(base_path, port=0)
