@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("overlays/dev", "overlays/gpu", "overlays/production")
-FOLDERS = (*OVERLAYS, "tuner", "flink")  # what is applied, each
+FOLDERS = (*OVERLAYS, "overlays/kserve", "tuner", "flink")  # what is applied, each
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 import write_alerts
+from google.protobuf import text_format
+
+from knet.base import schema_names
+from knet.serving.models_config import ModelServerConfig
 
 Objects = dict[str, list[dict[str, Any]]]
 
@@ -20,6 +24,17 @@ FLINK = {
     "jobManager.resource": "cpu memory ephemeralStorage",
     "taskManager.resource": "cpu memory ephemeralStorage",
 }
+# InferenceService v1beta1, from the definition of KServe 0.17: the fields by path, without Kubernetes' own.
+KSERVE = {
+    "": "predictor",
+    "predictor": "model canaryTrafficPercent minReplicas maxReplicas scaleMetric scaleTarget timeout labels "
+    "annotations containerConcurrency batcher logger",
+    "predictor.model": "modelFormat runtime runtimeVersion protocolVersion storageUri storage",
+    "predictor.model.modelFormat": "name version",
+}
+# What Knative accepts of a pod and of a container, with kubernetes.podspec-persistent-volume-claim enabled.
+KNATIVE_POD = {"automountServiceAccountToken", "enableServiceLinks", "serviceAccountName", "volumes"}
+KNATIVE_CONTAINER = {"args", "env", "ports", "resources", "securityContext", "volumeMounts"}
 # ServiceMonitor v1, of the Prometheus operator.
 MONITOR = {"selector", "namespaceSelector", "endpoints", "jobLabel", "targetLabels"}
 ENDPOINT = {"port", "path", "interval", "scheme", "relabelings", "metricRelabelings", "scrapeTimeout"}
@@ -69,6 +84,68 @@ def test_flink_containers_have_required_names(objects: Objects) -> None:
     assert common == own[:1] == ["flink-main-container"] and own[1:] == ["beam-workers"]
     names = {volume["name"] for volume in workers["volumes"]}
     assert names == {mount["name"] for mount in workers["containers"][1]["volumeMounts"]}
+
+
+def test_inference_service_has_known_fields_only(objects: Objects) -> None:
+    service = _only(objects, "overlays/kserve", "InferenceService")
+    assert service["apiVersion"] == "serving.kserve.io/v1beta1"
+    assert service["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Knative"}
+    kubernetes = {"predictor": KNATIVE_POD, "predictor.model": KNATIVE_CONTAINER}
+    for path, fields in KSERVE.items():
+        section = service["spec"]
+        for name in path.split(".") if path else ():
+            section = section[name]
+        assert set(section) <= set(fields.split()) | kubernetes.get(path, set()), path
+
+
+def test_inference_service_serves_as_the_deployment(objects: Objects) -> None:
+    """Flags, image, size and configuration files are those of TF Serving in `production`."""
+    predictor = _only(objects, "overlays/kserve", "InferenceService")["spec"]["predictor"]
+    model = predictor["model"]
+    deployment = _only(objects, "overlays/production", "Deployment", "knet-serving")
+    (server,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert server["image"] == f"tensorflow/serving:{model['runtimeVersion']}"
+    assert server["resources"] == model["resources"]
+    known = {flag.partition("=")[0] for flag in server["args"]}
+    flags = dict(flag.split("=") for flag in model["args"])
+    assert flags.keys() <= known
+    maps = {
+        mount["mountPath"]: volume["configMap"]["name"]
+        for mount in model["volumeMounts"]
+        for volume in predictor["volumes"]
+        if mount["name"] == volume["name"] and "configMap" in volume
+    }
+    files = {thing["metadata"]["name"]: thing for thing in objects["overlays/kserve"] if "data" in thing}
+    for name in ("--model_config_file", "--batching_parameters_file", "--monitoring_config_file"):
+        folder, _, file = flags[name].rpartition("/")
+        text = files[maps[folder]]["data"][file]
+        if name == "--model_config_file":
+            (config,) = text_format.Parse(text, ModelServerConfig()).model_config_list.config
+            assert (config.name, config.base_path) == (schema_names.MODEL_NAME, "/mnt/models")
+            assert config.model_version_policy.WhichOneof("policy_choice") == "specific"
+    assert model["storageUri"] == f"pvc://knet-models/{schema_names.MODEL_NAME}"
+    assert _only(objects, "overlays/kserve", "PersistentVolumeClaim", "knet-models")
+    assert [(port["name"], port["containerPort"]) for port in model["ports"]] == [("h2c", 9000)]
+
+
+def test_pod_monitor_selects_the_inference_service(objects: Objects) -> None:
+    monitor = _only(objects, "overlays/kserve", "PodMonitor")
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    assert set(monitor["spec"]) == {"selector", "podMetricsEndpoints"}
+    labels = _only(objects, "overlays/kserve", "InferenceService")["spec"]["predictor"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert set(endpoint) <= (ENDPOINT - {"port"}) | {"portNumber"}
+    (other,) = _only(objects, "overlays/production", "ServiceMonitor")["spec"]["endpoints"]
+    assert {name: endpoint[name] for name in ("path", "interval", "relabelings")} == {
+        name: other[name] for name in ("path", "interval", "relabelings")
+    }
+
+
+def test_kserve_overlay_has_no_other_server(objects: Objects) -> None:
+    names = {(thing["kind"], thing["metadata"]["name"]) for thing in objects["overlays/kserve"]}
+    kinds = ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ServiceMonitor")
+    assert not names & {(kind, f"knet-serving{end}") for kind in kinds for end in ("", "-grpc")}
 
 
 @pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production"])

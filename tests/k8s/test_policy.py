@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKOV = ROOT / "k8s" / "checkov.yaml"
 OLDEST = 30  # of Kubernetes 1
 # Not in Kubernetes' schemas; test_custom_resources.py checks their fields.
-CUSTOM = {"FlinkDeployment", "PrometheusRule", "ServiceMonitor"}
+CUSTOM = {"FlinkDeployment", "InferenceService", "PodMonitor", "PrometheusRule", "ServiceMonitor"}
 Objects = dict[str, list[dict[str, Any]]]
 
 
@@ -106,7 +106,7 @@ def test_images_have_versions(objects: Objects) -> None:
 
 
 def test_pods_refer_to_existing_objects(objects: Objects) -> None:
-    for folder in ("overlays/dev", "overlays/gpu", "overlays/production"):
+    for folder in ("overlays/dev", "overlays/gpu", "overlays/kserve", "overlays/production"):
         things = objects[folder]
         for name, pod in _pods({folder: things}):
             assert _named(things, "ServiceAccount", pod.get("serviceAccountName", "knet-flink"))
@@ -117,7 +117,9 @@ def test_pods_refer_to_existing_objects(objects: Objects) -> None:
                     assert _named(things, "ConfigMap", held["name"]), name
 
 
-@pytest.mark.parametrize("folder", ["overlays/dev", "overlays/gpu", "overlays/production", "tuner"])
+@pytest.mark.parametrize(
+    "folder", ["overlays/dev", "overlays/gpu", "overlays/kserve", "overlays/production", "tuner"]
+)
 def test_pods_have_ingress_and_egress_policies(folder: str, objects: Objects) -> None:
     policies = [thing["spec"] for thing in objects[folder] if thing["kind"] == "NetworkPolicy"]
     for name, labels in _labels(objects[folder]):
@@ -152,6 +154,12 @@ def _templates(things: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, An
                 "volumes": own["volumes"],
             }
             yield name, {"metadata": common["metadata"], "spec": both}
+        elif thing["kind"] == "InferenceService":
+            model = {"image": f"tensorflow/serving:{spec['predictor']['model']['runtimeVersion']}"}
+            model |= {"name": "kserve-container", **spec["predictor"]["model"]}
+            # Knative refuses a security context of the pod; that of its only container has the same fields.
+            pod = {**spec["predictor"], "containers": [model], "securityContext": model["securityContext"]}
+            yield name, {"metadata": {"labels": pod["labels"]}, "spec": pod}
 
 
 def _pods(objects: Objects) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -40,7 +40,7 @@ def _create_pods(cluster: Cluster, namespace: str, objects: Objects) -> None:
         cluster.kubectl("create", "-n", namespace, "-f", "-", objects=[pod])
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "kserve"])
 def test_overlay_and_its_pods(overlay: str, cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     objects = cluster.render(copy_overlay(overlay, tmp_path, _renamed(namespace)))
     cluster.apply(objects)

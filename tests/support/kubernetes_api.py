@@ -35,10 +35,12 @@ PROGRAMS = {
 # Module and folder of the definitions, and the resources in them that the manifests use.
 _DEFINITIONS = {
     ("github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd"): (
+        "podmonitors",
         "servicemonitors",
         "prometheusrules",
     ),
     ("sigs.k8s.io/gateway-api@v1.5.0", "config/crd/standard"): ("gateways", "grpcroutes"),
+    ("github.com/kserve/kserve@v0.17.0", "config/crd/full"): ("inferenceservices",),
     ("github.com/envoyproxy/gateway@v1.9.1", "charts/gateway-helm/charts/crds/crds/generated"): (
         "securitypolicies",
     ),
