@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pandas as pd
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -25,7 +26,7 @@ from knet.base.progress import PROGRESS
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import check_unchanged
 from knet.data.image_checks import Quarantined, check_quarantine_rate
-from knet.data.ingest import Shard, ingest_report, plan_shards
+from knet.data.ingest import Shard, ingest_report, plan_shards, training_scalars
 from knet.data.leaks import check_leaks, format_duplicates
 from knet.data.split import make_split
 
@@ -41,7 +42,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Write `Split-<name>/` folders of gzipped tf.train.Examples, the ingest report and the split.
+        """Write the examples, the ingest report and the split.
+
+        The examples are `Split-<name>/` folders of gzipped tf.train.Examples, and beside them a Parquet file
+        with patient, label and scalars of the training images.
 
         Raises:
             UserError: The data set is malformed or changed since the fingerprint, too many of its files are
@@ -72,6 +76,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 digests={status["path"]: status["sha256"] for status in statuses if "sha256" in status},
                 cache=Path(digests) if digests else None,
             )
+        scalars = pd.DataFrame(training_scalars(statuses, classes=classes))
+        with fileio.open(f"{examples.uri}/{artifact_files.TRAINING_SCALARS}", "wb") as file:
+            file.write(scalars.to_parquet(index=False))
         report = ingest_report(catalog, statuses, classes=classes)
         _log(report)
         check_quarantine_rate(
@@ -90,7 +97,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _write(
         self, catalog: Catalog, shards: Sequence[Shard], folder: str, classes: Sequence[str]
-    ) -> list[dict[str, str]]:
+    ) -> list[dict[str, Any]]:
         """Write the shards, and return the ingest status of each image."""
         for split in schema_names.SPLITS:
             fileio.makedirs(f"{folder}/{artifact_files.split_folder(split)}")

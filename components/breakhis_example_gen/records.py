@@ -7,6 +7,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -52,7 +53,7 @@ class WriteShard(beam.DoFn):
         # TFX expects gzip, but images are compressed already: level 0. No time stamp: the same bytes again.
         with FileSystems.create(part) as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as writer:
             for image in shard.images:
-                outcome = {}
+                outcome: dict[str, Any] = {}
                 try:
                     content = self._reader.read(image.path)
                     outcome["sha256"] = hashlib.sha256(content).hexdigest()
@@ -61,6 +62,6 @@ class WriteShard(beam.DoFn):
                     outcome["reason"] = str(error)
                 else:
                     writer.write(tf_record(ingested.record))
-                    outcome["pixels"] = ingested.pixel_hash
+                    outcome |= {"pixels": ingested.pixel_hash, "scalars": ingested.scalars}
                 yield json.dumps(ingest_status(image, shard.split, **outcome))
         FileSystems.rename([part], [f"{self._folder}/{shard.file}"])

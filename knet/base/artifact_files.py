@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+TRAINING_SCALARS: Final = "training_scalars.parquet"  # of ExampleGen, beside the folders of the splits
 STATISTICS: Final = "FeatureStats.pb"  # of StatisticsGen, in a folder for each split
 ANOMALIES: Final = "SchemaDiff.pb"  # of ExampleValidator, in a folder for each split
 SCHEMA: Final = "schema.pbtxt"

@@ -16,6 +16,7 @@ INDEX: Final = "index.json"
 RESULTS: Final = "results.json"  # metrics of all candidates, as knet.evaluation.results defines them
 DECISION: Final = "decision.json"  # the selected candidate and the reason
 GATE: Final = "gate.json"  # whether the selected candidate passed the gate, and why
+TRAINING_SCALARS: Final = "training_scalars.parquet"  # patient, label and pixel scalars of train images
 PREDICTIONS: Final = "predictions"  # <candidate>.parquet, as knet.evaluation.predictions defines them
 EXPLANATIONS: Final = "explanations"  # EXPLANATIONS_FILE and its heat maps
 EXPLANATIONS_FILE: Final = "explanations.json"

@@ -71,6 +71,7 @@ class IngestedImage:
 
     record: bytes  # tf.train.Example, deterministic: the same image gives the same bytes
     pixel_hash: str  # SHA-256 of size and pixels, in hexadecimal
+    scalars: dict[str, float]  # by feature: IMAGE_SCALARS
 
 
 def make_example(image: ImageFile, content: bytes, *, split: str, classes: Sequence[str]) -> IngestedImage:
@@ -101,9 +102,11 @@ def make_example(image: ImageFile, content: bytes, *, split: str, classes: Seque
     feature[schema_names.HEIGHT].int64_list.value.append(height)
     for name, text in texts.items():
         feature[name].bytes_list.value.append(text.encode())
-    for name, value in image_scalars(valid.pixels).items():
+    scalars = image_scalars(valid.pixels)
+    for name, value in scalars.items():
         feature[name].float_list.value.append(value)
-    return IngestedImage(example.SerializeToString(deterministic=True), _pixel_hash(valid.pixels))
+    record = example.SerializeToString(deterministic=True)
+    return IngestedImage(record, _pixel_hash(valid.pixels), scalars)
 
 
 def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
@@ -112,20 +115,40 @@ def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def ingest_status(image: ImageFile, split: str, **outcome: str) -> dict[str, str]:
+def ingest_status(image: ImageFile, split: str, **outcome: Any) -> dict[str, Any]:
     """Make the ingest status of an image: a row that `ingest_report` counts.
 
     Args:
         image: The image.
         split: Split of the image.
-        outcome: `pixels`, the hash of the pixels, or `reason`, for which the image is quarantined; and
-            `sha256` of the file if it could be read.
+        outcome: `pixels`, the hash of the pixels, and `scalars`, or `reason`, for which the image is
+            quarantined; and `sha256` of the file if it could be read.
     """
     return {"split": split, "label": image.label, "patient": image.patient, "path": image.path, **outcome}
 
 
+def training_scalars(
+    statuses: Iterable[Mapping[str, Any]], *, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return patient, label and scalars of the training images, ordered by their paths.
+
+    Args:
+        statuses: The `ingest_status` of each image.
+        classes: Class names in the order of the labels.
+    """
+    return [
+        {
+            schema_names.PATIENT: status["patient"],
+            schema_names.LABEL: classes.index(status["label"]),
+            **status["scalars"],
+        }
+        for status in sorted(statuses, key=itemgetter("path"))
+        if status["split"] == schema_names.TRAIN and "scalars" in status
+    ]
+
+
 def ingest_report(
-    catalog: Catalog, statuses: Iterable[Mapping[str, str]], *, classes: Sequence[str]
+    catalog: Catalog, statuses: Iterable[Mapping[str, Any]], *, classes: Sequence[str]
 ) -> dict[str, Any]:
     """Report on every file of a data set.
 

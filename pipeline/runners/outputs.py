@@ -30,13 +30,14 @@ _SEARCH = ("*.csv", "*.json", "*.svg")  # files; the logs for TensorBoard stay w
 def copy_report_inputs(
     folder: Path, executions: Mapping[str, Execution], *, candidates: Iterable[str], winner: str | None
 ) -> None:
-    """Copy training histories, search results, lineage and thumbnails, as far as the run got.
+    """Copy histories, search results, lineage, thumbnails and scalars, as far as the run got.
 
     Args:
         folder: of the run's report; it holds the winner's predictions already.
         executions: by node, those that succeeded.
         candidates: names of the trained candidates.
-        winner: whose worst test images become thumbnails; None for a run without a winner.
+        winner: whose worst test images become thumbnails; None for a run without a winner, which has no
+            thumbnails and no scalars of the training images either.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in candidates:
@@ -51,6 +52,7 @@ def copy_report_inputs(
         examples = executions[node_ids.EXAMPLE_GEN].outputs["examples"].uri
         test_examples = examples / artifact_files.split_folder(schema_names.TEST)
         _write_thumbnails(folder, winner, test_examples)
+        _copy(examples / artifact_files.TRAINING_SCALARS, folder / run_files.TRAINING_SCALARS)
 
 
 def _write_thumbnails(folder: Path, winner: str, examples: Path) -> None:

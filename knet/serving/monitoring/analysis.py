@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow_data_validation as tfdv
 from google.protobuf import message
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -22,7 +24,7 @@ from knet.report.queries import find_version
 from knet.runs.record import RunRecord, read_record
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
-from knet.serving.monitoring.drift import OutputDrift, class_names, measure_output_drift
+from knet.serving.monitoring.drift import OutputDrift, class_names, measure_output_drift, scalar_thresholds
 from knet.serving.monitoring.read_log import MEASURED
 
 
@@ -35,6 +37,7 @@ class Reference:
     origin: str  # short description of the source
     synthetic: bool = False  # whether the training images are the synthetic samples
     positive: tuple[str, ...] = ()  # positive group of more than two classes
+    scalars: Any = None  # data frame of the training images by patient; None leaves the schema's thresholds
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class RequestAnalysis:
         return dict(Counter(self.frame["unusable"].dropna()).most_common())
 
     @property
+    def notes(self) -> list[str]:
+        """Outputs that say nothing about drift, one line each."""
+        return [f"{output.name}: {output.degeneracy}" for output in self.outputs if output.degenerate]
+
+    @property
     def findings(self) -> list[str]:
         """Deviations from the training and evaluation data, one line each."""
         findings = [f"{feature}: {text}" for feature, text in self.anomalies.items()]
@@ -118,11 +126,12 @@ def analyze_requests(
         frame: rows of `LoggedRequests.frame` of one version, at least one of them measured.
         reference: training and evaluation data to compare with.
         schema: schema whose environment SERVING constrains served images, and whose skew and drift
-            comparators are Jensen-Shannon divergences.
+            comparators are Jensen-Shannon divergences; their thresholds are the least ones.
         max_ood_share: largest accepted share of images flagged as out of distribution, 0 to 1.
         baseline: rows of an earlier log, of any version, to measure drift from.
     """
     measurable = _measurable(schema)
+    thresholds = {} if reference.scalars is None else scalar_thresholds(reference.scalars)
     statistics = served_statistics(frame, schema=measurable)
     anomalies = tfdv.validate_statistics(statistics, measurable, environment="SERVING").anomaly_info
     return RequestAnalysis(
@@ -131,13 +140,16 @@ def analyze_requests(
         reference=reference,
         statistics=statistics,
         anomalies={feature: info.description for feature, info in sorted(anomalies.items())},
-        skew=tuple(measure_skew(reference.statistics, served=statistics, schema=measurable)),
+        skew=_with_thresholds(
+            measure_skew(reference.statistics, served=statistics, schema=measurable), thresholds
+        ),
         drift=()
         if baseline is None
-        else tuple(
+        else _with_thresholds(
             measure_drift(
                 statistics, previous=served_statistics(baseline, schema=measurable), schema=measurable
-            )
+            ),
+            thresholds,
         ),
         outputs=()
         if reference.predictions is None
@@ -145,6 +157,14 @@ def analyze_requests(
             measure_output_drift(frame, predictions=reference.predictions, positive=reference.positive)
         ),
         max_ood_share=max_ood_share,
+    )
+
+
+def _with_thresholds(distances: Sequence[Distance], thresholds: Mapping[str, float]) -> tuple[Distance, ...]:
+    """Raise the schema's thresholds to those of the training patients, by feature."""
+    return tuple(
+        replace(distance, threshold=max(distance.threshold, thresholds.get(distance.feature, 0)))
+        for distance in distances
     )
 
 
@@ -202,12 +222,14 @@ def reference_of_version(version: int, workspace: Workspace) -> Reference:
     record = find_version(str(version), registry, where=workspace.root)
     folder = workspace.reports / record.run_id
     predictions = folder / run_files.PREDICTIONS / f"{record.winner}.parquet"
+    scalars = folder / run_files.TRAINING_SCALARS
     return Reference(
         statistics=_statistics(_folder_of_statistics(record, folder, registry)),
         predictions=read_predictions(predictions) if predictions.is_file() else None,
         origin=f"run {record.run_id}",
         synthetic=record.data.synthetic,
         positive=record.candidates[record.winner].info.positive if record.winner else (),
+        scalars=pd.read_parquet(scalars) if scalars.is_file() else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Drift of a model's outputs: distances from evaluated images, with thresholds from their patients."""
+"""Drift of a model's outputs from those of evaluated images, and thresholds from resampled patients."""
 
 from __future__ import annotations
 
@@ -27,11 +27,26 @@ class OutputDrift:
     edges: tuple[float, ...]  # of the buckets; of a label, around the index of each class
     served: tuple[float, ...]  # images by bucket
     evaluated: tuple[float, ...]
+    low: float  # lowest and highest evaluated value
+    high: float
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether all evaluated values are within one bucket's width, as of a model that learned nothing."""
+        return self.high - self.low < self.edges[1] - self.edges[0]
+
+    @property
+    def degeneracy(self) -> str:
+        """Description of a degenerate output."""
+        values = (
+            "the same" if self.name == schema_names.PREDICTED_LABEL else f"{self.low:.3f} to {self.high:.3f}"
+        )
+        return f"degenerate ({values} for all evaluated images), so it is not compared"
 
     @property
     def drifted(self) -> bool:
-        """Whether the distance is above the threshold."""
-        return self.threshold is not None and self.value > self.threshold
+        """Whether the distance is above the threshold; that of a degenerate output means nothing."""
+        return not self.degenerate and self.threshold is not None and self.value > self.threshold
 
 
 def measure_output_drift(frame: Any, *, predictions: Any, positive: Sequence[str] = ()) -> list[OutputDrift]:
@@ -58,8 +73,18 @@ def measure_output_drift(frame: Any, *, predictions: Any, positive: Sequence[str
             labels=predictions[schema_names.LABEL],
             patients=predictions[schema_names.PATIENT],
         )
-        parts = (tuple(part.tolist()) for part in (edges, *counts))
-        drifts.append(OutputDrift(name, js_divergence(*counts), split_half_threshold(by_class), *parts))
+        drifts.append(
+            OutputDrift(
+                name=name,
+                value=js_divergence(*counts),
+                threshold=split_half_threshold(by_class),
+                edges=tuple(edges.tolist()),
+                served=tuple(counts[0].tolist()),
+                evaluated=tuple(counts[1].tolist()),
+                low=float(evaluated.min()),
+                high=float(evaluated.max()),
+            )
+        )
     return drifts
 
 
@@ -130,6 +155,29 @@ def js_divergence(first: NDArray[np.floating], second: NDArray[np.floating]) -> 
 _SPLITS: Final = 400  # random splits of the patients into halves
 _SEED: Final = 0
 _STEP: Final = 0.05  # of thresholds
+
+
+def scalar_thresholds(scalars: Any) -> dict[str, float]:
+    """Return the threshold of each pixel scalar, as of outputs, from the patients of the training images.
+
+    Args:
+        scalars: data frame with patient, label and the scalars of each training image.
+
+    Returns:
+        Thresholds by feature; empty with fewer than two patients of a class.
+    """
+    thresholds = {}
+    for name in schema_names.IMAGE_SCALARS:
+        by_class = patient_histograms(
+            scalars[name].to_numpy(),
+            bucket_edges(name, scalars),
+            labels=scalars[schema_names.LABEL],
+            patients=scalars[schema_names.PATIENT],
+        )
+        threshold = split_half_threshold(by_class)
+        if threshold is not None:
+            thresholds[name] = threshold
+    return thresholds
 
 
 def patient_histograms(

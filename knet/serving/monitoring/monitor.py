@@ -42,11 +42,14 @@ class MonitoringReport:
 
     @property
     def lines(self) -> list[str]:
-        """Findings, versions that were not analyzed, and the first broken lines."""
+        """Findings, notes, versions that were not analyzed, and the first broken lines."""
         findings = [
             f"version {analysis.version}: {finding}"
             for analysis in self.analyses
             for finding in analysis.findings
+        ]
+        notes = [
+            f"version {analysis.version}: {note}" for analysis in self.analyses for note in analysis.notes
         ]
         few = [
             f"version {version}: not analyzed, {count} measured images are too few"
@@ -56,7 +59,7 @@ class MonitoringReport:
             f"broken line: {line.file}:{line.line}: {line.reason}" for line in self.broken[:_PRINTED_LINES]
         ]
         more = len(self.broken) - len(broken)
-        return [*findings, *few, *broken, *([f"and {more} more broken lines"] if more else [])]
+        return [*findings, *notes, *few, *broken, *([f"and {more} more broken lines"] if more else [])]
 
 
 _PRINTED_LINES: Final = 10  # broken lines
@@ -238,7 +241,10 @@ def versions_table(report: MonitoringReport) -> Table:
         )
     for analysis in report.analyses:
         farthest = max(analysis.skew, key=lambda distance: distance.value or 0)
-        outputs = {output.name: output.value for output in analysis.outputs}
+        outputs = {
+            output.name: "degenerate" if output.degenerate else format_metric(output.value)
+            for output in analysis.outputs
+        }
         times = analysis.frame["time"]
         table.add_row(
             str(analysis.version),
@@ -248,7 +254,7 @@ def versions_table(report: MonitoringReport) -> Table:
             times.iloc[-1].strftime("%Y-%m-%d %H:%M"),
             f"{analysis.ood_share:.1%}",
             f"{farthest.feature} {format_metric(farthest.value)}",
-            *(format_metric(outputs.get(name)) for name in (schema_names.SCORE, schema_names.DISTANCE)),
+            *(outputs.get(name, "–") for name in (schema_names.SCORE, schema_names.DISTANCE)),
             str(len(analysis.findings)),
         )
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -16,17 +17,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
 from components.breakhis_example_gen.executor import Executor
 from knet.base.errors import UserError
+from knet.base.image_scalars import image_scalars
 from knet.base.png import SIGNATURE, Chunk, read_png
 from knet.base.progress import PROGRESS
 from knet.data.breakhis import parse_name
 from knet.data.catalog import read_catalog
-from knet.data.examples import ingested_images
+from knet.data.examples import ingested_examples, ingested_images
 from knet.data.fingerprint import fingerprint
 from knet.data.sample_data import write_sample_data
 from knet.data.split import read_split
@@ -126,6 +131,15 @@ def test_example_gen_writes_each_image_and_divides_no_patient(ingested: Ingested
         split: len(of) for split, of in paths.items()
     }
     assert ingested.ingest["quarantined"] == ingested.ingest["duplicates"] == []
+
+
+def test_example_gen_writes_scalars_of_the_training_images(ingested: Ingested) -> None:
+    scalars = pd.read_parquet(ingested.folder / "training_scalars.parquet")
+    examples = sorted(ingested_examples(ingested.folder / "Split-train"), key=lambda example: example.path)
+    assert scalars["patient"].tolist() == [example.patient for example in examples]
+    assert scalars["label"].tolist() == [example.label for example in examples]
+    pixels = np.asarray(Image.open(io.BytesIO(examples[0].image)))
+    assert scalars.drop(columns=["patient", "label"]).iloc[0].to_dict() == image_scalars(pixels)
 
 
 def test_example_gen_writes_split_and_span(ingested: Ingested) -> None:

@@ -43,6 +43,7 @@ def test_write_shard_yields_the_ingest_status_of_each_image(step: WriteShard) ->
     rows = [json.loads(line) for line in step.process(SHARD)]
     assert [row["path"] for row in rows] == list(NAMES)
     assert ["pixels" in row for row in rows] == [True, False, True, False]
+    assert rows[0]["scalars"]["image/mean_red"] == 9 and "scalars" not in rows[1]
     assert [row.get("reason") for row in rows] == [
         None,
         "zero bytes",

@@ -46,7 +46,12 @@ def executions(tmp_path: Path, picture: Callable[..., bytes]) -> dict[str, Execu
             encoded = picture(size=(700, 460))
             example.features.feature[schema_names.IMAGE].bytes_list.value.append(encoded)
             writer.write(example.SerializeToString())
-    for folder, name in (("run", "history.json"), ("trials", "trials.csv"), ("trials", "summary.json")):
+    for folder, name in (
+        ("examples", "training_scalars.parquet"),
+        ("run", "history.json"),
+        ("trials", "trials.csv"),
+        ("trials", "summary.json"),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / name).write_text("{}", encoding="utf-8")
     (tmp_path / "trials" / "tensorboard").mkdir()
@@ -79,6 +84,7 @@ def test_copy_report_inputs_copies_the_small_files(executions: dict[str, Executi
         "predictions/vgg16.parquet",
         "thumbnails/index.json",
         "thumbnails/0.jpg",
+        "training_scalars.parquet",
     }
 
 

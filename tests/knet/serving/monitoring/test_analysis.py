@@ -76,6 +76,38 @@ def test_analyze_drift_from_the_baseline_log(analyze: Any, logged: Any) -> None:
     assert finding.startswith("image/mean_red: ") and "from the baseline log" in finding
 
 
+def test_analyze_thresholds_are_raised_to_those_of_the_patients(
+    training: Any, schema: Any, logged: Any
+) -> None:
+    patients = np.arange(200) % 10
+    scalars = logged()[list(schema_names.IMAGE_SCALARS)].assign(
+        **{schema_names.PATIENT: patients.astype(str), schema_names.LABEL: patients % 2}
+    )
+    scalars["image/eosin"] += patients / 10  # patients that differ more than the served images do
+
+    def findings(**settings: Any) -> list[str]:
+        reference = Reference(training, None, "run 1", **settings)
+        frame = logged(eosin=2.0, mean_red=3.0)
+        analysis = analyze_requests(
+            frame, reference=reference, schema=schema, max_ood_share=0.2, baseline=logged(seed=3)
+        )
+        return [finding.partition(":")[0] for finding in analysis.findings]
+
+    assert findings() == ["image/mean_red", "image/eosin"] * 2
+    assert findings(scalars=scalars) == ["image/mean_red"] * 2
+
+
+def test_analyze_degenerate_scores_are_noted(
+    training: Any, predictions: pd.DataFrame, schema: Any, logged: Any
+) -> None:
+    reference = Reference(training, predictions.assign(score=0.5), "run 1")
+    analysis = analyze_requests(logged(), reference=reference, schema=schema, max_ood_share=0.2)
+    assert analysis.findings == []
+    assert analysis.notes == [
+        "score: degenerate (0.500 to 0.500 for all evaluated images), so it is not compared"
+    ]
+
+
 def test_analyze_other_scores_and_ood_share_are_found(analyze: Any, logged: Any) -> None:
     analysis = analyze(logged(scores=(0.8, 0.8), distance=12.0, flagged=0.3))
     score, distance, flagged = analysis.findings
@@ -161,7 +193,11 @@ def workspace(
 def test_reference_of_version_is_that_of_its_run(
     workspace: Workspace, training: Any, predictions: Any
 ) -> None:
+    scalars = pd.DataFrame({"patient": ["1"], "label": [0], "image/eosin": [0.5]})
+    assert reference_of_version(VERSION, workspace).scalars is None  # a run of an earlier release
+    scalars.to_parquet(workspace.reports / "20240131-120000" / "training_scalars.parquet")
     reference = reference_of_version(VERSION, workspace)
+    assert reference.scalars.equals(scalars)
     assert reference.statistics == training
     assert len(reference.predictions) == len(predictions)
     assert (reference.origin, reference.synthetic) == ("run 20240131-120000", False)

@@ -16,6 +16,7 @@ from knet.serving.monitoring.drift import (
     count_buckets,
     js_divergence,
     measure_output_drift,
+    scalar_thresholds,
 )
 
 
@@ -71,11 +72,44 @@ def test_output_drift_threshold_grows_with_patient_variance(predictions: pd.Data
     assert alike is not None and apart is not None and apart > 2 * alike
 
 
-def test_output_drift_threshold_of_constant_scores(predictions: pd.DataFrame, logged: Any) -> None:
-    frame = logged().assign(**{schema_names.SCORE: 0.55})
-    frame.loc[0, schema_names.SCORE] = 0.65
-    drift, _ = measure_output_drift(frame, predictions=predictions.assign(**{schema_names.SCORE: 0.55}))
-    assert drift.threshold == 0.05 and 0 < drift.value < 0.05
+def test_output_drift_of_degenerate_scores_is_named(predictions: pd.DataFrame, logged: Any) -> None:
+    scores = np.linspace(0.48, 0.57, 200)
+    evaluated = predictions.assign(**{schema_names.SCORE: scores})
+    drift, distance = measure_output_drift(logged(), predictions=evaluated)
+    assert (drift.degenerate, drift.drifted, distance.degenerate) == (True, False, False)
+    assert drift.value > (drift.threshold or 0)
+    assert drift.degeneracy == "degenerate (0.480 to 0.570 for all evaluated images), so it is not compared"
+    narrow = predictions.assign(**{schema_names.SCORE: np.linspace(0.48, 0.59, 200)})
+    assert not measure_output_drift(logged(), predictions=narrow)[0].degenerate
+
+
+def test_output_drift_of_a_single_label_is_degenerate(predictions: pd.DataFrame, logged: Any) -> None:
+    evaluated = with_three_classes(predictions, np.zeros(200, int), seed=1)
+    evaluated[schema_names.LABEL] = np.arange(200) % 3
+    frame = with_three_classes(logged(), np.arange(200) % 3)
+    outputs = {one.name: one for one in measure_output_drift(frame, predictions=evaluated)}
+    assert outputs["label"].degenerate and not outputs["score"].degenerate
+    assert outputs["label"].degeneracy.startswith("degenerate (the same for all evaluated images)")
+
+
+def test_scalar_thresholds_grow_with_the_variance_of_patients() -> None:
+    generator = np.random.default_rng(0)
+    patients = np.arange(400) % 20
+    frame = pd.DataFrame({schema_names.PATIENT: patients.astype(str), schema_names.LABEL: patients % 2})
+    for name in schema_names.IMAGE_SCALARS:
+        frame[name] = generator.normal(0, 1, 400)
+    alike = scalar_thresholds(frame)
+    frame["image/mean_blue"] += generator.normal(0, 3, 20)[patients]
+    apart = scalar_thresholds(frame)
+    assert list(alike) == list(apart) == list(schema_names.IMAGE_SCALARS)
+    assert alike["image/mean_blue"] <= 0.1 and apart["image/mean_blue"] >= 2 * alike["image/mean_blue"]
+    assert apart["image/eosin"] == alike["image/eosin"]
+
+
+def test_scalar_thresholds_need_two_patients_of_each_class() -> None:
+    columns = {name: [1.0, 2.0, 3.0] for name in schema_names.IMAGE_SCALARS}
+    frame = pd.DataFrame({schema_names.PATIENT: ["a", "b", "c"], schema_names.LABEL: [0, 1, 1], **columns})
+    assert scalar_thresholds(frame) == {}
 
 
 def test_output_drift_too_few_patients_has_no_threshold(predictions: pd.DataFrame, logged: Any) -> None:

@@ -82,6 +82,20 @@ def test_analyze_log_too_few_baseline_images_is_refused(
         analyze(logged(), baseline=LoggedRequests(logged(10), ()))
 
 
+def test_degenerate_scores_are_named_in_lines_table_and_page(
+    training: Any, predictions: pd.DataFrame, schema: Any, logged: Any, tmp_path: Path
+) -> None:
+    reference = Reference(training, predictions.assign(score=0.5), "run 1")
+    analysis = analyze_requests(logged(), reference=reference, schema=schema, max_ood_share=0.2)
+    report = MonitoringReport((analysis,), {}, ())
+    note = "score: degenerate (0.500 to 0.500 for all evaluated images), so it is not compared"
+    assert (report.drifted, report.lines) == (False, [f"version 7: {note}"])
+    assert list(versions_table(report).columns[7].cells) == ["degenerate"]
+    write_monitor_page(tmp_path / "monitor.html", report, title="log")
+    text = (tmp_path / "monitor.html").read_text("utf-8")
+    assert f"{note}. A model that" in text and "<td>degenerate</td>" in text
+
+
 @pytest.fixture(scope="module")
 def page(
     training: Any, predictions: Any, schema: Any, logged: Any, tmp_path_factory: pytest.TempPathFactory
