@@ -69,6 +69,10 @@ def describe_errors(error: ValidationError, section: type[BaseModel], *, path: s
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = re.sub(" or instance of .*", "", message)  # a class of ours
+            # The message of a section's validator begins with the field that it is about.
+            name, _, rest = message.partition(": ")
+            if rest and isinstance(problem["input"], (dict, BaseModel)) and name.isidentifier():
+                field, message = ".".join(filter(None, (field, name))), rest
             # The messages of our validators quote the value themselves.
             given = "" if problem["type"] == "value_error" else f", not {problem['input']!r}"
             lines.append(f"{field}: {message}{given}" if field else message)

@@ -17,6 +17,8 @@ from knet.base.errors import UserError
 from knet.base.files import parse_json
 from knet.base.run_files import RECORD
 from knet.base.text import format_duration, format_estimate, format_metric
+from knet.evaluation import class_metrics, patient_metrics
+from knet.evaluation.class_metrics import GROUP_METRICS
 from knet.report.inputs import Inputs, verdict
 from knet.runs.active_run import RunState
 from knet.runs.record import INTERRUPTED, RUNNING, CandidateRecord, RunRecord, TuningRecord, read_record
@@ -139,10 +141,14 @@ def _metrics_title(first: RunRecord, second: RunRecord) -> str:
     return "metrics of the winners, on different patients: not comparable"
 
 
+# Two kinds share some names; of each run there are those of its number of classes.
+_METRICS: Final = tuple(dict.fromkeys((*patient_metrics.METRICS, *class_metrics.METRICS, *GROUP_METRICS)))
+
+
 def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
     for split in schema_names.EVALUATED_SPLITS:
         left, right = (inputs.metrics(inputs.record.winner, split) for inputs in (first, second))
-        for name in {**left, **right}:
+        for name in (name for name in _METRICS if name in left or name in right):
             yield f"{split} {name}", format_estimate(left.get(name)), format_estimate(right.get(name))
 
 

@@ -71,8 +71,8 @@ from pipeline.config.load import load_config
             "kubeflow.resources={Trainer: {memory_gb: 2, memory_request_gb: 4}}",
             "kubeflow.resources.Trainer: memory_request_gb=4 must be at most .* raise memory_gb",
         ),
-        ("kubeflow.tuner_pods=true", "kubeflow: tuner_pods: the pods of a search"),
-        ("kubeflow.shared_dir=/exchange", "kubeflow: shared_dir: /exchange is on none of the volumes"),
+        ("kubeflow.tuner_pods=true", "kubeflow.tuner_pods: the pods of a search"),
+        ("kubeflow.shared_dir=/exchange", "kubeflow.shared_dir: /exchange is on none of the volumes"),
         (
             "kubeflow.notifications={receiver: webhook}",
             "kubeflow: notifications.url_variable: no secret gives KNET_NOTIFICATION_URL; name one in",
