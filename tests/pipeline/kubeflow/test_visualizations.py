@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,26 @@ def test_run_without_both_classes_for_test_has_no_roc(
     of_one_class = predictions[(predictions["split"] != "test") | (predictions["label"] == 1)]
     write_predictions(of_one_class, folder / "predictions" / "mobilenet.parquet")
     assert "confidenceMetrics" not in draw_run(make_record(), folder)["test_metrics"].metadata
+
+
+@pytest.mark.parametrize("positive", [["tumor"], None])
+def test_run_of_three_classes_shows_them_and_the_roc_of_the_group(
+    tmp_path: Path,
+    make_class_predictions: Callable[..., Any],
+    make_record: Callable[..., RunRecord],
+    positive: list[str] | None,
+) -> None:
+    classes = ["fat", "stroma", "tumor"]
+    predictions = make_class_predictions("mobilenet", patients=6, threshold=0.5)
+    write_predictions(predictions, tmp_path / "predictions" / "mobilenet.parquet")
+    results = candidate_results(
+        predictions, classes=classes, positive=positive or (), slices=(), resamples=10, seed=0
+    )
+    (tmp_path / "results.json").write_text(json.dumps({"candidates": {"mobilenet": results}}), "utf-8")
+    (tmp_path / "report.html").write_text("<!doctype html>", "utf-8")
+    record = make_record()
+    config = {**record.config, "data": {**record.config["data"], "classes": classes, "positive": positive}}
+    metadata = draw_run(replace(record, config=config), tmp_path)["test_metrics"].metadata
+    assert [spec["displayName"] for spec in metadata["confusionMatrix"]["annotationSpecs"]] == classes
+    assert [row["row"] for row in metadata["confusionMatrix"]["rows"]] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
+    assert ("confidenceMetrics" in metadata) is (positive is not None)
