@@ -43,18 +43,22 @@ def format_metric(value: float | None) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-def format_estimate(estimate: Mapping[str, float | None] | None) -> str:
+def format_estimate(estimate: Mapping[str, float | None] | None, *, sign: bool = False) -> str:
     """Format a metric with its confidence interval, such as `0.900 (0.80 to 1.00)`.
 
     Args:
         estimate: `value`, `low` and `high`, as in `knet.evaluation.results`; None if absent.
+        sign: whether positive numbers have a sign, as differences have.
     """
     if estimate is None:
         return "–"
     value, low, high = (estimate[name] for name in ("value", "low", "high"))
     if value is None:
         return "undefined"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.2f} to {high:.2f})"
+    plus = "+" if sign else ""
+    if low is None or high is None:
+        return f"{value:{plus}.3f}"
+    return f"{value:{plus}.3f} ({low:{plus}.2f} to {high:{plus}.2f})"
 
 
 def format_duration(seconds: float) -> str:

@@ -1,9 +1,10 @@
-"""Queries on recorded runs: find, list, summarize, compare, and trace a version to its data."""
+"""Queries on recorded runs: find, list, summarize, and trace a version to its data."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,8 @@ from knet.base.digests import text_digest
 from knet.base.errors import UserError
 from knet.base.files import parse_json
 from knet.base.run_files import RECORD
-from knet.base.text import format_duration, format_estimate, format_metric
-from knet.evaluation import class_metrics, patient_metrics
-from knet.evaluation.class_metrics import GROUP_METRICS
-from knet.report.inputs import Inputs, verdict
+from knet.base.text import format_duration, format_metric
+from knet.report.inputs import verdict
 from knet.runs.active_run import RunState
 from knet.runs.record import INTERRUPTED, RUNNING, CandidateRecord, RunRecord, TuningRecord, read_record
 from knet.runs.registry import RunRegistry
@@ -84,112 +83,6 @@ def find_version(version: str, registry: RunRegistry, *, where: Path) -> RunReco
         versions = f"pushed were {', '.join(reversed(pushed))}" if pushed else "none was pushed yet"
         raise UserError(f"no run in {where} pushed version {version}; {versions}")
     return read_record(pushed[version])
-
-
-def compare_runs(first: Inputs, second: Inputs) -> list[Table]:
-    """Return tables of two runs: outcome, data, settings that differ, and metrics of the winners."""
-    records = first.record, second.record
-    heads = [record.run_id for record in records]
-    differences = config_differences(*(record.config for record in records))
-    return [
-        _table("runs", heads, zip(_RUN_ROWS, *map(_run_cells, records), strict=True)),
-        _table("data", heads, zip(_DATA_ROWS, *map(_data_cells, records), strict=True)),
-        _table(
-            "settings that differ" if differences else "settings: no difference",
-            heads,
-            [(path, *values) for path, values in differences.items()],
-        ),
-        _table(_metrics_title(*records), heads, _metrics(first, second)),
-    ]
-
-
-_RUN_ROWS = ("started", "verdict", "winner", "served version", "time")
-_DATA_ROWS = ("images of", "fingerprint", "split", "patients", "images")
-
-
-def _run_cells(record: RunRecord) -> Sequence[str]:
-    return (
-        record.started,
-        verdict(record).word,
-        record.winner or "–",
-        record.pushed_version or "–",
-        format_duration(sum(node.seconds for node in record.nodes)),
-    )
-
-
-def _data_cells(record: RunRecord) -> Sequence[str]:
-    data = record.data
-
-    def by_split(counts: dict[str, int]) -> str:
-        return ", ".join(f"{count:,} {split}" for split, count in counts.items())
-
-    return (
-        str(data.source),
-        data.fingerprint[:16],
-        data.split_sha256[:16],
-        by_split(data.patients),
-        by_split(data.images),
-    )
-
-
-def _metrics_title(first: RunRecord, second: RunRecord) -> str:
-    if (
-        first.data.split_sha256 == second.data.split_sha256
-        and first.data.fingerprint == second.data.fingerprint
-    ):
-        return "metrics of the winners, on the same patients"
-    return "metrics of the winners, on different patients: not comparable"
-
-
-# Two kinds share some names; of each run there are those of its number of classes.
-_METRICS: Final = tuple(dict.fromkeys((*patient_metrics.METRICS, *class_metrics.METRICS, *GROUP_METRICS)))
-
-
-def _metrics(first: Inputs, second: Inputs) -> Iterable[tuple[str, str, str]]:
-    for split in schema_names.EVALUATED_SPLITS:
-        left, right = (inputs.metrics(inputs.record.winner, split) for inputs in (first, second))
-        for name in (name for name in _METRICS if name in left or name in right):
-            yield f"{split} {name}", format_estimate(left.get(name)), format_estimate(right.get(name))
-
-
-def _table(title: str, heads: Sequence[str], rows: Iterable[tuple[str, str, str]]) -> Table:
-    cells = list(rows)
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-        show_header=bool(cells),  # without rows the title is enough
-    )
-    for name in ("", *heads):
-        table.add_column(name, overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
-ABSENT: Final = "–"
-
-
-def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return the fields that differ, by path, with both values; `ABSENT` where one lacks the field."""
-    left, right = _flat(first), _flat(second)
-    return {
-        path: (left.get(path, ABSENT), right.get(path, ABSENT))
-        for path in {**left, **right}
-        if left.get(path, ABSENT) != right.get(path, ABSENT)
-    }
-
-
-def _flat(tree: Mapping[str, Any], parent: str = "") -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            fields |= _flat(value, f"{parent}{name}.")
-        else:
-            fields[parent + name] = str(value)
-    return fields
 
 
 @dataclass(frozen=True)
@@ -294,7 +187,7 @@ def tuning_line(tuning: TuningRecord) -> str:
     )
 
 
-_RUNS_HEADER = ("run", "started (UTC)", "verdict", "winner", "chosen by", "on test", "time")
+_RUNS_HEADER = ("run", "started (UTC)", "verdict", "winner", "chosen by", "on test", "time", "note")
 
 
 def runs_table(files: Sequence[Path], *, unrecorded: RunState | None = None, running: bool = False) -> Table:
@@ -308,7 +201,9 @@ def runs_table(files: Sequence[Path], *, unrecorded: RunState | None = None, run
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in _RUNS_HEADER:
         # The run id, which commands accept, stays whole on a narrow terminal.
-        table.add_column(name, justify="right" if name in _RUNS_HEADER[5:] else "left", no_wrap=name == "run")
+        table.add_column(
+            name, justify="right" if name in ("on test", "time") else "left", no_wrap=name == "run"
+        )
     if unrecorded and unrecorded.run_id not in {file.stem for file in files}:
         state = f"{RUNNING if running else INTERRUPTED} ({unrecorded.phase})"
         table.add_row(unrecorded.run_id, _minute(unrecorded.started), state)
@@ -335,4 +230,47 @@ def _runs_row(file: Path) -> Sequence[str]:
         record.metric,
         format_metric(winner.metrics.get(schema_names.TEST, {}).get(record.metric) if winner else None),
         format_duration(sum(node.seconds for node in record.nodes)),
+        " ".join([*(f"#{tag}" for tag in record.tags), record.note]).strip(),
     )
+
+
+def with_tag(files: Sequence[Path], tag: str) -> list[Path]:
+    """Return the record files of the runs that have a tag; records that cannot be read have none."""
+    found = []
+    for file in files:
+        with contextlib.suppress(UserError):
+            if tag in read_record(file).tags:
+                found.append(file)
+    return found
+
+
+def runs_json(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the runs for programs, newest first: what `runs_table` shows, with numbers and paths.
+
+    Args:
+        files: record files, oldest first; of a record that cannot be read there is `run` and `error`.
+    """
+    return [_run_json(file) for file in reversed(files)]
+
+
+def _run_json(file: Path) -> dict[str, Any]:
+    try:
+        record = read_record(file)
+    except UserError as error:
+        return {"run": file.stem, "error": str(error)}
+    winner = record.candidates.get(record.winner) if record.winner else None
+    value = winner.metrics.get(schema_names.TEST, {}).get(record.metric) if winner else None
+    return {
+        "run": record.run_id,
+        "started": record.started,
+        "verdict": verdict(record).word,
+        "reason": verdict(record).why,
+        "winner": record.winner,
+        "metric": record.metric,
+        "on_test": None if value is None or math.isnan(value) else value,
+        "version": record.pushed_version,
+        "seconds": sum(node.seconds for node in record.nodes),
+        "note": record.note,
+        "tags": list(record.tags),
+        "record": str(file),
+    }

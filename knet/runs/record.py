@@ -101,6 +101,8 @@ class RunRecord:
     error: str | None = None  # reason of the failure
     user_error: bool = False  # whether the user can fix the error
     state: str = FINISHED  # or FAILED, INTERRUPTED, RUNNING
+    note: str = ""  # remark of the user
+    tags: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the record as JSON; undefined metrics are null."""

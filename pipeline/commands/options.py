@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from knet.client import Client
+    from knet.runs.workspace import Workspace
     from pipeline.config.config import Config
 
 
@@ -93,6 +94,52 @@ def load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
     from pipeline.config.load import load_config
 
     return load_config(file or preset, overrides)
+
+
+def output_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --output and the options of `config_options` to a command, which gets a `workspace` for them.
+
+    Without any of them it is that of the newest output below `runs`.
+    """
+
+    @wraps(function)
+    def command(output: Path | None, **given: Any) -> None:
+        configuration = {name: given.pop(name) for name in ("preset", "file", "overrides")}
+        function(workspace=_workspace(output, **configuration), **given)
+
+    option = click.option(
+        "--output",
+        type=UserPath(path_type=Path, exists=True, file_okay=False),
+        help="Output folder of the runs. Default: that of the configuration if one is given, else the newest "
+        "below runs.",
+    )
+    return option(config_options(command))
+
+
+_RUNS = Path("runs")
+
+
+def _workspace(output: Path | None, *, preset: str, file: Path | None, overrides: Sequence[str]) -> Workspace:
+    from knet.runs.workspace import Workspace
+
+    if output is not None:
+        return Workspace(output)
+    context = click.get_current_context()
+    is_preset = context.get_parameter_source("preset") is ParameterSource.COMMANDLINE
+    if file or overrides or is_preset:
+        return Workspace(load(preset, file, overrides).output)
+    found = [
+        (folder.stat().st_mtime, Workspace(folder.parent.parent)) for folder in _RUNS.glob("*/registry/runs")
+    ]
+    if not found:
+        return Workspace(load(preset, file, overrides).output)
+    newest = max(found, key=lambda pair: pair[0])[1]
+    if len(found) > 1:
+        click.echo(
+            f"in {newest.root}, the newest of {len(found)} outputs below {_RUNS}; --output names another",
+            err=True,
+        )
+    return newest
 
 
 def with_source(config: Config, data: Path) -> Config:

@@ -40,6 +40,8 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")
+@click.option("--note", default="", metavar="TEXT", help="Remark that lists and the report show.")
+@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Word to find the run by; repeatable.")
 @yes_option
 @verbose_option
 def command(
@@ -48,6 +50,8 @@ def command(
     overrides: tuple[str, ...],
     data: Path | None,
     candidates: str | None,
+    note: str,
+    tags: tuple[str, ...],
     yes: bool,
     verbose: bool,
 ) -> None:
@@ -90,7 +94,7 @@ def command(
         from pipeline.runners.local import run_pipeline
 
         served = newest_version(workspace.served)
-        record = run_pipeline(config, checked, run=run, console=console)
+        record = run_pipeline(config, checked, run=run, console=console, note=note, tags=tags)
         print_outcome(console, record)
         is_new = served is None or served.name != record.pushed_version
         if record.pushed_version and record.examples and is_new:

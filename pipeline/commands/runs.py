@@ -2,69 +2,71 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from knet.base.files import remove_path
-from pipeline.commands.options import config_options, console, kubeflow_option, load
+from pipeline.commands.options import config_options, console, kubeflow_option, load, output_options
 
 if TYPE_CHECKING:
     from knet.base.storage import Store
     from knet.runs.caches import CacheFile
+    from knet.runs.workspace import Workspace
     from pipeline.config.config import Config
 
 
 @click.command("runs")
-@config_options
-def command(preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+@output_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of finished runs.")
+@click.option("--tag", metavar="WORD", help="List runs with this tag.")
+def command(workspace: Workspace, as_json: bool, tag: str | None) -> None:
     """List the runs of an output folder, newest first, also running, interrupted and failed ones."""
-    from knet.report.queries import runs_table
+    from knet.report.queries import runs_json, runs_table, with_tag
     from knet.runs.active_run import is_running, read_run_state
     from knet.runs.registry import RunRegistry
-    from knet.runs.workspace import Workspace
 
-    workspace = Workspace(load(preset, file, overrides).output)
-    files = RunRegistry(workspace.registry).runs()
-    running, unrecorded = is_running(workspace), read_run_state(workspace)
-    if not files and not unrecorded:
-        click.echo(f"no run in {workspace.root} yet")
+    files = list(RunRegistry(workspace.registry).runs().values())
+    if tag is not None:
+        files = with_tag(files, tag)
+    if as_json:
+        click.echo(json.dumps(runs_json(files), indent=2))
         return
-    console().print(runs_table(list(files.values()), unrecorded=unrecorded, running=running))
+    running, unrecorded = is_running(workspace), None if tag else read_run_state(workspace)
+    if not files and not unrecorded:
+        click.echo(f"no run {f'with the tag {tag} ' if tag else ''}in {workspace.root} yet")
+        return
+    console().print(runs_table(files, unrecorded=unrecorded, running=running))
 
 
 @click.command("compare")
-@click.argument("first")
-@click.argument("second")
-@config_options
-def compare_command(
-    first: str, second: str, preset: str, file: Path | None, overrides: tuple[str, ...]
-) -> None:
-    """Compare two runs: data, settings that differ, and the winners' metrics.
+@click.argument("runs", nargs=-1, required=True)
+@output_options
+def compare_command(workspace: Workspace, runs: tuple[str, ...]) -> None:
+    """Compare two or more RUNS: data, settings that differ, and the winners' metrics.
 
-    FIRST and SECOND are run ids, `last`, or folders of runs.
+    RUNS are run ids, `last`, or folders of runs. Runs on the same patients are compared with the first by
+    paired differences.
     """
+    from knet.report.compare import compare_runs
     from knet.report.inputs import read_inputs
-    from knet.report.queries import compare_runs, find_run
-    from knet.runs.workspace import Workspace
+    from knet.report.queries import find_run
 
-    workspace = Workspace(load(preset, file, overrides).output)
-    inputs = [read_inputs(*find_run(name, workspace)) for name in (first, second)]
-    for table in compare_runs(*inputs):
+    if len(runs) < 2:
+        raise click.UsageError("name two runs or more; `knet runs` lists them")
+    for table in compare_runs([read_inputs(*find_run(name, workspace)) for name in runs]):
         console().print(table)
 
 
 @click.command("lineage")
 @click.argument("version")
-@config_options
-def lineage_command(version: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
+@output_options
+def lineage_command(workspace: Workspace, version: str) -> None:
     """Trace a served VERSION back to its data."""
     from knet.report.queries import find_version, lineage_steps
     from knet.runs.registry import RunRegistry
-    from knet.runs.workspace import Workspace
 
-    workspace = Workspace(load(preset, file, overrides).output)
     record = find_version(version, RunRegistry(workspace.registry), where=workspace.root)
     for step in reversed(lineage_steps(record)):
         click.echo(f"{step.name:<30} {step.value}")
@@ -73,18 +75,17 @@ def lineage_command(version: str, preset: str, file: Path | None, overrides: tup
 
 
 @click.command("report")
-@click.argument("run")
-@config_options
-def report_command(run: str, preset: str, file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Render the page of RUN again: a run id, `last`, or the folder of a run.
+@click.argument("run", default="last")
+@output_options
+def report_command(workspace: Workspace, run: str) -> None:
+    """Render the page of RUN again: a run id, `last` (default), or the folder of a run.
 
     The run's folder is enough: its artifacts may be deleted.
     """
     from knet.report.queries import find_run
     from knet.report.report import write_report
-    from knet.runs.workspace import Workspace
 
-    record, folder = find_run(run, Workspace(load(preset, file, overrides).output))
+    record, folder = find_run(run, workspace)
     click.echo(f"report: {write_report(record, folder)}")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write, read_json
-from knet.report.queries import config_differences
+from knet.report.compare import config_differences
 from pipeline.config.config import Config
 from pipeline.experiments.provenance import published_config
 
@@ -78,6 +78,6 @@ def claim_results(config: Config, *, folds: int, probe: str | None, fingerprint:
     if former is None:
         atomic_write(file, json.dumps(settings, indent=1) + "\n")
         return
-    for name, (before, now) in config_differences(former, json.loads(json.dumps(settings))).items():
+    for name, (before, now) in config_differences([former, json.loads(json.dumps(settings))]).items():
         which = "of other images" if name == "images" else f"with {name}={before}, now {now}"
         raise UserError(f"output: {folder} holds a cross-validation {which}; {remedy}")

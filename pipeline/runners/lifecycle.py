@@ -44,6 +44,8 @@ class RunContext:
         schema: file of the schema that the data must match.
         graph: digest of everything that decides which model wins.
         prior: results of earlier runs, the baseline of ModelGate included.
+        note: remark of the user.
+        tags: words of the user to find the run by.
     """
 
     run_id: str
@@ -53,6 +55,8 @@ class RunContext:
     schema: Path
     graph: str
     prior: PriorState
+    note: str = ""
+    tags: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return text for `load_run_context`."""
@@ -303,6 +307,8 @@ def build_run_record(context: RunContext, outcome: RunOutcome, *, pushed_folder:
         error=outcome.error,
         user_error=outcome.user_error,
         state=FAILED if outcome.error else FINISHED,
+        note=context.note,
+        tags=context.tags,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,7 +41,15 @@ from pipeline.runners.mlmd import (
 )
 
 
-def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console) -> RunRecord:
+def run_pipeline(
+    config: Config,
+    data: Data,
+    *,
+    run: ActiveRun,
+    console: Console,
+    note: str = "",
+    tags: tuple[str, ...] = (),
+) -> RunRecord:
     """Run every node, write the report, and record the run in the registry.
 
     Args:
@@ -48,6 +57,8 @@ def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console
         data: as `prepare_data` found them.
         run: holds the lock of the output folder, and follows the nodes.
         console: shows the state of each node.
+        note: remark of the user, for the record.
+        tags: words of the user to find the run by.
 
     Returns:
         The record of the run; `error` holds the reason if it failed.
@@ -66,6 +77,7 @@ def run_pipeline(config: Config, data: Data, *, run: ActiveRun, console: Console
     pipeline = _pipeline(config, data, schema, prior, workspace, metadata_store)
     graph = graph_digest(pipeline)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=run.started)
+    context = replace(context, note=note, tags=tags)
     run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
     if context.prior.baseline:
         pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)

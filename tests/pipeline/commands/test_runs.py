@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,3 +173,44 @@ def test_cache_lists_and_removes_leftovers_unless_a_run_works(
         assert staging.exists()
     assert "removed: 0.00 GB in 1 files" in knet("cache", "--remove-unused", "0").stdout
     assert not staging.exists()
+
+
+def test_runs_as_json_hold_numbers(knet: Callable[..., Result], workspace: Workspace) -> None:
+    (workspace.registry / "runs" / "20230101.json").write_text('{"candidates": {}}', encoding="utf-8")
+    failed, second, first, unreadable = json.loads(knet("runs", "--json").output)
+    assert [run["run"] for run in (failed, second, first)] == [FAILED, SECOND, FIRST]
+    assert (first["winner"], first["metric"], first["on_test"]) == ("mobilenet", "accuracy", 0.875)
+    assert first["version"] == "1706702400" and second["version"] is None
+    assert failed["reason"] == "Transform: no space left" and failed["on_test"] is None
+    assert unreadable["run"] == "20230101" and "restore it, or delete it" in unreadable["error"]
+
+
+def test_runs_show_note_and_tags_and_are_found_by_tag(
+    knet: Callable[..., Result], workspace: Workspace, make_record: Callable[..., RunRecord]
+) -> None:
+    record = make_record(run_id="20240401-120000-000000", note="with dropout", tags=("nightly", "paper"))
+    RunRegistry(workspace.registry).record(record)
+    rows = [line for line in lines(knet("runs", "--tag", "paper")) if line and line[0].startswith("2024")]
+    assert len(rows) == 1 and rows[0][-4:] == ["#nightly", "#paper", "with", "dropout"]
+    assert f"no run with the tag none in {workspace.root} yet" in knet("runs", "--tag", "none").output
+
+
+def test_lists_find_the_newest_output_below_runs(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, age in (("older", 100), ("newer", 0)):
+        shutil.copytree(workspace.root, tmp_path / "runs" / name)
+        folder = tmp_path / "runs" / name / "registry" / "runs"
+        os.utime(folder, (time.time() - age,) * 2)
+    for arguments in (["runs"], ["report"], ["compare", FIRST, SECOND], ["lineage", "1706702400"]):
+        found = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+        assert found.stderr == ("in runs/newer, the newest of 2 outputs below runs; --output names another\n")
+    given = CliRunner().invoke(cli, ["report", "last", "--output", "runs/older"], catch_exceptions=False)
+    assert given.output == f"report: runs/older/reports/{FAILED}/report.html\n"
+
+
+def test_compare_needs_two_runs(knet: Callable[..., Result]) -> None:
+    result = knet("compare", FIRST)
+    assert result.exit_code == 2 and "name two runs or more" in result.output
