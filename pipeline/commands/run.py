@@ -40,6 +40,8 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
     help="BreaKHis_v1 as a folder, .zip, .tar or .tar.gz, or a .csv manifest. Default: synthetic images.",
 )
 @click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")
+@click.option("--until", metavar="NODE", help="Stop after this node, such as Transform; nothing is recorded.")
+@click.option("--dry-run", is_flag=True, help="Only print which nodes the cache would answer.")
 @click.option("--note", default="", metavar="TEXT", help="Remark that lists and the report show.")
 @click.option("--tag", "tags", multiple=True, metavar="WORD", help="Word to find the run by; repeatable.")
 @yes_option
@@ -50,6 +52,8 @@ def command(
     overrides: tuple[str, ...],
     data: Path | None,
     candidates: str | None,
+    until: str | None,
+    dry_run: bool,
     note: str,
     tags: tuple[str, ...],
     yes: bool,
@@ -89,6 +93,14 @@ def command(
         _print_data(console, checked)
         _print_few_updates(console, checked, config)
         console.print(f"configuration: {source}", soft_wrap=True)
+        if dry_run:
+            console.print("starting TensorFlow and TFX")
+            _print_plan(console, config, checked)
+            return
+        if until:
+            console.print("starting TensorFlow and TFX")
+            _run_until(until, config, checked, console=console)
+            return
         confirm_refusal(gate_refusal(config, checked.test_patients), yes=yes, console=console)
         console.print("starting TensorFlow and TFX")
         from pipeline.runners.local import run_pipeline
@@ -113,6 +125,38 @@ def command(
             raise UserError(record.error)
         click.echo(f"error: {record.error}", err=True)
         sys.exit(1)
+
+
+def _print_plan(console: Console, config: Config, data: Data) -> None:
+    from pipeline.runners.local import plan_run
+
+    for node, state in plan_run(config, data).items():
+        console.print(f"{node:<22} {state}")
+    console.print(
+        "a node below one that runs is answered from the cache if its inputs come out as before",
+        soft_wrap=True,
+    )
+
+
+def _run_until(node: str, config: Config, data: Data, *, console: Console) -> None:
+    from knet.runs.registry import RunRegistry
+    from knet.runs.workspace import Workspace
+    from pipeline.preflight import schema_file
+    from pipeline.runners.lifecycle import load_prior_state
+    from pipeline.runners.local import run_down_to
+
+    workspace = Workspace(config.output.resolve())
+    executions = run_down_to(
+        [node],
+        config,
+        data,
+        schema=schema_file(config, data, workspace),
+        console=console,
+        prior=load_prior_state(RunRegistry(workspace.registry), config.with_slices(data.slices), data),
+    )
+    for name, artifact in executions[node].outputs.items():
+        console.print(f"{name}: {artifact.uri}", soft_wrap=True)
+    console.print("the run goes on from here without --until")
 
 
 def _print_data(console: Console, data: Data) -> None:

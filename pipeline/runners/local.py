@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +33,15 @@ from pipeline.dag import DataRef, PipelinePaths, create_pipeline, graph_digest
 from pipeline.preflight import schema_file
 from pipeline.runners.beam import beam_args, use_fn_api_runner_by_default
 from pipeline.runners.console import NodeDisplay, user_message
-from pipeline.runners.lifecycle import RunOutcome, build_run_record, finalize_run, load_prior_state, start_run
+from pipeline.runners.dry_run import copied_metadata, plan_nodes, temporary_folder
+from pipeline.runners.lifecycle import (
+    RunContext,
+    RunOutcome,
+    build_run_record,
+    finalize_run,
+    load_prior_state,
+    start_run,
+)
 from pipeline.runners.mlmd import (
     open_metadata,
     read_execution,
@@ -72,15 +81,11 @@ def run_pipeline(
     for path in (*temporary_files(workspace), *unfinished):
         remove_path(path)
     remove_leftovers(workspace.served)
-    schema = schema_file(config, data, workspace)
-    prior = load_prior_state(registry, config, data)
-    pipeline = _pipeline(config, data, schema, prior, workspace, metadata_store)
-    graph = graph_digest(pipeline)
-    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=run.started)
+    pipeline, context = _prepare_run(
+        config, data, workspace, metadata_store, started=run.started, artifacts=workspace.artifacts
+    )
     context = replace(context, note=note, tags=tags)
     run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
-    if context.prior.baseline:
-        pipeline = _pipeline(config, data, schema, context.prior, workspace, metadata_store)
     monitor = _run(pipeline, console, metadata_store, run=run, require_all=config.selection.require_all)
     run.enter(REPORT)
     outcome = RunOutcome(
@@ -97,8 +102,56 @@ def run_pipeline(
         )
 
 
+def _prepare_run(
+    config: Config,
+    data: Data,
+    workspace: Workspace,
+    metadata_store: pb.ConnectionConfig,
+    *,
+    started: datetime | None,
+    artifacts: Path,
+) -> tuple[Pipeline, RunContext]:
+    """Return the graph of a run, with what earlier runs left, and its context."""
+    registry = RunRegistry(workspace.registry)
+    schema = schema_file(config, data, workspace)
+    prior = load_prior_state(registry, config, data)
+
+    def build(prior: PriorState) -> Pipeline:
+        return _pipeline(config, data, schema, prior, workspace, metadata_store, artifacts=artifacts)
+
+    pipeline = build(prior)
+    graph = graph_digest(pipeline)
+    context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=started)
+    return build(context.prior) if context.prior.baseline else pipeline, context
+
+
+def plan_run(config: Config, data: Data) -> dict[str, str]:
+    """Return for each node of a run whether the cache would answer it, `cached`, or it would `run`.
+
+    Nothing is written to the output folder.
+
+    Args:
+        config: the experiment.
+        data: as `prepare_data` found them.
+    """
+    config = config.with_slices(data.slices)
+    workspace = Workspace(config.output.resolve())
+    with temporary_folder() as folder:
+        store = copied_metadata(config, workspace, Path(folder))
+        pipeline, _ = _prepare_run(
+            config, data, workspace, store, started=None, artifacts=Path(folder) / "artifacts"
+        )
+        return plan_nodes(pipeline, store)
+
+
 def run_down_to(
-    last: Collection[str], config: Config, data: Data, *, schema: Path, console: Console
+    last: Collection[str],
+    config: Config,
+    data: Data,
+    *,
+    schema: Path,
+    console: Console,
+    prior: PriorState | None = None,
 ) -> dict[str, Execution]:
     """Run the graph's nodes in order, up to the last of the named ones.
 
@@ -110,6 +163,7 @@ def run_down_to(
         data: as `prepare_data` found them.
         schema: file of the schema that the data must match.
         console: shows the state of each node.
+        prior: results of earlier runs, as `load_prior_state` finds them. None: no earlier run.
 
     Returns:
         The executions by node.
@@ -122,7 +176,20 @@ def run_down_to(
     workspace.root.mkdir(parents=True, exist_ok=True)
     config = config.with_slices(data.slices)
     metadata_store = open_metadata(config, notify=console.print)
-    pipeline = _pipeline(config, data, schema, PriorState(), workspace, metadata_store)
+    pipeline = _pipeline(
+        config,
+        data,
+        schema,
+        prior or PriorState(),
+        workspace,
+        metadata_store,
+        artifacts=workspace.artifacts,
+    )
+    unknown = sorted(set(last) - {node.id for node in pipeline.components})
+    if unknown:
+        raise UserError(
+            f"no node {unknown[0]}; the graph has {', '.join(node.id for node in pipeline.components)}"
+        )
     monitor = _run(pipeline, console, metadata_store, last=last)
     failure = _failure(monitor)
     if failure:
@@ -137,6 +204,8 @@ def _pipeline(
     prior: PriorState,
     workspace: Workspace,
     metadata_store: pb.ConnectionConfig,
+    *,
+    artifacts: Path,
 ) -> Pipeline:
     return create_pipeline(
         config,
@@ -152,7 +221,7 @@ def _pipeline(
             synthetic=data.synthetic,
         ),
         PipelinePaths(
-            artifacts=str(workspace.artifacts),
+            artifacts=str(artifacts),
             served=str(workspace.served),
             checkpoints=str(workspace.checkpoints),
             feature_cache=str(workspace.feature_maps),

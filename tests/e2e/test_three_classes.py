@@ -40,8 +40,8 @@ def _write_images(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(make_knet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run on the images."""
+def knet(make_knet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The command line with a configuration for the images."""
     folder = tmp_path_factory.mktemp("three")
     config = {
         "extends": "demo",
@@ -57,7 +57,12 @@ def finished(make_knet: Callable[..., Any], tmp_path_factory: pytest.TempPathFac
         "report": {"explanations": 1},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    knet = make_knet(settings=("image.size=32", "training.epochs=1"), config=folder / "config.yaml")
+    return make_knet(settings=("image.size=32", "training.epochs=1"), config=folder / "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(knet: Any) -> Any:
+    """A run on the images."""
     return knet.run()
 
 
@@ -90,6 +95,36 @@ def test_three_classes_are_served_over_grpc(finished: Any) -> None:
         assert prediction.threshold is not None and prediction.positive_score is not None
         assert prediction.positive is (prediction.positive_score >= prediction.threshold)
     assert explanation.label == predictions[0].label
+
+
+def _planned(knet: Any, *settings: str) -> dict[str, str]:
+    """Return the state of each node that a dry run prints."""
+    finished = knet.run(*settings, command="run --dry-run")
+    assert finished.code == 0, finished.stdout + finished.stderr
+    words = [line.split() for line in finished.stdout.splitlines()]
+    return {line[0]: line[1] for line in words if len(line) == 2 and line[1] in ("cached", "run")}
+
+
+def test_dry_run_names_what_the_cache_answers_and_writes_nothing(knet: Any, finished: Any) -> None:
+    nodes = list(finished.states())
+    before = sorted(finished.output.rglob("*"))
+    assert _planned(knet) == dict.fromkeys(nodes, "cached")
+    changed = _planned(knet, "selection.metric=accuracy")
+    assert [node for node in nodes if changed[node] == "run"] == [
+        "ModelSelector",
+        "ModelGate",
+        "ServingValidator",
+        "Pusher",
+    ]
+    assert sorted(finished.output.rglob("*")) == before
+
+
+def test_run_until_a_node_ends_there_and_records_nothing(knet: Any, finished: Any) -> None:
+    stopped = knet.run("data.split.validation_share=0.4", command="run --until StatisticsGen")
+    assert stopped.code == 0, stopped.stdout + stopped.stderr
+    assert list(stopped.states()) == ["BreakHisExampleGen", "ImportSchemaGen", "StatisticsGen"]
+    assert "statistics: " in stopped.stdout
+    assert len(list(finished.output.glob("registry/runs/*.json"))) == 1
 
 
 def _source(finished: Any) -> str:
