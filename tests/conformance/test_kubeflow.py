@@ -206,12 +206,15 @@ def test_unchanged_pipeline_and_images_are_cached(cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("results")
 def test_failed_candidate_leaves_the_others_and_is_retried(cluster: Cluster) -> None:
-    weights = cluster.folder / "vgg16.weights.h5"
-    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(weights)
+    weights = cluster.folder / "second.weights.h5"
+    network = keras.applications.MobileNet(
+        include_top=False, alpha=0.25, weights=None, input_shape=(32, 32, 3)
+    )
+    network.save_weights(weights)
     intact = weights.read_bytes()
     candidates = {
         "mobilenet": {"alpha": 0.25, "weights": "none"},
-        "vgg16": {"weights": str(weights)},
+        "second": {"backbone": "mobilenet", "alpha": 0.25, "weights": str(weights)},
     }
     documents = cluster.compile(candidates)
     weights.write_bytes(b"damaged")
@@ -220,16 +223,16 @@ def test_failed_candidate_leaves_the_others_and_is_retried(cluster: Cluster) -> 
     assert first["Trainer-mobilenet"].state == "cached"
     record = cluster.records()[-1]
     assert record.winner == "mobilenet" and record.error is None
-    assert record.failures["vgg16"].startswith("Trainer-vgg16: candidates.vgg16.weights: ")
+    assert record.failures["second"].startswith("Trainer-second: candidates.second.weights: ")
     states = {node.node: node.state for node in record.nodes}
-    assert (states["Trainer-vgg16"], states["Evaluator-vgg16"]) == ("failed", "skipped")
+    assert (states["Trainer-second"], states["Evaluator-second"]) == ("failed", "skipped")
 
     weights.write_bytes(intact)
     repaired = cluster.run("repaired", *documents)
-    assert repaired["Trainer-vgg16"].state == "done" and repaired["Trainer-mobilenet"].state == "cached"
+    assert repaired["Trainer-second"].state == "done" and repaired["Trainer-mobilenet"].state == "cached"
     record = cluster.records()[-1]
-    assert record.failures == {} and set(record.candidates) == {"mobilenet", "vgg16"}
-    assert cluster.run("cached", *documents)["Trainer-vgg16"].state == "cached"
+    assert record.failures == {} and set(record.candidates) == {"mobilenet", "second"}
+    assert cluster.run("cached", *documents)["Trainer-second"].state == "cached"
 
 
 @pytest.mark.usefixtures("results")
