@@ -1,7 +1,9 @@
 """Loads the development server with k6 over gRPC, beside a bare loop of SavedModel calls.
 
-    python benchmarks/serving.py                                  # all of it, below ten minutes on two cores
+    python benchmarks/serving.py                  # all loads, below ten minutes on two cores
     python benchmarks/serving.py --requests 500 --seconds 2 --only mobilenet
+    python benchmarks/serving.py --memory         # peaks of memory with large images; needs no k6
+    python benchmarks/serving.py --request-log    # throughput with and without the request log
 
 Two models with random weights: MobileNet (alpha 0.25) at 64 px and ResNet50 at 227 px, each asked about
 synthetic PNG files of its own size, by 1, 8 and 32 clients with one image a request, and by 1 and 8 clients
@@ -16,30 +18,36 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from draw_images import draw_images
 from google.protobuf import descriptor_pb2
 from measure import measure, run_measured
+from PIL import Image
 
 _ROOT = Path(__file__).resolve().parents[1]
 _DISTINCT = 64  # images
 _BATCH = 32  # images in a request, or a call of the loop, with many
-_MODELS = {"mobilenet": 64, "resnet50": 227}  # pixels a side
+_MODELS = {"mobilenet": 64, "resnet50": 227, "resnet152": 227}  # pixels a side
 _LOOPS = {"mobilenet": {1: 600, _BATCH: 60}, "resnet50": {1: 15, _BATCH: 2}}  # calls that are measured
 _LOADS = ((1, 1), (8, 1), (32, 1), (1, _BATCH), (8, _BATCH))  # clients, images a request
 _SWAPS = 8  # changes of the version, at most
@@ -92,7 +100,6 @@ class Loaded:
 def prepare(model: str, folder: Path) -> None:
     """Writes version 1 of a model, and the images."""
     import keras
-    import numpy as np
 
     from knet.models.export import export_model
     from knet.models.hybrid import build_hybrid_model
@@ -153,7 +160,9 @@ def loop(folder: Path, *, many: int, calls: int) -> None:
 
 def write_protoset(file: Path) -> None:
     """The client's messages, with the service that they belong to."""
-    files = descriptor_pb2.FileDescriptorSet.FromString((_ROOT / "serving" / "messages.binpb").read_bytes())
+    files = descriptor_pb2.FileDescriptorSet.FromString(
+        (_ROOT / "knet/base/proto/messages.binpb").read_bytes()
+    )
     service = files.file.add(
         name="prediction_service.proto",
         package="tensorflow.serving",
@@ -171,9 +180,12 @@ def write_protoset(file: Path) -> None:
 class Server:
     """`knet serve` as a process, and k6 that loads it."""
 
-    def __init__(self, process: psutil.Process, address: str, *, folder: Path, k6: Path) -> None:
+    def __init__(
+        self, process: psutil.Process, address: str, *, metrics: str, folder: Path, k6: Path
+    ) -> None:
         self._process = process
-        self._address = address
+        self.address = address
+        self._metrics = metrics
         self._folder = folder
         self._k6 = k6
 
@@ -188,6 +200,22 @@ class Server:
         """Of memory, resident."""
         return float(self._process.memory_info().rss / 2**20)
 
+    @contextmanager
+    def peak_mib(self) -> Iterator[list[float]]:
+        """Yields a list that gets the peak of resident memory within the block."""
+        peak: list[float] = []
+        proc = Path(f"/proc/{self._process.pid}")
+        (proc / "clear_refs").write_text("5", encoding="ascii")  # resets the peak
+        yield peak
+        status = (proc / "status").read_text("ascii")
+        peak.append(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
+
+    @property
+    def dropped(self) -> int:
+        """Images that the request log did not get, so far."""
+        text = urllib.request.urlopen(self._metrics).read().decode()
+        return sum(int(number) for number in re.findall(r"(?m)^:knet:observer:dropped\S+ (\d+)$", text))
+
     def load(self, *, clients: int, many: int, seconds: int = 0, requests: int = 0) -> Loaded:
         """Sends requests for some seconds, or a number of them."""
         scenario: dict[str, Any] = {"vus": clients, "gracefulStop": "120s"}
@@ -197,7 +225,7 @@ class Server:
             scenario |= {"executor": "constant-vus", "duration": f"{seconds}s"}
         summary = self._folder / "summary.json"
         environment = {
-            "ADDRESS": self._address,
+            "ADDRESS": self.address,
             "IMAGES": str(self._folder / "images.json"),
             "MANY": str(many),
             "PROTOSET": str(self._folder / "protoset.binpb"),
@@ -226,8 +254,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *, k6: Path) -> Iterator[Server]:
-    """Runs `knet serve` with the bundled configuration."""
+def serving(folder: Path, *, k6: Path, options: Sequence[str] = ()) -> Iterator[Server]:
+    """Runs `knet serve` with the bundled configuration, and further options."""
     write_protoset(folder / "protoset.binpb")
     (folder / "load.js").write_text(_SCRIPT, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -235,7 +263,7 @@ def serving(folder: Path, *, k6: Path) -> Iterator[Server]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", "from pipeline.commands.main import main; main()"),
-            *("serve", str(folder / "knet"), "--port=0", "--rest-port=0"),
+            *("serve", str(folder / "knet"), "--port=0", "--rest-port=0", *options),
         ],
         env=environment,
         stdout=subprocess.PIPE,
@@ -247,10 +275,10 @@ def serving(folder: Path, *, k6: Path) -> Iterator[Server]:
         lines = ""
         while "\nready" not in lines and (line := process.stdout.readline()):
             lines += line
-        address = re.search(r"gRPC on (\S+),", lines)
+        address = re.search(r"gRPC on (\S+),.*metrics on (\S+)", lines)
         if address is None:
             sys.exit(f"the server did not start: {lines}{(folder / 'server.log').read_text('utf-8')[-2000:]}")
-        yield Server(psutil.Process(process.pid), address[1], folder=folder, k6=k6)
+        yield Server(psutil.Process(process.pid), address[1], metrics=address[2], folder=folder, k6=k6)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -317,10 +345,76 @@ def endure(folder: Path, *, requests: int, seconds: int, k6: Path) -> None:
         )
 
 
+_FIELD = (700, 460)  # pixels of a field of BreaKHis
+
+
+def compare_request_log(folder: Path, *, count: int) -> None:
+    """Prints the throughput for images of BreaKHis's size, without and with the request log."""
+    from knet.client import Client
+
+    images = list(draw_images(_DISTINCT, width=_FIELD[0], height=_FIELD[1]))
+    sent = [images[number % _DISTINCT] for number in range(count)]
+    for clients, many in ((8, 1), (1, 8)):
+        for name, options in (("no log", ()), ("request log", (f"--request-log={folder / 'log'}",))):
+            with (
+                serving(folder, k6=Path(), options=options) as server,
+                Client(server.address, batch=many, concurrency=clients) as client,
+            ):
+                client.predict(images)
+                before, cpu, started = server.dropped, server.cpu_seconds, time.monotonic()
+                client.predict(sent)
+                seconds = time.monotonic() - started
+                print(
+                    f"{clients} clients, {many} images a request, {name}: {count / seconds:.1f} images/s, "
+                    f"{(server.cpu_seconds - cpu) / count * 1000:.1f} ms of CPU an image, "
+                    f"{server.dropped - before} of {count} not logged",
+                    flush=True,
+                )
+
+
+# Images a request, millions of pixels of each, concurrent requests.
+_LARGE = ((1, 8, 1), (8, 8, 1), (1, 20, 1), (8, 20, 1), (8, 20, 2), (1, 64, 1), (2, 64, 1), (1, 64, 2))
+
+
+_VERSIONS = 2  # that models.config has loaded
+
+
+def white_png(millions: int) -> bytes:
+    """A PNG file of so many million pixels, all white."""
+    pixels = np.full((millions * 1000 // 8, 8000, 3), 255, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def compare_memory(model: str, folder: Path) -> None:
+    """Prints the memory of a server by its versions, and its peak for requests with large images."""
+    from knet.client import Client
+
+    with serving(folder, k6=Path()) as server, Client(server.address, timeout=300, batch=8) as client:
+        base = server.mib
+        print(f"{model}: {base:.0f} MiB after the warm-up", flush=True)
+        for version in range(2, 1 + _VERSIONS):
+            shutil.copytree(folder / "knet" / "1", folder / "knet" / f"{version}.part")
+            (folder / "knet" / f"{version}.part").rename(folder / "knet" / str(version))
+            while client.predict([white_png(1)])[0].model_version != version:
+                time.sleep(1)
+            print(f"{server.mib:.0f} MiB with {version} versions", flush=True)
+        base = server.mib
+        for many, millions, concurrent in _LARGE:
+            image = white_png(millions)
+            with server.peak_mib() as peak, ThreadPoolExecutor(concurrent) as pool:
+                list(pool.map(client.predict, [[image] * many] * concurrent))
+            more = (peak[0] - base) * 2**20
+            print(
+                f"{concurrent} x {many} images of {millions} million pixels: peak {peak[0]:.0f} MiB, "
+                f"{more / (concurrent * millions * 1e6):.1f} bytes a pixel of the largest images",
+                flush=True,
+            )
+
+
 def swap_versions(base_path: Path, stopping: threading.Event, swaps: list[int], seconds: float) -> None:
     """Pushes the model twice and rolls both back, in turn, every so many seconds."""
-    # This file bears the name of our package, and its folder is looked at first.
-    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
     from knet.serving.model_store import push_version, rollback
 
     while not stopping.wait(seconds):
@@ -336,8 +430,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--seconds", type=int, default=15, help="of each load")
-    parser.add_argument("--only", nargs="+", default=list(_MODELS), choices=_MODELS)
+    parser.add_argument("--only", nargs="+", default=list(_LOOPS), choices=_MODELS)
     parser.add_argument("--k6", type=Path, default=_ROOT / ".tools" / "bin" / "k6")
+    parser.add_argument("--memory", action="store_true", help="peaks of memory instead of loads")
+    parser.add_argument("--request-log", action="store_true", help="costs of the log instead of loads")
+    parser.add_argument("--images", type=int, default=3000, help="with --request-log")
     parser.add_argument("--loop", nargs=3, metavar=("FOLDER", "IMAGES", "CALLS"), help=argparse.SUPPRESS)
     parser.add_argument("--prepare", nargs=2, metavar=("MODEL", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -347,7 +444,7 @@ def main() -> None:
     if arguments.prepare:
         prepare(arguments.prepare[0], Path(arguments.prepare[1]))
         return
-    if not arguments.k6.is_file():
+    if not (arguments.memory or arguments.request_log or arguments.k6.is_file()):
         parser.error(f"there is no {arguments.k6}: run make setup, or give --k6")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
     times = f"{'p50':>8}{'p95':>8}{'p99':>8}"
@@ -361,6 +458,12 @@ def main() -> None:
             prepared = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
             if prepared.returncode:
                 sys.exit(f"{model} cannot be exported:\n{prepared.stderr[-2000:]}")
+            if arguments.memory:
+                compare_memory(model, folder)
+                continue
+            if arguments.request_log:
+                compare_request_log(folder, count=arguments.images)
+                continue
             compare(model, folder, seconds=arguments.seconds, k6=arguments.k6)
             if model == "mobilenet":
                 endure(folder, requests=arguments.requests, seconds=2 * arguments.seconds, k6=arguments.k6)

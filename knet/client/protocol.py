@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ def _bisect(
 
 def _rejection(error: Any, target: str) -> FailedPrediction:
     details = first_line(error)
-    too_large = "larger than max" in details.lower() or f"{schema_names.MAX_PIXELS} pixels" in details
+    too_large = "larger than max" in details.lower() or re.search(r"at most \d+ pixels", details)
     remedy = "send a smaller image" if too_large else "send PNG or JPEG files"
     return FailedPrediction(f"{target} rejected the image: {remedy} ({details})")
 

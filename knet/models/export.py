@@ -32,6 +32,7 @@ def export_model(
     gaussians: ClassGaussians,
     limits: ImageLimits,
     positive: Sequence[int] = (),
+    max_pixels: int = schema_names.MAX_PIXELS,
 ) -> None:
     """Write the SavedModel, preprocessing included, with five signatures and warm-up requests.
 
@@ -59,6 +60,7 @@ def export_model(
         gaussians: of the embeddings of the training images.
         limits: of in-distribution images.
         positive: labels of the positive group of more than two classes.
+        max_pixels: of an image; the model refuses larger ones before it decodes them.
     """
     names = tf.constant([list(classes)])
     head = logits_and_embeddings(model)
@@ -71,7 +73,7 @@ def export_model(
 
     @traced(schema_names.SERVING_INPUT)
     def extract_features(image: Any) -> tuple[Any, Measurements]:
-        pixels, measured = decode_and_measure(image, size=size)
+        pixels, measured = decode_and_measure(image, size=size, max_pixels=max_pixels)
         return model.extract_features(tf.cast(pixels, tf.float32)), measured
 
     def decide(logits: Any) -> tuple[Any, Any, dict[str, Any]]:

@@ -33,7 +33,11 @@ def decode_images(encoded: Any, *, size: int) -> Any:
     Returns:
         RGB, uint8 [batch, size, size, 3].
     """
-    return tf.map_fn(lambda one: _resize(_decode(one)[0], size), encoded, fn_output_signature=tf.uint8)
+    return tf.map_fn(
+        lambda one: _resize(_decode(one, schema_names.MAX_PIXELS)[0], size),
+        encoded,
+        fn_output_signature=tf.uint8,
+    )
 
 
 class Measurements(NamedTuple):
@@ -45,19 +49,22 @@ class Measurements(NamedTuple):
     laplacian: Any  # float32, `laplacian_variance`
 
 
-def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Measurements]:
+def decode_and_measure(
+    encoded: Any, *, size: int, max_pixels: int = schema_names.MAX_PIXELS
+) -> tuple[Any, Measurements]:
     """Decode, resize and measure images.
 
     Args:
         encoded: string [batch], as for `decode_images`.
         size: height and width of the result, pixels.
+        max_pixels: of an image; the graph refuses larger ones.
 
     Returns:
         RGB, uint8 [batch, size, size, 3], and the measurements.
     """
 
     def decode_one(one: Any) -> tuple[Any, Measurements]:
-        pixels, rgb = _decode(one)
+        pixels, rgb = _decode(one, max_pixels)
         side = tf.reduce_min(tf.shape(pixels)[:2])
         measured = Measurements(rgb, side, tissue_fraction(pixels), laplacian_variance(pixels))
         return _resize(pixels, size), measured
@@ -67,7 +74,7 @@ def decode_and_measure(encoded: Any, *, size: int) -> tuple[Any, Measurements]:
     return tf.map_fn(decode_one, encoded, fn_output_signature=(tf.uint8, types), parallel_iterations=1)
 
 
-def _decode(encoded: Any) -> tuple[Any, Any]:
+def _decode(encoded: Any, max_pixels: int) -> tuple[Any, Any]:
     """Return the pixels of an image, uint8 [rows, columns, 3], and whether its file has 8-bit RGB, bool."""
     png, jpeg = tf.strings.substr(encoded, 0, 8) == _PNG, tf.strings.substr(encoded, 0, 3) == _JPEG
     # The decoders would also accept BMP and the first frame of a GIF.
@@ -75,9 +82,7 @@ def _decode(encoded: Any) -> tuple[Any, Any]:
     with tf.control_dependencies([accepted]):
         count, rgb = tf.cond(png, lambda: _read_png_header(encoded), lambda: _read_jpeg_header(encoded))
     # A file of a few kilobytes may decompress to an image that exhausts the memory.
-    bounded = tf.debugging.Assert(
-        count <= schema_names.MAX_PIXELS, [f"an image must have at most {schema_names.MAX_PIXELS} pixels"]
-    )
+    bounded = tf.debugging.Assert(count <= max_pixels, [f"an image must have at most {max_pixels} pixels"])
     with tf.control_dependencies([bounded]):
         pixels = tf.cond(
             png,

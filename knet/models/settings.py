@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from knet.base import schema_names
 from knet.base.settings import Fraction, Section, expand_home
 
 
@@ -26,6 +27,14 @@ class ImageConfig(Section):
         description="Scaling of pixel values. image: global contrast normalization of each image; backbone: "
         "the scaling that the ImageNet weights were trained with; dataset: mean and standard deviation of "
         "the training images.",
+    )
+    max_pixels: int = Field(
+        schema_names.MAX_PIXELS,
+        ge=schema_names.MIN_SIDE**2,
+        le=schema_names.MAX_PIXELS,
+        description="Largest image that the exported model decodes; it refuses larger ones by their header. "
+        "The less, the less memory a server needs (docs/serving.md). No image of the data set may be larger.",
+        json_schema_extra={"unit": "pixels"},
     )
     stain_normalisation: Literal["none", "macenko", "reinhard"] = Field(
         "none",

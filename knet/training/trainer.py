@@ -75,6 +75,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
         gaussians=postprocessing.gaussians,
         limits=postprocessing.limits,
         positive=candidate.positive_labels,
+        max_pixels=candidate.image.max_pixels,
     )
     info = ModelInfo(
         candidate=candidate.name,

@@ -45,7 +45,7 @@ GAUSSIANS = ClassGaussians.fit(_RNG.normal(size=(20, 8)), np.arange(20) % 2)
 LIMITS = ImageLimits(min_tissue=0.1, min_sharpness=100.0, max_sharpness=40_000.0, max_distance=6.0)
 
 
-def export_example(model: keras.Model, folder: Path) -> None:
+def export_example(model: keras.Model, folder: Path, **settings: Any) -> None:
     export_model(
         model,
         folder,
@@ -55,6 +55,7 @@ def export_example(model: keras.Model, folder: Path) -> None:
         threshold=THRESHOLD,
         gaussians=GAUSSIANS,
         limits=LIMITS,
+        **settings,
     )
 
 
@@ -318,6 +319,16 @@ def test_oversized_image_is_refused_before_decoding(
     # Nothing follows the header, so that decoding would say something else.
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64000000 pixels"):
         exported.signatures["serving_default"](image=tf.constant([header(width, height)]))
+
+
+def test_max_pixels_of_the_export_is_the_limit(
+    model: keras.Model, tmp_path: Path, images: list[bytes]
+) -> None:
+    export_example(model, tmp_path / "1", max_pixels=70 * 46)
+    predict = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    assert predict(image=tf.constant(images))[schema_names.SCORE].shape == (3,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {70 * 46} pixels"):
+        predict(image=tf.constant([_png_header(71, 46)]))
 
 
 @pytest.mark.parametrize("sides", [(2**32 - 1, 2**32 - 1), (2**31, 1)])
