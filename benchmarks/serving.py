@@ -47,7 +47,7 @@ from PIL import Image
 _ROOT = Path(__file__).resolve().parents[1]
 _DISTINCT = 64  # images
 _BATCH = 32  # images in a request, or a call of the loop, with many
-_MODELS = {"mobilenet": 64, "resnet50": 227, "resnet152": 227}  # pixels a side
+_MODELS = {"mobilenet": 64, "resnet50": 227, "resnet152": 227, "vgg16": 227}  # pixels a side
 _LOOPS = {"mobilenet": {1: 600, _BATCH: 60}, "resnet50": {1: 15, _BATCH: 2}}  # calls that are measured
 _LOADS = ((1, 1), (8, 1), (32, 1), (1, _BATCH), (8, _BATCH))  # clients, images a request
 _SWAPS = 8  # changes of the version, at most

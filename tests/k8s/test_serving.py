@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from knet.serving.memory import peak_bytes
+from knet.serving.models_config import read_batching, read_models_config
+from pipeline.config.load import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "knet" / "serving" / "config"
 Objects = dict[str, list[dict[str, Any]]]
@@ -88,3 +92,35 @@ def test_only_the_gpu_overlay_requests_gpus(folder: str, objects: Objects) -> No
     wanted = folder == "overlays/gpu"
     assert ("nvidia.com/gpu" in server["resources"]["limits"]) == wanted
     assert server["image"].endswith("-gpu") == wanted
+
+
+_GIB = 2**30
+_PAGE = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+
+
+def _measured(row: str) -> tuple[int, int]:
+    """Return the bytes of a server with one version of a model, and of each further one, from the page."""
+    cells = re.search(rf"(?m)^\| {re.escape(row)} \| ([\d,]+) MiB \| ([\d,]+) MiB \|", _PAGE)
+    assert cells, row
+    first, further = (int(cell.replace(",", "")) * 2**20 for cell in cells.groups())
+    return first, further
+
+
+def test_memory_suffices_for_versions_and_largest_images(folder: str, objects: Objects) -> None:
+    """The newest versions are served, and the next one is loaded before the oldest is unloaded."""
+    config = load_config(ROOT / "k8s" / folder)
+    is_small = {one.backbone or name for name, one in config.candidates.items()} <= {"mobilenet", "resnet50"}
+    first, further = map(
+        max, zip(*map(_measured, ("ResNet50",) if is_small else ("VGG16", "ResNet152")), strict=True)
+    )
+    (model,) = read_models_config(CONFIG / "models.config").model_config_list.config
+    peak = peak_bytes(
+        first,
+        further,
+        versions=model.model_version_policy.latest.num_versions + 1,
+        max_pixels=config.image.max_pixels,
+        batching=read_batching(CONFIG / "batching_parameters.txt"),
+    )
+    (server,) = _pod(objects, folder)["containers"]
+    limit = int(server["resources"]["limits"]["memory"].removesuffix("Gi")) * _GIB
+    assert peak <= limit, f"{peak / _GIB:.1f} GiB"
