@@ -19,6 +19,11 @@ SEARCH_SUMMARY: Final = "summary.json"  # a TuningRecord without its folder
 GATE: Final = "gate.json"  # of ModelGate's blessing: the reasons and notes
 
 
+def snapshot_file(epoch: int) -> str:
+    """Return the name of the file of a Trainer's ModelRun with the weights after an epoch, from 1."""
+    return f"epoch-{epoch}.weights.h5"
+
+
 def split_folder(split: str) -> str:
     """Return the name of a split's folder, by TFX's convention."""
     return f"Split-{split}"

@@ -1,18 +1,91 @@
-"""Keras callbacks of training: history with TensorBoard curves, progress log, check for finite losses."""
+"""Keras callbacks of training: early stopping, snapshots, history, progress log, check for finite losses."""
 
 from __future__ import annotations
 
 import logging
 import math
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from knet.base.artifact_files import snapshot_file
 from knet.base.progress import PROGRESS
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Early stopping after which training may continue, for snapshots; the best weights stay those found.
+
+    Attributes:
+        stopped_after: epochs trained when patience ran out; None while it has not.
+    """
+
+    def __init__(self, *, train_until: int = 0, **stopping: Any) -> None:
+        """Create the callback.
+
+        Args:
+            train_until: epochs to train even if patience runs out before.
+            **stopping: arguments of `keras.callbacks.EarlyStopping`.
+        """
+        super().__init__(**stopping)
+        self.stopped_after: int | None = None
+        self._train_until = train_until
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Reset the state."""
+        super().on_train_begin(logs)
+        self.stopped_after = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record the best weights until patience runs out; stop training then, or after `train_until`."""
+        if self.stopped_after is None:
+            others = self.model.stop_training  # set by another callback
+            self.model.stop_training = False
+            super().on_epoch_end(epoch, logs)
+            if self.model.stop_training:
+                self.stopped_after = epoch + 1
+            self.model.stop_training = others
+        if self.stopped_after is not None and epoch + 1 >= self._train_until:
+            self.model.stop_training = True
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Weights of a model after given epochs, as `epoch-<number>.weights.h5` files.
+
+    It must precede the callback that saves the checkpoint, so that a resumed training has all of them.
+    """
+
+    def __init__(self, model: keras.Model, epochs: Collection[int], *, folder: Path) -> None:
+        """Create the callback.
+
+        Args:
+            model: whose weights are saved; may hold the trained model as a part.
+            epochs: numbers of epochs, from 1.
+            folder: folder of the files; it is created with the first.
+        """
+        super().__init__()
+        self._whole = model
+        self._epochs = epochs
+        self._folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save the weights if the epoch is one of those given."""
+        if epoch + 1 in self._epochs:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._whole.save_weights(self._folder / snapshot_file(epoch + 1), overwrite=True)
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files to a folder."""
+        for epoch in self._epochs:
+            shutil.copyfile(self._folder / snapshot_file(epoch), folder / snapshot_file(epoch))
+
+    def remove(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class TrainingHistory(keras.callbacks.Callback):

@@ -13,9 +13,9 @@ import numpy as np
 
 from knet.base.errors import UserError
 from knet.base.files import atomic_write, remove_abandoned
-from knet.models.callbacks import TrainingHistory
+from knet.models.callbacks import EarlyStopping, TrainingHistory
 
-_STOPPING = ("wait", "stopped_epoch", "best_epoch", "best")
+_STOPPING = ("wait", "stopped_epoch", "stopped_after", "best_epoch", "best")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -30,9 +30,7 @@ class Checkpoint(keras.callbacks.Callback):
         checkpoint.remove()
     """
 
-    def __init__(
-        self, file: Path, *, stopping: keras.callbacks.EarlyStopping, history: TrainingHistory
-    ) -> None:
+    def __init__(self, file: Path, *, stopping: EarlyStopping, history: TrainingHistory) -> None:
         """Read the file if it exists, and restore the history.
 
         Args:

@@ -10,11 +10,12 @@ import keras
 
 from knet.base.progress import PROGRESS
 from knet.models.backbones import Block, backbone_blocks
+from knet.models.callbacks import EarlyStopping
 from knet.models.hybrid import BACKBONE, HEAD, PREPROCESSING
 from knet.models.optimizer import AccumulatingModel
 
 
-class StagedFineTuning(keras.callbacks.EarlyStopping):
+class StagedFineTuning(EarlyStopping):
     """Train the head alone in the first stage, and unfreeze one block more in every further stage.
 
     It is early stopping too: its patience starts with the last stage, its best weights may be of any stage.
@@ -26,7 +27,7 @@ class StagedFineTuning(keras.callbacks.EarlyStopping):
         Args:
             backbone: name or import path, as of `find_backbone`.
             stage_epochs: length of a stage, epochs.
-            **stopping: arguments of `keras.callbacks.EarlyStopping`.
+            **stopping: arguments of `EarlyStopping`.
         """
         super().__init__(**stopping)
         self._backbone = backbone
@@ -56,11 +57,9 @@ class StagedFineTuning(keras.callbacks.EarlyStopping):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the best weights; stop after `patience` epochs without improvement in the last stage."""
-        stopped = self.model.stop_training  # by another callback
-        super().on_epoch_end(epoch, logs)
         if epoch < self._last_stage:
-            self.wait = 0
-            self.model.stop_training = stopped
+            self.wait = -1  # so that it is 0 after this epoch
+        super().on_epoch_end(epoch, logs)
 
     @property
     def _blocks(self) -> tuple[Block, ...]:

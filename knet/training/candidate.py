@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from knet.base.digests import code_digest, text_digest
 from knet.base.errors import UserError
 from knet.models.backbones import Block, backbone_blocks, backbone_digest
+from knet.models.callbacks import EarlyStopping
 from knet.models.fine_tuning import StagedFineTuning, unfreeze_top_blocks
 from knet.models.hybrid import BACKBONE, HEAD, build_hybrid_model
 from knet.models.optimizer import (
@@ -206,18 +207,23 @@ class Candidate(BaseModel):
                 model.compute_metrics(None, ops.zeros([1], "int32"), ops.full([1, count], 1 / count))
                 model.reset_metrics()
 
-    def early_stopping(self) -> keras.callbacks.EarlyStopping:
-        """Return early stopping on the configured metric, which restores the best weights."""
+    def early_stopping(self, *, train_until: int = 0) -> EarlyStopping:
+        """Return early stopping on the configured metric, which restores the best weights.
+
+        Args:
+            train_until: epochs to train even if patience runs out before.
+        """
         training = self.training
-        stopping = {
+        stopping: dict[str, Any] = {
             "monitor": training.early_stopping_monitor,
             "mode": "min" if training.early_stopping_monitor == "val_loss" else "max",
             "patience": training.early_stopping_patience,
             "restore_best_weights": True,
+            "train_until": train_until,
         }
         if training.fine_tune == "staged":
             return StagedFineTuning(self.backbone, stage_epochs=training.stage_epochs, **stopping)
-        return keras.callbacks.EarlyStopping(**stopping)
+        return EarlyStopping(**stopping)
 
     def class_weight(self, class_counts: Sequence[int]) -> dict[int, float] | None:
         """Return the weight of each class in the loss, 1 on average over the images; None without weights.

@@ -53,6 +53,12 @@ class TrainingConfig(Section):
         description="Epochs without improvement after which training stops.",
         json_schema_extra={"unit": "epochs"},
     )
+    snapshots: tuple[int, ...] = Field(
+        (),
+        description="Epochs after which the weights are kept beside the model. Training continues to the "
+        "last of them after early stopping, whose weights the model has.",
+        json_schema_extra={"unit": "epochs"},
+    )
     batch_size: int = Field(
         500, ge=1, description="Images of one optimizer step.", json_schema_extra={"unit": "images"}
     )
@@ -138,6 +144,15 @@ class TrainingConfig(Section):
         description="Cache the feature maps of frozen blocks. auto: with fine_tune=blocks and no random "
         "augmentation; true: fail where that is not so; false: never.",
     )
+
+    @model_validator(mode="after")
+    def _snapshots_within_epochs(self) -> TrainingConfig:
+        for number in self.snapshots:
+            if not 1 <= number <= self.epochs:
+                raise ValueError(
+                    f"snapshots: {number} is not from 1 to epochs={self.epochs}; change one of them"
+                )
+        return self
 
     @model_validator(mode="after")
     def _feature_cache_needs_fixed_features(self) -> TrainingConfig:

@@ -17,7 +17,7 @@ import keras
 from knet.base import artifact_files
 from knet.base.digests import file_digest, git_commit, text_digest
 from knet.base.errors import UserError
-from knet.models.callbacks import FiniteLoss, TrainingHistory, TrainingProgress
+from knet.models.callbacks import EarlyStopping, FiniteLoss, Snapshots, TrainingHistory, TrainingProgress
 from knet.models.checkpoint import Checkpoint
 from knet.models.export import export_model
 from knet.models.hybrid import count_flops
@@ -56,7 +56,10 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
     trainable, model = setup.build(learning_rate=learning_rate, momentum=momentum)
     digests = _digests(setup, fn_args.custom_config)
     training = _load_state(
-        setup, fn_args, inputs=text_digest(*digests.values(), f"{_tuned_values(fn_args)} {trainable.name}")
+        model,
+        setup,
+        fn_args,
+        inputs=text_digest(*digests.values(), f"{_tuned_values(fn_args)} {trainable.name}"),
     )
     _fit(trainable, setup, training, learning_rate=learning_rate)
     model = _served_model(model, setup)
@@ -91,7 +94,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
         flops=count_flops(model),
         train_images=setup.raw_train.count,
         validation_images=setup.raw_validation.count,
-        epochs=len(training.history.epochs),
+        epochs=training.stopped_after or len(training.history.epochs),
         learning_rate=learning_rate,
         momentum=momentum if candidate.training.optimizer == "sgd" else None,
         weight_decay=candidate.training.weight_decay if candidate.training.optimizer == "adamw" else None,
@@ -110,6 +113,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
     )
     write_model_info(saved_model, info)
     training.checkpoint.remove()
+    training.snapshots.remove()
 
 
 def prepare_training(fn_args: Any) -> TrainingSetup:
@@ -200,14 +204,22 @@ class _TrainingState:
     """Callbacks that hold the state of a training."""
 
     history: TrainingHistory
-    stopping: keras.callbacks.EarlyStopping
+    stopping: EarlyStopping
+    snapshots: Snapshots
     checkpoint: Checkpoint
 
+    @property
+    def stopped_after(self) -> int | None:
+        """Epochs trained when early stopping stopped; None if it did not."""
+        epochs = self.stopping.stopped_after  # a float if a checkpoint was read
+        return None if epochs is None else int(epochs)
 
-def _load_state(setup: TrainingSetup, fn_args: Any, *, inputs: str) -> _TrainingState:
+
+def _load_state(model: keras.Model, setup: TrainingSetup, fn_args: Any, *, inputs: str) -> _TrainingState:
     """Load the checkpoint of the same training if one was killed, otherwise start at epoch 0.
 
     Args:
+        model: the whole model.
         setup: the training.
         fn_args: TFX's FnArgs.
         inputs: digest of everything that the result depends on, except weights file and precision.
@@ -218,10 +230,14 @@ def _load_state(setup: TrainingSetup, fn_args: Any, *, inputs: str) -> _Training
     name = text_digest(inputs, initial, setup.devices.precision)
     train = setup.raw_train
     history = TrainingHistory(Path(fn_args.model_run_dir), images=train.count * train.view_count)
-    stopping = candidate.early_stopping()
+    epochs = candidate.training.snapshots
+    stopping = candidate.early_stopping(train_until=max(epochs, default=0))
     # Outside TFX's output folders, which another execution does not share.
     file = Path(fn_args.custom_config["checkpoints"]) / candidate.name / f"{name}.npz"
-    return _TrainingState(history, stopping, Checkpoint(file, stopping=stopping, history=history))
+    checkpoint = Checkpoint(file, stopping=stopping, history=history)
+    return _TrainingState(
+        history, stopping, Snapshots(model, epochs, folder=file.with_suffix("")), checkpoint
+    )
 
 
 def _fit(model: keras.Model, setup: TrainingSetup, training: _TrainingState, *, learning_rate: float) -> None:
@@ -244,8 +260,8 @@ def _fit(model: keras.Model, setup: TrainingSetup, training: _TrainingState, *, 
         replicas=devices.replicas,
         first_epoch=training.checkpoint.first_epoch,
     )
-    callbacks = [training.stopping, training.history, training.checkpoint, TrainingProgress()]
-    model.fit(**arguments, callbacks=[FiniteLoss(make_error), *callbacks])
+    state = [training.stopping, training.history, training.snapshots, training.checkpoint]
+    model.fit(**arguments, callbacks=[FiniteLoss(make_error), *state, TrainingProgress()])
 
 
 def _served_model(model: keras.Model, setup: TrainingSetup) -> Any:
@@ -265,14 +281,16 @@ def _write_model(
     *,
     folder: Path,
 ) -> None:
-    """Write `model.keras` and `history.json`."""
+    """Write `model.keras`, the snapshots and `history.json`."""
     model.save(folder / artifact_files.KERAS_MODEL)
+    training.snapshots.copy_to(folder)
     write_history(
         folder / artifact_files.HISTORY,
         training.history,
         confusion=postprocessing.calibration.confusion,
         classes=setup.candidate.classes,
         best_epoch=int(training.stopping.best_epoch) + 1,
+        stopped_after=training.stopped_after,
         resumed_after=training.checkpoint.first_epoch,
         devices=setup.devices,
     )
@@ -343,6 +361,7 @@ def write_history(
     confusion: Sequence[Sequence[int]],
     classes: Sequence[str],
     best_epoch: int,
+    stopped_after: int | None,
     resumed_after: int,
     devices: Devices,
 ) -> None:
@@ -356,6 +375,7 @@ def write_history(
         confusion: validation images by true class (rows) and predicted class (columns).
         classes: names in the order of the labels.
         best_epoch: epoch of the final weights, from 1.
+        stopped_after: epochs trained when early stopping stopped; None if it did not.
         resumed_after: epochs trained by an earlier process.
         devices: of the training.
     """
@@ -366,6 +386,7 @@ def write_history(
         # Linux reports KiB.
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "best_epoch": best_epoch,
+        "stopped_after": stopped_after,
         "resumed_after": resumed_after,
         "classes": classes,
         "confusion": confusion,

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from knet.base.errors import UserError
-from knet.models.callbacks import TrainingHistory
+from knet.models.callbacks import EarlyStopping, Snapshots, TrainingHistory
 from knet.models.checkpoint import Checkpoint
 from knet.models.fine_tuning import StagedFineTuning
 from knet.models.optimizer import BlockSGD, StaircaseDecay
@@ -59,12 +59,20 @@ def epoch_batches(first: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((pixels, labels))
 
 
-def train(folder: Path, *, interrupt: int | None = None) -> tuple[keras.Model, Any, Any, Checkpoint]:
+def train(
+    folder: Path, *, interrupt: int | None = None, snapshots: tuple[int, ...] = ()
+) -> tuple[keras.Model, Any, Any, Checkpoint]:
     model = build()
     history = TrainingHistory(folder / "logs", images=8)
     stopping = StagedFineTuning(
-        "tiny", stage_epochs=1, monitor="val_loss", patience=2, restore_best_weights=True
+        "tiny",
+        stage_epochs=1,
+        monitor="val_loss",
+        patience=2,
+        restore_best_weights=True,
+        train_until=max(snapshots, default=0),
     )
+    saved = Snapshots(model, snapshots, folder=folder / "snapshots")
     checkpoint = Checkpoint(folder / "state.npz", stopping=stopping, history=history)
     model.fit(
         epoch_batches(checkpoint.first_epoch),
@@ -72,7 +80,7 @@ def train(folder: Path, *, interrupt: int | None = None) -> tuple[keras.Model, A
         initial_epoch=checkpoint.first_epoch,
         epochs=EPOCHS,
         verbose=0,
-        callbacks=[_Interrupt(interrupt), _Losses(), stopping, history, checkpoint],
+        callbacks=[_Interrupt(interrupt), _Losses(), stopping, history, saved, checkpoint],
     )
     return model, stopping, history, checkpoint
 
@@ -95,6 +103,33 @@ def test_checkpoint_resumes_to_the_same_result_after_any_epoch(tiny: str, tmp_pa
         assert state(*train(folder)[:3]) == whole
 
 
+def weights_of(folder: Path, *epochs: int) -> list[list[bytes]]:
+    found = []
+    for epoch in epochs:
+        model = build()
+        model.load_weights(folder / "snapshots" / f"epoch-{epoch}.weights.h5")
+        found.append([array.tobytes() for array in model.get_weights()])
+    return found
+
+
+@pytest.mark.slow
+def test_checkpoint_resumes_to_the_same_snapshots_after_any_epoch(tiny: str, tmp_path: Path) -> None:
+    tf.config.experimental.enable_op_determinism()
+    model, stopping, history, _ = train(tmp_path / "whole", snapshots=(2, 5, 7))
+    whole = state(model, stopping, history)
+    assert stopping.stopped_after == 6 and len(whole[0]) == EPOCHS
+    assert whole[1:] == state(*train(tmp_path / "without")[:3])[1:]  # the best epoch, and its weights
+    saved = weights_of(tmp_path / "whole", 2, 5, 7)
+    assert len({weights[0] for weights in saved}) == 3
+    for epoch in range(1, EPOCHS):
+        folder = tmp_path / str(epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, interrupt=epoch, snapshots=(2, 5, 7))
+        model, stopping, history, _ = train(folder, snapshots=(2, 5, 7))
+        assert state(model, stopping, history) == whole and stopping.stopped_after == 6
+        assert weights_of(folder, 2, 5, 7) == saved
+
+
 def test_checkpoint_of_a_stopped_training_trains_no_more(tiny: str, tmp_path: Path) -> None:
     whole = state(*train(tmp_path)[:3])
     *again, checkpoint = train(tmp_path)
@@ -108,6 +143,6 @@ def test_checkpoint_of_a_stopped_training_trains_no_more(tiny: str, tmp_path: Pa
 def test_checkpoint_names_a_damaged_file(tmp_path: Path) -> None:
     file = tmp_path / "state.npz"
     file.write_bytes(b"PK\x03\x04 and no more")
-    stopping = keras.callbacks.EarlyStopping()
+    stopping = EarlyStopping()
     with pytest.raises(UserError, match=r"state\.npz is damaged .*delete it"):
         Checkpoint(file, stopping=stopping, history=TrainingHistory(tmp_path, images=1))

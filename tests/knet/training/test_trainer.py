@@ -387,6 +387,50 @@ def test_run_fn_stops_early(patterns: tuple[str, str], tmp_path: Path) -> None:
     assert read_model_info(tmp_path).epochs < 30
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cached", [False, True])
+def test_run_fn_snapshot_equals_a_training_of_that_many_epochs(
+    patterns: tuple[str, str], tmp_path: Path, cached: bool
+) -> None:
+    settings = (
+        "training.early_stopping_patience=1",
+        CNN_BRANCH,
+        "head.dropout=0.5",
+        "training.early_stopping_monitor=val_accuracy",
+    )
+    fine_tuning = ("training.fine_tune=blocks", "training.blocks=0") if cached else STAGED[-3:-1]
+    several = candidate(*settings, *fine_tuning, "training.epochs=6", "training.snapshots=[2,6]")
+    best = trained_weights(patterns, tmp_path / "several", several)
+    history = read_history(tmp_path / "several")
+    stopped = history["stopped_after"]
+    assert 2 <= stopped < 6 == len(history["epochs"])
+    assert read_model_info(tmp_path / "several").epochs == stopped
+
+    without = candidate(*settings, *fine_tuning, "training.epochs=6")
+    assert equal(best, trained_weights(patterns, tmp_path / "without", without))
+    expected = read_history(tmp_path / "without")
+    for name in ("best_epoch", "stopped_after", "confusion"):
+        assert history[name] == expected[name]
+    assert len(expected["epochs"]) == stopped
+
+    for epochs in (2, 6):
+        # Its only snapshot is the last epoch.
+        single = candidate(
+            *settings, *fine_tuning, f"training.epochs={epochs}", f"training.snapshots=[{epochs}]"
+        )
+        folder = tmp_path / str(epochs)
+        run_fn(fn_args(patterns, folder, single))
+        one, other = (snapshot_weights(tmp_path / name / "run", epochs) for name in ("several", str(epochs)))
+        assert equal(one, other)
+        assert not any((folder / "checkpoints" / "mobilenet").iterdir())
+
+
+def snapshot_weights(run: Path, epoch: int) -> list[np.ndarray]:
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    model.load_weights(run / f"epoch-{epoch}.weights.h5")
+    return model.get_weights()
+
+
 CANDIDATE = candidate_from_config(
     load_config("demo", ["training.batch_size=30", "training.augmentation=[original]"]),
     "mobilenet",
