@@ -145,13 +145,16 @@ _BAR, _GAP = 14, 12  # height of a bar, distance between groups
 _SHARE = Scale(0, 1, _BARS_LEFT, _BARS_WIDTH - _BARS_RIGHT)
 
 
-def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], *, axis: str, label: str) -> Markup:
+def bar_chart(
+    groups: Sequence[tuple[str, Sequence[Bar]]], *, axis: str, label: str, at: float | None = None
+) -> Markup:
     """Draw groups of horizontal bars from 0 to 1.
 
     Args:
         groups: names with their bars, from top to bottom.
         axis: label of the horizontal axis.
         label: text alternative of the chart.
+        at: value to mark with a vertical line; default: none.
     """
     drawn, y = [], float(_BARS_TOP)
     for name, bars in groups:
@@ -162,6 +165,8 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], *, axis: str, label: 
             y += _BAR
         y += _GAP
     floor = y - _GAP + 6
+    if at is not None:
+        drawn.append(element("path", class_="mark", d=f"M{_SHARE(at):.1f} {_BARS_TOP}V{floor:.1f}"))
     return _chart(_BARS_WIDTH, floor + _BARS_BOTTOM, label, _bars_grid(floor, axis), *drawn)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
@@ -11,6 +11,7 @@ from knet.base import schema_names
 from knet.base.text import list_names
 from knet.data import breakhis
 from knet.evaluation.class_metrics import GROUP_PREFIX
+from knet.report import published
 from knet.report.charts import Bar, bar_chart, interval_mark
 from knet.report.inputs import Inputs, Section, verdict
 from knet.report.queries import lineage_steps
@@ -220,17 +221,6 @@ def nodes(inputs: Inputs) -> Section:
 
 
 _PAPER_TITLE = "Comparison with the paper"
-# Accuracy on test images, split by image. The paper gives no number for VGG16 and no result for ResNet50.
-PAPER_ACCURACY: Final = {"mobilenet": 0.74, "resnet101": 0.90, "resnet152": 0.92}
-_CITATION: Final = "Dsouza & Ansari, Applied Computer Science 18(1), 2022"
-YEAR: Final = {  # of publication of the backbone
-    "vgg16": 2014,
-    "resnet50": 2015,
-    "resnet101": 2015,
-    "resnet152": 2015,
-    "mobilenet": 2017,
-    "efficientnetv2b0": 2021,
-}
 
 
 def paper(inputs: Inputs) -> Section | None:
@@ -252,13 +242,18 @@ def paper(inputs: Inputs) -> Section | None:
             name,
             [
                 _our_bar(found),
-                Bar(PAPER_ACCURACY.get(backbones[name]), _paper_text(backbones[name]), colour=2, hollow=True),
+                Bar(
+                    published.ACCURACY.get(backbones[name]),
+                    published.accuracy_text(backbones[name]),
+                    colour=2,
+                    hollow=True,
+                ),
             ],
         )
         for name, found in ours.items()
     ]
     values = "; ".join(
-        f"{name}: ours {_our_bar(found).text}, the paper's {_paper_text(backbones[name])}"
+        f"{name}: ours {_our_bar(found).text}, the paper's {published.accuracy_text(backbones[name])}"
         for name, found in ours.items()
     )
     return Section(
@@ -268,9 +263,14 @@ def paper(inputs: Inputs) -> Section | None:
             "chart": bar_chart(
                 groups, axis="accuracy on test images", label=f"Accuracy on test images. {values}"
             ),
-            "citation": _CITATION,
+            "citation": published.CITATION,
+            "protocol": published.PROTOCOL,
             "candidates": candidates,
-            "year": {name: YEAR[backbone] for name, backbone in backbones.items() if backbone in YEAR},
+            "year": {
+                name: published.YEAR[backbone]
+                for name, backbone in backbones.items()
+                if backbone in published.YEAR
+            },
             "synthetic": inputs.record.data.synthetic,
         },
     )
@@ -283,10 +283,6 @@ def _our_bar(found: dict[str, float | None] | None) -> Bar:
     low, high = found["low"], found["high"]
     interval = None if low is None or high is None else (low, high)
     return Bar(value, f"{value:.3f}", colour=1, interval=interval)
-
-
-def _paper_text(backbone: str) -> str:
-    return f"{PAPER_ACCURACY[backbone]:.2f}" if backbone in PAPER_ACCURACY else "no number given"
 
 
 _TUNING_TITLE = "Tuning"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from knet.base import run_files
+from knet.report import published
 from knet.report.report import write_report
 from knet.runs.record import RunRecord
 
@@ -290,9 +291,9 @@ def test_page_metrics_equal_the_results(full_page: Path) -> None:
     assert f"benign {tn} ({100 * tn / (tn + fp):.0f} %) {fp} " in text
 
 
-def test_page_states_that_the_protocols_differ(full_page: Path) -> None:
+def test_page_states_the_protocol_of_the_paper(full_page: Path) -> None:
     text = Page(full_page.read_text("utf-8")).text
-    assert "The protocols differ. The paper" in text and "splits by image" in text
+    assert f"The test sets differ. {published.PROTOCOL}" in text
 
 
 def test_report_reads_a_decision_with_former_setting_names(
