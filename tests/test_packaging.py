@@ -72,7 +72,7 @@ def test_pipeline_wheel_holds_the_other_packages_and_their_data(wheels: SimpleNa
     assert {name.partition("/")[0] for name in names} == {"pipeline", "components", "schemas"}
     assert {
         "pipeline/config/presets/demo.yaml",
-        "pipeline/experiments/paper.html",
+        "pipeline/experiments/templates/paper_page.html",
         "schemas/breakhis.pbtxt",
         "schemas/images.pbtxt",
     } <= names

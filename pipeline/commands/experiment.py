@@ -109,15 +109,15 @@ def folds(
 def paper(data: Path | None, scale: str, overrides: tuple[str, ...], verbose: bool) -> None:
     """Compare the paper's models after several numbers of epochs, and draw its figures.
 
-    The full scale needs a GPU for days. The smoke scale takes minutes; its figures say nothing about the
+    Each model is trained once to 200 epochs, and its weights are evaluated on the way. The full scale needs a
+    GPU for days. The smoke scale takes minutes; its figures say nothing about the
     models.
     """
-    from pipeline.config.load import load_config
-    from pipeline.experiments.paper import SCALES
+    from pipeline.experiments.paper import load_paper_config
 
     named = [f"data.source={json.dumps(str(data))}"] if data else []
     overrides = (f"output=runs/paper-{scale}", *named, *overrides)
-    config = load_config(SCALES[scale].preset, (*SCALES[scale].overrides, *overrides))
+    config = load_paper_config(scale, overrides)
     with _console(config, verbose=verbose) as (console, _):
         console.print("starting TensorFlow and TFX")
         from pipeline.experiments.paper import run_paper

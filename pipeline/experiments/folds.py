@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,6 @@ from rich.console import Console
 
 from knet.base import artifact_files, node_ids, schema_names
 from knet.base.errors import UserError
-from knet.base.text import format_duration
 from knet.evaluation.predictions import FOLDER, read_predictions
 from knet.models.model_info import read_model_info
 from knet.runs.record import Data, Execution
@@ -24,6 +23,7 @@ from pipeline.config.candidate import candidate_from_config
 from pipeline.config.config import Config
 from pipeline.experiments.folds_folder import PROBE
 from pipeline.experiments.linear_probe import ProbeResult, train_probe
+from pipeline.experiments.progress import with_progress
 from pipeline.preflight import prepare_data, schema_file
 from pipeline.runners.local import run_down_to
 
@@ -85,7 +85,8 @@ def cross_validate(
     seeds = tuple(range(config.seed, config.seed + repeats))
     frames: list[pd.DataFrame] = []
     trainings: list[dict[str, Any]] = []
-    for seed, fold in with_progress([(s, f) for s in seeds for f in range(folds)], trainings, console):
+    steps = [(seed, fold) for seed in seeds for fold in range(folds)]
+    for seed, fold in with_progress(steps, trainings, console, title=_title):
         split = [f"seed={seed}", f"data.split.folds={folds}", f"data.split.fold={fold}"]
         run = _Fold(load([*fixed, *split]), console)
         run.execute()
@@ -98,29 +99,9 @@ def cross_validate(
     return CrossValidation(config, data, folds, seeds, pd.concat(frames, ignore_index=True), trainings)
 
 
-def with_progress(
-    steps: Sequence[tuple[int, int]], trainings: Sequence[Mapping[str, Any]], console: Console
-) -> Iterator[tuple[int, int]]:
-    """Yield the seed and the fold of each step, and show its number and the time that is left.
-
-    The time is estimated from the steps that trained something.
-
-    Args:
-        steps: seeds and folds, from 0.
-        trainings: rows that the caller adds while a step runs, with whether the training was `cached`.
-        console: to show progress on.
-    """
-    durations: list[float] = []
-    for number, (seed, fold) in enumerate(steps):
-        left = ""
-        if durations:
-            seconds = sum(durations) / len(durations) * (len(steps) - number)
-            left = f", about {format_duration(seconds)} left"
-        console.print(f"{number + 1} of {len(steps)}: fold {fold + 1}, seed {seed}{left}", highlight=False)
-        start, known = time.monotonic(), len(trainings)
-        yield seed, fold
-        if not all(row["cached"] for row in trainings[known:]):
-            durations.append(time.monotonic() - start)
+def _title(step: tuple[int, int]) -> str:
+    seed, fold = step
+    return f"fold {fold + 1}, seed {seed}"
 
 
 _Result = tuple[pd.DataFrame, dict[str, Any]]  # predictions, and the row of the training

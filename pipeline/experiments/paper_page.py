@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from knet.report.sections import PAPER_ACCURACY, YEAR
+from knet.base.files import atomic_write
+from knet.report import published
+from knet.report.charts import Axis, Bar, Chart, Line, bar_chart, line_chart
+from knet.report.report import environment
 from pipeline.experiments.paper import EARLY_STOPPING
+
+PAGE: Final = "paper.html"
+_MEASURES: Final = ("loss", "accuracy")
 
 
 def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
@@ -24,120 +27,115 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
         folder: folder to write to.
         results: as returned by `run_paper`.
     """
-    runs, titles = results["runs"], {one["name"]: one["title"] for one in results["schedules"]}
-    lengths = [one["name"] for one in results["schedules"] if not one["deep"]]
-    depths = [EARLY_STOPPING, *(one["name"] for one in results["schedules"] if one["deep"])]
-    models = list(runs[EARLY_STOPPING])
-    curves = {
-        model: _svg(draw_curves(model, {titles[name]: runs[name][model]["epochs"] for name in lengths}))
-        for model in models
-    }
-    bars = draw_accuracies(
-        {
-            titles[name]: {model: runs[name][model]["metrics"]["accuracy"] for model in models}
-            for name in lengths
-        },
-        paper=PAPER_ACCURACY,
-        majority=runs[EARLY_STOPPING][models[0]]["majority_share"],
-    )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["interval"] = _interval
-    template = environment.from_string(
-        (resources.files("pipeline.experiments") / "paper.html").read_text(encoding="utf-8")
-    )
-    page = folder / "paper.html"
+    template = environment("pipeline.experiments").get_template("paper_page.html")
+    first = next(iter(results["models"].values()))
     text = template.render(
         **results,
-        titles={**titles, EARLY_STOPPING: titles[EARLY_STOPPING]},
-        lengths=lengths,
-        depths=depths,
-        models=models,
-        stopped=EARLY_STOPPING,
-        paper={"ACCURACY": PAPER_ACCURACY, "STOPPED_AFTER": STOPPED_AFTER, "YEAR": YEAR},
-        curves=curves,
-        bars=_svg(bars),
+        early_stopping=EARLY_STOPPING,
+        majority_share=first["majority_share"],
+        published=published,
+        bars=draw_accuracies(results["models"], results["evaluations"], majority=first["majority_share"]),
+        legend_bars=_legend_bars(results["evaluations"]),
+        panels={name: draw_curves(results, name) for name in results["models"]},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, encoding="utf-8")
-    page.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    page = folder / PAGE
+    atomic_write(page, text)
+    atomic_write(page.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
     return page
 
 
-def _svg(figure: Figure) -> Markup:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg")
-    text = stream.getvalue()
-    return Markup(text[text.index("<svg") :])  # HTML has no XML prologue
-
-
-def _interval(estimate: Sequence[float]) -> str:
-    value, low, high = estimate
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-# Epochs of the paper's early stopping, by model.
-STOPPED_AFTER: Final = {"mobilenet": 43, "vgg16": 43, "resnet101": 103, "resnet152": 74}
-
-
-_WIDTH = 0.8  # of the group of bars of one model
+_COLOURS: Final = (1, 3, 4, 5, 6)  # of the evaluations; that of the paper's numbers is the one in between
+_PAPER_COLOUR: Final = 2
 
 
 def draw_accuracies(
-    accuracies: Mapping[str, Mapping[str, Sequence[float]]], *, paper: Mapping[str, float], majority: float
-) -> Figure:
-    """Draw a group of bars for each model, a bar for each schedule, with intervals and the paper's numbers.
+    models: Mapping[str, Mapping[str, Any]], evaluations: Mapping[str, str], *, majority: float
+) -> Markup:
+    """Draw a group of bars for each model: a bar for each evaluation, with interval, and the paper's number.
 
     Args:
-        accuracies: value, low and high (0 to 1) by title of the schedule and model.
-        paper: accuracy of the paper by model, drawn as a line.
-        majority: accuracy of predicting the majority class, drawn as a line.
+        models: results by name.
+        evaluations: titles by name.
+        majority: accuracy of predicting the majority class, marked with a line.
     """
-    models = list(next(iter(accuracies.values())))
-    figure = Figure(figsize=(2.5 + 1.6 * len(models), 4.2), layout="constrained")
-    axes = figure.subplots()
-    width = _WIDTH / len(accuracies)
-    for index, (title, by_model) in enumerate(accuracies.items()):
-        values, lows, highs = zip(*(by_model[model] for model in models), strict=True)
-        below = [value - low for value, low in zip(values, lows, strict=True)]
-        above = [high - value for value, high in zip(values, highs, strict=True)]
-        left = [number - _WIDTH / 2 + (index + 0.5) * width for number in range(len(models))]
-        axes.bar(left, values, width, label=title, yerr=(below, above), ecolor="0.3", capsize=2)
-    for number, model in enumerate(models):
-        if model in paper:
-            label = "the paper" if model == next(name for name in models if name in paper) else None
-            span = number - _WIDTH / 2, number + _WIDTH / 2
-            axes.plot(span, (paper[model],) * 2, color="black", linewidth=2, label=label)
-    axes.axhline(majority, color="0.5", linestyle=":", label="majority class")
-    axes.set(ylim=(0, 1.05), ylabel="accuracy on test images")
-    axes.set_xticks(range(len(models)), models)
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+    groups, texts = [], []
+    for model, result in models.items():
+        bars = []
+        for colour, name in zip(_COLOURS, evaluations, strict=False):
+            value, low, high = result["metrics"][name]["accuracy"]
+            bars.append(Bar(value, f"{value:.3f}", colour=colour, interval=(low, high)))
+        backbone = result["backbone"]
+        number = published.accuracy_text(backbone)
+        bars.append(Bar(published.ACCURACY.get(backbone), number, colour=_PAPER_COLOUR, hollow=True))
+        groups.append((model, bars))
+        ours = ", ".join(
+            f"{title} {bar.text}" for title, bar in zip(evaluations.values(), bars, strict=False)
+        )
+        texts.append(f"{model}: {ours}, the paper {number}")
+    label = f"Accuracy on test images. {'; '.join(texts)}"
+    return bar_chart(groups, axis="accuracy on test images", label=label, at=majority)
 
 
-_ROWS = {"accuracy": "accuracy", "loss": "loss"}
+def _legend_bars(evaluations: Mapping[str, str]) -> list[Line]:
+    ours = [Line(title, (), colour) for colour, title in zip(_COLOURS, evaluations.values(), strict=False)]
+    return [*ours, Line("the paper", (), _PAPER_COLOUR, dashed=True)]
 
 
-def draw_curves(title: str, histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Draw accuracy and loss by epoch on train and validation images, a column for each schedule.
+def draw_curves(results: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Draw a model's loss and accuracy by epoch, a panel for each figure of the paper.
+
+    All models have the same axes. The epochs where early stopping stopped, here and in the paper, are
+    vertical lines.
 
     Args:
-        title: of the figure.
-        histories: rows of a `history.json` by title of the column.
+        results: as returned by `run_paper`.
+        name: of the model.
+
+    Returns:
+        For each panel its `chart`, its `caption`, and the `number` of the figure, None if the paper has none.
     """
-    figure = Figure(figsize=(1.2 + 2.6 * len(histories), 4.8), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.subplots(len(_ROWS), len(histories), sharex="col", sharey="row", squeeze=False)
-    for axes_row, (metric, label) in zip(grid, _ROWS.items(), strict=True):
-        axes_row[0].set_ylabel(label)
-        for axes, (name, rows) in zip(axes_row, histories.items(), strict=True):
-            epochs = [row["epoch"] for row in rows]
-            axes.plot(epochs, [row[metric] for row in rows], label="train")
-            axes.plot(epochs, [row[f"val_{metric}"] for row in rows], label="validation")
-            axes.grid(alpha=0.3)
-            if metric == "accuracy":
-                axes.set_title(name, fontsize="medium")
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    grid[0][0].legend(loc="best", fontsize="small")
-    return figure
+    model = results["models"][name]
+    numbers = published.FIGURES.get(model["backbone"])
+    kinds = [(measure, length) for length in results["drawn_epochs"] for measure in _MEASURES]
+    return [
+        {
+            "number": numbers[index] if numbers else None,
+            "caption": f"{measure}, {length} epochs",
+            "chart": _panel(results, name, measure, length),
+        }
+        for index, (measure, length) in enumerate(kinds)
+    ]
+
+
+def _panel(results: Mapping[str, Any], name: str, measure: str, length: int) -> Chart:
+    model = results["models"][name]
+    rows = [row for row in model["epochs"] if row["epoch"] <= length]
+    top = 1.0 if measure == "accuracy" else _greatest_loss(results)
+    lines = [
+        Line(part, [(row["epoch"], row[key]) for row in rows], colour, dashed=colour == _PAPER_COLOUR)
+        for part, key, colour in (("train", measure, 1), ("validation", f"val_{measure}", _PAPER_COLOUR))
+    ]
+    stops = (
+        ("early stopping", model["stopped_after"], 3),
+        ("the paper's early stopping", published.STOPPED_AFTER.get(model["backbone"]), 0),
+    )
+    lines += [
+        Line(f"{title}, {epoch}", [(epoch, 0), (epoch, top)], colour, dashed=True)
+        for title, epoch, colour in stops
+        if epoch is not None and epoch <= length
+    ]
+    last = ", ".join(f"{line.name} {line.points[-1][1]:.3f}" for line in lines[:2])
+    return line_chart(
+        lines,
+        x=Axis("epoch", 1, length, whole=True),
+        y=Axis(measure, 0, top),
+        label=f"{measure} of {name} over {length} epochs; after the last: {last}",
+    )
+
+
+def _greatest_loss(results: Mapping[str, Any]) -> float:
+    """Return the greatest finite loss of all models."""
+    keys: Sequence[str] = ("loss", "val_loss")
+    losses = [row[key] for model in results["models"].values() for row in model["epochs"] for key in keys]
+    return max(filter(math.isfinite, losses), default=1.0) or 1.0

@@ -17,7 +17,7 @@ from knet.runs.record import Execution, OutputArtifact
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.experiments import folds
-from pipeline.experiments.folds import cross_validate, with_progress
+from pipeline.experiments.folds import cross_validate
 
 CANDIDATES = "candidates={deep: {backbone: vgg16}, wide: {backbone: mobilenet}}"
 
@@ -86,16 +86,3 @@ def test_cross_validate_tests_every_fold_with_every_seed(ran: list[Config], tmp_
     first = tested.trainings[0]
     assert (first["candidate"], first["seed"], first["fold"], first["best_epoch"]) == ("deep", 7, 1, 3)
     assert "6 of 6: fold 3, seed 8" in shown.getvalue()
-
-
-def test_with_progress_estimates_from_folds_that_were_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(folds.time, "monotonic", lambda: now)
-    shown = io.StringIO()
-    trainings: list[dict[str, Any]] = []
-    for _, fold in with_progress([(0, fold) for fold in range(4)], trainings, Console(file=shown)):
-        now += 1 if fold == 0 else 60
-        trainings.append({"cached": fold == 0})
-    lines = shown.getvalue().splitlines()
-    assert lines[:2] == ["1 of 4: fold 1, seed 0", "2 of 4: fold 2, seed 0"]
-    assert lines[2] == "3 of 4: fold 3, seed 0, about 2 min 0 s left"

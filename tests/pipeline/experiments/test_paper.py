@@ -1,4 +1,4 @@
-"""The paper's comparison runs every schedule and evaluates every model on test patients."""
+"""The paper's comparison trains every model once, and evaluates its snapshots on test patients."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from knet.base.errors import UserError
 from knet.runs.record import Execution, OutputArtifact
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.experiments import paper
-from pipeline.experiments.paper import EARLY_STOPPING, SCALES, Scale, run_paper
+from pipeline.experiments.paper import SCALES, Scale, load_paper_config, run_paper
 
 SMALL = (
     "data.sample={patients: 12, images_per_magnification: 1}",
@@ -44,8 +45,13 @@ def graph(
     candidate = candidate_from_config(
         load_config("demo", ["tuning=null", "image.size=32", *SMALL]), "mobilenet", synthetic_data=True
     )
-    candidate.model(pixel_statistics=([0.0] * 3, [1.0] * 3)).save(tmp_path / "model.keras")
-    history = {"epochs": [{"epoch": 1}, {"epoch": 2}], "best_epoch": 1}
+    model = candidate.model(pixel_statistics=([0.0] * 3, [1.0] * 3))
+    for epoch in SCALES["smoke"].epochs:  # they predict class 0, and after the last epoch class 1
+        bias = [50.0, 0.0] if epoch < SCALES["smoke"].epochs[-1] else [0.0, 50.0]
+        model.get_layer("head").layers[-2].bias.assign(bias)
+        model.save_weights(tmp_path / f"epoch-{epoch}.weights.h5")
+    model.save(tmp_path / "model.keras")
+    history = {"epochs": [{"epoch": 1}, {"epoch": 2}], "best_epoch": 1, "stopped_after": 2}
     (tmp_path / "history.json").write_text(json.dumps(history), encoding="utf-8")
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype="uint8")
     ran: list[tuple[Config, str]] = []
@@ -58,7 +64,7 @@ def graph(
             test.parent.mkdir()
             test.symlink_to(
                 Path(
-                    write_transformed(pixels, [0] * 4 + [1] * 4, [f"patient {n // 2}" for n in range(8)])
+                    write_transformed(pixels, [0] * 6 + [1] * 2, [f"patient {n // 2}" for n in range(8)])
                 ).parent
             )
         return {
@@ -72,40 +78,51 @@ def graph(
 
 
 @pytest.mark.slow
-def test_run_paper_evaluates_every_schedule(graph: list[tuple[Config, str]], tmp_path: Path) -> None:
-    results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=io.StringIO()))
-    assert list(results["runs"]) == ["2-epochs", "all"]
+def test_run_paper_evaluates_snapshots_of_one_training(
+    graph: list[tuple[Config, str]], tmp_path: Path
+) -> None:
+    shown = io.StringIO()
+    results = run_paper("smoke", [f"output={tmp_path / 'runs'}", *SMALL], console=Console(file=shown))
     (first, split), (last, same_split) = graph
-    assert (first.training.epochs, last.training.fine_tune, split) == (2, "all", same_split)
+    assert (first.training.epochs, first.training.snapshots) == (5, (2, 3, 4, 5))
+    assert (last.training.fine_tune, last.training.snapshots, split) == ("all", (), same_split)
     assert results["synthetic"] and results["scale"] == "smoke"
-    run = results["runs"]["2-epochs"]["mobilenet"]
-    assert run["best_epoch"] == 1 and len(run["epochs"]) == 2
-    assert run["majority_share"] == 0.5
-    value, low, high = run["metrics"]["accuracy"]
+    assert list(results["evaluations"].values())[-2:] == ["5 epochs", "early stopping"]
+    model = results["models"]["mobilenet"]
+    assert (model["best_epoch"], model["stopped_after"], len(model["epochs"])) == (1, 2, 2)
+    assert model["majority_share"] == 0.75
+    accuracies = {name: metrics["accuracy"][0] for name, metrics in model["metrics"].items()}
+    assert accuracies == {
+        **dict.fromkeys(("2-epochs", "3-epochs", "4-epochs"), 0.75),
+        **dict.fromkeys(("5-epochs", "early-stopping"), 0.25),
+    }
+    value, low, high = model["depths"]["all"]["accuracy"]
     assert 0 <= low <= value <= high <= 1
-    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    backbone = model.get_layer("backbone")
-    assert run["parameters"] == model.count_params() > run["backbone_parameters"] == backbone.count_params()
-    assert run["flops"] > run["backbone_flops"] == CONVOLUTION_FLOPS
+    saved = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    backbone = saved.get_layer("backbone")
+    assert model["parameters"] == saved.count_params() > model["backbone_parameters"]
+    assert model["backbone_parameters"] == backbone.count_params()
+    assert model["flops"] > model["backbone_flops"] == CONVOLUTION_FLOPS
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "1 of 2: mobilenet, 5 epochs"
+    assert lines[1].startswith("2 of 2: mobilenet, all blocks from the first epoch, about ")
     json.dumps(results)
+
+
+def test_paper_refuses_more_than_two_classes() -> None:
+    with pytest.raises(UserError, match=r"^data\.classes: .*two classes, not 8; .*knet experiment folds"):
+        load_paper_config("smoke", ["data.label=subtype"])
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_schedules_are_configurations(name: str) -> None:
     scale = SCALES[name]
-    configs = {
-        schedule.name: load_config(scale.preset, [*scale.overrides, *schedule.overrides])
-        for schedule in scale.schedules()
-    }
-    assert len(configs) == len(scale.schedules())
-    for epochs in scale.epochs:
-        training = configs[f"{epochs}-epochs"].training
-        assert training.epochs == training.early_stopping_patience == epochs
-    stopping = configs[EARLY_STOPPING].training
-    assert stopping.early_stopping_patience < stopping.epochs == max(scale.epochs)
-    depths = [configs[one.name].training for one in scale.schedules() if one.deep]
+    main, *depths = (load_paper_config(name, one.overrides).training for one in scale.schedules())
+    assert main.snapshots == scale.epochs and main.epochs == max(scale.epochs)
+    assert main.early_stopping_patience < main.epochs
     assert [(one.fine_tune, one.blocks) for one in depths] == [("blocks", 0), ("blocks", 2), ("all", None)]
-    assert len({config.tuning is None for config in configs.values()}) == 1
+    assert {one.epochs for one in depths} == {main.epochs} and not any(one.snapshots for one in depths)
+    assert max(scale.drawn_epochs) == main.epochs
 
 
 def test_full_scale_has_the_epochs_of_the_paper() -> None:
