@@ -122,7 +122,7 @@ def create_pipeline(
     }
     shared_tuner = next(iter(tuners.values()), None)
     trainers: dict[str, Any] = {
-        name: _trainer(candidate, inputs[name], tuners.get(name, shared_tuner), data, paths)
+        name: _trainer(config, candidate, inputs[name], tuners.get(name, shared_tuner), data, paths)
         for name, candidate in candidates.items()
     }
     evaluators: dict[str, Any] = {
@@ -242,7 +242,9 @@ def _tuner(
     )
 
 
-def _trainer(candidate: Candidate, transform: Any, tuner: Any, data: DataRef, paths: PipelinePaths) -> Any:
+def _trainer(
+    config: Config, candidate: Candidate, transform: Any, tuner: Any, data: DataRef, paths: PipelinePaths
+) -> Any:
     settings = {
         "candidate": candidate.model_dump_json(),
         "cache_root": paths.feature_cache,
@@ -250,6 +252,7 @@ def _trainer(candidate: Candidate, transform: Any, tuner: Any, data: DataRef, pa
         # For the model card; where they change, the examples do too.
         "fingerprint": data.fingerprint,
         "split_sha256": data.split_sha256,
+        "split_unit": config.data.split.unit,
     }
     return _with_code_digest(
         Trainer(

@@ -88,14 +88,14 @@ def describe_data(config: Config) -> Description:
     else:
         notes += made.notes
         try:
-            check_folds(config, catalog, made.assignment)
+            check_folds(config, catalog, made)
         except UserError as error:
             problems.append(str(error))
-        refusal = gate_refusal(config, count_test_patients(config, catalog.images, made.assignment))
+        refusal = gate_refusal(config, count_test_patients(config, catalog.images, made))
         if refusal:
             problems.append(refusal)
         images = {
-            name: [image for image in catalog.images if made.assignment[image.patient] == name]
+            name: [image for image in catalog.images if made.split_of(image) == name]
             for name in schema_names.SPLITS
         }
         counts = {name: _count(of_split) for name, of_split in images.items()}

@@ -102,9 +102,10 @@ def prepare_data(
     """
     source = config.data.source or _sample_data(config)
     config, catalog, split = plan_data(config, source)
-    split_of = split.assignment
-    images = Counter(split_of[image.patient] for image in catalog.images)
-    patients = Counter(split_of[patient] for patient in {image.patient for image in catalog.images})
+    images = Counter(map(split.split_of, catalog.images))
+    patients = Counter(
+        name for name, _ in {(split.split_of(image), image.patient) for image in catalog.images}
+    )
     workspace = Workspace(config.output)
     digest = fingerprint(catalog, cache=workspace.fingerprints, progress=progress)
     return Data(
@@ -120,7 +121,7 @@ def prepare_data(
         excluded_duplicates=len(catalog.excluded_duplicates),
         split_notes=(*catalog.class_notes, *split.notes),
         split_sha256=split.sha256,
-        test_patients=count_test_patients(config, catalog.images, split_of),
+        test_patients=count_test_patients(config, catalog.images, split),
     )
 
 
@@ -148,15 +149,13 @@ def plan_data(config: Config, source: Path) -> tuple[Config, Catalog, Split]:
     config = config.with_slices(catalog.slices)
     check_slices(config, catalog)
     split = make_split(catalog.images, **config.split_settings)
-    check_folds(config, catalog, split.assignment)
+    check_folds(config, catalog, split)
     return config, catalog, split
 
 
-def count_test_patients(
-    config: Config, images: Iterable[ImageFile], split_of: Mapping[str, str]
-) -> dict[str, int]:
+def count_test_patients(config: Config, images: Iterable[ImageFile], split: Split) -> dict[str, int]:
     """Count the test patients of each class."""
-    test = {(image.label, image.patient) for image in images if split_of[image.patient] == schema_names.TEST}
+    test = {(image.label, image.patient) for image in images if split.split_of(image) == schema_names.TEST}
     counts = Counter(label for label, _ in test)
     return {label: counts[label] for label in config.data.classes}
 
@@ -195,20 +194,20 @@ def check_slices(config: Config, catalog: Catalog) -> None:
         )
 
 
-def check_folds(config: Config, catalog: Catalog, split_of: Mapping[str, str]) -> None:
+def check_folds(config: Config, catalog: Catalog, split: Split) -> None:
     """Check that each class has enough training patients for the folds of the search.
 
     Args:
         config: The configuration.
         catalog: Catalog of the data.
-        split_of: Split by patient.
+        split: The split.
 
     Raises:
         UserError: A class has too few training patients.
     """
     if config.tuning is None:
         return
-    training = [image for image in catalog.images if split_of[image.patient] == schema_names.TRAIN]
+    training = [image for image in catalog.images if split.split_of(image) == schema_names.TRAIN]
     counts = Counter(label for label, _ in {(image.label, image.patient) for image in training})
     check_tuning_folds({label: counts[label] for label in config.data.classes}, folds=config.tuning.folds)
 

@@ -66,7 +66,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         size = sum(size for _, size in catalog.sizes)  # encoded images hardly compress
         require_space(Path(examples.uri), size, content="the ingested images")
-        shards = plan_shards(catalog.images, split.assignment, seed=exec_properties["seed"])
+        shards = plan_shards(catalog.images, split.split_of, seed=exec_properties["seed"])
         statuses = self._write(catalog, shards, examples.uri, classes)
         if exec_properties["fingerprint"]:
             digests = exec_properties["digests"]

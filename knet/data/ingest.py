@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -40,7 +40,9 @@ class Shard:
         )
 
 
-def plan_shards(images: Iterable[ImageFile], splits: Mapping[str, str], *, seed: int) -> list[Shard]:
+def plan_shards(
+    images: Iterable[ImageFile], split_of: Callable[[ImageFile], str], *, seed: int
+) -> list[Shard]:
     """Divide the images of each split into shards of up to 32; a split without images gets one empty shard.
 
     Images are ordered by a hash of seed and path. That is random enough for a training that shuffles within a
@@ -48,12 +50,12 @@ def plan_shards(images: Iterable[ImageFile], splits: Mapping[str, str], *, seed:
 
     Args:
         images: Images of the data set.
-        splits: Split by patient.
+        split_of: Returns the split of an image.
         seed: Seed of the order.
     """
     images_by_split: dict[str, list[ImageFile]] = {split: [] for split in schema_names.SPLITS}
     for image in images:
-        images_by_split[splits[image.patient]].append(image)
+        images_by_split[split_of(image)].append(image)
     shards = []
     for split, members in images_by_split.items():
         members.sort(key=lambda image: hashlib.sha256(f"{seed}/{image.path}".encode()).digest())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from knet.base.settings import Fraction, LocalPath, Section
+from knet.base.split_units import PATIENT, SplitUnit
 from knet.data import breakhis
 
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
@@ -31,6 +32,15 @@ class SampleConfig(Section):
 class SplitConfig(Section):
     """The split of patients into train, validation and test."""
 
+    unit: SplitUnit = Field(
+        "patient",
+        description="Unit that is never divided. folder (slide folder) and image measure how much a leak of "
+        "patients into test raises the metrics; no model is pushed. They need allow_patient_leak.",
+    )
+    allow_patient_leak: bool = Field(
+        False,
+        description="Allow a unit other than patient, which puts a patient's images into several splits.",
+    )
     test_share: Fraction = Field(
         0.10,
         description="Patients for test, in each class.",
@@ -56,6 +66,19 @@ class SplitConfig(Section):
         description="Frozen split of an earlier run, or an official BreaKHis fold (dsfold1.txt); replaces "
         "test_share.",
     )
+
+    @model_validator(mode="after")
+    def _no_leak(self) -> SplitConfig:
+        if self.unit == PATIENT:
+            return self
+        if not self.allow_patient_leak:
+            raise ValueError(
+                f"unit: {self.unit} puts images of one patient into training and test; set unit=patient, or "
+                "allow_patient_leak=true to measure the leak"
+            )
+        if self.file is not None:
+            raise ValueError(f"unit: a file is a split by patient, not by {self.unit}; set file=null")
+        return self
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitConfig:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.base.split_units import PATIENT, SplitUnit
 from knet.base.text import counted, printable
 from knet.data.grouping import PatientsByClass, patients_by_class, split_by_fold, split_by_share
 from knet.data.official_folds import official_split, read_official_fold
@@ -32,6 +34,7 @@ def make_split(
     folds: int | None = None,
     fold: int | None = None,
     file: str | Path | None = None,
+    unit: SplitUnit = PATIENT,
 ) -> Split:
     """Split patients by `file` if given, else by `folds` and `fold` if given, else by shares.
 
@@ -47,13 +50,17 @@ def make_split(
         folds: Number of folds of a cross-validation.
         fold: Index, from 0, of the fold for test.
         file: A frozen split of an earlier run, or an official fold; recognised by its content.
+        unit: What is divided in place of patients, to measure a leak; excludes `file`.
 
     Raises:
         UserError: A class has too few patients, or the file is unreadable or of other data; the message
             states the remedy.
     """
-    patients = patients_by_class(images, classes=classes, seed=seed)
+    groups = [replace(image, patient=_group(image, unit)) for image in images]
+    patients = patients_by_class(groups, classes=classes, seed=seed)
     shares: _Settings = {"validation_share": validation_share}
+    if unit != PATIENT:
+        shares["unit"] = unit
     if file is not None:
         split = _split_by_file(images, patients, Path(file), validation_share, seed)
     elif folds is not None and fold is not None:
@@ -65,8 +72,22 @@ def make_split(
         split = Split(
             seed=seed, made={"by": "shares", "test_share": test_share, **shares}, assignment=assignment
         )
-    notes = (*split.notes, *slice_notes(images, split.assignment, slices=slices))
+    notes = (*split.notes, *slice_notes(images, split.split_of, slices=slices))
     return split.model_copy(update={"notes": tuple(dict.fromkeys(notes))})
+
+
+def _group(image: ImageFile, unit: SplitUnit) -> str:
+    """Return the name of the group of an image that is not divided."""
+    if unit == "image":
+        return image.path
+    if unit == "folder":
+        try:
+            return f"{image.patient} {image.column('slide')}"
+        except KeyError:
+            raise UserError(
+                "data.split.unit: folder needs the column slide, which the data lack; add it to the manifest"
+            ) from None
+    return image.patient
 
 
 def _split_by_file(
@@ -101,15 +122,24 @@ def _split_by_file(
 
 
 class Split(BaseModel):
-    """Split of each patient, the settings that it was made with, and notes."""
+    """Split of each patient (or other unit), the settings that it was made with, and notes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1  # of the file format
     seed: int
     made: dict[str, str | int | float]  # method and its settings
-    assignment: dict[str, Literal["train", "validation", "test"]]  # split by patient
+    assignment: dict[str, Literal["train", "validation", "test"]]  # split by patient, or by group of the unit
     notes: tuple[str, ...] = ()  # such as a slice that is not in every split
+
+    @property
+    def unit(self) -> SplitUnit:
+        """Unit that is not divided; splits by patient do not state it."""
+        return cast(SplitUnit, self.made.get("unit", PATIENT))
+
+    def split_of(self, image: ImageFile) -> str:
+        """Return the split of an image."""
+        return self.assignment[_group(image, self.unit)]
 
     @property
     def sha256(self) -> str:
@@ -169,6 +199,10 @@ def check_frozen_split(split: Split, patients: PatientsByClass, *, file: Path) -
     Raises:
         UserError: A patient of the data is not in the split, or a split lacks patients of a class.
     """
+    if split.unit != PATIENT:
+        raise UserError(
+            f"data.split.file: {file} is a split by {split.unit}, which leaks patients; {_REMEDY}"
+        )
     all_patients = {patient for members in patients.values() for patient in members}
     unknown = sorted(all_patients - split.assignment.keys())
     if unknown:
@@ -190,28 +224,29 @@ def check_frozen_split(split: Split, patients: PatientsByClass, *, file: Path) -
 
 
 def slice_notes(
-    images: Iterable[ImageFile], assignment: Mapping[str, str], *, slices: Sequence[str]
+    images: Iterable[ImageFile], split_of: Callable[[ImageFile], str], *, slices: Sequence[str]
 ) -> list[str]:
     """List the values of slice columns that a split lacks; a value of fewer than three patients must be one.
 
     Args:
         images: Images of the data set.
-        assignment: Split by patient.
+        split_of: Returns the split of an image.
         slices: Names of the slice columns.
 
     Returns:
         A line for each value.
     """
     patients: dict[tuple[str, str], set[str]] = defaultdict(set)
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
     for image in images:
         for column, value in image.columns:
             if column in slices:
                 patients[column, value].add(image.patient)
+                splits[column, value].add(split_of(image))
     notes = []
     for column, value in sorted(patients, key=lambda key: (slices.index(key[0]), key[1])):
         members = patients[column, value]
-        present = {assignment[patient] for patient in members}
-        missing = [split for split in schema_names.SPLITS if split not in present]
+        missing = [split for split in schema_names.SPLITS if split not in splits[column, value]]
         if missing:
             few = ", too few for three splits" if len(members) < len(schema_names.SPLITS) else ""
             notes.append(

@@ -20,6 +20,7 @@ def render_validation_page(
     *,
     title: str,
     synthetic: bool,
+    leak: str | None = None,
     report: ValidationReport,
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     link: str = "",
@@ -29,6 +30,7 @@ def render_validation_page(
     Args:
         title: Title, which names the run.
         synthetic: Whether the images are the synthetic samples, which the page then states.
+        leak: Warning that patients leak into test; None: they do not.
         report: Anomalies and drift.
         statistics: Statistics by name, which Facets shows side by side.
         link: File name of the run's report. Empty: the page has no link to it.
@@ -39,6 +41,7 @@ def render_validation_page(
     return template.render(
         title=title,
         synthetic=synthetic,
+        leak=leak,
         columns=ANOMALY_COLUMNS,
         report=report,
         proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from knet.base import schema_names
+from knet.base.split_units import PATIENT, leak_warning
 from knet.evaluation.bootstrap import RESAMPLES, estimate_difference
 from knet.evaluation.predictions import prediction_sample
 from knet.evaluation.results import estimate_json
@@ -23,6 +24,7 @@ class Rules:
     metric: str
     min_patients: int
     on_insufficient_data: Literal["pass", "fail"]
+    split_unit: str = PATIENT  # of the data; every model of a split by another is refused
 
     def compares(self, baseline: object) -> bool:
         """Return whether a model is compared with the one in production, whose predictions are given."""
@@ -37,12 +39,21 @@ def certain_refusal(patients: Mapping[str, int], rules: Rules, *, baseline: obje
         rules: the requirements.
         baseline: predictions of the model in production; None on a first run.
     """
+    if leak_warning(rules.split_unit):
+        return f"the gate must refuse every model, {_leak(rules)}"
     if rules.on_insufficient_data == "pass" or not (rules.minimum or rules.compares(baseline)):
         return None
     problem = insufficient_patients(patients, rules, where="for test")
     return problem and (
         f"the gate must refuse every model, {problem}; have more test patients (data.split), lower "
         "gate.min_patients, or set gate.on_insufficient_data=pass"
+    )
+
+
+def _leak(rules: Rules) -> str:
+    return (
+        f"the split is by {rules.split_unit}, so that patients may be in training and test; "
+        "set data.split.unit=patient"
     )
 
 
@@ -90,6 +101,8 @@ def evaluate_gate(
     """
     verdict = Verdict()
     sample = prediction_sample(test, classes=classes, positive=positive)
+    if leak_warning(rules.split_unit):
+        verdict.reasons.append(_leak(rules))
     if rules.minimum:
         _below_patient_minimum(verdict, sample, rules, classes, where="for test")
     verdict.reasons += violations(sample.metrics(), minimum=rules.minimum)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from knet.base import artifact_files
+from knet.base.split_units import PATIENT
 from knet.models.calibration import Calibration
 from knet.models.out_of_distribution import ImageLimits, with_current_limit_names
 
@@ -46,6 +47,7 @@ class ModelInfo:
     optimizer: str = "sgd"
     weight_decay: float | None = None  # of AdamW
     loss: str = "crossentropy"
+    split_unit: str = PATIENT  # unit that the data were split by; others leak patients into test
     positive: tuple[str, ...] = ()  # group of classes that the threshold is of; of two it is the second
 
     @property

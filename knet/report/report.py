@@ -10,6 +10,7 @@ import jinja2
 
 from knet.base import run_files, text
 from knet.base.files import atomic_write
+from knet.base.split_units import PATIENT, leak_warning
 from knet.report.classes import classes
 from knet.report.inputs import Inputs, Section, read_inputs, verdict
 from knet.report.metric_sections import calibration, confusion, curves, heat_maps, learning, slices
@@ -72,6 +73,7 @@ def write_report(record: RunRecord, folder: Path) -> Path:
         page,
         template.render(
             run=record,
+            leak=leak_warning(record.config["data"]["split"].get("unit", PATIENT)),
             verdict=verdict(record),
             sections=[found for section in SECTIONS if (found := section(inputs))],
             record_file=run_files.RECORD,
@@ -80,14 +82,15 @@ def write_report(record: RunRecord, folder: Path) -> Path:
     return page
 
 
-def render_section(section: Section, *, title: str) -> str:
+def render_section(section: Section, *, title: str, leak: str | None = None) -> str:
     """Return a page that holds one section and loads no other files.
 
     Args:
         section: the section, which has values.
         title: of the page.
+        leak: warning that patients leak into test; None: they do not.
     """
-    return environment().get_template("section.html").render(section=section, title=title)
+    return environment().get_template("section.html").render(section=section, title=title, leak=leak)
 
 
 def environment(*packages: str) -> jinja2.Environment:

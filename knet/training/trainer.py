@@ -38,8 +38,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs. `custom_config` holds `candidate`, a `Candidate` as JSON; `cache_root`, the
-            folder of the feature cache; `checkpoints`, the folder of the checkpoints; `fingerprint` and
-            `split_sha256` of the data.
+            folder of the feature cache; `checkpoints`, the folder of the checkpoints; `fingerprint`,
+            `split_sha256` and `split_unit` of the data.
 
     Raises:
         UserError: the loss is not finite, or memory ran out.
@@ -108,6 +108,7 @@ def _train_and_export(setup: TrainingSetup, fn_args: Any, *, start: float) -> No
         synthetic_data=candidate.synthetic_data,
         fingerprint=fn_args.custom_config["fingerprint"],
         split_sha256=fn_args.custom_config["split_sha256"],
+        split_unit=fn_args.custom_config["split_unit"],
         commit=git_commit(),
         **digests,
     )

@@ -19,6 +19,28 @@ if TYPE_CHECKING:
     from pipeline.config.config import Config
 
 
+_data_option = click.option(
+    "--data", type=UserPath(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
+)
+_folds_option = click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    help="Folds of patients. Default: data.split.folds, or 5.",
+)
+_repeats_option = click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Seeds of splits and trainings, from that of the configuration.",
+)
+_probe_option = click.option(
+    "--probe",
+    metavar="CANDIDATE",
+    help="Add a logistic regression on the frozen features of this candidate's backbone, named probe.",
+)
+
+
 @click.group("experiment")
 def command() -> None:
     """Train and compare many models."""
@@ -26,26 +48,10 @@ def command() -> None:
 
 @command.command()
 @config_options
-@click.option(
-    "--data", type=UserPath(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
-)
-@click.option(
-    "--folds",
-    type=click.IntRange(2, 20),
-    help="Folds of patients. Default: data.split.folds, or 5.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 100),
-    default=1,
-    show_default=True,
-    help="Seeds of splits and trainings, from that of the configuration.",
-)
-@click.option(
-    "--probe",
-    metavar="CANDIDATE",
-    help="Add a logistic regression on the frozen features of this candidate's backbone, named probe.",
-)
+@_data_option
+@_folds_option
+@_repeats_option
+@_probe_option
 @click.option(
     "--baseline", metavar="CANDIDATE", help="Compare every other with this one. Default: each with each."
 )
@@ -94,9 +100,54 @@ def folds(
 
 
 @command.command()
-@click.option(
-    "--data", type=UserPath(path_type=Path), help="Images, as for `knet run`. Default: synthetic ones."
-)
+@config_options
+@_data_option
+@_folds_option
+@_repeats_option
+@_probe_option
+@verbose_option
+def leak(
+    preset: str,
+    file: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    folds: int | None,
+    repeats: int,
+    probe: str | None,
+    verbose: bool,
+) -> None:
+    """Measure how much a split that divides patients raises the metrics.
+
+    Trains the candidates of a configuration on folds of images, of slide folders and of patients; no model is
+    pushed. Results are below the folder `leak` of the output.
+    """
+    from pipeline.experiments.folds_folder import DEFAULT_FOLDS, check_options
+
+    source = [f"data.source={json.dumps(str(data))}"] if data else []
+
+    def load_with(further: Sequence[str]) -> Config:
+        return load(preset, file, [*overrides, *source, *further])
+
+    config = load_with([])
+    check_options(config, probe=probe, baseline=None)
+    folds = folds or config.data.split.folds or DEFAULT_FOLDS
+    first_fold = load_with([f"data.split.folds={folds}", "data.split.fold=0"])
+    with _console(first_fold, verbose=verbose) as (console, found):
+        from pipeline.preflight import fetch_weights
+
+        fetch_weights(config)
+        console.print("starting TensorFlow and TFX")
+        from pipeline.experiments.leak import measure_leak, write_leak_page
+
+        experiments = measure_leak(
+            load_with, found, folds=folds, repeats=repeats, probe=probe, console=console
+        )
+        page = write_leak_page(config.output / "leak", experiments)
+        console.print(f"written: {page}, with the figures", soft_wrap=True)
+
+
+@command.command()
+@_data_option
 @click.option(
     "--scale",
     type=click.Choice(("full", "smoke")),

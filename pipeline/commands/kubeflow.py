@@ -223,7 +223,7 @@ def _refusal_of_mounted_data(config: Config) -> str | None:
         config, catalog, split = plan_data(config.model_copy(update={"data": data}), source)
     except UserError:  # another data set than the containers'; RunStart checks theirs
         return None
-    patients = count_test_patients(config, catalog.images, split.assignment)
+    patients = count_test_patients(config, catalog.images, split)
     registry = RunRegistry(f"{config.kubeflow.registry}/registry")
     return gate_refusal(config, patients, registry=registry)
 

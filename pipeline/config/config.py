@@ -170,7 +170,7 @@ class Config(Section):
     @property
     def gate_rules(self) -> dict[str, Any]:
         """Fields of `knet.evaluation.gate.Rules`, with the defaults of the number of classes."""
-        return self.gate.rules(**self._label_kind)
+        return {**self.gate.rules(**self._label_kind), "split_unit": self.data.split.unit}
 
     def _check_tuning(self, tuning: TuningConfig) -> None:
         if tuning.scope == "shared" and tuning.candidate and tuning.candidate not in self.candidates:
@@ -238,7 +238,8 @@ class Config(Section):
         """Arguments of `make_split` as JSON can hold them; `data.slices` must be set (`with_slices`)."""
         assert self.data.slices is not None
         data = self.data.model_dump(mode="json", include={"classes", "slices"})
-        return {**data, "seed": self.seed, **self.data.split.model_dump(mode="json")}
+        split = self.data.split.model_dump(mode="json", exclude={"allow_patient_leak"})
+        return {**data, "seed": self.seed, **split}
 
     @property
     def searched_candidates(self) -> list[str]:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from knet.base.digests import git_commit
 from knet.base.files import atomic_write
+from knet.base.split_units import leak_warning
 from knet.base.text import format_duration
 from knet.data.settings import DataConfig
 from knet.evaluation.bootstrap import Estimate, estimate_from_draws, resample_patients
@@ -76,15 +77,16 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
         experiment: the cross-validation.
         baseline: candidate that every other is compared with; None: each with each.
     """
-    names, titles = experiment.names, _titles(experiment.config.data)
+    names, titles = experiment.names, metric_titles(experiment.config.data)
     # Of each repeat, in which every image is tested once.
     samples = {
-        name: [_sample(experiment, candidate=name, seed=seed) for seed in experiment.seeds] for name in names
+        name: [sample_of(experiment, candidate=name, seed=seed) for seed in experiment.seeds]
+        for name in names
     }
     sample = samples[names[0]][0]
     weights = resample_patients(sample.strata, resamples=RESAMPLES, seed=experiment.config.seed)
-    values = {name: _mean([one.metrics() for one in samples[name]]) for name in names}
-    drawn = {name: _mean([one.weighted_metrics(weights) for one in samples[name]]) for name in names}
+    values = {name: mean_metrics([one.metrics() for one in samples[name]]) for name in names}
+    drawn = {name: mean_metrics([one.weighted_metrics(weights) for one in samples[name]]) for name in names}
     pairs = list(combinations(names, 2))
     if baseline is not None:
         pairs = [(name, baseline) for name in names if name != baseline]
@@ -97,7 +99,7 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
         "candidates": {
             name: {
                 "metrics": {
-                    metric: _as_json(estimate_from_draws(values[name][metric], drawn[name][metric]))
+                    metric: estimate_as_json(estimate_from_draws(values[name][metric], drawn[name][metric]))
                     for metric in titles
                 },
                 "spread": _spread(folds := _folds(experiment, name, titles), titles),
@@ -122,7 +124,7 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
     }
 
 
-def _titles(data: DataConfig) -> dict[str, str]:
+def metric_titles(data: DataConfig) -> dict[str, str]:
     """Return the titles of the metrics by name."""
     if len(data.classes) == 2:
         return METRICS
@@ -140,13 +142,14 @@ def _rows(experiment: CrossValidation, **wanted: Any) -> pd.DataFrame:
     return rows
 
 
-def _sample(experiment: CrossValidation, **wanted: Any) -> Sample:
+def sample_of(experiment: CrossValidation, **wanted: Any) -> Sample:
+    """Return the predictions with these values of `candidate`, `seed` or `fold`."""
     data = experiment.config.data
     rows = _rows(experiment, **wanted)
     return prediction_sample(rows, classes=data.classes, positive=data.positive or ())
 
 
-def _mean(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def mean_metrics(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of each metric over the repeats."""
     return {name: np.mean([one[name] for one in metrics], axis=0) for name in metrics[0]}
 
@@ -157,7 +160,7 @@ def _folds(experiment: CrossValidation, name: str, titles: Mapping[str, str]) ->
     for training in experiment.trainings:
         if training["candidate"] == name:
             part = {SEED: training[SEED], FOLD: training[FOLD]}
-            metrics = _sample(experiment, candidate=name, **part).metrics()
+            metrics = sample_of(experiment, candidate=name, **part).metrics()
             choice = {key: value for key, value in training.items() if key not in ("candidate", "cached")}
             rows.append({**choice, **{metric: _number(metrics[metric]) for metric in titles}})
     return rows
@@ -199,7 +202,7 @@ def _differences(
                     "first": first,
                     "second": second,
                     "metric": metric,
-                    "difference": _as_json(estimate_from_draws(value, draws)),
+                    "difference": estimate_as_json(estimate_from_draws(value, draws)),
                     "p_value": bootstrap_p_value(draws),
                 }
             )
@@ -208,7 +211,8 @@ def _differences(
     return rows
 
 
-def _as_json(estimate: Estimate) -> list[float | None]:
+def estimate_as_json(estimate: Estimate) -> list[float | None]:
+    """Return value, low and high; null where undefined."""
     return [_number(estimate.value), _number(estimate.low), _number(estimate.high)]
 
 
@@ -221,7 +225,7 @@ def render_page(results: Mapping[str, Any]) -> str:
     """Return the Markdown page of the results of `summarize`."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters |= {
-        "interval": _interval,
+        "interval": format_interval,
         "spread": _mean_and_deviation,
         "verdict": _verdict,
         "choice": _choice,
@@ -235,6 +239,7 @@ def render_page(results: Mapping[str, Any]) -> str:
     misclassified = {p for candidate in results["candidates"].values() for p in candidate["misclassified"]}
     page = template.render(
         **results,
+        leak=leak_warning(results["config"]["data"]["split"]["unit"]),
         misclassified=sorted(misclassified),
         chart=CHART,
         figures=FIGURES,
@@ -246,7 +251,8 @@ def render_page(results: Mapping[str, Any]) -> str:
 _UNDEFINED: Final = "undefined"
 
 
-def _interval(estimate: Sequence[float | None], *, sign: bool = False) -> str:
+def format_interval(estimate: Sequence[float | None], *, sign: bool = False) -> str:
+    """Return value, low and high as text, optionally with signs."""
     if None in estimate:
         return _UNDEFINED
     value, low, high = (f"{number:+.3f}" if sign else f"{number:.3f}" for number in estimate)

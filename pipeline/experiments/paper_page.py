@@ -11,6 +11,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from knet.base.files import atomic_write
+from knet.base.split_units import leak_warning
 from knet.report import published
 from knet.report.charts import Axis, Bar, Chart, Line, bar_chart, line_chart
 from knet.report.report import environment
@@ -31,6 +32,7 @@ def write_paper_page(folder: Path, results: dict[str, Any]) -> Path:
     first = next(iter(results["models"].values()))
     text = template.render(
         **results,
+        leak=leak_warning(results["config"]["data"]["split"]["unit"]),
         early_stopping=EARLY_STOPPING,
         majority_share=first["majority_share"],
         published=published,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.files import atomic_write
+from knet.base.split_units import leak_warning
 from knet.base.storage import local_copy
 from pipeline.kubeflow.artifact_uris import launcher_path
 
@@ -180,7 +181,8 @@ def _draw_trainer(node: NodeFiles) -> dict[str, Visualization]:
         **({"synthetic_data": 1} if info.synthetic_data else {}),
     }
     title = f"Learning curves{' (synthetic data)' if info.synthetic_data else ''}"
-    page = render_section(learning_curves({info.candidate: history}), title=title)
+    leak = leak_warning(info.split_unit)
+    page = render_section(learning_curves({info.candidate: history}), title=title, leak=leak)
     return {
         "metrics": Visualization.of_metrics(metrics),
         "learning_curves": Visualization(page),

@@ -14,6 +14,7 @@ from typing import Any
 from knet.base import artifact_files, node_ids, run_files, schema_names
 from knet.base.digests import code_digest, folder_digest, text_digest
 from knet.base.files import atomic_write
+from knet.base.split_units import leak_warning
 from knet.base.storage import Store, local_copy
 from knet.data.validation import passed_report, read_statistics, validate_data
 from knet.data.validation_page import render_validation_page
@@ -174,6 +175,7 @@ def write_data_page(
     page = render_validation_page(
         title=f"{record.name}, run {record.run_id}",
         synthetic=record.data.synthetic,
+        leak=leak_warning(record.config["data"]["split"]["unit"]),
         report=report,
         statistics=sets,
         link=run_files.PAGE,

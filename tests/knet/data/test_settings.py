@@ -1,4 +1,4 @@
-"""Settings of the data: labels and classes."""
+"""Settings of the data: labels, classes and splits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from knet.data.breakhis import CLASSES, SUBTYPES
-from knet.data.settings import DataConfig
+from knet.data.settings import DataConfig, SplitConfig
 
 
 def test_classes_of_breakhis_are_two_or_all_subtypes() -> None:
@@ -47,3 +47,13 @@ def test_classes_may_be_any_number_in_any_order() -> None:
 def test_unusable_classes_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DataConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize("unit", ["folder", "image"])
+def test_unit_that_leaks_patients_must_be_allowed(unit: str) -> None:
+    assert SplitConfig().unit == "patient"
+    assert SplitConfig.model_validate({"unit": unit, "allow_patient_leak": True}).unit == unit
+    with pytest.raises(ValidationError, match=f"unit: {unit} puts .*allow_patient_leak=true"):
+        SplitConfig.model_validate({"unit": unit})
+    with pytest.raises(ValidationError, match=f"unit: a file is a split by patient, not by {unit}"):
+        SplitConfig.model_validate({"unit": unit, "allow_patient_leak": True, "file": "split.json"})

@@ -74,15 +74,46 @@ def counts_by_class(images: Images, assignment: dict[str, Any]) -> dict[str, Cou
 def test_make_split_never_divides_a_patient_or_misses_a_class(
     images: Images, method: dict[str, Any], seed: int
 ) -> None:
-    assignment = make(images, seed=seed, **method).assignment
+    split = make(images, seed=seed, **method)
+    assignment = split.assignment
     written = {
         (image.patient, shard.split)
-        for shard in plan_shards(images, assignment, seed=seed)
+        for shard in plan_shards(images, split.split_of, seed=seed)
         for image in shard.images
     }
     assert len(written) == len({image.patient for image in images})
     for counts in counts_by_class(images, assignment).values():
         assert counts.keys() == set(schema_names.SPLITS)
+
+
+@given(catalogs(), methods, seeds)
+def test_make_split_by_folder_never_divides_a_slide(
+    images: Images, method: dict[str, Any], seed: int
+) -> None:
+    images = [replace(image, path=f"{n}{image.path}") for image in images for n in range(2)]
+    split = make(images, seed=seed, unit="folder", **method)
+    slides = {(image.patient, image.column("slide")) for image in images}
+    assert len({(image.patient, image.column("slide"), split.split_of(image)) for image in images}) == len(
+        slides
+    )
+    assert {split.split_of(image) for image in images} == set(schema_names.SPLITS)
+
+
+@given(seeds)
+def test_make_split_by_image_divides_patients(seed: int) -> None:
+    images = images_of_patients(20, 20, slides=3)
+    split = make(images, seed=seed, unit="image")
+    assert Counter(map(split.split_of, images)) == {"train": 86, "validation": 22, "test": 12}
+    placed = {(image.patient, split.split_of(image)) for image in images}
+    assert len(placed) > len({image.patient for image in images})
+    assert split.unit == "image" and make(images, seed=seed).unit == "patient"
+    assert "unit" not in make(images, seed=seed).made
+
+
+def test_make_split_by_folder_needs_slides() -> None:
+    images = [replace(image, columns=()) for image in images_of_patients(4, 4)]
+    with pytest.raises(UserError, match=r"^data\.split\.unit: folder needs the column slide"):
+        make(images, slices=(), unit="folder")
 
 
 @given(catalogs(), methods, seeds, st.randoms(use_true_random=False))
@@ -331,7 +362,7 @@ def notes(*values: tuple[str, str]) -> list[str]:
         ImageFile(f"{patient}.png", "benign", patient, (("subtype", subtype), ("slide", patient)))
         for patient, subtype in values
     ]
-    return slice_notes(images, ASSIGNMENT, slices=("magnification", "subtype"))
+    return slice_notes(images, lambda image: ASSIGNMENT[image.patient], slices=("magnification", "subtype"))
 
 
 def test_slice_notes_of_a_value_in_every_split_are_empty() -> None:

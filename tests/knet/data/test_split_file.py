@@ -128,3 +128,9 @@ def test_check_frozen_split_notes_absent_patients() -> None:
 def test_check_frozen_split_without_a_class_is_refused() -> None:
     with pytest.raises(UserError, match=r"by mine/split\.json no malignant patient of the data is for test"):
         check_frozen_split(FROZEN_SPLIT, {**ORDER, "malignant": ["4", "5"]}, file=FROZEN_FILE)
+
+
+def test_check_frozen_split_refuses_one_that_leaks_patients() -> None:
+    split = SPLIT.model_copy(update={"made": {**SPLIT.made, "unit": "folder"}})
+    with pytest.raises(UserError, match=r"split\.json is a split by folder, which leaks patients"):
+        check_frozen_split(split, {"benign": list(SPLIT.assignment)}, file=FILE)

@@ -250,3 +250,13 @@ def test_gate_of_three_classes_names_those_with_few_patients(make_class_predicti
     assert verdict.reasons == [
         "insufficient patients: 1 stroma for test, but gate.min_patients is 2 for each"
     ]
+
+
+def test_gate_refuses_every_model_of_a_split_by_image(good: Any) -> None:
+    rules = rules_of(split_unit="image", on_insufficient_data="pass")
+    assert "the gate must refuse every model, the split is by image" in str(
+        certain_refusal({"benign": 99, "malignant": 99}, rules)
+    )
+    assert certain_refusal({"benign": 99, "malignant": 99}, rules_of()) is None
+    (reason,) = verdict_of(good, split_unit="image").reasons
+    assert reason.startswith("the split is by image") and "data.split.unit=patient" in reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from knet.base import run_files
+from knet.base.split_units import leak_warning
 from knet.report import published
 from knet.report.report import write_report
 from knet.runs.record import RunRecord
@@ -289,6 +291,22 @@ def test_page_metrics_equal_the_results(full_page: Path) -> None:
     assert f"ROC-AUC, test {found['value']:.3f} {found['low']:.3f} to {found['high']:.3f}" in text
     tn, fp = whole["confusion"]["true_negatives"], whole["confusion"]["false_positives"]
     assert f"benign {tn} ({100 * tn / (tn + fp):.0f} %) {fp} " in text
+
+
+def test_page_of_a_split_by_image_warns_of_the_leak(
+    full_record: RunRecord, full_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(full_folder, folder)
+    config = copy.deepcopy(full_record.config)
+    config["data"]["split"]["unit"] = "image"
+    page = write_report(replace(full_record, config=config), folder).read_text("utf-8")
+    text = Page(page).text
+    warning = leak_warning("image")
+    assert warning is not None and text.count(warning) == 2  # at the top and in the model card
+    assert '<p class="verdict failed"><strong>Patients leak into test</strong>' in page
+    assert "No patient is in two splits" not in text and "A patient is never in two splits" not in text
+    assert "Patients leak into test" not in write_report(full_record, full_folder).read_text("utf-8")
 
 
 def test_page_states_the_protocol_of_the_paper(full_page: Path) -> None:

@@ -84,6 +84,7 @@ def fn_args(
             "checkpoints": str(folder / "checkpoints"),
             "fingerprint": "of the files",
             "split_sha256": "of the split",
+            "split_unit": "patient",
             "cache_root": str(folder / "feature-maps"),
         },
         hyperparameters=hyperparameters,

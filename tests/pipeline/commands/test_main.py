@@ -66,6 +66,7 @@ def test_help_imports_no_heavy_library() -> None:
         "cache",
         "monitor",
         "experiment folds",
+        "experiment leak",
         "experiment paper",
     ],
 )
