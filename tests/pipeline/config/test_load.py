@@ -627,6 +627,7 @@ def test_split_settings_are_json() -> None:
         "folds": 5,
         "fold": 4,
         "file": None,
+        "unit": "patient",
     }
 
 
