@@ -197,7 +197,7 @@ def test_experiment_folds_refuses_more_folds_than_patients(
 ) -> None:
     finished = knet("experiment", "folds", "--folds", 20, "--set", f"output={tmp_path / 'out'}")
     assert finished.code == 2
-    assert "too few patients for data.split.folds=20: benign has 12" in finished.stderr
+    assert "too few patients for data.split.folds=20: benign has 10" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert not (tmp_path / "out" / "folds").exists()
 
