@@ -68,7 +68,9 @@ class Snapshots(keras.callbacks.Callback):
             folder: folder of the files; it is created with the first.
         """
         super().__init__()
-        self._whole = model
+        self._whole = keras.Model(
+            model.inputs, model.outputs
+        )  # without an optimizer, whose state is as large
         self._epochs = epochs
         self._folder = folder
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import keras
 import keras_tuner
 import numpy as np
@@ -428,7 +429,10 @@ def test_run_fn_snapshot_equals_a_training_of_that_many_epochs(
 
 def snapshot_weights(run: Path, epoch: int) -> list[np.ndarray]:
     model = keras.saving.load_model(run / "model.keras", compile=False)
-    model.load_weights(run / f"epoch-{epoch}.weights.h5")
+    file = run / f"epoch-{epoch}.weights.h5"
+    with h5py.File(file) as content:
+        assert "optimizer" not in content
+    model.load_weights(file)
     return model.get_weights()
 
 
