@@ -67,6 +67,16 @@ def test_gate_refusal_counts_the_test_patients_of_each_class(
         assert bool(gate_refusal(config, data.test_patients)) == refused
 
 
+def test_prepare_data_by_image_counts_patients_in_several_splits(
+    samples: Path, config_of: Callable[..., Config]
+) -> None:
+    leaking = ("data.split.unit=image", "data.split.allow_patient_leak=true")
+    config = config_of(f"data.source={samples}", "gate.minimum={}", *leaking)
+    data = prepare_data(config)
+    assert sum(data.patients.values()) > 12 and sum(data.test_patients.values()) == data.patients["test"]
+    assert "the split is by image" in str(gate_refusal(config, data.test_patients))
+
+
 def test_prepare_data_calls_synthetic_images_synthetic(
     samples: Path, config_of: Callable[..., Config]
 ) -> None:
