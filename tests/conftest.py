@@ -36,6 +36,7 @@ hypothesis.settings.load_profile("knet")
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
 _TWO_CLASSES = Path(__file__).with_name("support") / "two_classes.json"
+_AXE = Path(__file__).with_name("support") / "axe"
 _GUARD = Path(__file__).with_name("support") / "connect_guard.c"
 
 
@@ -71,6 +72,15 @@ def debian_program() -> Callable[..., Path]:
         return Path(found)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def axe(debian_program: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, which finds what keeps people with disabilities from using a page."""
+    npm = debian_program("npm", package="npm")
+    folder = shutil.copytree(_AXE, tmp_path_factory.mktemp("axe") / "axe")
+    subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True)
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

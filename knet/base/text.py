@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 _MAX_LISTED = 10  # problems in one message
@@ -29,6 +30,13 @@ def counted(count: int, noun: str) -> str:
 def list_names(names: Sequence[str]) -> str:
     """Return names as a text, such as `a and b` or `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def natural_key(text: str) -> list[tuple[float, str]]:
+    """Return the key that sorts texts by the numbers in them, such as `40X` before `100X`."""
+    return [
+        (int(part), "") if part.isdecimal() else (math.inf, part) for part in re.split(r"(\d+)", text) if part
+    ]
 
 
 def printable(text: str) -> str:

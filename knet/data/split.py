@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.split_units import PATIENT, SplitUnit
-from knet.base.text import counted, printable
+from knet.base.text import counted, natural_key, printable
 from knet.data.grouping import PatientsByClass, patients_by_class, split_by_fold, split_by_share
 from knet.data.official_folds import official_split, read_official_fold
 from knet.data.source import ImageFile
@@ -244,7 +244,7 @@ def slice_notes(
                 patients[column, value].add(image.patient)
                 splits[column, value].add(split_of(image))
     notes = []
-    for column, value in sorted(patients, key=lambda key: (slices.index(key[0]), key[1])):
+    for column, value in sorted(patients, key=lambda key: (slices.index(key[0]), natural_key(key[1]))):
         members = patients[column, value]
         missing = [split for split in schema_names.SPLITS if split not in splits[column, value]]
         if missing:

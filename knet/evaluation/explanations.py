@@ -32,6 +32,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
     - `kind`: as `pick_images` returns it;
     - `path`, `patient`, `label`, `called` (predicted label) and `score` (`schema_names.SCORE`);
     - `image`, `overlay`: file names;
+    - `empty`: whether no region supports the predicted label, so that the heat map is 0 everywhere;
     - `similarity`: mean rank correlation of its heat map with those of `draws` models with random weights
       (Adebayo et al., NeurIPS 2018); null where undefined, and then left out of the mean.
 
@@ -61,6 +62,7 @@ def write_explanations(model: Path, examples: Path, folder: Path, *, count: int)
             "called": outputs[schema_names.PREDICTED_LABEL][row].decode(),
             "score": float(outputs[schema_names.SCORE][row]),
             **_write_pictures(folder, f"{kind}-{row + 1}", image.image, outputs[schema_names.HEAT_MAP][row]),
+            "empty": not outputs[schema_names.HEAT_MAP][row].any(),
             "similarity": _mean(similarities[row]),
         }
         for row, (kind, image) in enumerate(chosen)

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from knet.base import schema_names
+from knet.base.text import natural_key
 from knet.evaluation.bootstrap import Estimate, estimate_metrics
 from knet.evaluation.class_metrics import ClassSample
 from knet.evaluation.patient_metrics import PatientSample
@@ -94,7 +95,8 @@ def _slices(frame: Any, *, split: str, columns: Sequence[str]) -> Iterator[tuple
     of_split = frame[frame[schema_names.SPLIT] == split]
     yield {}, of_split
     for chosen in filter(None, map(list, slice_combinations(columns))):
-        for values in sorted(set(frame[chosen].itertuples(index=False, name=None))):
+        values_found = set(frame[chosen].itertuples(index=False, name=None))
+        for values in sorted(values_found, key=lambda values: [*map(natural_key, values)]):
             yield dict(zip(chosen, values, strict=True)), of_split[(of_split[chosen] == values).all(axis=1)]
 
 

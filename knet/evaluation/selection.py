@@ -120,9 +120,12 @@ def _reason(
     if name == best:
         return f"highest {metric} on validation patients, but larger than {winner}, which is equivalent"
     difference = below[name]
-    distance = f"{difference.value:.3f} below {best} ({difference.low:.3f} to {difference.high:.3f})"
+    distance = (
+        f"{metric} is {difference.value:.3f} below that of {best} "
+        f"(95 % interval {difference.low:.3f} to {difference.high:.3f})"
+    )
     if name == winner:
-        return f"{metric} on validation patients is {distance}: equivalent, and smaller"
+        return f"{distance} on validation patients: equivalent, and smaller"
     if name in equivalent:
         return f"{distance}: equivalent, but larger than {winner}"
     if difference.value <= equivalence_margin:

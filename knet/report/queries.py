@@ -107,7 +107,7 @@ def lineage_steps(record: RunRecord) -> list[Step]:
     if winner:
         info = winner.info
         steps += [
-            Step("candidate", info.title, f"from {info.weights} weights, seed {info.seed}"),
+            Step("candidate", info.title, f"{_initial_weights(info.weights)}, seed {info.seed}"),
             Step("train and validation examples", info.examples_sha256, f"{info.train_images} for training"),
             Step("settings", info.candidate_sha256),
             Step("code", info.code_sha256, "with the versions of its libraries"),
@@ -116,6 +116,10 @@ def lineage_steps(record: RunRecord) -> list[Step]:
     pushed = record.pushed_version
     steps.append(Step("served version", pushed or "none", record.pushed_folder or ""))
     return steps
+
+
+def _initial_weights(name: str) -> str:
+    return "random initial weights" if name == "none" else f"initial weights {name}"
 
 
 _RATE = "patient_recognition_rate"

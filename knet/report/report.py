@@ -29,22 +29,22 @@ from knet.report.sections import (
 )
 from knet.runs.record import RunRecord
 
-# In the order of the page.
+# In the order of the page: results, data, training.
 SECTIONS: Final[tuple[Callable[[Inputs], Section | None], ...]] = (
     summary,
-    data,
-    anomalies,
-    tuning,
-    learning,
     candidates,
     classes,
     paper,
     curves,
-    calibration,
     confusion,
+    calibration,
     slices,
     patients,
     heat_maps,
+    data,
+    anomalies,
+    learning,
+    tuning,
     nodes,
     lineage,
     model_card,
@@ -110,6 +110,7 @@ def environment(*packages: str) -> jinja2.Environment:
     )
     jinja.filters |= {
         "figure": text.format_metric,
+        "counted": text.counted,
         "duration": text.format_duration,
         "size": text.format_magnitude,
         "estimate": text.format_estimate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -26,12 +26,26 @@ def summary(inputs: Inputs) -> Section:
         {
             "verdict": verdict(record),
             "cards": _cards(inputs.metrics(record.winner, schema_names.TEST)),
+            "few": _small_classes(inputs),
             "evaluated": bool(inputs.metrics(record.winner, schema_names.TEST)),
             "gated": record.config["gate"]["minimum"] != {} or record.config["gate"]["margin"] is not None,
             "seconds": sum(node.seconds for node in record.nodes),
             "patients": sum(record.data.patients.values()),
             "images": sum(record.data.images.values()),
         },
+    )
+
+
+_FEW_PATIENTS: Final = 5  # of a class; an interval from fewer is named
+
+
+def _small_classes(inputs: Inputs) -> dict[str, int]:
+    """Return the number of test patients of each class with few of them, by class."""
+    found = inputs.slices(inputs.record.winner, schema_names.TEST)
+    return (
+        {name: count for name, count in found[0]["patients"].items() if count < _FEW_PATIENTS}
+        if found
+        else {}
     )
 
 

@@ -14,8 +14,10 @@ from knet.base.svg import Point, Scale, element
 from knet.tuning.plan import DIRECTIONS
 from knet.tuning.trials import COMPLETED, best_trial, worst_score
 
-_WIDTH, _HEIGHT = 640, 400  # pixels
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 20, 30, 56  # margins
+# About the width of a phone, and of a chart on the report page, so that text is as large as the page's.
+_WIDTH, _HEIGHT = 400, 280  # pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 48  # margins
+_ROW = 60  # pixels between the axes of parallel coordinates
 _INSET = 12  # pixels between an axis and the nearest mark
 _HIGHLIGHT, _AXIS, _FAILED = "#c22", "#888", "#8886"
 _BEST, _WORST = (27, 94, 168), (226, 190, 120)  # RGB
@@ -46,7 +48,7 @@ def optimization_history(trials: pd.DataFrame, *, objective: str) -> Markup:
 
 
 def parallel_coordinates(trials: pd.DataFrame, *, names: Sequence[str], objective: str) -> Markup:
-    """Draw each completed trial as a line over one axis per hyperparameter and one for the objective.
+    """Draw each completed trial as a line down the axes of the hyperparameters, to that of the objective.
 
     Better trials are darker; the best is red.
 
@@ -59,29 +61,31 @@ def parallel_coordinates(trials: pd.DataFrame, *, names: Sequence[str], objectiv
     best = best_trial(trials, objective=objective)
     worst = worst_score(trials, objective=objective)
     columns = [*names, objective]
-    step = (_WIDTH - _LEFT - _RIGHT - 20) / (len(columns) - 1)
-    places = {name: _LEFT + step * number for number, name in enumerate(columns)}
-    top, bottom = _TOP + _INSET, _HEIGHT - _BOTTOM
+    places = {name: _TOP + 2.0 * _INSET + _ROW * number for number, name in enumerate(columns)}
+    left, right = float(_RIGHT), float(_WIDTH - _RIGHT)
     scales = {
-        name: Scale.spanning(completed[name].tolist(), bottom, top, log=name == "learning_rate")
+        name: Scale.spanning(
+            completed[name].tolist(), left + _INSET, right - _INSET, log=name == "learning_rate"
+        )
         for name in columns
     }
     shapes = []
     for name, place in places.items():
+        low, high = (f"{value:.3g}" for value in scales[name].even_ticks(count=2))
         shapes += [
-            _polyline([(place, top), (place, bottom)], colour=_AXIS),
-            _text(place, bottom + 36, name),
+            _polyline([(left, place), (right, place)], colour=_AXIS),
+            _text(left, place - 6, name, anchor="start"),
+            _text(left, place + 16, low, anchor="start"),
+            _text(right, place + 16, high, anchor="end"),
         ]
-        for value in scales[name].even_ticks(count=2):
-            edge = scales[name](value)
-            shapes.append(_text(place, edge + (16 if edge > _HEIGHT / 2 else -6), f"{value:.3g}"))
     by_score = completed.sort_values(objective, key=lambda scores: -abs(scores - best[objective]))
     for row in by_score.to_dict("records"):
         is_best = row["trial"] == best["trial"]
         colour = _HIGHLIGHT if is_best else shade(row[objective], best=best[objective], worst=worst)
-        points = [(places[name], scales[name](row[name])) for name in columns]
+        points = [(scales[name](row[name]), places[name]) for name in columns]
         shapes.append(_polyline(points, colour=colour, width=2.5 if is_best else 1.2))
-    return _figure("Hyperparameters and objective, one line per completed trial", *shapes)
+    height = int(max(places.values())) + 2 * _INSET
+    return _figure("Hyperparameters and objective, a line per trial", *shapes, left=left, height=height)
 
 
 def lr_momentum_scatter(trials: pd.DataFrame, *, objective: str) -> Markup:
@@ -115,14 +119,14 @@ def shade(score: float, *, best: float, worst: float) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _figure(title: str, *shapes: Markup) -> Markup:
+def _figure(title: str, *shapes: Markup, left: float = _LEFT, height: int = _HEIGHT) -> Markup:
     return element(
         "svg",
         element("title", title),
-        element("text", title, x=_LEFT, y=18, font_weight=600),
+        element("text", title, x=left, y=18, font_weight=600),
         *shapes,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        viewBox=f"0 0 {_WIDTH} {height}",
         role="img",
         width=_WIDTH,
         font_family="system-ui, sans-serif",

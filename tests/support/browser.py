@@ -154,6 +154,20 @@ class Browser:
         texts: list[str] = self.run(_FAINT)
         return texts
 
+    def barriers(self, axe: str) -> list[str]:
+        """Rules of axe-core that the page breaks seriously, each with the elements.
+
+        Args:
+            axe: its script.
+        """
+        self.run(f"{axe}; null")
+        broken = self.run("axe.run().then(({ violations }) => violations)")
+        return [
+            f"{rule['id']} ({rule['impact']}): {', '.join(str(node['target']) for node in rule['nodes'])}"
+            for rule in broken
+            if rule["impact"] in ("serious", "critical")
+        ]
+
     @property
     def needed_width(self) -> int:
         """The pixels across that the page needs."""

@@ -14,6 +14,7 @@ from knet.base.text import (
     format_metric,
     list_names,
     list_problems,
+    natural_key,
     printable,
 )
 
@@ -73,3 +74,8 @@ def test_format_estimate_with_interval(found: dict[str, float | None] | None, te
 
 def test_list_names_of_one_or_more() -> None:
     assert [list_names(list("abc")[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def test_natural_key_sorts_by_the_numbers_in_texts() -> None:
+    texts = ["fold 10", "200X", "other", "fold 2", "100X", "40X"]
+    assert sorted(texts, key=natural_key) == ["40X", "100X", "200X", "fold 2", "fold 10", "other"]

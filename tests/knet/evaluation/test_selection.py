@@ -43,9 +43,9 @@ def test_select_model_highest_metric_wins_with_reasons() -> None:
     made = decision({"mobilenet": sample(6), "vgg16": sample(1), "resnet50": sample(3)})
     assert made["winner"] == "vgg16"
     assert whys(made) == {
-        "mobilenet": "0.250 below vgg16 (0.250 to 0.250)",
+        "mobilenet": "accuracy is 0.250 below that of vgg16 (95 % interval 0.250 to 0.250)",
         "vgg16": "highest accuracy on validation patients",
-        "resnet50": "0.100 below vgg16 (0.100 to 0.100)",
+        "resnet50": "accuracy is 0.100 below that of vgg16 (95 % interval 0.100 to 0.100)",
     }
     assert [name for name, candidate in made["candidates"].items() if candidate["won"]] == ["vgg16"]
 
@@ -102,9 +102,9 @@ def test_select_model_consistently_worse_model_is_not_equivalent() -> None:
     # One more image of every patient is misclassified: a small but consistent difference.
     made = decision({"mobilenet": sample(2), "vgg16": sample(1)}, equivalence_margin=0.1)
     assert made["winner"] == "vgg16"
-    assert (
-        whys(made)["mobilenet"]
-        == "0.050 below vgg16 (0.050 to 0.050): within the margin, but worse in a paired bootstrap"
+    assert whys(made)["mobilenet"] == (
+        "accuracy is 0.050 below that of vgg16 (95 % interval 0.050 to 0.050): "
+        "within the margin, but worse in a paired bootstrap"
     )
 
 

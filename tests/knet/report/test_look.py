@@ -44,6 +44,27 @@ def test_page_shows_every_image_and_loads_nothing(
     assert (background == "rgb(255, 255, 255)") is not dark
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK], ids=["phone", "desk"])
+def test_page_has_no_serious_barriers(browser: Browser, page: Path, axe: str, width: int, dark: bool) -> None:
+    browser.open(f"file://{page}", width=width, dark=dark)
+    browser.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert browser.barriers(axe) == []
+
+
+@pytest.mark.parametrize("table", ["Selection of the winner", "From the data to the served version"])
+def test_tables_of_words_fit_a_phone(browser: Browser, page: Path, table: str) -> None:
+    browser.open(f"file://{page}", width=PHONE)
+    region = f"document.querySelector('[aria-label=\"{table}\"]')"
+    assert browser.run(f"{region}.scrollWidth <= {region}.clientWidth")
+
+
+def test_plots_of_the_search_fit_a_phone(browser: Browser, page: Path) -> None:
+    browser.open(f"file://{page}", width=PHONE)
+    widths = browser.run("[...document.querySelectorAll('.plots svg')].map(one => one.clientWidth)")
+    assert widths and all(PHONE / 2 < width <= PHONE for width in widths)
+
+
 def test_page_of_failed_run_fits_a_phone(browser: Browser, failed_record: RunRecord, tmp_path: Path) -> None:
     failed = write_report(failed_record, tmp_path / "run")
     browser.open(f"file://{failed}", width=PHONE)

@@ -89,7 +89,7 @@ def test_page_of_every_outcome_names_the_run(page_of: Callable[..., Page], outco
 
 def test_page_shows_split_and_notes(page_of: Callable[..., Page]) -> None:
     text = page_of().text
-    assert "SHA-256 of the split fedcba9876543210 ." in text
+    assert "SHA-256 of the split fedcba987654… ." in text
     assert "subtype adenosis: 2 patients, too few for three splits; none in test" in text
 
 
@@ -176,7 +176,7 @@ def test_page_lists_quarantined_files(page_of: Callable[..., Page], ingest: dict
         ]
     ]
     text = page_of(ingest=ingest).text
-    assert "Quarantined: 1 images." in text and "file reason a.png zero bytes" in text
+    assert "Quarantined: 1 image." in text and "file reason a.png zero bytes" in text
     assert "another patient's image: 2." in text
     assert "The same pixels under several patients: b.png (1, train), c.png (2, test)" in text
     assert "Ignored files README.txt" in text
@@ -204,6 +204,41 @@ def test_page_escapes_values(page_of: Callable[..., Page], field: dict[str, str]
 
 def test_page_links_record_and_data_source(page_of: Callable[..., Page]) -> None:
     assert page_of().links == ["report.json", "https://doi.org/10.1109/TBME.2015.2496264"]
+
+
+def test_page_shows_results_before_data_and_training(full_page: Path) -> None:
+    order = re.findall(r'<section id="(\w+)"', full_page.read_text("utf-8"))
+    assert order.index("candidates") < order.index("patients") < order.index("data") < order.index("tuning")
+
+
+def test_digest_is_abbreviated_with_the_whole_in_its_title(full_page: Path) -> None:
+    html = full_page.read_text("utf-8")
+    titles = re.findall(r'<code title="(\w{40,})">(\w{12})…</code>', html)
+    assert titles and all(whole.startswith(short) for whole, short in titles)
+
+
+def test_cards_name_few_patients_of_a_class(
+    full_record: RunRecord, full_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(full_folder, tmp_path / "run")
+    file = folder / run_files.RESULTS
+    results = json.loads(file.read_text("utf-8"))
+    whole = results["candidates"]["resnet152"]["splits"]["test"][0]
+    for count, shown in ((5, False), (4, True)):
+        whole["patients"] = {"benign": count, "malignant": 9}
+        file.write_text(json.dumps(results), "utf-8")
+        text = Page(write_report(full_record, folder).read_text("utf-8")).text
+        assert ("4 patients of a class" in text and "five test patients (benign 4)" in text) is shown
+
+
+def test_empty_heat_map_is_named(full_record: RunRecord, full_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(full_folder, tmp_path / "run")
+    file = folder / run_files.EXPLANATIONS / run_files.EXPLANATIONS_FILE
+    explained = json.loads(file.read_text("utf-8"))
+    for number, image in enumerate(explained["images"]):
+        image["empty"] = number == 0
+    file.write_text(json.dumps(explained), "utf-8")
+    assert Page(write_report(full_record, folder).read_text("utf-8")).text.count("no region supports") == 1
 
 
 def test_page_links_the_data_page(page_of: Callable[..., Page], tmp_path: Path) -> None:
