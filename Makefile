@@ -93,7 +93,7 @@ proto: .venv/.run ## Compile the .proto files of knet/ into .binpb files
 	$(PROTOC) --descriptor_set_out=knet/serving/config/settings.binpb knet/serving/config/settings.proto
 
 .PHONY: facets
-facets: .venv/.run ## Bundle facets, which shows statistics, into knet/data/templates/facets.html.gz
+facets: .venv/.run ## Bundle facets, which shows statistics, into knet/report/templates/facets.html.gz
 	$(UV) run --no-project --isolated --with tensorboard-plugin-wit==1.8.1 python scripts/bundle_facets.py
 
 .PHONY: clean

@@ -13,7 +13,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-_TARGET = Path(__file__).resolve().parents[1] / "knet" / "data" / "templates" / "facets.html.gz"
+_TARGET = Path(__file__).resolve().parents[1] / "knet" / "report" / "templates" / "facets.html.gz"
 _SOURCES = {
     "wit_tb_bin.html": "c6c513c727af303c1595162d7cb03437bdb12dc6a280c92cdfa1cf4a23dd52c3",
     "wit_tb_bin.js": "36fe8c9262bd9bffac3a2157a9cb0f68b1fae6a6b24ee97a4bb447028d6e9709",
@@ -25,7 +25,7 @@ _MISSING = '<dom-module id="facets-overview-filter-validator"><template></templa
 
 
 def main() -> None:
-    """Writes knet/data/templates/facets.html.gz."""
+    """Writes knet/report/templates/facets.html.gz."""
     html, script = (_source(name) for name in _SOURCES)
     elements, body, _ = html.removeprefix("<!doctype html>").rpartition(_BODY)
     if not body:

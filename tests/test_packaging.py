@@ -54,8 +54,8 @@ def test_base_wheel_holds_knet_and_its_data_alone(wheels: SimpleNamespace) -> No
     assert {
         "knet/base/proto/messages.binpb",
         "knet/data/breakhis_v1_names.txt.gz",
-        "knet/data/templates/facets.html.gz",
-        "knet/data/templates/validation.html",
+        "knet/report/templates/facets.html.gz",
+        "knet/report/templates/data_page.html",
         "knet/report/templates/page.html",
         "knet/report/templates/style.css",
         "knet/serving/config/batching_parameters.txt",

@@ -22,9 +22,9 @@ def list_problems(heading: str, problems: Sequence[str], *, rest: str = "") -> s
     return "\n".join([f"{heading}:", *(f"  {printable(one)}" for one in problems[:_MAX_LISTED]), *more])
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, such as `1 file` or `2 files`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, such as `1 file` or `2 files`; the plural's default has an `s`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"
 
 
 def list_names(names: Sequence[str]) -> str:

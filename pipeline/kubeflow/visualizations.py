@@ -142,7 +142,7 @@ def draw_node(node: NodeFiles) -> dict[str, Visualization]:
 def _draw_data_gate(node: NodeFiles) -> dict[str, Visualization]:
     """Draw anomalies, drift and statistics as a page."""
     from knet.data.validation import passed_report, read_statistics
-    from knet.data.validation_page import render_validation_page
+    from knet.report.data_page import render_data_page
 
     statistics = read_statistics(node.inputs["statistics"])
     previous = node.properties["previous_statistics"]
@@ -150,7 +150,7 @@ def _draw_data_gate(node: NodeFiles) -> dict[str, Visualization]:
         if folder:
             statistics["train of the last successful run"] = read_statistics(folder)[schema_names.TRAIN]
     verdict = json.loads(node.outputs["verdict"].read_text(encoding="utf-8"))
-    page = render_validation_page(
+    page = render_data_page(
         title=f"Run {node.run_id}",
         synthetic=bool(node.properties["synthetic_data"]),
         report=passed_report(verdict["drift"], schema=node.inputs["schema"] / artifact_files.SCHEMA),

@@ -17,8 +17,8 @@ from knet.base.files import atomic_write
 from knet.base.split_units import leak_warning
 from knet.base.storage import Store, local_copy
 from knet.data.validation import passed_report, read_statistics, validate_data
-from knet.data.validation_page import render_validation_page
 from knet.evaluation.predictions import FOLDER, read_predictions, write_predictions
+from knet.report.data_page import render_data_page
 from knet.report.inputs import thumbnail
 from knet.report.patients import images_to_show, patient_rows
 from knet.runs.record import Execution, OutputArtifact, RunRecord
@@ -172,7 +172,7 @@ def write_data_page(
         sets = read_statistics(statistics)
         if previous and compared:
             sets[f"train of run {previous.run_id}"] = read_statistics(compared)[schema_names.TRAIN]
-    page = render_validation_page(
+    page = render_data_page(
         title=f"{record.name}, run {record.run_id}",
         synthetic=record.data.synthetic,
         leak=leak_warning(record.config["data"]["split"]["unit"]),

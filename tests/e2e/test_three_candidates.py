@@ -319,7 +319,9 @@ def test_console_names_the_data_page(runs: Runs) -> None:
     page = Path(named.removeprefix("data:").strip())
     assert (page.parent / "report.html").is_file()
     text = page.read_text("utf-8")
-    assert "No anomalies" in text and "Synthetic data" in text and "<facets-overview" in text
+    assert (
+        "None: the data match the schema" in text and "Synthetic data" in text and "<facets-overview" in text
+    )
 
 
 def test_report_is_complete_and_renders_without_artifacts(runs: Runs, tmp_path: Path) -> None:

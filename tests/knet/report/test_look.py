@@ -1,4 +1,4 @@
-"""The report page in a browser: narrow, wide, dark and printed."""
+"""The report and its page on the data in a browser: narrow, wide, dark and printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from browser import Browser
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList as Statistics
 
+from knet.data.validation import Anomaly, Distance, ValidationReport
+from knet.report.data_page import render_data_page
 from knet.report.report import write_report
 from knet.runs.record import RunRecord
 
@@ -24,6 +27,36 @@ def browser(debian_program: Callable[..., Path]) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(full_record: RunRecord, full_folder: Path) -> Path:
     return write_report(full_record, full_folder)
+
+
+@pytest.fixture(scope="module")
+def data_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page on images with many features, an anomaly and drift."""
+    datasets = Statistics()
+    for split in ("train", "test"):
+        dataset = datasets.datasets.add(name=split, num_examples=10)
+        for number in range(30):
+            feature = dataset.features.add(name=f"image/{number}", type="FLOAT")
+            feature.num_stats.common_stats.num_non_missing = 10
+            feature.num_stats.mean = number
+            feature.num_stats.histograms.add().buckets.add(low_value=0, high_value=1, sample_count=10)
+    anomaly = Anomaly("test", "magnification", "Unexpected string values", "500X is not in the schema.")
+    page = tmp_path_factory.mktemp("data") / "data.html"
+    page.write_text(
+        render_data_page(
+            title="knet-demo, run 1",
+            synthetic=True,
+            report=ValidationReport((anomaly,), (Distance("image/1", 0.5, 0.2),)),
+            statistics={"train": _of(datasets, 0), "test": _of(datasets, 1)},
+            link="report.html",
+        ),
+        "utf-8",
+    )
+    return page
+
+
+def _of(sets: Statistics, number: int) -> Statistics:
+    return Statistics(datasets=[sets.datasets[number]])
 
 
 @pytest.mark.parametrize(
@@ -76,3 +109,25 @@ def test_page_of_failed_run_fits_a_phone(browser: Browser, failed_record: RunRec
 def test_page_can_be_printed(browser: Browser, page: Path) -> None:
     browser.open(f"file://{page}", width=DESK)
     assert browser.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK], ids=["phone", "desk"])
+def test_data_page_shows_every_feature_without_serious_barriers(
+    browser: Browser, data_page: Path, axe: str, width: int, dark: bool
+) -> None:
+    browser.open(f"file://{data_page}", width=width, dark=dark)
+    lists = """(root => {
+      const found = [];
+      const walk = root => root.querySelectorAll("*").forEach(element => {
+        if (element.localName === "iron-list") found.push(element);
+        if (element.shadowRoot) walk(element.shadowRoot);
+      });
+      walk(root);
+      return found;
+    })(document)"""
+    browser.wait(f"{lists}.length && {lists}.every(list => list.tabIndex === 0)")
+    browser.wait(f"{lists}.every(list => list.scrollHeight <= list.clientHeight)")
+    assert (browser.complaints, browser.barriers(axe)) == ([], [])
+    assert browser.requested == [f"file://{data_page}"]
+    assert browser.needed_width <= width

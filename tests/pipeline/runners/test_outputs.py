@@ -209,9 +209,9 @@ def test_write_data_page_of_a_failed_run_lists_all_anomalies(
     page = tmp_path / "reports" / "data.html"
     write_data_page(page, page_executions, record=make_record(), classes=("a", "b"), previous=None)
     text = page.read_text("utf-8")
-    assert text.count("<td>slide</td>") == len(SPLITS)
+    assert text.count('<td data-head="feature">slide</td>') == len(SPLITS)
     assert "no example is b (label 1)" in text
-    assert "Not measured" in text
+    assert "Drift was not measured" in text
 
 
 def test_write_data_page_shows_drift_since_the_previous_run(
@@ -224,8 +224,8 @@ def test_write_data_page_shows_drift_since_the_previous_run(
     page = tmp_path / "data.html"
     write_data_page(page, page_executions, record=make_record(), classes=("a", "b"), previous=previous)
     text = page.read_text("utf-8")
-    assert '<td>image/eosin</td>\n<td class="figure">0.000</td>' in text
-    assert "Not measured" not in text
+    assert '<th scope="row">image/eosin</th><td data-head="distance">0.000</td>' in text
+    assert "Drift was not measured" not in text
 
 
 def test_write_data_page_takes_drift_from_the_verdict_of_data_gate(
@@ -239,7 +239,7 @@ def test_write_data_page_takes_drift_from_the_verdict_of_data_gate(
     page_executions["DataGate"] = execution(verdict=tmp_path / "verdict")
     page = tmp_path / "data.html"
     write_data_page(page, page_executions, record=make_record(), classes=("a", "b"), previous=None)
-    assert '<td>image/eosin</td>\n<td class="figure">0.012</td>' in page.read_text("utf-8")
+    assert '<th scope="row">image/eosin</th><td data-head="distance">0.012</td>' in page.read_text("utf-8")
     assert json.loads(page.with_name("data.json").read_text("utf-8"))["anomalies"] == []
 
 

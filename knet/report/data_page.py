@@ -7,16 +7,16 @@ import gzip
 from collections.abc import Mapping
 from importlib import resources
 
-import jinja2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from knet.data.validation import ANOMALY_COLUMNS, ValidationReport
+from knet.data.validation import ValidationReport
+from knet.report.report import environment
 
 # The element <facets-overview>, bundled by scripts/bundle_facets.py: TFDV's page loads it from the network.
 _FACETS = "facets.html.gz"
 
 
-def render_validation_page(
+def render_data_page(
     *,
     title: str,
     synthetic: bool,
@@ -35,18 +35,19 @@ def render_validation_page(
         statistics: Statistics by name, which Facets shows side by side.
         link: File name of the run's report. Empty: the page has no link to it.
     """
-    package = resources.files("knet.data") / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string((package / "validation.html").read_text(encoding="utf-8"))
-    return template.render(
-        title=title,
-        synthetic=synthetic,
-        leak=leak,
-        columns=ANOMALY_COLUMNS,
-        report=report,
-        proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
-        facets=gzip.decompress((package / _FACETS).read_bytes()).decode("utf-8"),
-        link=link,
+    bundle = (resources.files("knet.report") / "templates" / _FACETS).read_bytes()
+    return (
+        environment()
+        .get_template("data_page.html")
+        .render(
+            title=title,
+            synthetic=synthetic,
+            leak=leak,
+            report=report,
+            proto=base64.b64encode(_side_by_side(statistics).SerializeToString()).decode("ascii"),
+            facets=gzip.decompress(bundle).decode("utf-8"),
+            link=link,
+        )
     )
 
 
