@@ -26,6 +26,8 @@ from knet.runs.record import RunRecord
 
 # Before TensorFlow is imported.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
+# Output that is compared has the width of a pipe, wherever the tests run.
+os.environ.pop("COLUMNS", None)
 
 # A busy machine would miss deadlines.
 hypothesis.settings.register_profile(

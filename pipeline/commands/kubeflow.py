@@ -194,9 +194,10 @@ def compile_(
         check_weights(config)
         check_split_file(config)
         confirm_refusal(_refusal_of_mounted_data(config), yes=yes, console=console)
-        from pipeline.kubeflow.compiler import compile_pipeline
-
-        compile_pipeline(config, output.absolute(), confirmed=yes)
+        with console.status("importing TensorFlow and TFX"):
+            from pipeline.kubeflow.compiler import compile_pipeline
+        with console.status("compiling the pipeline"):
+            compile_pipeline(config, output.absolute(), confirmed=yes)
     click.echo(f"compiled: {output} from {configuration_name(file or preset)}")
     if lost := config.kubeflow.ephemeral_paths:
         folders = (
@@ -285,6 +286,7 @@ def simulate(
         os.environ["AWS_ENDPOINT_URL"] = endpoint
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     screen = console()
+    screen.print(f"logs of the containers: {root / 'runs' / run_id}/<node>/log.txt", soft_wrap=True)
     try:
         with NodeDisplay(screen, container_tasks(document)) as display:
             Simulator(

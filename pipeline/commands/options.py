@@ -247,14 +247,13 @@ def _read_token(file: Path) -> str:
         ) from error
 
 
-_WIDTH = 160  # characters, where standard output is not a terminal
-
-
 def console() -> Console:
     """Return a console for standard output, without colours and markup."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, highlight=False)
+    from pipeline.runners.console import fixed_width
+
+    return Console(width=fixed_width(sys.stdout), markup=False, highlight=False)
 
 
 def renamed_option(old: str, new: str) -> Callable[[click.decorators.FC], click.decorators.FC]:

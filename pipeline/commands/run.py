@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,8 +26,10 @@ from pipeline.commands.options import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from knet.runs.record import Data, RunRecord
+    from knet.runs.workspace import Workspace
     from pipeline.config.config import Config
 
 
@@ -94,15 +98,15 @@ def command(
         _print_few_updates(console, checked, config)
         console.print(f"configuration: {source}", soft_wrap=True)
         if dry_run:
-            console.print("starting TensorFlow and TFX")
+            _import_runner(console)
             _print_plan(console, config, checked)
             return
         if until:
-            console.print("starting TensorFlow and TFX")
+            _import_runner(console)
             _run_until(until, config, checked, console=console)
             return
         confirm_refusal(gate_refusal(config, checked.test_patients), yes=yes, console=console)
-        console.print("starting TensorFlow and TFX")
+        _import_runner(console)
         from pipeline.runners.local import run_pipeline
 
         served = newest_version(workspace.served)
@@ -112,11 +116,12 @@ def command(
         if record.pushed_version and record.examples and is_new:
             _print_prediction(console, workspace.served, record.examples)
         report = workspace.reports / record.run_id
-        console.print(f"report: {report / run_files.PAGE}", soft_wrap=True)
+        _print_file(console, "report", report / run_files.PAGE)
         if (data_page := report / run_files.DATA_PAGE).is_file():
-            console.print(f"data:   {data_page}", soft_wrap=True)
+            _print_file(console, "data", data_page)
         if not verbose:
-            console.print(f"log:    {workspace.log}", soft_wrap=True)
+            _print_file(console, "log", workspace.log)
+        _print_next_steps(console, workspace, record)
     if record.failures and not record.error:
         click.echo(f"completed with failures: without {', '.join(record.failures)}", err=True)
         sys.exit(WITH_FAILURES)
@@ -125,6 +130,31 @@ def command(
             raise UserError(record.error)
         click.echo(f"error: {record.error}", err=True)
         sys.exit(1)
+
+
+def _import_runner(console: Console) -> None:
+    """Import TensorFlow and TFX, which takes a while; show that until it is done."""
+    text = "importing TensorFlow and TFX"
+    if not console.is_terminal:
+        console.print(text)
+    with console.status(text):
+        import pipeline.runners.local  # noqa: F401  (imported for its effect)
+
+
+def _print_file(console: Console, name: str, file: Path) -> None:
+    """Print the path of a file; terminals that know links open it at a click."""
+    from rich.text import Text
+
+    path = Text(str(file), style=f"link {file.absolute().as_uri()}")
+    console.print(Text(f"{name + ':':<7} ").append_text(path), soft_wrap=True)
+
+
+def _print_next_steps(console: Console, workspace: Workspace, record: RunRecord) -> None:
+    if record.pushed_version:
+        console.print(f"serve the model: knet serve {shlex.quote(str(workspace.served))}", soft_wrap=True)
+    if record.candidates:
+        artifacts = shlex.quote(str(workspace.artifacts))
+        console.print(f"learning curves: tensorboard --logdir {artifacts}", soft_wrap=True)
 
 
 def _print_plan(console: Console, config: Config, data: Data) -> None:
@@ -171,7 +201,7 @@ def _print_data(console: Console, data: Data) -> None:
             f"  excluded: {data.excluded_duplicates} images, "
             "second copies of a slide filed under two subtypes"
         )
-    for note in data.split_notes:
+    for note in () if data.synthetic else data.split_notes:  # a few synthetic patients lack most values
         console.print(f"  note: {note}", soft_wrap=True)
 
 
@@ -217,22 +247,66 @@ def print_outcome(console: Console, record: RunRecord) -> None:
 
 
 def _print_candidates(console: Console, record: RunRecord) -> None:
-    from rich import box
-    from rich.table import Table
+    from rich.measure import Measurement
 
     from knet.report.queries import SUMMARY_HEADER, summary_rows, tuning_line
 
-    title = "synthetic data: not about tissue" if record.data.synthetic else None
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for name in SUMMARY_HEADER:
-        is_text = name in ("candidate", "weights")
-        # Two lines a heading, so that the table fits a terminal of 110 columns.
-        table.add_column(name.replace(" ", "\n"), justify="left" if is_text else "right", overflow="fold")
-    for row in summary_rows(record):
-        table.add_row(*row)
-    console.print(table)
+    rows = [dict(zip(SUMMARY_HEADER, row, strict=True)) for row in summary_rows(record)]
+    title = "candidates"
+    if record.data.synthetic:
+        title += " (synthetic data: not about tissue)"
+    # A column of equal values is told once.
+    for column, phrase in (("weights", "initial weights: {}"), ("images", "training images: {}")):
+        values = {row[column] for row in rows}
+        if len(values) == 1:
+            title += f"; {phrase.format(values.pop())}"
+            rows = [{name: cell for name, cell in row.items() if name != column} for row in rows]
+    console.print(title, soft_wrap=True)
+    table = _candidate_table(rows)
+    if Measurement.get(console, console.options.update(width=_WIDE), table).maximum <= console.width:
+        console.print(table)
+    else:
+        for row in rows:
+            _print_candidate(console, row)
     for tuning in record.tuning.values():
         console.print(tuning_line(tuning), soft_wrap=True)
+
+
+_WIDE = 1000  # columns, more than any table has
+# Heads of the table, in two lines, so that it fits 80 columns.
+_HEADS = {
+    "val accuracy": "val\nacc.",
+    "val balanced": "val\nbal.",
+    "test balanced": "test\nbal.",
+    "seconds": "s",
+}
+
+
+def _candidate_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return a table with a line for each candidate."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for name in rows[0]:
+        is_text = name in ("candidate", "weights")
+        table.add_column(
+            _HEADS.get(name, name.replace(" ", "\n")),
+            justify="left" if is_text else "right",
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def _print_candidate(console: Console, row: Mapping[str, str]) -> None:
+    """Print a block of lines for a candidate, for a terminal narrower than the table."""
+    name, *cells = row.items()
+    console.print(f"{name[1]} {row['']}".rstrip())
+    for title, cell in cells:
+        if title and cell:
+            console.print(f"  {title:<13} {cell}", soft_wrap=True)
 
 
 def _print_prediction(console: Console, served: Path, examples: Path) -> None:

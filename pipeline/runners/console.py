@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +99,15 @@ def output_in_log(log_file: Path, *, remedy: str) -> Iterator[tuple[TextIO, int]
 
 
 def _console(file: TextIO, *, live: bool) -> Console:
-    # Wide enough for the table of candidates, where no terminal sets a width.
-    width = None if file.isatty() else 160
-    return Console(file=file, width=width, markup=False, force_terminal=live)
+    return Console(file=file, width=fixed_width(file), markup=False, force_terminal=live)
+
+
+def fixed_width(file: TextIO) -> int | None:
+    """Return the width of output that is no terminal, in characters; None where Rich finds it.
+
+    Rich asks the terminal, or reads COLUMNS. Other output is wide enough for every table.
+    """
+    return None if file.isatty() or os.environ.get("COLUMNS", "").isdecimal() else 160
 
 
 @dataclass
@@ -123,9 +129,19 @@ class NodeDisplay(logging.Handler):
             display.ended("Transform", "done")
     """
 
-    def __init__(self, console: Console, nodes: Sequence[str]) -> None:
+    def __init__(
+        self, console: Console, nodes: Sequence[str], *, expected: Mapping[str, float] | None = None
+    ) -> None:
+        """Initialize the display.
+
+        Args:
+            console: where it is shown.
+            nodes: names in the order of the rows.
+            expected: seconds that some nodes took in an earlier run, by node; shown while they run.
+        """
         super().__init__(logging.DEBUG if console.is_terminal else logging.INFO)
         self._console = console
+        self._expected = expected or {}
         self._rows = {node: _Row() for node in nodes}
         self._running: str | None = None
         self._live = Live(
@@ -177,6 +193,8 @@ class NodeDisplay(logging.Handler):
         for node, row in self._rows.items():
             seconds = time.monotonic() - row.started if row.state == "running" else row.seconds
             clock = "" if row.state == "waiting" else f"{seconds:.1f} s"
+            if row.state == "running" and node in self._expected:
+                clock += f" of about {self._expected[node]:.0f} s"
             table.add_row(node, Text(row.state, _COLOURS[row.state]), clock, Text(row.text))
         return table
 

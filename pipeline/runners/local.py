@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from knet.base.files import remove_path
 from knet.base.storage import open_store
 from knet.runs.active_run import REPORT, ActiveRun
 from knet.runs.leftovers import temporary_files, unfinished_outputs
-from knet.runs.record import Data, Execution, NodeRecord, RunRecord
+from knet.runs.record import Data, Execution, NodeRecord, RunRecord, read_record
 from knet.runs.registry import PriorState, RunRegistry
 from knet.runs.workspace import Workspace
 from knet.serving.model_store import remove_leftovers
@@ -86,7 +87,14 @@ def run_pipeline(
     )
     context = replace(context, note=note, tags=tags)
     run.begin(build_run_record(context, RunOutcome(), pushed_folder=None))
-    monitor = _run(pipeline, console, metadata_store, run=run, require_all=config.selection.require_all)
+    monitor = _run(
+        pipeline,
+        console,
+        metadata_store,
+        run=run,
+        require_all=config.selection.require_all,
+        expected=_earlier_durations(registry),
+    )
     run.enter(REPORT)
     outcome = RunOutcome(
         tuple(monitor.nodes), monitor.executions, failures=monitor.candidate_failures, **_failure(monitor)
@@ -100,6 +108,15 @@ def run_pipeline(
             folder=workspace.reports / context.run_id,
             explanations=open_store(workspace.explanations),
         )
+
+
+def _earlier_durations(registry: RunRegistry) -> dict[str, float]:
+    """Return the seconds that nodes took in the newest run in which they were not cached, by node."""
+    durations: dict[str, float] = {}
+    for file in registry.runs().values():
+        with suppress(UserError):  # recorded by another version
+            durations |= {node.node: node.seconds for node in read_record(file).nodes if node.state == "done"}
+    return durations
 
 
 def _prepare_run(
@@ -321,6 +338,7 @@ def _run(
     run: ActiveRun | None = None,
     require_all: bool = True,
     last: Collection[str] = (),
+    expected: Mapping[str, float] | None = None,
 ) -> _Monitor:
     """Run the graph, or its nodes up to the last of the named ones; the monitor holds a node's failure.
 
@@ -333,7 +351,7 @@ def _run(
     use_fn_api_runner_by_default()
     nodes = [node.id for node in pipeline.components]
     wanted = nodes[: max(map(nodes.index, last)) + 1] if last else nodes
-    with NodeDisplay(console, wanted) as display:
+    with NodeDisplay(console, wanted, expected=expected) as display:
         _MonitoredNode.monitor = monitor = _Monitor(display, run, require_all=require_all)
         _MonitoredNode.metadata_store = metadata_store
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from knet.runs.record import RunRecord
 from knet.runs.workspace import Workspace
@@ -100,3 +102,48 @@ def test_run_with_failures_exits_with_3_and_names_the_candidate(
     assert done.exit_code == 3
     assert "failed: Trainer-vgg16: the loss is not finite" in done.stdout
     assert done.stderr == "completed with failures: without vgg16\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_outcome_fits_the_width_without_breaking_words(
+    make_record: Callable[..., RunRecord], width: int
+) -> None:
+    file = io.StringIO()
+    run.print_outcome(Console(file=file, width=width, markup=False), make_record(choice="best"))
+    lines = file.getvalue().splitlines()
+    table = lines[: next(number for number, line in enumerate(lines) if line.startswith("winner: "))]
+    assert max(map(len, table[1:])) <= width
+    words = file.getvalue().split()
+    assert {"mobilenet", "vgg16", "winner"} <= set(words) and "…" not in file.getvalue()
+    assert ("parameters" in words) and (lines[1].strip() == "mobilenet winner") is (width == 60)
+
+
+def test_run_ends_with_the_next_steps(
+    make_record: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_record()
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: record.data)
+    local = SimpleNamespace(run_pipeline=lambda *_, **__: record)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    done = CliRunner().invoke(
+        main.cli, ["run", "--verbose", "--set", f"output={tmp_path}"], catch_exceptions=False
+    )
+    served, artifacts = Workspace(tmp_path).served, Workspace(tmp_path).artifacts
+    assert done.output.endswith(
+        f"serve the model: knet serve {served}\nlearning curves: tensorboard --logdir {artifacts}\n"
+    )
+
+
+@pytest.mark.parametrize("synthetic", [False, True])
+def test_run_prints_notes_on_the_split_of_real_data_alone(
+    make_record: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synthetic: bool
+) -> None:
+    record = make_record()
+    data = replace(record.data, synthetic=synthetic, split_notes=("subtype adenosis: none in test",))
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: data)
+    local = SimpleNamespace(run_pipeline=lambda *_, **__: record)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    done = CliRunner().invoke(
+        main.cli, ["run", "--verbose", "--set", f"output={tmp_path}"], catch_exceptions=False
+    )
+    assert ("note: subtype adenosis: none in test" in done.output) is not synthetic

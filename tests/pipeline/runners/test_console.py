@@ -81,6 +81,15 @@ def test_quiet_console_does_not_wrap_lines_of_a_pipe(
     assert capfd.readouterr().out == "x" * 150 + "\n"
 
 
+def test_quiet_console_of_a_pipe_has_the_width_of_columns(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with quiet_console(tmp_path / "run.log", verbose=False) as console:
+        console.print("x" * 150)
+    assert capfd.readouterr().out == f"{'x' * 100}\n{'x' * 50}\n"
+
+
 @pytest.fixture
 def plain() -> Console:
     """Console that is not a terminal."""
@@ -111,6 +120,17 @@ def test_node_display_prints_a_line_per_ended_node(plain: Console) -> None:
         ["Transform", "cached", "0.0", "s"],
         ["Trainer-vgg16", "failed", "0.0", "s"],
     ]
+
+
+def test_node_display_shows_the_duration_of_an_earlier_run(terminal: Console) -> None:
+    with NodeDisplay(terminal, ["Transform", "Pusher"], expected={"Transform": 41.6}) as display:
+        display.started("Transform")
+        display._live.refresh()
+        assert "of about 42 s" in last_row(terminal, "Transform")
+        display.ended("Transform", "done")
+        display.started("Pusher")
+        display._live.refresh()
+        assert "of about" not in last_row(terminal, "Pusher")
 
 
 def test_node_display_measures_from_the_start_of_a_node(
