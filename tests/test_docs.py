@@ -41,7 +41,7 @@ def _commands(page: Path) -> list[list[str]]:
 def _knet(page: Path, *names: str) -> Iterator[Any]:
     """A parameter for every command of `knet`, or for those of some names: its arguments."""
     for command in _commands(page):
-        if command[0] in ("knet", ".venv/bin/knet") and (not names or command[1] in names):
+        if command[0] == "knet" and (not names or command[1] in names):
             yield pytest.param(command[1:], id=f"{page.name}: {' '.join(command)}")
 
 
@@ -82,6 +82,12 @@ def test_make_run_of_the_readme_loads(words: list[str], monkeypatch: pytest.Monk
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     (line,) = (line for line in done.stdout.splitlines() if "knet run" in line)
     _configuration(shlex.split(line)[1:], monkeypatch)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_call_knet_by_its_name(page: Path) -> None:
+    """The README activates the environment first."""
+    assert ".venv/bin/knet" not in page.read_text("utf-8")
 
 
 def test_an_option_that_there_is_not_is_found() -> None:
