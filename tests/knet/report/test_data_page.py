@@ -11,6 +11,7 @@ import pytest
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 from validation_fixtures import schema, statistics_of
 
+from knet.base.split_units import leak_warning
 from knet.data.validation import Anomaly, Distance, ValidationReport
 from knet.report.data_page import render_data_page
 
@@ -81,6 +82,13 @@ def test_page_bundles_facets_and_loads_nothing(page: Callable[..., str]) -> None
     assert 'is:"facets-overview"' in text.replace(" ", "")
     assert "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval';" in text
     assert "<script src" not in text
+
+
+def test_page_warns_of_a_leak(page: Callable[..., str]) -> None:
+    assert "<strong>Patients leak into test</strong><span>Split by image" in own(
+        page(leak=leak_warning("image"))
+    )
+    assert "Patients leak" not in own(page())
 
 
 def test_page_calls_synthetic_images_synthetic(page: Callable[..., str]) -> None:
