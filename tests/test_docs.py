@@ -26,7 +26,7 @@ PAGES = [
     *sorted((ROOT / "k8s").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(?:ba)?sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _MADE = "k8s/overlays/mine"  # by the commands before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from knet.base.errors import UserError
-from pipeline.runners.local import _failure, _Monitor, _run
+from knet.runs.record import NodeRecord, RunRecord
+from knet.runs.registry import RunRegistry
+from pipeline.runners.local import _earlier_durations, _failure, _Monitor, _run
 from pipeline.runners.mlmd import unfinished_executions
 
 CANDIDATES = ("mobilenet", "vgg16")
@@ -191,3 +194,19 @@ def test_failed_evaluation_leaves_the_others(graph: Graph) -> None:
     monitor = graph.run()
     assert monitor.candidate_failures == {"mobilenet": "Evaluator-mobilenet: the score is no probability"}
     assert "evaluator_mobilenet" not in _selected_from(monitor).split()
+
+
+def test_earlier_durations_are_of_the_newest_run_that_was_not_cached(
+    make_record: Callable[..., RunRecord], tmp_path: Path
+) -> None:
+    runs = {
+        "20260101-000000": (NodeRecord("Transform", "done", 40.0), NodeRecord("Pusher", "failed", 9.0)),
+        "20260102-000000": (NodeRecord("Transform", "done", 50.0), NodeRecord("Pusher", "done", 1.0)),
+        "20260103-000000": (NodeRecord("Transform", "cached", 0.1),),
+    }
+    (tmp_path / "runs").mkdir()
+    for run_id, nodes in runs.items():
+        file = tmp_path / "runs" / f"{run_id}.json"
+        file.write_text(make_record(run_id=run_id, nodes=nodes).to_json(), "utf-8")
+    (tmp_path / "runs" / "20260104-000000.json").write_text("{}", "utf-8")
+    assert _earlier_durations(RunRegistry(tmp_path)) == {"Transform": 50.0, "Pusher": 1.0}
