@@ -133,24 +133,29 @@ def create_pipeline(
     model_gate = _model_gate(config, selector, prior.baseline)
     serving_validator = _serving_validator(selector, trainers, model_gate, examples)
     pusher = _pusher(selector, model_gate, serving_validator, paths)
+    components = [
+        example_gen,
+        schema_gen,
+        statistics_gen,
+        example_validator,
+        data_gate,
+        *transforms.values(),
+        *tuners.values(),
+        *trainers.values(),
+        *evaluators.values(),
+        selector,
+        model_gate,
+        serving_validator,
+        pusher,
+    ]
+    for component in components:
+        for kind, options in config.beam.components.items():
+            if kind == node_ids.kind(component.id):
+                component.with_beam_pipeline_args(options)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=paths.artifacts,
-        components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            example_validator,
-            data_gate,
-            *transforms.values(),
-            *tuners.values(),
-            *trainers.values(),
-            *evaluators.values(),
-            selector,
-            model_gate,
-            serving_validator,
-            pusher,
-        ],
+        components=components,
         enable_cache=True,
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(beam_args),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,6 +28,32 @@ from knet.runs.record import Data
 from knet.runs.registry import RunRegistry
 from knet.runs.workspace import Workspace
 from pipeline.config.config import Config
+
+_ENDPOINT_SECONDS = 5.0
+
+
+def check_job_endpoint(config: Config) -> None:
+    """Check that a job server answers where the Beam options name one.
+
+    Beam itself waits for minutes, without a word.
+
+    Raises:
+        UserError: none answers.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--job_endpoint", default="")
+    endpoint = parser.parse_known_args(config.beam.args)[0].job_endpoint
+    host, _, port = endpoint.rpartition(":")
+    if not port.isdigit():
+        return  # none, or one that Beam starts
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ENDPOINT_SECONDS):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"beam.args: no job server answers at {endpoint} ({error.strerror or error}); start it, or "
+            "correct --job_endpoint"
+        ) from None
 
 
 def check_weights(config: Config) -> None:

@@ -84,8 +84,15 @@ def command(
         lock_output(workspace) as run,
         quiet_console(workspace.log, verbose=verbose, on_stop=run.interrupt) as console,
     ):
-        from pipeline.preflight import check_weights, fetch_weights, gate_refusal, prepare_data
+        from pipeline.preflight import (
+            check_job_endpoint,
+            check_weights,
+            fetch_weights,
+            gate_refusal,
+            prepare_data,
+        )
 
+        check_job_endpoint(config)
         check_weights(config)
         if config.metadata or workspace.metadata.is_file():
             from pipeline.runners.mlmd import open_metadata

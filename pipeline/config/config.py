@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -27,20 +27,28 @@ from knet.training.settings import DevicesConfig, TrainingConfig
 from knet.tuning.settings import REPLACED, TuningConfig
 from pipeline.config.kubeflow import KubeflowConfig
 
+BeamComponent = Literal["BreakHisExampleGen", "StatisticsGen", "Transform", "Evaluator"]
+
 
 class BeamConfig(Section):
     """Apache Beam, which the data components and the Evaluator run on."""
 
-    workers: int = Field(
-        2,
+    workers: int | None = Field(
+        None,
         ge=1,
-        description="Worker processes of the local runner; each takes some seconds to start.",
+        description="Worker processes of the local runner; each takes some seconds to start. null: 2, and "
+        "with another runner those that it has.",
         json_schema_extra={"unit": "processes"},
     )
     args: tuple[str, ...] = Field(
         (),
-        description="Further Beam pipeline options, such as --runner=FlinkRunner; a --runner among them "
+        description="Further Beam pipeline options, such as --runner=PortableRunner; a --runner among them "
         "replaces the options of the local runner.",
+    )
+    components: dict[BeamComponent, tuple[str, ...]] = Field(
+        {},
+        description="Further Beam pipeline options of one component, after those of args, such as "
+        "{Transform: [--sdk_worker_parallelism=4]}.",
     )
 
     @field_validator("args")
@@ -52,6 +60,20 @@ class BeamConfig(Section):
                 "and name each wheel in dist/ with --extra_package"
             )
         return args
+
+    @model_validator(mode="after")
+    def _one_runner(self) -> BeamConfig:
+        if self.workers is not None and any(arg.startswith("--runner") for arg in self.args):
+            raise ValueError(
+                "workers: it is of the local runner, but beam.args names a runner; set beam.workers=null"
+            )
+        for name, args in self.components.items():
+            if any(arg.startswith("--runner") for arg in args) and not self.remote:
+                raise ValueError(
+                    f"components: {name} has a --runner, which would get the options of the local runner "
+                    "too; name it in beam.args, for all components"
+                )
+        return self
 
     @property
     def remote(self) -> bool:

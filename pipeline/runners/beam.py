@@ -8,6 +8,7 @@ from pipeline.config.config import BeamConfig
 
 # Beam's own default, DirectRunner, first tries to download another runner (Prism).
 FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_LOCAL_WORKERS = 2
 
 
 def beam_args(config: BeamConfig) -> list[str]:
@@ -16,11 +17,12 @@ def beam_args(config: BeamConfig) -> list[str]:
     batching = "--tfxio_use_byte_size_batching"
     if any(arg.startswith("--runner") for arg in config.args):
         return [batching, *config.args]
+    workers = _LOCAL_WORKERS if config.workers is None else config.workers
     return [
         batching,
         f"--runner={FN_API_RUNNER}",
-        f"--direct_num_workers={config.workers}",
-        f"--direct_running_mode={'in_memory' if config.workers == 1 else 'multi_processing'}",
+        f"--direct_num_workers={workers}",
+        f"--direct_running_mode={'in_memory' if workers == 1 else 'multi_processing'}",
         # Unused, but without it TFX packs itself into an sdist for each Beam node.
         "--sdk_container_image=none",
         *config.args,

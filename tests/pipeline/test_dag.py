@@ -16,6 +16,7 @@ from pipeline import dag
 from pipeline.config.load import load_config
 from pipeline.dag import graph_digest
 from pipeline.kubeflow.compiler import compile_pipeline, compile_spec
+from pipeline.runners.beam import beam_args
 
 
 @pytest.fixture
@@ -110,3 +111,20 @@ def test_graph_digest_changes_with_a_setting_or_node() -> None:
 def test_graph_digest_ignores_the_statistics_of_earlier_runs() -> None:
     first, later = (graph(DataGate={"previous_digest": digest}, Trainer={}) for digest in ("", "1"))
     assert graph_digest(first) == graph_digest(later)
+
+
+def test_beam_options_of_a_component_follow_those_of_all() -> None:
+    settings = ["beam={args: [--a=1], components: {Transform: [--b=2], Evaluator: [--c=3]}}"]
+    config = load_config("demo", settings).with_slices(())
+    data = dag.DataRef(source="/data", root="", schema_file="/schema.pbtxt")
+    paths = dag.PipelinePaths(artifacts="/a", served="/s", checkpoints="/c", feature_cache="/f")
+    pipeline = dag.create_pipeline(config, data, paths, beam_args=beam_args(config.beam))
+    own = {"Transform": ["--b=2"], "Evaluator": ["--c=3"]}
+    found = {
+        node.id: node.executor_spec.beam_pipeline_args
+        for node in pipeline.components
+        if hasattr(node.executor_spec, "beam_pipeline_args")
+    }
+    assert {node_ids.kind(node) for node in found} >= {"BreakHisExampleGen", "StatisticsGen", *own}
+    for node, args in found.items():
+        assert args == [*beam_args(config.beam), *own.get(node_ids.kind(node), [])], node

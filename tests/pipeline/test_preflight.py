@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipeline import preflight
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.preflight import (
+    check_job_endpoint,
     check_split_file,
     check_weights,
     fetch_weights,
@@ -358,3 +360,19 @@ def test_schema_file_must_exist(data: Data, tmp_path: Path) -> None:
     config = load_config("demo", [f"data.schema_file={tmp_path / 'none.pbtxt'}"])
     with pytest.raises(UserError, match=r"none\.pbtxt: No such file"):
         schema_file(config, data, Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["--job_endpoint=localhost:{port}", "--job_endpoint localhost:{port}"])
+def test_check_job_endpoint_without_a_server_names_it(option: str) -> None:
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        args = option.format(port=server.getsockname()[1]).split()
+        config = load_config("paper", [f"beam.args={['--runner=PortableRunner', *args]}"])
+        with pytest.raises(UserError, match=r"^beam\.args: no job server answers at localhost:\d+ \(Conn"):
+            check_job_endpoint(config)
+        server.listen()
+        check_job_endpoint(config)
+
+
+def test_check_job_endpoint_without_one_passes() -> None:
+    check_job_endpoint(load_config("demo"))

@@ -17,6 +17,7 @@ from knet.models.settings import PAPER_BACKBONES, CandidateConfig
 from pipeline.config.config import Config
 from pipeline.config.explain import dump_config
 from pipeline.config.load import PRESETS, configuration_name, initial_file, load_config
+from pipeline.runners.beam import beam_args
 
 ROOT = Path(__file__).resolve().parents[3]
 BACKBONES = set(PAPER_BACKBONES)
@@ -222,8 +223,9 @@ def test_presets_are_all_files_of_the_folder() -> None:
 
 
 def test_beam_workers_of_presets() -> None:
-    workers = {preset: load_config(preset).beam.workers for preset in PRESETS}
-    assert workers == {"demo": 1, "paper": 2, "production": 2}
+    flags = {preset: beam_args(load_config(preset).beam) for preset in PRESETS}
+    for preset, workers in {"demo": 1, "paper": 2, "production": 2}.items():
+        assert f"--direct_num_workers={workers}" in flags[preset]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -442,6 +444,17 @@ def test_gate_rules_have_a_default_for_any_classes(settings: list[str], minimum:
         ("selection.metric=loss", "selection.metric", "'balanced_accuracy', 'roc_auc'"),
         ("name=Knet 1", "name", "should match pattern"),
         ("seed=-1", "seed", "greater than or equal to 0, not -1"),
+        (
+            "beam={workers: 2, args: [--runner=PortableRunner]}",
+            "beam.workers",
+            "it is of the local runner, but beam.args names a runner; set beam.workers=null",
+        ),
+        (
+            "beam={components: {Transform: [--runner=PortableRunner]}}",
+            "beam.components",
+            "Transform has a --runner, which would get the options of the local runner too",
+        ),
+        ("beam.components={Trainer: [--a]}", "beam.components.Trainer", "'BreakHisExampleGen', 'Statis"),
         ("beam.workers=0", "beam.workers", "greater than or equal to 1, not 0"),
         ("beam.args=[--setup_file=./setup.py]", "beam.args", "run make wheels, and name each wheel in dist/"),
     ],
