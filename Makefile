@@ -33,7 +33,7 @@ lint: .venv/.dev ## Check style and types
 
 .PHONY: check
 check: lint ## Check style and types, run the quick tests: three minutes on two cores
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container and not kubernetes and not kubeflow and not clients" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not e2e and not container and not kubernetes and not kubeflow and not clients and not prism" $(ARGS)
 
 .PHONY: test
 test: lint ## Check style and types, run the whole test suite
@@ -50,6 +50,10 @@ test-image: .venv/.dev ## Build the image with buildah and run a step of the gra
 .PHONY: test-clients
 test-clients: .venv/.dev ## Build the clients of examples/clients with Maven and npm, and try them
 	.venv/bin/python -m pytest -m clients tests/clients $(ARGS)
+
+.PHONY: test-prism
+test-prism: .venv/.dev ## Run Beam's stages on Prism, Beam's portable runner, which Go builds first
+	.venv/bin/python -m pytest -m prism tests/prism $(ARGS)
 
 .PHONY: test-kubernetes
 test-kubernetes: .venv/.dev ## Apply the manifests to a real Kubernetes API server, which Go builds first

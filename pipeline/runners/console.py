@@ -208,10 +208,17 @@ def user_message(error: Exception) -> str | None:
         return message
     if isinstance(error, UserError):
         return re.sub(r" \[while running .*\]$", "", str(error))  # which Beam adds
-    match = _RELAYED.search(str(error))
-    return match and match[1]
+    if match := _RELAYED.search(str(error)):
+        return match[1]
+    if match := _NO_CODE.search(str(error)):
+        return (
+            f"the Beam workers lack this software ({match[1]}): start them in the image of the same version, "
+            "or install the wheels of `make wheels` where they run"
+        )
+    return None
 
 
+_NO_CODE = re.compile(r"ModuleNotFoundError: (No module named '(?:knet|components|pipeline|schemas)\b[^']*')")
 # Beam passes the traceback on as text. A message may have several lines, but no empty one.
 _RELAYED = re.compile(
     rf"{UserError.__module__}\.{UserError.__name__}: (.+?)(?: \[while running|\n\n|\nTraceback |\s*\Z)", re.S
