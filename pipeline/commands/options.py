@@ -96,10 +96,15 @@ def load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
     return load_config(file or preset, overrides)
 
 
+def output_option(text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Return the option --output with a help text."""
+    return click.option("--output", type=UserPath(path_type=Path, exists=True, file_okay=False), help=text)
+
+
 def output_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add --output and the options of `config_options` to a command, which gets a `workspace` for them.
 
-    Without any of them it is that of the newest output below `runs`.
+    Without any of them it is that of the newest output below `runs`, which the command names.
     """
 
     @wraps(function)
@@ -107,13 +112,11 @@ def output_options(function: Callable[..., None]) -> Callable[..., None]:
         configuration = {name: given.pop(name) for name in ("preset", "file", "overrides")}
         function(workspace=_workspace(output, **configuration), **given)
 
-    option = click.option(
-        "--output",
-        type=UserPath(path_type=Path, exists=True, file_okay=False),
-        help="Output folder of the runs. Default: that of the configuration if one is given, else the newest "
-        "below runs.",
+    text = (
+        "Output folder of the runs. Default: that of the configuration if one is given, else the newest "
+        "below runs."
     )
-    return option(config_options(command))
+    return output_option(text)(config_options(command))
 
 
 _RUNS = Path("runs")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from knet.base.files import remove_path
-from pipeline.commands.options import config_options, console, kubeflow_option, load, output_options
+from pipeline.commands.options import (
+    config_options,
+    console,
+    kubeflow_option,
+    load,
+    output_option,
+    output_options,
+)
 
 if TYPE_CHECKING:
     from knet.base.storage import Store
@@ -91,6 +99,7 @@ def report_command(workspace: Workspace, run: str) -> None:
 
 @click.command("cache")
 @config_options
+@output_option("Output folder of the runs, instead of that of the configuration.")
 @kubeflow_option
 @click.option(
     "--remove-unused",
@@ -98,7 +107,9 @@ def report_command(workspace: Workspace, run: str) -> None:
     metavar="DAYS",
     help="Remove files not used for this long.",
 )
-def cache_command(kubeflow: bool, remove_unused: float | None, **configuration: Any) -> None:
+def cache_command(
+    output: Path | None, kubeflow: bool, remove_unused: float | None, **configuration: Any
+) -> None:
     """List the cache files of runs, and remove unused ones.
 
     They are feature maps of frozen blocks, checkpoints of unfinished trainings, unfinished searches and
@@ -108,6 +119,10 @@ def cache_command(kubeflow: bool, remove_unused: float | None, **configuration: 
     from knet.runs.caches import cache_files, remove_unused_files
 
     config = load(**configuration)
+    if output is not None and kubeflow:
+        raise click.UsageError("--output is of one machine, and --kubeflow of a cluster: give one of them")
+    if output is not None:
+        config = config.model_copy(update={"output": output})
     caches = _caches(config, kubeflow=kubeflow)
     files = cache_files(caches) if remove_unused is None else remove_unused_files(caches, days=remove_unused)
     if not kubeflow:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import artifact_utils, standard_artifacts
 
+from components.knet_evaluator.executor import Executor
+from knet.data.validation import read_statistics
 from knet.evaluation.predictions import FOLDER, read_predictions
 from knet.evaluation.tfma_config import read_metrics
 
@@ -35,11 +37,18 @@ sys.meta_path.insert(0, Missing())
 """
 
 
+def _options(job_endpoint: str, pool: str) -> list[str]:
+    return [
+        "--runner=PortableRunner",
+        f"--job_endpoint={job_endpoint}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config={pool}",
+        "--sdk_container_image=none",
+    ]
+
+
 def _beam(job_endpoint: str, pool: str) -> str:
-    return (
-        f"beam={{args: [--runner=PortableRunner, --job_endpoint={job_endpoint}, --environment_type=EXTERNAL, "
-        f"--environment_config={pool}, --sdk_container_image=none]}}"
-    )
+    return f"beam={{args: [{', '.join(_options(job_endpoint, pool))}]}}"
 
 
 @pytest.fixture(scope="module")
@@ -74,51 +83,77 @@ def test_examples_are_equal_to_the_byte(outputs: dict[str, Path]) -> None:
 
 
 def test_statistics_are_equal_up_to_rounding(outputs: dict[str, Path]) -> None:
-    def numbers(file: Path) -> dict[str, tuple[float, ...]]:
-        statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(
-            next(iter(tf.data.TFRecordDataset([str(file)]))).numpy()
-        )
+    def numbers(artifacts: Path) -> dict[tuple[str, str], tuple[float, ...]]:
+        (folder,) = (artifacts / "StatisticsGen" / "statistics").iterdir()
         return {
-            feature.path.step[0]: (
+            (split, feature.path.step[0]): (
                 feature.num_stats.mean,
                 feature.num_stats.std_dev,
                 feature.num_stats.common_stats.num_non_missing,
+                feature.string_stats.unique,
             )
+            for split, statistics in read_statistics(folder).items()
             for feature in statistics.datasets[0].features
         }
 
-    local, prism = (_files(one, "StatisticsGen", "statistics", "Split-*/*") for one in outputs.values())
-    assert local.keys() == prism.keys() and len(local) == 3
-    for name, file in local.items():
-        found, expected = numbers(prism[name]), numbers(file)
-        assert found.keys() == expected.keys()
-        for feature, values in expected.items():
-            assert found[feature] == pytest.approx(values, rel=1e-12), feature
+    local, prism = map(numbers, outputs.values())
+    assert local.keys() == prism.keys() and len(local) > 30
+    for feature, values in local.items():
+        assert prism[feature] == pytest.approx(values, rel=1e-12), feature
 
 
-def _records(files: dict[str, Path]) -> Iterator[tuple[str, bytes]]:
+def _records(artifacts: Path) -> Iterator[Any]:
+    """Yield split and features of every record; the order of features in its bytes is by chance."""
+    files = _files(artifacts, "Transform", "transformed_examples", "Split-*/*")
     for name, file in files.items():
         for record in tf.data.TFRecordDataset([str(file)], compression_type="GZIP").as_numpy_iterator():
-            yield name.partition("/")[0], record
+            features = tf.train.Example.FromString(record).features.feature
+            yield (
+                name.partition("/")[0],
+                *sorted((key, value.SerializeToString()) for key, value in features.items()),
+            )
 
 
 def test_transformed_records_are_equal_as_a_set(outputs: dict[str, Path]) -> None:
-    local, prism = (
-        Counter(_records(_files(one, "Transform", "transformed_examples", "Split-*/*")))
-        for one in outputs.values()
-    )
+    local, prism = (Counter(_records(one)) for one in outputs.values())
     assert local == prism and len(local) > 100
 
 
-def test_evaluations_have_the_same_images_and_metrics(outputs: dict[str, Path]) -> None:
-    folders = [next((one / _LAST / "evaluation").iterdir()) for one in outputs.values()]
-    local, prism = (read_predictions(folder / FOLDER) for folder in folders)
-    columns = ["image", "patient", "split", "label"]
-    assert local[columns].equals(prism[columns])
-    local_metrics, prism_metrics = map(read_metrics, folders)
-    assert local_metrics.keys() == prism_metrics.keys() and len(local_metrics) > 10
-    for key, metrics in local_metrics.items():
-        assert metrics.keys() == prism_metrics[key].keys()
+def _only(artifacts: Path, node: str, output: str) -> str:
+    (folder,) = (artifacts / node / output).iterdir()
+    return str(folder)
+
+
+def test_evaluations_of_a_model_are_equal(
+    outputs: dict[str, Path], job_endpoint: str, worker_pool: Callable[..., str], tmp_path: Path
+) -> None:
+    # The two trainings read the transformed images in another order, so that their weights differ.
+    artifacts = outputs["local"]
+    model, examples, schema, evaluation = (
+        standard_artifacts.Model(),
+        standard_artifacts.Examples(),
+        standard_artifacts.Schema(),
+        standard_artifacts.ModelEvaluation(),
+    )
+    model.uri = _only(artifacts, "Trainer-mobilenet", "model")
+    examples.uri = _only(artifacts, "BreakHisExampleGen", "examples")
+    examples.split_names = artifact_utils.encode_split_names(["train", "validation", "test"])
+    schema.uri = _only(artifacts, "ImportSchemaGen", "schema")
+    evaluation.uri = str(tmp_path / "evaluation")
+    context = Executor.Context(
+        beam_pipeline_args=_options(job_endpoint, worker_pool()), tmp_dir=str(tmp_path / "tmp"), unique_id="1"
+    )
+    Executor(context).Do(
+        {"model": [model], "examples": [examples], "schema": [schema]},
+        {"evaluation": [evaluation]},
+        {"candidate": "mobilenet", "slices": '["magnification", "subtype"]'},
+    )
+    local = Path(_only(artifacts, _LAST, "evaluation"))
+    assert read_predictions(tmp_path / "evaluation" / FOLDER).equals(read_predictions(local / FOLDER))
+    found, expected = read_metrics(tmp_path / "evaluation"), read_metrics(local)
+    assert found.keys() == expected.keys() and len(expected) > 10
+    for key, metrics in expected.items():
+        assert found[key] == pytest.approx(metrics, rel=1e-12, nan_ok=True), key
 
 
 def test_workers_without_the_package_are_named(

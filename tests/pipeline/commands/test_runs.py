@@ -214,3 +214,10 @@ def test_lists_find_the_newest_output_below_runs(
 def test_compare_needs_two_runs(knet: Callable[..., Result]) -> None:
     result = knet("compare", FIRST)
     assert result.exit_code == 2 and "name two runs or more" in result.output
+
+
+def test_cache_takes_an_output_folder(knet: Callable[..., Result], workspace: Workspace) -> None:
+    expected = knet("cache").output
+    assert CliRunner().invoke(cli, ["cache", "--output", str(workspace.root)]).output == expected
+    beside = CliRunner().invoke(cli, ["cache", "--kubeflow", "--output", str(workspace.root)])
+    assert beside.exit_code == 2 and "give one of them" in beside.output
