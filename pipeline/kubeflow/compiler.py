@@ -54,6 +54,7 @@ def compile_pipeline(config: Config, output: Path, *, confirmed: bool = False) -
         UserError: the configuration cannot run on Kubeflow.
     """
     config = _with_slices(config)
+    _check_schema(config)
     documents = complete_spec(compile_spec(config), config, confirmed=confirmed)
     atomic_write(output, yaml.safe_dump_all(documents, sort_keys=True))
 
@@ -93,6 +94,26 @@ def compile_spec(config: Config) -> dict[str, Any]:
     job = runner.run(pipeline, write_out=False)
     spec: dict[str, Any] = job["pipelineSpec"]
     return {**spec, "defaultPipelineRoot": kubeflow.pipeline_root}  # TFX leaves it to the client
+
+
+def _check_schema(config: Config) -> None:
+    """Check that the schema is not the bundled one where that cannot match.
+
+    On one machine a schema of the data's columns and classes is written; a cluster needs a file.
+
+    Raises:
+        UserError: it is, and the data are a manifest or have more than two classes.
+    """
+    if config.kubeflow.schema_file != KubeflowConfig().schema_file:
+        return
+    count = len(config.data.classes)
+    if count > 2 or config.kubeflow.data_source.endswith(".csv"):
+        of = f"{count} classes" if count > 2 else "a manifest"
+        raise UserError(
+            f"kubeflow.schema_file: the bundled schema is that of BreaKHis with two classes, not of {of}; "
+            "write one with `knet schema infer --data FOLDER --output FILE`, and set kubeflow.schema_file to "
+            "its path in the containers"
+        )
 
 
 def _with_slices(config: Config) -> Config:

@@ -494,3 +494,21 @@ def test_complete_spec_refuses_resources_of_unknown_nodes() -> None:
         UserError, match=r"kubeflow.resources.Trainer-vgg: no such node; there are .*Trainer-vgg16"
     ):
         complete_spec(_compiled(), _config(resources={"Trainer-vgg": {}}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "of"),
+    [
+        (["data.classes=[a, b, c]", "data.label=class"], "3 classes"),
+        (["kubeflow.data_source=/data/manifest.csv", "data.slices=[]"], "a manifest"),
+    ],
+)
+def test_compile_pipeline_refuses_the_bundled_schema_of_other_data(
+    tmp_path: Path, settings: list[str], of: str
+) -> None:
+    with pytest.raises(UserError, match=rf"^kubeflow\.schema_file: .* two classes, not of {of}; write one"):
+        compile_pipeline(load_config("demo", settings), tmp_path / "pipeline.yaml")
+    compile_pipeline(
+        load_config("demo", [*settings, "kubeflow.schema_file=/data/schema.pbtxt"]),
+        tmp_path / "pipeline.yaml",
+    )
