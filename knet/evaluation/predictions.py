@@ -14,8 +14,8 @@ from pyarrow import parquet
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.binary_metrics import BinarySample
+from knet.evaluation.multiclass_metrics import MulticlassSample
 from knet.evaluation.sample import Sample
 from knet.models.calibration import group_scores
 
@@ -109,9 +109,9 @@ def prediction_sample(frame: Any, *, classes: Sequence[str], positive: Sequence[
         positive: names of the positive group of more than two classes; empty if there is none.
     """
     if len(classes) == 2:
-        return patient_sample(frame)
+        return binary_sample(frame)
     probabilities = np.array(frame[schema_names.PROBABILITIES].to_list(), dtype=np.float32)
-    return ClassSample(
+    return MulticlassSample(
         **_rows(frame),
         probabilities=probabilities.reshape(len(frame), len(classes)),
         positive=[classes.index(name) for name in positive],
@@ -119,9 +119,9 @@ def prediction_sample(frame: Any, *, classes: Sequence[str], positive: Sequence[
     )
 
 
-def patient_sample(frame: Any) -> PatientSample:
+def binary_sample(frame: Any) -> BinarySample:
     """Return the sample of some rows of one candidate's predictions of two classes."""
-    return PatientSample(
+    return BinarySample(
         **_rows(frame),
         scores=frame[schema_names.SCORE].to_numpy(),
         threshold=frame[schema_names.THRESHOLD].to_numpy(),  # of several folds there are several

@@ -10,9 +10,9 @@ from typing import Any
 
 from knet.base import schema_names
 from knet.base.text import natural_key
+from knet.evaluation.binary_metrics import BinarySample
 from knet.evaluation.bootstrap import Estimate, estimate_metrics
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.multiclass_metrics import MulticlassSample
 from knet.evaluation.predictions import prediction_sample
 from knet.evaluation.sample import Sample
 
@@ -42,7 +42,7 @@ def candidate_results(
 
         - `slice`: its values by column;
         - `images`, `patients`: numbers by class;
-        - `confusion`: as `PatientSample.confusion` returns it; of more than two classes a list of rows;
+        - `confusion`: as `BinarySample.confusion` returns it; of more than two classes a list of rows;
         - `metrics`: value, low and high of each; null where undefined;
         - `classes`: precision, recall, F1 and support by class; of more than two also the areas;
         - `group`: `confusion` of the positive group against the other classes, if there is one;
@@ -103,10 +103,10 @@ def _slices(frame: Any, *, split: str, columns: Sequence[str]) -> Iterator[tuple
 def _sample_results(sample: Sample, classes: Sequence[str], bootstrap: Mapping[str, int]) -> dict[str, Any]:
     patients = sample.patient_counts(classes)
     estimates = estimate_metrics(sample, **bootstrap)
-    if isinstance(sample, ClassSample):
+    if isinstance(sample, MulticlassSample):
         found = _class_results(sample, classes)
     else:
-        assert isinstance(sample, PatientSample)
+        assert isinstance(sample, BinarySample)
         confusion = sample.confusion()
         found = {"confusion": confusion, "classes": _class_report(confusion, classes)}
     return {
@@ -118,7 +118,7 @@ def _sample_results(sample: Sample, classes: Sequence[str], bootstrap: Mapping[s
     }
 
 
-def _class_results(sample: ClassSample, classes: Sequence[str]) -> dict[str, Any]:
+def _class_results(sample: MulticlassSample, classes: Sequence[str]) -> dict[str, Any]:
     columns = {
         name: [None if math.isnan(value) else value for value in values.tolist()]
         for name, values in sample.class_report().items()

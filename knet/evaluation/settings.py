@@ -8,7 +8,7 @@ from pydantic import Field
 
 from knet.base.settings import Section
 
-# Metrics that are better when larger: of two classes (knet.evaluation.patient_metrics),
+# Metrics that are better when larger: of two classes (knet.evaluation.binary_metrics),
 BinaryMetric = Literal[
     "accuracy",
     "balanced_accuracy",
@@ -21,7 +21,7 @@ BinaryMetric = Literal[
     "patient_recognition_rate",
     "patient_decision_accuracy",
 ]
-# of more than two (knet.evaluation.class_metrics),
+# of more than two (knet.evaluation.multiclass_metrics),
 MulticlassMetric = Literal[
     "accuracy",
     "balanced_accuracy",

@@ -59,7 +59,7 @@ def eval_config(
         metrics, prediction = _binary_metrics(threshold), schema_names.SCORE
     else:
         settings = {"classes": list(classes), "positive": list(positive), "threshold": threshold}
-        metrics = [_metric("ClassMetrics", "class_metrics", tfma_metrics, **settings)]
+        metrics = [_metric("ClassMetrics", "multiclass_metrics", tfma_metrics, **settings)]
         prediction = schema_names.PROBABILITIES
     return config_pb2.EvalConfig(
         model_specs=[

@@ -1,6 +1,6 @@
 """TFMA metrics that TFMA itself lacks: by patient, and the expected calibration error.
 
-The definitions are those of `knet.evaluation.patient_metrics` and `knet.models.reliability`; the combiners
+The definitions are those of `knet.evaluation.binary_metrics` and `knet.models.reliability`; the combiners
 here only add up what these need over Beam's workers.
 """
 
@@ -15,8 +15,8 @@ import tensorflow_model_analysis as tfma
 from numpy.typing import NDArray
 
 from knet.base import schema_names
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import correct_decisions, recognition_rates
+from knet.evaluation.binary_metrics import correct_decisions, recognition_rates
+from knet.evaluation.multiclass_metrics import MulticlassSample
 from knet.models.reliability import BINS, bin_residuals, expected_calibration_error
 
 _FEATURES: Final = "features"  # key of TFMA's extracts
@@ -185,14 +185,14 @@ class BinResiduals(beam.CombineFn):
 
 
 class ClassMetrics(tfma.metrics.Metric):
-    """All metrics of more than two classes, and those of each class (`ClassSample.all_metrics`)."""
+    """All metrics of more than two classes, and those of each class (`MulticlassSample.all_metrics`)."""
 
     def __init__(
         self,
         classes: Sequence[str],
         positive: Sequence[str] = (),
         threshold: float | None = None,
-        name: str = "class_metrics",
+        name: str = "multiclass_metrics",
     ) -> None:
         """Initialize the metric.
 
@@ -259,7 +259,7 @@ class ClassRows(beam.CombineFn):
         patients, labels, probabilities = (
             np.concatenate(column) for column in zip(*(accumulator or [empty]), strict=True)
         )
-        sample = ClassSample(
+        sample = MulticlassSample(
             images=np.arange(len(labels)).astype(str),
             patients=np.array([patient.decode("utf-8") for patient in patients], dtype=str),
             labels=labels,

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from knet.base import schema_names
 from knet.base.text import format_duration, format_estimate
-from knet.evaluation import class_metrics, patient_metrics
+from knet.evaluation import binary_metrics, multiclass_metrics
 from knet.evaluation.bootstrap import RESAMPLES, estimate_from_draws, resample_patients
-from knet.evaluation.class_metrics import GROUP_METRICS
+from knet.evaluation.multiclass_metrics import GROUP_METRICS
 from knet.evaluation.predictions import prediction_sample
 from knet.evaluation.results import estimate_json
 from knet.evaluation.sample import Sample
@@ -86,7 +86,7 @@ def _metrics_title(records: Sequence[RunRecord]) -> str:
 
 
 # Some names are of any number of classes; a run has those of its own number.
-_METRICS: Final = tuple(dict.fromkeys((*patient_metrics.METRICS, *class_metrics.METRICS, *GROUP_METRICS)))
+_METRICS: Final = tuple(dict.fromkeys((*binary_metrics.METRICS, *multiclass_metrics.METRICS, *GROUP_METRICS)))
 
 
 def _metrics(runs: Sequence[Inputs]) -> Iterator[Sequence[str]]:

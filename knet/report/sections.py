@@ -10,7 +10,7 @@ import yaml
 from knet.base import schema_names
 from knet.base.text import list_names
 from knet.data import breakhis
-from knet.evaluation.class_metrics import GROUP_PREFIX
+from knet.evaluation.multiclass_metrics import GROUP_PREFIX
 from knet.report import published
 from knet.report.charts import Bar, bar_chart, interval_mark
 from knet.report.inputs import Inputs, Section, verdict

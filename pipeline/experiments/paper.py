@@ -14,8 +14,8 @@ from rich.console import Console
 from knet.base import artifact_files, node_ids, schema_names
 from knet.base.digests import git_commit
 from knet.base.errors import UserError
+from knet.evaluation.binary_metrics import BinarySample
 from knet.evaluation.bootstrap import estimate_metrics
-from knet.evaluation.patient_metrics import PatientSample
 from knet.models.hybrid import BACKBONE, count_flops
 from knet.runs.record import Data, Execution
 from knet.runs.workspace import Workspace
@@ -167,7 +167,7 @@ class _Trained:
     def evaluate(self) -> dict[str, list[float | None]]:
         """Return value, low and high of each metric on test patients."""
         labels, patients = self._test.labels_and_patients()
-        sample = PatientSample(
+        sample = BinarySample(
             images=self._test.paths(),
             patients=patients,
             labels=labels,

@@ -14,9 +14,9 @@ import tensorflow_model_analysis as tfma
 
 from knet.base import schema_names
 from knet.base.errors import UserError
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import METRICS, PatientSample
-from knet.evaluation.predictions import FOLDER, patient_sample, prediction_sample, read_predictions
+from knet.evaluation.binary_metrics import METRICS, BinarySample
+from knet.evaluation.multiclass_metrics import MulticlassSample
+from knet.evaluation.predictions import FOLDER, binary_sample, prediction_sample, read_predictions
 from knet.evaluation.tfma_config import CONFUSION, IMAGES, SliceKey, read_metrics
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ _AREAS = ("roc_auc", "pr_auc")  # TFMA has them from thresholds
 
 
 @pytest.fixture(scope="module")
-def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
+def samples(evaluation: Path) -> dict[SliceKey, BinarySample]:
     """Samples of every slice, from the predictions."""
     frame = read_predictions(evaluation / FOLDER)
     found = {}
@@ -33,7 +33,7 @@ def samples(evaluation: Path) -> dict[SliceKey, PatientSample]:
         for rows in frame.groupby([schema_names.SPLIT, *columns]).groups.values():
             part = frame.loc[rows]
             key = frozenset((column, part[column].iloc[0]) for column in [schema_names.SPLIT, *columns])
-            found[key] = patient_sample(part)
+            found[key] = binary_sample(part)
     return found
 
 
@@ -62,7 +62,7 @@ def test_evaluator_writes_the_predictions_of_the_model(
 
 
 def test_evaluator_slices_by_split_columns_and_pairs(
-    evaluation: Path, samples: dict[SliceKey, PatientSample]
+    evaluation: Path, samples: dict[SliceKey, BinarySample]
 ) -> None:
     found = read_metrics(evaluation)
     assert set(found) == set(samples)
@@ -70,7 +70,7 @@ def test_evaluator_slices_by_split_columns_and_pairs(
 
 
 def test_evaluator_metrics_equal_numpy_on_every_slice(
-    evaluation: Path, samples: dict[SliceKey, PatientSample]
+    evaluation: Path, samples: dict[SliceKey, BinarySample]
 ) -> None:
     for key, found in read_metrics(evaluation).items():
         expected = samples[key].metrics()
@@ -84,7 +84,7 @@ def test_evaluator_metrics_equal_numpy_on_every_slice(
 
 
 def test_evaluator_confusion_matrix_is_of_the_predictions(
-    evaluation: Path, samples: dict[SliceKey, PatientSample]
+    evaluation: Path, samples: dict[SliceKey, BinarySample]
 ) -> None:
     for key, outputs in tfma.load_eval_result(str(evaluation)).slicing_metrics:
         (matrix,) = outputs[""][""][CONFUSION]["confusionMatrixAtThresholds"]["matrices"]
@@ -114,7 +114,7 @@ def test_evaluator_with_other_slices_has_the_same_metrics(
         for rows in frame.groupby([schema_names.SPLIT, *columns]).groups.values():
             part = frame.loc[rows]
             key = frozenset((name, part[name].iloc[0]) for name in (schema_names.SPLIT, *columns))
-            metrics, expected = found.pop(key), patient_sample(part).metrics()
+            metrics, expected = found.pop(key), binary_sample(part).metrics()
             for name in ("accuracy", "patient_recognition_rate"):
                 assert metrics[name] == pytest.approx(expected[name])
     assert not found
@@ -154,7 +154,7 @@ def test_evaluator_metrics_of_three_classes_equal_numpy_on_every_slice(evaluatio
         for column, value in key:
             part = part[part[column] == value]
         sample = prediction_sample(part, classes=classes)
-        assert isinstance(sample, ClassSample)
+        assert isinstance(sample, MulticlassSample)
         expected = {IMAGES: len(part), **sample.all_metrics(classes)}
         assert metrics == pytest.approx(expected, abs=1e-6, nan_ok=True), key
 
@@ -171,7 +171,7 @@ def test_evaluator_metrics_of_a_positive_group_equal_numpy_on_every_slice(
         for column, value in key:
             part = part[part[column] == value]
         probabilities = np.stack(part[schema_names.PROBABILITIES])
-        group = PatientSample(
+        group = BinarySample(
             images=part[schema_names.IMAGE_PATH].to_numpy(),
             patients=part[schema_names.PATIENT].to_numpy(),
             labels=part[schema_names.LABEL].isin([0, 2]).to_numpy().astype(int),

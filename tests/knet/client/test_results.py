@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from knet.base.errors import UserError
 from knet.client import PatientPrediction, by_patient
 from knet.client.results import Prediction
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.binary_metrics import BinarySample
+from knet.evaluation.multiclass_metrics import MulticlassSample
 
 
 def test_positive_class_is_that_of_score() -> None:
@@ -74,7 +74,7 @@ def test_by_patient_of_three_classes_agrees_with_evaluation(rows: list[list[int]
         first, second, _ = sorted((one.probabilities or {}).values(), reverse=True)
         assume(first - second > 1e-12)
     labels = {one.patient: "abc".index(one.label) for one in decided}
-    sample = ClassSample(
+    sample = MulticlassSample(
         images=[f"{number}" for number in range(len(rows))],
         patients=patients,
         labels=[labels[name] for name in patients],  # an accuracy of 1 means that both agree
@@ -104,7 +104,7 @@ def test_by_patient_agrees_with_evaluation(scores: list[float], threshold: float
     # The two sum in different orders, so a mean may differ in its last digit.
     assume(all(abs(one.mean_score - threshold) > 1e-12 or one.images == 1 for one in decided))
     positive = {one.patient: int(one.label == "malignant") for one in decided}
-    sample = PatientSample(
+    sample = BinarySample(
         images=[f"{number}" for number in range(len(scores))],
         patients=patients,
         labels=[positive[name] for name in patients],  # an accuracy of 1 means that both agree

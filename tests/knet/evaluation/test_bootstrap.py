@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knet.evaluation.binary_metrics import METRICS, BinarySample
 from knet.evaluation.bootstrap import Estimate, estimate_difference, estimate_metrics, resample_patients
-from knet.evaluation.patient_metrics import METRICS, PatientSample
 
 
 def cohort(
     *, patients: int = 12, images: int = 6, labels: tuple[int, ...] = (0, 1), perfect: float = 0.0
-) -> PatientSample:
+) -> BinarySample:
     """Return patients of alternating classes, some of them harder; a share `perfect` of images is certain."""
     generator = np.random.default_rng(0)
     of_patient = [labels[number % len(labels)] for number in range(patients)]
@@ -25,7 +25,7 @@ def cohort(
     truth = np.array(of_patient)[owner]
     scores = np.clip(0.25 + 0.5 * truth + hard[owner] + generator.normal(0, 0.1, owner.size), 0, 1)
     scores = np.where(generator.random(owner.size) < perfect, truth, scores)
-    return PatientSample(
+    return BinarySample(
         images=[f"{number:05}" for number in range(owner.size)],
         patients=[f"p{number:03}" for number in owner],
         labels=truth,
@@ -63,7 +63,7 @@ def test_estimate_metrics_interval_equals_normal_approximation() -> None:
     # Of 40 patients, one image each, 30 are correct: the standard error is sqrt(p (1 - p) / n) in each class.
     right = np.array([True, True, True, False] * 10)
     truth = np.repeat([0, 1], 20)
-    sample = PatientSample(
+    sample = BinarySample(
         images=[f"{n:02}" for n in range(40)],
         patients=[f"p{n:02}" for n in range(40)],
         labels=truth,
@@ -88,12 +88,12 @@ def test_estimate_metrics_over_one_class() -> None:
 
 
 def test_estimate_metrics_one_image_per_class_is_a_point() -> None:
-    sample = PatientSample(images=["a", "b"], patients=["a", "b"], labels=[0, 1], scores=[0.2, 0.8])
+    sample = BinarySample(images=["a", "b"], patients=["a", "b"], labels=[0, 1], scores=[0.2, 0.8])
     assert estimate_metrics(sample)["accuracy"] == Estimate(1, 1, 1)
 
 
 def test_estimate_metrics_without_images_is_undefined() -> None:
-    sample = PatientSample(images=[], patients=[], labels=[], scores=[])
+    sample = BinarySample(images=[], patients=[], labels=[], scores=[])
     assert all(math.isnan(e.value) and math.isnan(e.low) for e in estimate_metrics(sample).values())
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from knet.base.errors import UserError
 from knet.evaluation.predictions import (
+    binary_sample,
     check_scores,
-    patient_sample,
     predictions_schema,
     read_predictions,
     write_predictions,
@@ -67,13 +67,13 @@ def test_check_scores_accepts_probabilities() -> None:
 
 def test_patient_sample_has_the_threshold_of_its_rows(make_predictions: Callable[..., Any]) -> None:
     frame = make_predictions()
-    assert patient_sample(frame).metrics()["accuracy"] == 1
-    strict = patient_sample(frame.assign(threshold=np.float32(1)))
+    assert binary_sample(frame).metrics()["accuracy"] == 1
+    strict = binary_sample(frame.assign(threshold=np.float32(1)))
     assert strict.metrics()["recall"] == 0 and strict.metrics()["specificity"] == 1
 
 
 def test_patient_sample_without_rows_is_empty(make_predictions: Callable[..., Any]) -> None:
-    assert len(patient_sample(make_predictions()[:0]).images) == 0
+    assert len(binary_sample(make_predictions()[:0]).images) == 0
 
 
 def test_predictions_schema_has_each_column_once() -> None:

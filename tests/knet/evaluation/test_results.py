@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from knet.evaluation.bootstrap import Estimate
-from knet.evaluation.class_metrics import ClassSample
-from knet.evaluation.predictions import patient_sample, prediction_sample
+from knet.evaluation.multiclass_metrics import MulticlassSample
+from knet.evaluation.predictions import binary_sample, prediction_sample
 from knet.evaluation.results import (
     candidate_results,
     estimate_json,
@@ -62,7 +62,7 @@ def test_candidate_results_have_magnifications_in_numerical_order(results: dict[
 def test_candidate_results_of_slice_equal_metrics_of_its_rows(results: dict[str, Any], frame: Any) -> None:
     rows = frame[(frame["split"] == "validation") & (frame["magnification"] == "40X")]
     found = of_slice(results, "validation", magnification="40X")
-    expected = patient_sample(rows).metrics()
+    expected = binary_sample(rows).metrics()
     assert {name: estimate["value"] for name, estimate in found["metrics"].items()} == pytest.approx(expected)
     assert found["images"] == {"benign": 2, "malignant": 2} == found["patients"]
     assert found["notes"] == []
@@ -160,7 +160,7 @@ def test_candidate_results_of_three_classes(make_class_predictions: Callable[...
     part = of_slice(results, "test", magnification="40X")
     rows = frame[(frame["split"] == "test") & (frame["magnification"] == "40X")]
     sample = prediction_sample(rows, classes=THREE)
-    assert isinstance(sample, ClassSample)
+    assert isinstance(sample, MulticlassSample)
     assert part["confusion"] == sample.confusion().tolist()
     assert {name: found["value"] for name, found in part["metrics"].items()} == sample.metrics()
     assert part["patients"] == {"fat": 2, "stroma": 2, "tumor": 2}

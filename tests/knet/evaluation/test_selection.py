@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from knet.base.errors import UserError
-from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.binary_metrics import BinarySample
 from knet.evaluation.selection import select_model
 
 PARAMETERS = {"mobilenet": 3, "vgg16": 14, "resnet50": 23}
 PATIENTS, IMAGES = 10, 20
 
 
-def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> PatientSample:
+def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> BinarySample:
     """Return ten patients of 20 images, of which `wrong` are misclassified, from `first` on."""
     truth = np.repeat([labels[number % len(labels)] for number in range(PATIENTS)], IMAGES)
     place = np.tile(np.arange(IMAGES), PATIENTS)
     mistaken = (place >= first) & (place < first + wrong)
-    return PatientSample(
+    return BinarySample(
         images=[f"{number:03}" for number in range(truth.size)],
         patients=np.repeat([f"p{number}" for number in range(PATIENTS)], IMAGES),
         labels=truth,
@@ -30,7 +30,7 @@ def sample(wrong: int, *, first: int = 0, labels: tuple[int, ...] = (0, 1)) -> P
     )
 
 
-def decision(samples: dict[str, PatientSample], **settings: Any) -> dict[str, Any]:
+def decision(samples: dict[str, BinarySample], **settings: Any) -> dict[str, Any]:
     settings = {"metric": "accuracy", "equivalence_margin": 0.01, **settings}
     return select_model(samples, parameters=PARAMETERS, resamples=200, **settings)
 
@@ -83,7 +83,7 @@ def test_select_model_smaller_equivalent_model_wins() -> None:
     for name, right in (("mobilenet", 0.80), ("resnet50", 0.81)):
         base = sample(0)
         mistaken = generator.random(base.labels.size) > right
-        samples[name] = PatientSample(
+        samples[name] = BinarySample(
             images=base.images,
             patients=np.repeat([f"p{number}" for number in range(PATIENTS)], IMAGES),
             labels=base.labels,

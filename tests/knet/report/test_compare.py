@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from knet.evaluation.bootstrap import estimate_difference
-from knet.evaluation.predictions import patient_sample
+from knet.evaluation.predictions import binary_sample
 from knet.report.compare import compare_runs, config_differences
 from knet.report.inputs import Inputs, read_inputs
 from knet.runs.record import RunRecord
@@ -89,7 +89,7 @@ def test_compare_runs_have_paired_differences_on_the_same_patients(inputs: Input
     other = replace(inputs, record=replace(inputs.record, run_id="other", winner="mobilenet"))
     (line,) = [line for line in shown(inputs, other) if line[:1] == ["roc_auc"]]
     samples = [
-        patient_sample(frame[frame["split"] == "test"])
+        binary_sample(frame[frame["split"] == "test"])
         for frame in (inputs.predictions["mobilenet"], inputs.predictions["resnet152"])
     ]
     expected = estimate_difference(samples[0], samples[1], metric="roc_auc", seed=0)

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.evaluation.patient_metrics import METRICS as BINARY_METRICS
-from knet.evaluation.patient_metrics import PatientSample, ranking_areas, recognition_rates
+from knet.evaluation.binary_metrics import METRICS as BINARY_METRICS
+from knet.evaluation.binary_metrics import BinarySample, ranking_areas, recognition_rates
 from knet.evaluation.sample import Sample, ratio
 from knet.models.calibration import group_scores
 from knet.models.reliability import BINS, bin_indices, expected_calibration_error
@@ -39,7 +39,7 @@ _MIN_PROBABILITY = 1e-7  # keeps the logarithm finite
 _SUM_TOLERANCE = 1e-3  # of the probabilities of an image, which are float32
 
 
-class ClassSample(Sample):
+class MulticlassSample(Sample):
     """Labels and probabilities of the images of some patients, of more than two classes.
 
     A patient may have images of several classes. Its stratum is the rarest of them, by patients.
@@ -88,9 +88,9 @@ class ClassSample(Sample):
         np.add.at(self._outcomes, (self._owner, self.labels, self._predicted), 1)
         present = self._outcomes.sum(axis=2) > 0  # [patients, classes]
         self.strata = np.where(present, present.sum(axis=0), len(self.patients) + 1).argmin(axis=1)
-        self.group: PatientSample | None = None
+        self.group: BinarySample | None = None
         if positive:
-            self.group = PatientSample(
+            self.group = BinarySample(
                 images=images,
                 patients=patients,
                 labels=np.isin(labels, positive).astype(int),
@@ -140,7 +140,7 @@ class ClassSample(Sample):
         """Return each of `METRICS`, and with a positive group of `GROUP_METRICS`, float64 [weightings].
 
         - A class that is never predicted has a precision of 0 in the means.
-        - `macro_roc_auc`, `macro_pr_auc`: as of `PatientSample`, of the classes where they are defined.
+        - `macro_roc_auc`, `macro_pr_auc`: as of `BinarySample`, of the classes where they are defined.
         - `cohen_kappa`: agreement of label and prediction beyond chance (Cohen, 1960).
         - `log_loss`: mean of -log p(label), in nats.
         - `brier`: mean over images of the sum over classes of the squared error (Brier, 1950), up to 2.

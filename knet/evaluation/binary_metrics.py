@@ -28,7 +28,7 @@ METRICS: Final = (
 _MAX_WEIGHTS = 4_000_000  # image weights held in memory at a time
 
 
-class PatientSample(Sample):
+class BinarySample(Sample):
     """Labels and scores of the images of some patients, of two classes.
 
     Attributes:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from knet.evaluation.patient_metrics import METRICS, PatientSample
+from knet.evaluation.binary_metrics import METRICS, BinarySample
 
 
-def sample_of(rows: Sequence[tuple[str, int, float]], **settings: Any) -> PatientSample:
+def sample_of(rows: Sequence[tuple[str, int, float]], **settings: Any) -> BinarySample:
     """A sample of rows of patient, label and score."""
-    return PatientSample(
+    return BinarySample(
         images=[f"image {number:04}" for number in range(len(rows))],
         patients=[row[0] for row in rows],
         labels=[row[1] for row in rows],
@@ -176,7 +176,7 @@ def test_sample_score_that_is_no_probability_is_an_error(score: float) -> None:
 
 def test_sample_duplicate_image_name_is_an_error() -> None:
     with pytest.raises(ValueError, match="occurs twice"):
-        PatientSample(images=["x", "x"], patients=["a", "b"], labels=[0, 1], scores=[0.5, 0.5])
+        BinarySample(images=["x", "x"], patients=["a", "b"], labels=[0, 1], scores=[0.5, 0.5])
 
 
 def test_sample_patient_of_both_classes_is_an_error() -> None:
@@ -185,8 +185,8 @@ def test_sample_patient_of_both_classes_is_an_error() -> None:
 
 
 def test_thresholds_of_several_folds_decide_their_images() -> None:
-    def sample(threshold: Any) -> PatientSample:
-        return PatientSample(
+    def sample(threshold: Any) -> BinarySample:
+        return BinarySample(
             images=list("abcd"),
             patients=["1", "1", "2", "2"],
             labels=[0, 0, 1, 1],
@@ -201,7 +201,7 @@ def test_thresholds_of_several_folds_decide_their_images() -> None:
 
 
 def test_patient_with_images_of_both_classes_is_decided_by_class() -> None:
-    sample = PatientSample(
+    sample = BinarySample(
         images=["1", "2", "3", "4", "5"],
         patients=["a", "a", "a", "b", "c"],
         labels=[1, 1, 0, 0, 1],

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from knet.evaluation.binary_metrics import BinarySample
 from knet.evaluation.bootstrap import estimate_difference, estimate_metrics, resample_patients
-from knet.evaluation.class_metrics import GROUP_METRICS, METRICS, ClassSample
-from knet.evaluation.patient_metrics import PatientSample
+from knet.evaluation.multiclass_metrics import GROUP_METRICS, METRICS, MulticlassSample
 
 Row = tuple[str, int, list[float]]  # patient, label, probabilities
 
 
-def sample_of(rows: list[Row]) -> ClassSample:
-    return ClassSample(
+def sample_of(rows: list[Row]) -> MulticlassSample:
+    return MulticlassSample(
         images=[f"image {number:04}" for number in range(len(rows))],
         patients=[row[0] for row in rows],
         labels=[row[1] for row in rows],
@@ -148,8 +148,8 @@ def test_metrics_of_two_classes_equal_those_of_the_score() -> None:
         "images": np.arange(40).astype(str),
         "patients": (np.arange(40) // 4).astype(str),
     }
-    two = PatientSample(**names, labels=labels, scores=scores).metrics()
-    found = ClassSample(
+    two = BinarySample(**names, labels=labels, scores=scores).metrics()
+    found = MulticlassSample(
         **names, labels=labels, probabilities=np.stack([1 - scores, scores], axis=1)
     ).metrics()
     patients = ("patient_recognition_rate", "patient_decision_accuracy")
@@ -177,7 +177,7 @@ def test_metrics_of_one_class_alone_have_no_areas() -> None:
 
 
 def test_metrics_without_images_are_undefined() -> None:
-    sample = ClassSample(images=[], patients=[], labels=[], probabilities=np.zeros((0, 3)))
+    sample = MulticlassSample(images=[], patients=[], labels=[], probabilities=np.zeros((0, 3)))
     assert set(sample.metrics()) == set(METRICS)
     assert all(math.isnan(value) for value in sample.metrics().values())
     assert sample.confusion().tolist() == [[0] * 3] * 3
@@ -198,7 +198,7 @@ def test_unusable_sample_is_an_error(changes: dict[str, Any], message: str) -> N
     valid = {"images": ["x", "y"], "patients": ["a", "b"], "labels": [0, 2]}
     probabilities = [[0.2, 0.3, 0.5], [1, 0, 0]]
     with pytest.raises(ValueError, match=message):
-        ClassSample(**{**valid, "probabilities": probabilities, **changes})
+        MulticlassSample(**{**valid, "probabilities": probabilities, **changes})
 
 
 def test_strata_are_the_rarest_classes() -> None:
@@ -221,10 +221,10 @@ def test_intervals_and_paired_differences_of_three_classes() -> None:
         "patients": (np.arange(120) // 8).astype(str),
     }
 
-    def sample(strength: float) -> ClassSample:
+    def sample(strength: float) -> MulticlassSample:
         logits = rng.normal(size=(120, 3)) + strength * np.eye(3)[labels]
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        return ClassSample(**names, labels=labels, probabilities=probabilities)
+        return MulticlassSample(**names, labels=labels, probabilities=probabilities)
 
     good, poor = sample(3), sample(0.5)
     for name, estimate in estimate_metrics(good, resamples=200).items():
@@ -240,10 +240,10 @@ def test_group_metrics_are_those_of_the_summed_probabilities() -> None:
         "images": [f"image {number:04}" for number in range(len(labels))],
         "patients": [row[0] for row in HAND_WORKED],
     }
-    grouped = ClassSample(
+    grouped = MulticlassSample(
         **names, labels=labels, probabilities=probabilities, positive=[1, 2], threshold=0.65
     )
-    group = PatientSample(
+    group = BinarySample(
         **names,
         labels=[int(label > 0) for label in labels],
         scores=probabilities[:, 1] + probabilities[:, 2],
@@ -259,7 +259,7 @@ def test_group_metrics_are_those_of_the_summed_probabilities() -> None:
 
 
 def test_group_of_one_class_weighs_patients_as_the_classes_do() -> None:
-    sample = ClassSample(
+    sample = MulticlassSample(
         images=["1", "2", "3", "4"],
         patients=["b", "a", "a", "b"],
         labels=[0, 1, 2, 2],
