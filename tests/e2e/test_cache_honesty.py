@@ -128,7 +128,7 @@ def test_failing_data_gate_writes_a_page_but_no_statistics(
 ) -> None:
     output = edited_schema[0].output
     *_, page = sorted((output / "reports").glob("*/data.html"))
-    assert "The data did not pass." in page.read_text("utf-8")
+    assert "<strong>Not passed</strong>" in page.read_text("utf-8")
     stored = RunRegistry(output / "registry").previous_statistics()
     assert stored is not None and stored.run_id != page.parent.name
 
