@@ -15,7 +15,7 @@ from knet.client import Client
 from knet.models import hybrid, optimizer, stain  # noqa: F401 (the last two register layers of saved models)
 from knet.models.backbones import find_backbone
 from knet.models.images import decode_images
-from knet.serving.dev_server.server import DevServer
+from knet.serving.dev_server.server import DevServer, Options
 
 # Of a served probability from Keras's: the served graph is optimised, and adds in another order.
 TOLERANCE: Final = 1e-4
@@ -33,7 +33,10 @@ def serve_predictions(model: Path, images: Sequence[bytes]) -> list[list[float]]
     """
     with tempfile.TemporaryDirectory() as base:
         (Path(base) / "1").symlink_to(model.absolute(), target_is_directory=True)
-        with DevServer(Path(base), port=0) as server, Client(server.address) as client:
+        with (
+            DevServer(Path(base), port=0, options=Options(warm_up=False)) as server,
+            Client(server.address) as client,
+        ):
             predictions = client.predict(images)
     return [list(p.probabilities.values()) for p in predictions]
 

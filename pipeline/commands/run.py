@@ -319,10 +319,13 @@ def _print_candidate(console: Console, row: Mapping[str, str]) -> None:
 def _print_prediction(console: Console, served: Path, examples: Path) -> None:
     from knet.client import Client
     from knet.data.examples import ingested_images
-    from knet.serving.dev_server.server import DevServer
+    from knet.serving.dev_server.server import DevServer, Options
 
     images = examples / artifact_files.split_folder(schema_names.TEST)
-    with DevServer(served, port=0) as server, Client(server.address) as client:
+    with (
+        DevServer(served, port=0, options=Options(warm_up=False)) as server,
+        Client(server.address) as client,
+    ):
         ((path, image),) = ingested_images(images, count=1)
         (prediction,) = client.predict([image])
         score = f"{prediction.positive_class or 'probability'} {prediction.score:.3f}"

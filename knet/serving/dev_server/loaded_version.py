@@ -181,7 +181,7 @@ def requested_outputs(signature: Signature, output_filter: Iterable[str]) -> tup
     return wanted or signature.outputs
 
 
-def warm_up(version: LoadedVersion) -> int:
+def run_warm_up_requests(version: LoadedVersion) -> int:
     """Run the warm-up requests of a version.
 
     Returns:

@@ -16,7 +16,7 @@ from grpc import StatusCode
 
 from knet.base import artifact_files
 from knet.serving.dev_server.errors import StatusError, invalid_argument
-from knet.serving.dev_server.loaded_version import LoadedVersion, warm_up
+from knet.serving.dev_server.loaded_version import LoadedVersion, run_warm_up_requests
 from knet.serving.models_config import complete_versions, loaded_versions
 
 _LOG = logging.getLogger(__name__)
@@ -38,13 +38,18 @@ class ServedModels:
     """
 
     def __init__(
-        self, config: Any, *, on_load: Callable[[str, str], None] = lambda path, status: None
+        self,
+        config: Any,
+        *,
+        on_load: Callable[[str, str], None] = lambda path, status: None,
+        warm_up: bool = True,
     ) -> None:
         """Check the config; `update` loads the versions.
 
         Args:
             config: a ModelServerConfig of `knet.serving.models_config`.
             on_load: called after each attempt to load a version, with its folder and OK or the error's type.
+            warm_up: whether to run the warm-up requests of a version before it answers.
 
         Raises:
             StatusError: the config names a model twice, or a model lacks a name or an absolute folder.
@@ -52,6 +57,7 @@ class ServedModels:
         check_config(config)
         self._models = {model.name: _ServedModel(model) for model in config.model_config_list.config}
         self._on_load = on_load
+        self._warm_up = warm_up
         self._changing = asyncio.Lock()
 
     @property
@@ -182,7 +188,7 @@ class ServedModels:
             return
         served.statuses[number] = VersionStatus("LOADING")
         try:
-            version = await _in_daemon_thread(lambda: _load_and_warm_up(folder))
+            version = await _in_daemon_thread(lambda: _load(folder, warm_up=self._warm_up))
         except Exception as error:  # damaged files raise many types
             served.failed[number] = written
             served.statuses[number] = VersionStatus("END", str(error).partition("\n")[0])
@@ -232,9 +238,10 @@ def _not_found(request: str) -> StatusError:
     return StatusError(StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
 
 
-def _load_and_warm_up(folder: Path) -> LoadedVersion:
+def _load(folder: Path, *, warm_up: bool) -> LoadedVersion:
     version = LoadedVersion(folder)
-    warm_up(version)
+    if warm_up:
+        run_warm_up_requests(version)
     return version
 
 

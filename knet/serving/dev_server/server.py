@@ -51,6 +51,9 @@ class Options:
     models_config: Path | None = None
     batching: Batching | None = None  # None runs each request by itself
     metrics_path: str | None = METRICS_PATH  # on the REST port; None exposes no metrics
+    # whether versions run their warm-up requests before they answer, as in TF Serving; a server for a few
+    # requests is ready sooner without
+    warm_up: bool = True
     poll_seconds: float = 1.0  # between two reads of the versions and the model config
     max_message_bytes: int = 64 * 1024 * 1024
     # for a REST client to send a request, and until an idle connection is closed; proxies close theirs in 60
@@ -155,7 +158,7 @@ class DevServer:
     async def _open(self, base_path: Path, *, port: int, rest_port: int | None) -> None:
         options = self._options
         config = _models_config(base_path, self._model, options.models_config)
-        self._models = ServedModels(config, on_load=self._metrics.count_load)
+        self._models = ServedModels(config, on_load=self._metrics.count_load, warm_up=options.warm_up)
         await self._models.update()
         if not self._models.ready:
             raise UserError(

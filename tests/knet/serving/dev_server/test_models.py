@@ -97,13 +97,13 @@ def test_update_unloads_a_withdrawn_version_before_a_spare_loads(
         versions = f"specific {{ versions: [{kept}, {withdrawn}] }}"
         models = ServedModels(config_of(tmp_path, versions))
         await models.update()
-        load = module._load_and_warm_up
+        load = module._load
 
-        def load_spare(folder: Path) -> Any:
+        def load_spare(folder: Path, **options: Any) -> Any:
             while_loading.append(states(models))
-            return load(folder)
+            return load(folder, **options)
 
-        monkeypatch.setattr(module, "_load_and_warm_up", load_spare)
+        monkeypatch.setattr(module, "_load", load_spare)
         put(spare)
         await models.reload(config_of(tmp_path, f"specific {{ versions: [{kept}, {spare}] }}"))
         gc.collect()
@@ -323,3 +323,15 @@ def test_served_models_accept_a_written_config(tmp_path: Path, put: Callable[[in
     options = Options(models_config=write_models_config(tmp_path))
     with DevServer(tmp_path, port=0, options=options) as server:
         assert server.version == 6
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_warm_up_requests_run_unless_the_server_is_for_a_few_requests(
+    tmp_path: Path, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch, warm_up: bool
+) -> None:
+    put(1)
+    ran: list[int] = []
+    monkeypatch.setattr(module, "run_warm_up_requests", lambda version: ran.append(version.number))
+    models = ServedModels(config_of(tmp_path, "latest { num_versions: 1 }"), warm_up=warm_up)
+    asyncio.run(models.update())
+    assert ran == [1] * warm_up
