@@ -98,7 +98,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def _write(
         self, catalog: Catalog, shards: Sequence[Shard], folder: str, classes: Sequence[str]
     ) -> list[dict[str, Any]]:
-        """Write the shards, and return the ingest status of each image."""
+        """Write the shards, and return the ingest status of each image, sorted by path."""
         for split in schema_names.SPLITS:
             fileio.makedirs(f"{folder}/{artifact_files.split_folder(split)}")
         statuses = f"{folder}/.ingest_status"
@@ -118,7 +118,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with fileio.open(statuses) as file:
             rows = [json.loads(line) for line in file.read().splitlines()]
         fileio.remove(statuses)
-        return rows
+        return sorted(rows, key=lambda row: str(row["path"]))  # Beam's order is by chance
 
 
 @contextmanager

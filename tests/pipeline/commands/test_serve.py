@@ -56,8 +56,8 @@ def test_serve_answers_until_sigterm(base_path: Path, tmp_path: Path) -> None:
 _SLOW_LOAD = """
 import time
 from knet.serving.dev_server import models
-load = models._load_and_warm_up
-models._load_and_warm_up = lambda folder: time.sleep(600) if folder.name == "8" else load(folder)
+load = models._load
+models._load = lambda folder, **options: time.sleep(600) if folder.name == "8" else load(folder, **options)
 from pipeline.commands.main import main
 main()
 """
