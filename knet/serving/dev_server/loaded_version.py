@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,27 +42,44 @@ class LoadedVersion:
         self.folder = folder
         self.number = int(folder.name)
         graph = tf.Graph()
-        session = tf.compat.v1.Session(graph=graph)
-        weakref.finalize(self, session.close)
+        self._session = tf.compat.v1.Session(graph=graph)
+        weakref.finalize(self, self._session.close)
         with graph.as_default(), _without_warnings():
-            loaded = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(folder))
+            loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(folder))
         self.signature_defs = dict(loaded.signature_def)
         self._signatures: dict[str, Signature] = {}
-        self._run: dict[str, Any] = {}
+        self._callables: dict[str, Any] = {}
+        self._making = threading.Lock()
         for name, definition in self.signature_defs.items():
             if not definition.method_name:  # the signature that initialises a model
                 continue
-            signature = Signature(
+            self._signatures[name] = Signature(
                 name, dict(definition.inputs), tuple(sorted(definition.outputs)), definition.method_name
             )
-            self._signatures[name] = signature
-            # Private, but the public `make_callable` takes twice as long, and hides errors in a traceback.
-            self._run[name] = session._make_callable_from_options(
-                config_pb2.CallableOptions(
-                    feed=[definition.inputs[alias].name for alias in sorted(definition.inputs)],
-                    fetch=[definition.outputs[alias].name for alias in signature.outputs],
+
+    def optimize(self) -> None:
+        """Have TensorFlow optimize the graph of every signature, instead of at its first run.
+
+        Raises:
+            tf.errors.OpError: a signature names a tensor that the graph lacks.
+        """
+        for name in self._signatures:
+            self._callable(name)
+
+    def _callable(self, name: str) -> Any:
+        """Return the function of a signature, whose graph is optimized once: seconds for a deep network."""
+        with self._making:
+            if name not in self._callables:
+                definition = self.signature_defs[name]
+                # Private, but the public `make_callable` takes twice as long, and hides errors in
+                # a traceback.
+                self._callables[name] = self._session._make_callable_from_options(
+                    config_pb2.CallableOptions(
+                        feed=[definition.inputs[alias].name for alias in sorted(definition.inputs)],
+                        fetch=[definition.outputs[alias].name for alias in sorted(definition.outputs)],
+                    )
                 )
-            )
+            return self._callables[name]
 
     def signature(self, name: str) -> Signature | None:
         """The signature of that name, or None."""
@@ -82,7 +100,7 @@ class LoadedVersion:
         """
         feeds = [arrays[alias] for alias in sorted(arrays)]
         try:
-            values = self._run[signature.name](*feeds)
+            values = self._callable(signature.name)(*feeds)
         except tf.errors.OpError as error:
             raise StatusError.from_number(error.error_code, _root_cause(error.message)) from None
         except UnicodeDecodeError as error:

@@ -241,6 +241,7 @@ def _not_found(request: str) -> StatusError:
 def _load(folder: Path, *, warm_up: bool) -> LoadedVersion:
     version = LoadedVersion(folder)
     if warm_up:
+        version.optimize()
         run_warm_up_requests(version)
     return version
 
