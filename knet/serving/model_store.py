@@ -75,7 +75,8 @@ def push_version(model: Path, base_path: Path, *, unless_newest: str | None = No
             copy.rename(base_path / version)
             write_models_config(base_path)
     finally:
-        shutil.rmtree(staging)
+        with _locked(base_path):  # once its owner file is gone, another push takes the folder for a leftover
+            shutil.rmtree(staging)
         owner.close()
     return version
 
@@ -137,7 +138,7 @@ def remove_version(version: str, base_path: Path) -> None:
         # Renamed first, so that no server reads a half-deleted version.
         removed = (base_path / version).rename(base_path / f"{_DELETING}{version}")
         write_models_config(base_path)
-    shutil.rmtree(removed)
+        shutil.rmtree(removed)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from knet.serving.model_store import (
     publish_model,
     push_version,
     remove_leftovers,
+    remove_version,
     rollback,
     rollback_target,
     withdrawn_as,
@@ -146,6 +148,32 @@ def test_leftovers_leave_a_push_in_progress(
     push(base, model, "a")
     ((removed, pushing),) = found
     assert removed == [] and len(pushing) == 1
+
+
+@pytest.mark.parametrize("change", ["push", "remove"])
+def test_leftovers_removed_meanwhile_leave_folders_in_deletion(
+    base: Path, model: Model, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    (version,) = push(base, model, "a")
+    rmtree, cleaners = shutil.rmtree, list[Thread]()
+
+    def watched(folder: Path, **options: Any) -> None:
+        if cleaners:
+            rmtree(folder, **options)
+            return
+        (folder / ".owner").unlink(missing_ok=True)
+        cleaners.append(Thread(target=remove_leftovers, args=(base,)))
+        cleaners[0].start()
+        cleaners[0].join(0.3)
+        rmtree(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    if change == "push":
+        push(base, model, "b")
+    else:
+        remove_version(str(version), base)
+    cleaners[0].join()
+    assert len(complete_versions(base)) == (2 if change == "push" else 0)
 
 
 def test_push_onto_a_full_disk_says_what_it_needs(
