@@ -62,7 +62,9 @@ def ingest_plain(source: Path, out: Path) -> None:
             writer.write(ingested.record)
 
 
-def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
+def run_example_gen(
+    source: Path, out: Path, *, workers: int, fingerprint: str = "", digests: str = ""
+) -> None:
     """Runs ExampleGen's executor."""
     from tfx.types import standard_artifacts
 
@@ -75,10 +77,11 @@ def ingest_ours(source: Path, out: Path, *, workers: int) -> None:
     properties = {
         "data_source": str(source),
         "data_root": "",
-        "fingerprint": "",
+        "fingerprint": fingerprint,
+        "digests": digests,
         "span": 1,
         "max_invalid_fraction": 0.0,
-        "allow_cross_split_duplicates": 1,  # few images are distinct
+        "allow_cross_split_duplicates": 1,  # few images of `write_images` are distinct
         "split": json.dumps(load_config("paper", ["data.slices=[]"]).split_settings),
         "keep_duplicate_slides": 1,
         "seed": 0,
@@ -153,8 +156,8 @@ def _examples(folder: Path) -> Any:
 
 JOBS: dict[str, Callable[[Path, Path], None]] = {
     "ingest, plain loop": ingest_plain,
-    "ingest, ours, 1 process": lambda source, out: ingest_ours(source, out, workers=1),
-    "ingest, ours, 2 processes": lambda source, out: ingest_ours(source, out, workers=2),
+    "ingest, ours, 1 process": lambda source, out: run_example_gen(source, out, workers=1),
+    "ingest, ours, 2 processes": lambda source, out: run_example_gen(source, out, workers=2),
     "transform, plain tf.data": transform_plain,
     "transform, ours, 1 process": lambda source, out: transform_ours(source, out, workers=1),
     "transform, ours, 2 processes": lambda source, out: transform_ours(source, out, workers=2),

@@ -59,6 +59,12 @@ def measure(script: str, arguments: Sequence[str], *, one_thread: bool = True) -
     return Measured(seconds, cpu_seconds, max(peaks) / 2**20)
 
 
+def peak_bytes() -> int:
+    """Return the highest resident memory of this process, which Linux keeps."""
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
 def _cpu_seconds() -> float:
     times = os.times()  # of ended children too
     return times.user + times.system + times.children_user + times.children_system

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -26,11 +29,14 @@ from knet.base.progress import PROGRESS
 from knet.data.catalog import Catalog, read_catalog
 from knet.data.fingerprint import check_unchanged
 from knet.data.image_checks import Quarantined, check_quarantine_rate
-from knet.data.ingest import Shard, ingest_report, plan_shards, training_scalars
+from knet.data.ingest import ingest_report, training_scalars
 from knet.data.leaks import check_leaks, format_duplicates
-from knet.data.split import make_split
+from knet.data.shards import ShardPlan, plan_shards, write_manifests
+from knet.data.split import Split, make_split
+from knet.data.statuses import IngestStatuses, collect_statuses
 
-_PROGRESS_INTERVAL = 1.0  # seconds
+_PROGRESS_INTERVAL: Final = 1.0  # seconds
+_SCALARS_BLOCK: Final = 2**16  # training images in memory
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -66,20 +72,29 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         size = sum(size for _, size in catalog.sizes)  # encoded images hardly compress
         require_space(Path(examples.uri), size, content="the ingested images")
-        shards = plan_shards(catalog.images, split.split_of, seed=exec_properties["seed"])
-        statuses = self._write(catalog, shards, examples.uri, classes)
-        if exec_properties["fingerprint"]:
-            digests = exec_properties["digests"]
-            check_unchanged(
-                catalog,
-                exec_properties["fingerprint"],
-                digests={status["path"]: status["sha256"] for status in statuses if "sha256" in status},
-                cache=Path(digests) if digests else None,
+        plan = plan_shards(
+            catalog.images,
+            split.split_of,
+            seed=exec_properties["seed"],
+            image_bytes=size // len(catalog.sizes),
+        )
+        for name in schema_names.SPLITS:
+            fileio.makedirs(f"{examples.uri}/{artifact_files.split_folder(name)}")
+        with tempfile.TemporaryDirectory(dir=examples.uri, prefix=".ingest-") as folder:
+            statuses = self._write(catalog, split, plan, examples.uri, Path(folder), classes)
+            if exec_properties["fingerprint"]:
+                digests = exec_properties["digests"]
+                check_unchanged(
+                    catalog,
+                    exec_properties["fingerprint"],
+                    digests={status["path"]: status["sha256"] for status in statuses if "sha256" in status},
+                    cache=Path(digests) if digests else None,
+                )
+            _write_scalars(
+                training_scalars(statuses, classes=classes),
+                f"{examples.uri}/{artifact_files.TRAINING_SCALARS}",
             )
-        scalars = pd.DataFrame(training_scalars(statuses, classes=classes))
-        with fileio.open(f"{examples.uri}/{artifact_files.TRAINING_SCALARS}", "wb") as file:
-            file.write(scalars.to_parquet(index=False))
-        report = ingest_report(catalog, statuses, classes=classes)
+            report = ingest_report(catalog, statuses, classes=classes)
         _log(report)
         check_quarantine_rate(
             [Quarantined(**file) for file in report["quarantined"]],
@@ -96,41 +111,57 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         artifact_utils.get_single_instance(output_dict["splits"]).value = split.frozen()
 
     def _write(
-        self, catalog: Catalog, shards: Sequence[Shard], folder: str, classes: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        """Write the shards, and return the ingest status of each image, sorted by path."""
-        for split in schema_names.SPLITS:
-            fileio.makedirs(f"{folder}/{artifact_files.split_folder(split)}")
-        statuses = f"{folder}/.ingest_status"
+        self,
+        catalog: Catalog,
+        split: Split,
+        plan: ShardPlan,
+        folder: str,
+        temporary: Path,
+        classes: Sequence[str],
+    ) -> IngestStatuses:
+        """Write the shards, and return the ingest status of each image.
+
+        Images go to the workers by manifests, and their statuses come back by files: neither is in the
+        memory of this process, nor in that of Beam's local runner.
+        """
+        manifests, statuses, reasons = (temporary / name for name in ("manifests", "statuses", "reasons"))
+        manifests.mkdir()
+        statuses.mkdir()
+        write_manifests(plan, catalog.images, manifests)
         with (
             catalog.source.random_access(Path(folder)) as source,
-            _progress(folder, shards),
+            _progress(plan, statuses),
             self._make_beam_pipeline() as pipeline,
         ):
+            write = WriteShard(source, folder, manifests=manifests, statuses=statuses, classes=classes)
             _ = (
                 pipeline
-                | "Shards" >> beam.Create(shards)
-                # Names go to the workers, and are read there: contents are far larger.
+                | "Shards" >> beam.Create(plan.shards)
                 | "Spread" >> beam.Reshuffle()
-                | "Write" >> beam.ParDo(WriteShard(source, folder, classes=classes))
-                | "IngestStatus" >> beam.io.WriteToText(statuses, num_shards=1, shard_name_template="")
+                | "Write" >> beam.ParDo(write)
+                | "Unusable" >> beam.Map(json.dumps)
+                | "Reasons" >> beam.io.WriteToText(str(reasons), num_shards=1, shard_name_template="")
             )
-        with fileio.open(statuses) as file:
-            rows = [json.loads(line) for line in file.read().splitlines()]
-        fileio.remove(statuses)
-        return sorted(rows, key=lambda row: str(row["path"]))  # Beam's order is by chance
+        collected = temporary / "collected"
+        collect_statuses((statuses / shard.name for shard in plan.shards), collected)
+        lines = reasons.read_text("utf-8").splitlines()
+        return IngestStatuses(catalog.images, split.split_of, collected, dict(map(json.loads, lines)))
 
 
 @contextmanager
-def _progress(folder: str, shards: Sequence[Shard]) -> Iterator[None]:
-    """Log the number of written images, by the files that exist: the workers are other processes."""
-    total = sum(len(shard.images) for shard in shards)
+def _progress(plan: ShardPlan, statuses: Path) -> Iterator[None]:
+    """Log the number of images in complete shards, by the files of their statuses.
+
+    Beam has no metrics of a pipeline that runs: its local runner returns them at the end, and the result of a
+    portable runner keeps the first ones that it was asked for.
+    """
+    images_in = {shard.name: plan.images_in(index) for index, shard in enumerate(plan.shards)}
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(_PROGRESS_INTERVAL):
-            done = sum(len(shard.images) for shard in shards if fileio.exists(f"{folder}/{shard.file}"))
-            logging.getLogger(PROGRESS).debug("%d of %d images", done, total)
+            done = sum(images_in.get(file.name, 0) for file in statuses.iterdir())
+            logging.getLogger(PROGRESS).debug("%d of %d images", done, len(plan.places))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -139,6 +170,20 @@ def _progress(folder: str, shards: Sequence[Shard]) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def _write_scalars(rows: Iterator[Mapping[str, Any]], file: str) -> None:
+    """Write the scalars of the training images as Parquet, a block at a time."""
+    schema = pa.schema(
+        [
+            (schema_names.PATIENT, pa.string()),
+            (schema_names.LABEL, pa.int64()),
+            *((name, pa.float64()) for name in schema_names.IMAGE_SCALARS),
+        ]
+    )
+    with pq.ParquetWriter(file, schema) as writer:
+        while block := list(itertools.islice(rows, _SCALARS_BLOCK)):
+            writer.write_table(pa.Table.from_pylist(block, schema))
 
 
 def _log(report: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,26 +14,40 @@ from apache_beam.io.filesystems import FileSystems
 
 from knet.base.errors import UnusableError
 from knet.base.tfrecord import tf_record
-from knet.data.ingest import Shard, ingest_status, make_example
+from knet.data.ingest import make_example
+from knet.data.shards import Shard, read_manifest
 from knet.data.source import RandomAccessSource, Reader
+from knet.data.statuses import ShardStatuses
 
 
 class WriteShard(beam.DoFn):
-    """Writes a shard as a gzipped TFRecord file and yields the ingest status of each image as JSON.
+    """Writes the images of a shard as a gzipped TFRecord file, and their statuses to a file beside it.
 
-    Only these small rows leave the worker, which holds one image at a time.
+    Yields index and reason of each unusable image. The worker holds one image at a time.
     """
 
-    def __init__(self, source: RandomAccessSource, folder: str, *, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: RandomAccessSource,
+        folder: str,
+        *,
+        manifests: Path,
+        statuses: Path,
+        classes: Sequence[str],
+    ) -> None:
         """Create the step.
 
         Args:
             source: Source of the images.
             folder: Folder of the examples, on any file system of Beam.
+            manifests: Folder of the manifests (`knet.data.shards.write_manifests`).
+            statuses: Folder of the statuses, a file for each shard.
             classes: Class names in the order of the labels.
         """
         self._source = source
         self._folder = folder
+        self._manifests = manifests
+        self._statuses = statuses
         self._classes = tuple(classes)
         self._reader: Reader | None = None
 
@@ -46,22 +60,24 @@ class WriteShard(beam.DoFn):
         if self._reader:
             self._reader.close()
 
-    def process(self, shard: Shard) -> Iterator[str]:
-        """Write the file atomically, since Beam may process a shard twice."""
+    def process(self, shard: Shard) -> Iterator[tuple[int, str]]:
+        """Write both files atomically, since Beam may process a shard twice."""
         assert self._reader is not None
         part = f"{self._folder}/.{uuid.uuid4().hex}"
+        statuses = ShardStatuses()
         # TFX expects gzip, but images are compressed already: level 0. No time stamp: the same bytes again.
         with FileSystems.create(part) as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as writer:
-            for image in shard.images:
+            for index, image in read_manifest(shard, self._manifests):
                 outcome: dict[str, Any] = {}
                 try:
                     content = self._reader.read(image.path)
                     outcome["sha256"] = hashlib.sha256(content).hexdigest()
                     ingested = make_example(image, content, split=shard.split, classes=self._classes)
                 except UnusableError as error:
-                    outcome["reason"] = str(error)
+                    yield index, str(error)
                 else:
                     writer.write(tf_record(ingested.record))
                     outcome |= {"pixels": ingested.pixel_hash, "scalars": ingested.scalars}
-                yield json.dumps(ingest_status(image, shard.split, **outcome))
+                statuses.add(index, **outcome)
         FileSystems.rename([part], [f"{self._folder}/{shard.file}"])
+        statuses.write(self._statuses / shard.name)

@@ -1,70 +1,25 @@
-"""Ingestion of images: plan of shards, TFRecord examples, and the report on every file."""
+"""Ingestion of images: TFRecord examples, and the report on every file."""
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from knet.base import artifact_files, schema_names
+from knet.base import schema_names
 from knet.base.image_scalars import image_scalars
 from knet.base.protos import Example
 from knet.base.text import printable
 from knet.data.catalog import Catalog
 from knet.data.image_checks import Quarantined, validate_image
 from knet.data.source import ImageFile
-
-IMAGES_PER_SHARD: Final = 32  # files of about 16 MB; enough of them to keep several workers busy
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The images of one TFRecord file."""
-
-    split: str
-    number: int  # index among the shards of the split, from 0
-    count: int  # number of shards of the split
-    images: tuple[ImageFile, ...]
-
-    @property
-    def file(self) -> str:
-        """Path of the file, relative to the folder of the examples."""
-        return (
-            f"{artifact_files.split_folder(self.split)}/data_tfrecord-{self.number:05}-of-{self.count:05}.gz"
-        )
-
-
-def plan_shards(
-    images: Iterable[ImageFile], split_of: Callable[[ImageFile], str], *, seed: int
-) -> list[Shard]:
-    """Divide the images of each split into shards of up to 32; a split without images gets one empty shard.
-
-    Images are ordered by a hash of seed and path. That is random enough for a training that shuffles within a
-    window, and independent of the number of workers.
-
-    Args:
-        images: Images of the data set.
-        split_of: Returns the split of an image.
-        seed: Seed of the order.
-    """
-    images_by_split: dict[str, list[ImageFile]] = {split: [] for split in schema_names.SPLITS}
-    for image in images:
-        images_by_split[split_of(image)].append(image)
-    shards = []
-    for split, members in images_by_split.items():
-        members.sort(key=lambda image: hashlib.sha256(f"{seed}/{image.path}".encode()).digest())
-        starts = range(0, max(len(members), 1), IMAGES_PER_SHARD)
-        shards += [
-            Shard(split, number, len(starts), tuple(members[start : start + IMAGES_PER_SHARD]))
-            for number, start in enumerate(starts)
-        ]
-    return shards
 
 
 @dataclass(frozen=True)
@@ -131,22 +86,20 @@ def ingest_status(image: ImageFile, split: str, **outcome: Any) -> dict[str, Any
 
 def training_scalars(
     statuses: Iterable[Mapping[str, Any]], *, classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return patient, label and scalars of the training images, ordered by their paths.
+) -> Iterator[dict[str, Any]]:
+    """Yield patient, label and scalars of the training images, in the order of the statuses.
 
     Args:
         statuses: The `ingest_status` of each image.
         classes: Class names in the order of the labels.
     """
-    return [
-        {
-            schema_names.PATIENT: status["patient"],
-            schema_names.LABEL: classes.index(status["label"]),
-            **status["scalars"],
-        }
-        for status in sorted(statuses, key=itemgetter("path"))
-        if status["split"] == schema_names.TRAIN and "scalars" in status
-    ]
+    for status in statuses:
+        if status["split"] == schema_names.TRAIN and "scalars" in status:
+            yield {
+                schema_names.PATIENT: status["patient"],
+                schema_names.LABEL: classes.index(status["label"]),
+                **status["scalars"],
+            }
 
 
 def ingest_report(
@@ -156,7 +109,7 @@ def ingest_report(
 
     Args:
         catalog: Catalog of the data set.
-        statuses: The `ingest_status` of each image.
+        statuses: The `ingest_status` of each image; iterated twice.
         classes: Class names in the order of the labels.
 
     Returns:
@@ -172,28 +125,54 @@ def ingest_report(
     images: Counter[tuple[str, str]] = Counter()
     patients: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     quarantined = list(catalog.quarantined)
-    images_by_pixels: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    pixels, owners = (
+        array("q"),
+        array("i"),
+    )  # hash of the pixels, and number of the patient, of each usable image
+    numbers: dict[str, int] = {}
     for status in statuses:
         if "reason" in status:
             quarantined.append(Quarantined(printable(status["path"]), status["reason"]))
             continue
         images[status["split"], status["label"]] += 1
         patients[status["split"], status["label"]].add(status["patient"])
-        images_by_pixels[status["pixels"]].append(
-            {name: status[name] for name in ("path", "patient", "split")}
-        )
+        pixels.append(hash(status["pixels"]))
+        owners.append(numbers.setdefault(status["patient"], len(numbers)))
     return {
         "images": {s: {label: images[s, label] for label in classes} for s in schema_names.SPLITS},
         "patients": {s: {label: len(patients[s, label]) for label in classes} for s in schema_names.SPLITS},
         "quarantined": [asdict(file) for file in sorted(quarantined)],
         "excluded_duplicates": [image.path for image in catalog.excluded_duplicates],
         "ignored_files": list(catalog.ignored_files),
-        "duplicates": sorted(
-            (
-                sorted(group, key=itemgetter("path"))
-                for group in images_by_pixels.values()
-                if len({image["patient"] for image in group}) > 1
-            ),
-            key=lambda group: group[0]["path"],
-        ),
+        "duplicates": _duplicates(statuses, _of_several_patients(pixels, owners)),
     }
+
+
+def _of_several_patients(pixels: array[int], owners: array[int]) -> set[int]:
+    """Return the hashes of pixels that images of several patients have."""
+    order = np.argsort(np.frombuffer(pixels, np.int64), kind="stable")
+    hashes, patients = np.frombuffer(pixels, np.int64)[order], np.frombuffer(owners, np.int32)[order]
+    return set(hashes[1:][(hashes[1:] == hashes[:-1]) & (patients[1:] != patients[:-1])].tolist())
+
+
+def _duplicates(statuses: Iterable[Mapping[str, Any]], hashes: Set[int]) -> list[list[dict[str, str]]]:
+    """Return the groups of images with identical pixels of several patients.
+
+    Args:
+        statuses: The `ingest_status` of each image.
+        hashes: Hashes of the pixels of such images; hashes of others may be among them.
+    """
+    if not hashes:
+        return []
+    images_by_pixels: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for status in statuses:
+        if "pixels" in status and hash(status["pixels"]) in hashes:
+            images_by_pixels[status["pixels"]].append(
+                {name: status[name] for name in ("path", "patient", "split")}
+            )
+    groups = [
+        sorted(group, key=itemgetter("path"))
+        for group in images_by_pixels.values()
+        if len({image["patient"] for image in group}) > 1
+    ]
+    return sorted(groups, key=lambda group: group[0]["path"])

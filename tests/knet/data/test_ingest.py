@@ -1,14 +1,11 @@
-"""Shards, examples and the report of an ingestion."""
+"""Examples and the report of an ingestion."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from knet.base import schema_names
 from knet.base.errors import UnusableError
@@ -17,50 +14,8 @@ from knet.base.protos import Example
 from knet.data.catalog import Catalog
 from knet.data.folders import Folder
 from knet.data.image_checks import Quarantined, validate_image
-from knet.data.ingest import IMAGES_PER_SHARD, ingest_report, make_example, plan_shards
+from knet.data.ingest import ingest_report, make_example
 from knet.data.source import ImageFile
-
-
-def split_of(image: ImageFile) -> str:
-    return {"1": "train", "2": "validation", "3": "test"}[image.patient]
-
-
-def images(count: int, patient: str = "1") -> list[ImageFile]:
-    return [ImageFile(f"{patient}/{number:04}.png", "benign", patient) for number in range(count)]
-
-
-@given(st.integers(0, 200), st.integers(0, 70), st.integers(0, 2**31 - 1))
-def test_plan_shards_puts_each_image_in_one_shard_of_its_split(train: int, test: int, seed: int) -> None:
-    shards = plan_shards([*images(train), *images(test, "3")], split_of, seed=seed)
-    by_split = {
-        s: [i for shard in shards if shard.split == s for i in shard.images] for s in schema_names.SPLITS
-    }
-    assert {s: len(of) for s, of in by_split.items()} == {"train": train, "validation": 0, "test": test}
-    assert Counter(i for of in by_split.values() for i in of) == Counter([*images(train), *images(test, "3")])
-    assert max(len(shard.images) for shard in shards) <= IMAGES_PER_SHARD
-    assert len({shard.file for shard in shards}) == len(shards)
-
-
-def test_plan_shards_ignores_the_order_of_images() -> None:
-    assert plan_shards(images(99), split_of, seed=0) == plan_shards(reversed(images(99)), split_of, seed=0)
-
-
-def test_plan_shards_shuffles_by_the_seed() -> None:
-    one, other = (
-        [i.path for shard in plan_shards(images(99), split_of, seed=seed) for i in shard.images]
-        for seed in (0, 1)
-    )
-    assert one != sorted(one) and one != other
-
-
-def test_plan_shards_gives_a_split_without_images_a_shard() -> None:
-    assert [shard.file for shard in plan_shards(images(33), split_of, seed=0)] == [
-        "Split-train/data_tfrecord-00000-of-00002.gz",
-        "Split-train/data_tfrecord-00001-of-00002.gz",
-        "Split-validation/data_tfrecord-00000-of-00001.gz",
-        "Split-test/data_tfrecord-00000-of-00001.gz",
-    ]
-
 
 CLASSES = ("benign", "malignant")
 IMAGE = ImageFile(
