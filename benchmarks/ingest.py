@@ -51,7 +51,7 @@ def ingest_plain(source: Path, out: Path) -> None:
     from knet.data.ingest import make_example
 
     catalog = read_catalog(source)
-    files = catalog.source.parts(image.path for image in catalog.images)
+    files = dict(catalog.source.parts(image.path for image in catalog.images))
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
     hashes = []
     with tf.io.TFRecordWriter(str(out / "plain.gz"), options) as writer:

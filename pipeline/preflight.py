@@ -235,7 +235,7 @@ def check_folds(config: Config, catalog: Catalog, split: Split) -> None:
     """
     if config.tuning is None:
         return
-    training = [image for image in catalog.images if split.split_of(image) == schema_names.TRAIN]
+    training = (image for image in catalog.images if split.split_of(image) == schema_names.TRAIN)
     counts = Counter(label for label, _ in {(image.label, image.patient) for image in training})
     check_tuning_folds({label: counts[label] for label in config.data.classes}, folds=config.tuning.folds)
 

@@ -31,7 +31,7 @@ from knet.data.fingerprint import check_unchanged
 from knet.data.image_checks import Quarantined, check_quarantine_rate
 from knet.data.ingest import ingest_report, training_scalars
 from knet.data.leaks import check_leaks, format_duplicates
-from knet.data.shards import ShardPlan, plan_shards, write_manifests
+from knet.data.shards import ShardPlan, plan_shards, write_shard_manifests
 from knet.data.split import Split, make_split
 from knet.data.statuses import IngestStatuses, collect_statuses
 
@@ -127,7 +127,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         manifests, statuses, reasons = (temporary / name for name in ("manifests", "statuses", "reasons"))
         manifests.mkdir()
         statuses.mkdir()
-        write_manifests(plan, catalog.images, manifests)
+        write_shard_manifests(plan, catalog.images, manifests)
         with (
             catalog.source.random_access(Path(folder)) as source,
             _progress(plan, statuses),

@@ -15,7 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from knet.base.errors import UnusableError
 from knet.base.tfrecord import tf_record
 from knet.data.ingest import make_example
-from knet.data.shards import Shard, read_manifest
+from knet.data.shards import Shard, read_shard_manifest
 from knet.data.source import RandomAccessSource, Reader
 from knet.data.statuses import ShardStatuses
 
@@ -40,7 +40,7 @@ class WriteShard(beam.DoFn):
         Args:
             source: Source of the images.
             folder: Folder of the examples, on any file system of Beam.
-            manifests: Folder of the manifests (`knet.data.shards.write_manifests`).
+            manifests: Folder of the manifests (`knet.data.shards.write_shard_manifests`).
             statuses: Folder of the statuses, a file for each shard.
             classes: Class names in the order of the labels.
         """
@@ -67,7 +67,7 @@ class WriteShard(beam.DoFn):
         statuses = ShardStatuses()
         # TFX expects gzip, but images are compressed already: level 0. No time stamp: the same bytes again.
         with FileSystems.create(part) as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as writer:
-            for index, image in read_manifest(shard, self._manifests):
+            for index, image in read_shard_manifest(shard, self._manifests):
                 outcome: dict[str, Any] = {}
                 try:
                     content = self._reader.read(image.path)

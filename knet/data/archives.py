@@ -30,9 +30,9 @@ class _Archive(Source):
     location: Path
     prefix: str = ""
 
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+    def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
         """See Source."""
-        return {self.location.name: self.location}
+        yield self.location.name, self.location
 
     def below(self, prefix: str) -> Source:
         """See Source."""
@@ -42,7 +42,7 @@ class _Archive(Source):
 class TarArchive(_Archive, RandomAccessSource):
     """An uncompressed tar archive."""
 
-    def files(self) -> dict[str, int]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """See Source."""
         members = _list_members(self.location, mode="r:")
         return _member_sizes(self.location, members, prefix=self.prefix)
@@ -77,7 +77,7 @@ class _TarReader(Reader):
 class TarGzArchive(_Archive):
     """A gzipped tar archive; it is unpacked to be read in any order."""
 
-    def files(self) -> dict[str, int]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """See Source; decompresses the whole archive."""
         members = _list_members(self.location, mode="r|gz")
         return _member_sizes(self.location, members, prefix=self.prefix)
@@ -118,7 +118,7 @@ def _gib(size: int) -> str:
 class ZipArchive(_Archive, RandomAccessSource):
     """A zip archive."""
 
-    def files(self) -> dict[str, int]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """See Source."""
         try:
             with zipfile.ZipFile(self.location) as archive:
@@ -201,13 +201,20 @@ def _list_members(location: Path, *, mode: str) -> list[tuple[str, int]]:
     """
     try:
         with tarfile.open(location, mode) as archive:  # type: ignore[call-overload]
-            return [(member.name, member.size) for member in archive if not member.isdir()]
+            members = []
+            while member := archive.next():
+                archive.members = []  # which would hold a kilobyte for each
+                if not member.isdir():
+                    members.append((member.name, member.size))
+            return members
     except Exception as error:  # a damaged archive may raise anything
         raise _damaged(location, error) from None
 
 
-def _member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix: str) -> dict[str, int]:
-    """Return bytes by name, sorted, of the members whose names start with a prefix, named without it.
+def _member_sizes(
+    location: Path, members: Iterable[tuple[str, int]], *, prefix: str
+) -> Iterator[tuple[str, int]]:
+    """Return name and bytes, sorted, of the members whose names start with a prefix, named without it.
 
     Args:
         location: Path of the archive, for messages.
@@ -232,9 +239,9 @@ def _member_sizes(location: Path, members: Iterable[tuple[str, int]], *, prefix:
         if name in sizes:
             raise UserError(f"{location} holds {printable(raw)} twice; create it again")
         sizes[name] = size
-    return {
-        name.removeprefix(prefix): size for name, size in sorted(sizes.items()) if name.startswith(prefix)
-    }
+    return (
+        (name.removeprefix(prefix), size) for name, size in sorted(sizes.items()) if name.startswith(prefix)
+    )
 
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:/")  # of Windows

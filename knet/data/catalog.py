@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from knet.base.errors import UserError
 from knet.base.image_formats import IMAGE_SUFFIXES
+from knet.base.packed_list import PackedList
 from knet.base.storage import object_uri
 from knet.base.system_files import is_system_file
 from knet.base.text import counted, list_names, list_problems, printable
@@ -32,13 +34,15 @@ class Catalog:
     """The files of a data set, each in one of four lists."""
 
     source: Source  # the paths below are relative to it
-    images: tuple[ImageFile, ...]  # sorted by path
+    images: Sequence[ImageFile]  # sorted by path
     quarantined: tuple[Quarantined, ...] = ()  # misnamed or misplaced files
     excluded_duplicates: tuple[ImageFile, ...] = ()  # second copies of a slide filed under two subtypes
     other_classes: tuple[tuple[str, int], ...] = ()  # subtypes that are not wanted, with their images
     ignored_files: tuple[str, ...] = ()  # files that are no images, such as a README
     manifest: Path | None = None
-    sizes: tuple[tuple[str, int], ...] = ()  # bytes by path; without ignored files above the class folders
+    sizes: Sequence[
+        tuple[str, int]
+    ] = ()  # path and bytes, sorted; without ignored files above the class folders
 
     @property
     def location(self) -> Path:
@@ -95,12 +99,12 @@ def read_catalog(
             )
         manifest = location.resolve()
         source = open_source(root or manifest.parent)
-        sizes = read_manifest(manifest, source, classes=classes)
+        rows = read_manifest(manifest, source, classes=classes)
         return Catalog(
             source=source,
-            images=tuple(sizes),
+            images=PackedList(image for image, _ in rows),
             manifest=manifest,
-            sizes=tuple((image.path, size) for image, size in sizes.items()),
+            sizes=PackedList((image.path, size) for image, size in rows),
         )
     if root:
         raise UserError(f"data.root is for a manifest, but {location} is none; remove data.root")
@@ -116,20 +120,26 @@ def read_catalog(
 
 
 def _label_by_subtype(catalog: Catalog, classes: Sequence[str]) -> Catalog:
-    images = [replace(image, label=image.column("subtype")) for image in catalog.images]
-    included = tuple(image for image in images if image.label in classes)
+    included: PackedList[ImageFile] = PackedList()
+    others: Counter[str] = Counter()
+    for image in catalog.images:
+        subtype = image.column("subtype")
+        if subtype in classes:
+            included.append(replace(image, label=subtype))
+        else:
+            others[subtype] += 1
     if not included:
         raise UserError(
             f"data.classes: {catalog.location} has no image of {list_names(classes)}; name its subtypes"
         )
-    others = Counter(image.label for image in images if image.label not in classes)
     return replace(catalog, images=included, other_classes=tuple(sorted(others.items())))
 
 
 def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
     source, sizes = _class_folders(source)
-    images, quarantined, ignored = [], [], []
-    for name in sizes:
+    images: PackedList[ImageFile] = PackedList()
+    quarantined, ignored = [], []
+    for name, _ in sizes:
         if name.partition("/")[0] in breakhis.CLASSES:
             try:
                 images.append(breakhis.parse_path(name))
@@ -148,34 +158,36 @@ def _read_breakhis(source: Source, *, keep_duplicate_slides: bool) -> Catalog:
     if isinstance(source, Folder) and not any(file.path.startswith("/") for file in quarantined):
         source = Folder(source.folder)  # one spelling, from wherever above it was named
     included, excluded = (images, []) if keep_duplicate_slides else _exclude_duplicate_slides(images)
+    left_out = set(ignored)
     return Catalog(
         source=source,
-        images=tuple(included),
+        images=included,
         quarantined=tuple(quarantined),
         excluded_duplicates=tuple(excluded),
         ignored_files=tuple(map(printable, ignored)),
         # Other files in a folder above, such as the output of a run, do not change the fingerprint.
-        sizes=tuple(
-            (name, size) for name, size in sizes.items() if not (name.startswith("/") and name in ignored)
+        sizes=PackedList(
+            (name, size) for name, size in sizes if not (name.startswith("/") and name in left_out)
         ),
     )
 
 
-def _class_folders(source: Source) -> tuple[Source, dict[str, int]]:
-    """Find the folder of the class folders, and return it with the bytes of all files by name.
+def _class_folders(source: Source) -> tuple[Source, PackedList[tuple[str, int]]]:
+    """Find the folder of the class folders, and return it with name and bytes of all files, sorted.
 
     Names are relative to that folder; those of files outside it start with a slash.
     """
-    files = {name: size for name, size in source.files().items() if not is_system_file(name)}
-    roots = sorted({match[1] for match in map(_ABOVE_CLASSES.match, files) if match})
+    files = PackedList((name, size) for name, size in source.listing() if not is_system_file(name))
+    roots = sorted({match[1] for name, _ in files if (match := _ABOVE_CLASSES.match(name))})
     if len(roots) != 1:
-        raise UserError(_other_layout(source, files, roots))
+        raise UserError(_other_layout(source, [name for name, _ in files], roots))
     (root,) = roots
-    named = {name.removeprefix(root) if name.startswith(root) else f"/{name}": files[name] for name in files}
-    return source.below(root), dict(sorted(named.items()))
+    below = ((name.removeprefix(root), size) for name, size in files if name.startswith(root))
+    outside = ((f"/{name}", size) for name, size in files if not name.startswith(root))
+    return source.below(root), PackedList(heapq.merge(below, outside))
 
 
-def _other_layout(source: Source, files: Mapping[str, int], roots: Sequence[str]) -> str:
+def _other_layout(source: Source, files: Sequence[str], roots: Sequence[str]) -> str:
     """Return the message about a source that holds no BreaKHis, or holds it more than once."""
     if not roots:
         images = sum(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
@@ -212,19 +224,22 @@ def _patients(names: Iterable[str]) -> Iterator[str]:
 
 def _exclude_duplicate_slides(
     images: Sequence[ImageFile],
-) -> tuple[list[ImageFile], list[ImageFile]]:
+) -> tuple[PackedList[ImageFile], list[ImageFile]]:
     """Divide images into those to include and the second copies of slides filed under several subtypes.
 
     The copy under the first subtype by name is included. Slides are compared, not images: two of the copies
     of 14-13412 have other sequence numbers than their originals.
     """
     first_subtype: dict[tuple[str, str], str] = {}
-    included: list[ImageFile] = []
+    included: PackedList[ImageFile] = PackedList()
     excluded: list[ImageFile] = []
     for image in images:  # sorted by path
         subtype = image.column("subtype")
         first = first_subtype.setdefault((image.label, image.column("slide")), subtype)
-        (included if subtype == first else excluded).append(image)
+        if subtype == first:
+            included.append(image)
+        else:
+            excluded.append(image)
     return included, excluded
 
 

@@ -83,7 +83,7 @@ def _compute(
     progress: Callable[[str], object] = str,
 ) -> tuple[str, _Entries]:
     """Return the fingerprint, and the entry of each file."""
-    parts = catalog.source.parts(name for name, _ in catalog.sizes)
+    parts = dict(catalog.source.parts(name for name, _ in catalog.sizes))
     if catalog.manifest:
         parts["/manifest"] = catalog.manifest  # no other name of a part is that
     entries: _Entries = {}

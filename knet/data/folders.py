@@ -26,15 +26,14 @@ class Folder(RandomAccessSource):
         """Folder that names are relative to."""
         return self.location / self.prefix
 
-    def files(self) -> dict[str, int]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """See Source; hidden files are not listed."""
-        return dict(sorted(_walk(self.folder, "", self.location, frozenset())))
+        return _walk(self.folder, "", self.location, frozenset())
 
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+    def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
         """See Source; a name that starts with a slash is relative to the location."""
-        return {
-            name: self.location / name[1:] if name.startswith("/") else self.folder / name for name in names
-        }
+        for name in names:
+            yield name, self.location / name[1:] if name.startswith("/") else self.folder / name
 
     def below(self, prefix: str) -> Folder:
         """See Source."""
@@ -44,15 +43,13 @@ class Folder(RandomAccessSource):
         """See RandomAccessSource."""
         return _FolderReader(self.folder)
 
-    def find(self, names: Iterable[str]) -> dict[str, int]:
+    def find(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         """See Source; does not list the folder."""
-        found = {}
         for name in names:
             path = self.folder / name
             _check_inside(path, self.location)
             if path.is_file():
-                found[name] = path.stat().st_size
-        return found
+                yield name, path.stat().st_size
 
 
 @dataclass(frozen=True)
@@ -74,21 +71,28 @@ class _FolderReader(Reader):
 
 
 def _walk(folder: Path, prefix: str, root: Path, parents: frozenset[str]) -> Iterator[tuple[str, int]]:
-    """Yield name and bytes of each file; `parents` are the real paths of the folders above."""
+    """Yield name and bytes of each file, sorted by name.
+
+    Args:
+        folder: Folder to list.
+        prefix: What the names begin with.
+        root: Folder that links must not lead out of.
+        parents: Real paths of the folders above.
+    """
     real = os.path.realpath(folder)
     if real in parents:
         raise UserError(f"{folder} is a link to a folder that holds it; remove the link")
     try:
-        entries = list(os.scandir(folder))
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(
             f"cannot read the folder {error.filename}: {error.strerror}; correct its permissions"
         ) from None
     for entry in entries:
-        if entry.name.startswith("."):
-            continue
         if entry.is_symlink():
             _check_inside(Path(entry.path), root)
+    # A folder is where the names of its files are, which begin with its own and a slash.
+    for entry in sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name):
         if not entry.is_dir():
             yield prefix + entry.name, entry.stat().st_size if entry.is_file() else 0
         else:
@@ -123,17 +127,15 @@ class ObjectFolder(RandomAccessSource):
         assert uri is not None
         return ObjectStore(uri)
 
-    def files(self) -> dict[str, int]:
+    def listing(self) -> Iterator[tuple[str, int]]:
         """See Source."""
-        sizes = self.store.sizes(self.prefix)
-        return {name.removeprefix(self.prefix): size for name, size in sizes.items()}
+        for name, size in self.store.sizes(self.prefix).items():
+            yield name.removeprefix(self.prefix), size
 
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
+    def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
         """See Source; a name that starts with a slash is relative to the location."""
-        return {
-            name: self.location / (name[1:] if name.startswith("/") else f"{self.prefix}{name}")
-            for name in names
-        }
+        for name in names:
+            yield name, self.location / (name[1:] if name.startswith("/") else f"{self.prefix}{name}")
 
     def below(self, prefix: str) -> ObjectFolder:
         """See Source."""

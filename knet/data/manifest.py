@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import os
 import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
+
+import numpy as np
 
 from knet.base import schema_names
 from knet.base.errors import UserError
+from knet.base.packed_list import PackedList, sort_packed
 from knet.base.text import counted, list_names, list_problems
 from knet.data.source import ImageFile, Source
 
@@ -34,7 +37,7 @@ _DRIVE = re.compile(r"[A-Za-z]:/")  # of Windows
 _Row = tuple[int, dict[str, str]]  # number of its last line, and texts by column
 
 
-def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict[ImageFile, int]:
+def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> PackedList[tuple[ImageFile, int]]:
     """Read a manifest.
 
     Args:
@@ -43,38 +46,55 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> dict
         classes: Accepted labels.
 
     Returns:
-        Bytes of each image, sorted by path.
+        Each image with its bytes, sorted by path.
 
     Raises:
         UserError: A column is missing, rows are invalid or files are missing; the message lists the lines.
     """
     columns, rows, problems = read_table(file, required=REQUIRED)
     _check_columns(file, columns)
-    rows = [(line, {**row, "path": _relative(row["path"], source)}) for line, row in rows]
-    lines: dict[str, int] = {}
+    rows = PackedList((line, {**row, "path": _relative(row["path"], source)}) for line, row in rows)
+    repeated = _repeated(row["path"] for _, row in rows)
+    lines: dict[str, int] = {}  # of the first row of each path that may be on several
     groups: dict[str, str] = {}  # first spelling of each group, by its case-folded name
     for line, row in rows:
         spelling = groups.setdefault(row["group"].casefold(), row["group"])
         problems += [
             f"line {line}: {problem}" for problem in _problems(row, lines, spelling, classes, source.location)
         ]
-        lines.setdefault(row["path"], line)
+        if hash(row["path"]) in repeated:
+            lines.setdefault(row["path"], line)
     if problems:
         raise UserError(list_problems(f"{counted(len(problems), 'mistake')} in {file}", problems))
     if not rows:
         raise UserError(f"{file} names no images: add a line for each below {','.join(REQUIRED)}")
-    sizes = source.find(lines)
-    missing = [f"line {line}: {path}" for path, line in lines.items() if path not in sizes]
+    by_path = sort_packed(((_image(row), line) for line, row in rows), key=lambda row: row[0].path)
+    sizes = source.find(image.path for image, _ in by_path)
+    found: PackedList[tuple[ImageFile, int]] = PackedList()
+    missing = []
+    name, size = next(sizes, ("", 0))
+    for image, line in by_path:
+        if image.path == name:
+            found.append((image, size))
+            name, size = next(sizes, ("", 0))
+        else:
+            missing.append((line, f"line {line}: {image.path}"))
     if missing:
+        lacking = [problem for _, problem in sorted(missing)]
         raise UserError(
-            list_problems(f"{source.location} lacks {counted(len(missing), 'file')} of {file}", missing)
+            list_problems(f"{source.location} lacks {counted(len(lacking), 'file')} of {file}", lacking)
             + "\ncorrect the paths, or set data.root to the folder that they are relative to"
         )
-    images = [(_image(row), sizes[row["path"]]) for _, row in rows]
-    return dict(sorted(images))
+    return found
 
 
-def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[_Row], list[str]]:
+def _repeated(paths: Iterable[str]) -> set[int]:
+    """Return the hashes that several paths have; equal paths are among them."""
+    hashes = np.sort(np.fromiter(map(hash, paths), np.int64))
+    return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+
+
+def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], PackedList[_Row], list[str]]:
     """Read the rows of a CSV file as spreadsheets and pandas write it.
 
     Commas, semicolons or tabs separate the values, whichever the header has. Names of columns are read in
@@ -92,10 +112,22 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[
         UserError: The file cannot be read or is not CSV, or a column is missing or there twice.
     """
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)  # the comma, if there is none of them
-        table = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return _read_rows(file, stream, required)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}; give a CSV file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is not a text file in UTF-8; save it as UTF-8") from None
+
+
+def _read_rows(
+    file: Path, stream: TextIO, required: Sequence[str]
+) -> tuple[list[str], PackedList[_Row], list[str]]:
+    """Read the rows of an open file; see `read_table`."""
+    first = stream.readline()
+    delimiter = max(_DELIMITERS, key=first.count)  # the comma, if there is none of them
+    table = csv.reader(itertools.chain([first], stream), strict=True, delimiter=delimiter)
+    try:
         header = [_column_name(cell) for cell in next(table, [])]
         if missing := [name for name in required if name not in header]:
             raise UserError(
@@ -106,7 +138,7 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[
         for name in columns:
             if columns.count(name) > 1:
                 raise UserError(f"{file} has two columns named {name}")
-        rows: list[_Row] = []
+        rows: PackedList[_Row] = PackedList()
         problems = []
         for cells in table:
             if len(cells) == len(header) and any(map(str.strip, cells)):
@@ -114,10 +146,6 @@ def read_table(file: Path, *, required: Sequence[str]) -> tuple[list[str], list[
                 rows.append((table.line_num, row))
             elif any(map(str.strip, cells)):  # not an empty line
                 problems.append(f"line {table.line_num}: {len(cells)} values for {len(header)} columns")
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; give a CSV file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is not a text file in UTF-8; save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {table.line_num}: not CSV ({error})") from None
     return columns, rows, problems

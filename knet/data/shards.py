@@ -108,7 +108,7 @@ def images_per_shard(images: int, image_bytes: int) -> int:
     return min(max(IMAGES_PER_SHARD, -(-images // _SMALL_SHARDS)), at_most)
 
 
-def write_manifests(plan: ShardPlan, images: Iterable[ImageFile], folder: Path) -> None:
+def write_shard_manifests(plan: ShardPlan, images: Iterable[ImageFile], folder: Path) -> None:
     """Write a manifest of each shard: its images, in the order of the catalog.
 
     Args:
@@ -140,8 +140,8 @@ def _append(plan: ShardPlan, buffers: dict[int, list[str]], folder: Path) -> Non
     buffers.clear()
 
 
-def read_manifest(shard: Shard, folder: Path) -> list[tuple[int, ImageFile]]:
-    """Read the images of a shard from the folder of `write_manifests`.
+def read_shard_manifest(shard: Shard, folder: Path) -> list[tuple[int, ImageFile]]:
+    """Read the images of a shard from the folder of `write_shard_manifests`.
 
     Returns:
         Index in the catalog, and image, in the order of the shard.

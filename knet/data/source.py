@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 
 class Source(ABC):
@@ -16,25 +18,37 @@ class Source(ABC):
     location: Path  # absolute path of the folder or archive
 
     @abstractmethod
-    def files(self) -> dict[str, int]:
-        """List all files: bytes by name, sorted by name.
+    def listing(self) -> Iterator[tuple[str, int]]:
+        """Yield name and bytes of every file, sorted by name.
 
         Raises:
             UserError: The source cannot be listed, or holds a name or link that leads out of it.
         """
 
-    def find(self, names: Iterable[str]) -> dict[str, int]:
-        """Look up files: bytes by name, of the names that exist.
+    def files(self) -> dict[str, int]:
+        """Return the `listing`: bytes by name."""
+        return dict(self.listing())
+
+    def find(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield name and bytes of those files that exist.
+
+        Args:
+            names: Names, sorted.
 
         Raises:
-            UserError: As for `files`.
+            UserError: As for `listing`.
         """
-        files = self.files()
-        return {name: files[name] for name in names if name in files}
+        listing = self.listing()
+        listed, size = next(listing, _END)
+        for name in names:
+            while listed < name:
+                listed, size = next(listing, _END)
+            if listed == name:
+                yield name, size
 
     @abstractmethod
-    def parts(self, names: Iterable[str]) -> dict[str, Path]:
-        """Return the files that hold these contents, by name: the files themselves, or the archive."""
+    def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
+        """Yield the files that hold these contents, with a name: the files themselves, or the archive."""
 
     @abstractmethod
     def below(self, prefix: str) -> Source:
@@ -47,6 +61,9 @@ class Source(ABC):
         Args:
             folder: Folder for temporary files, if the source must be unpacked.
         """
+
+
+_END: Final = (chr(sys.maxunicode), 0)  # behind every name
 
 
 class RandomAccessSource(Source):

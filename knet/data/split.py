@@ -56,8 +56,8 @@ def make_split(
         UserError: A class has too few patients, or the file is unreadable or of other data; the message
             states the remedy.
     """
-    groups = [replace(image, patient=_group(image, unit)) for image in images]
-    patients = patients_by_class(groups, classes=classes, seed=seed)
+    groups = (replace(image, patient=_group(image, unit)) for image in images)
+    patients = patients_by_class(images if unit == PATIENT else groups, classes=classes, seed=seed)
     shares: _Settings = {"validation_share": validation_share}
     if unit != PATIENT:
         shares["unit"] = unit

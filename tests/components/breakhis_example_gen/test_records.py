@@ -11,7 +11,7 @@ import pytest
 from components.breakhis_example_gen.records import WriteShard
 from knet.data.examples import ingested_images
 from knet.data.folders import Folder
-from knet.data.shards import Shard, plan_shards, write_manifests
+from knet.data.shards import Shard, plan_shards, write_shard_manifests
 from knet.data.source import ImageFile
 from knet.data.statuses import IngestStatuses, collect_statuses
 
@@ -34,7 +34,9 @@ def step(tmp_path: Path, picture: Callable[..., bytes]) -> Iterator[WriteShard]:
         (tmp_path / "in" / name).write_bytes(content)
     for folder in ("manifests", "statuses"):
         (tmp_path / folder).mkdir()
-    write_manifests(plan_shards(IMAGES, split_of, seed=SEED, image_bytes=1), IMAGES, tmp_path / "manifests")
+    write_shard_manifests(
+        plan_shards(IMAGES, split_of, seed=SEED, image_bytes=1), IMAGES, tmp_path / "manifests"
+    )
     step = WriteShard(
         Folder(tmp_path / "in"),
         str(tmp_path / "out"),

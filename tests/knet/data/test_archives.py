@@ -48,8 +48,8 @@ def pack(tmp_path: Path) -> Pack:
 def test_archive_lists_files_with_sizes(pack: Pack, kind: str) -> None:
     source = open_source(pack(kind, "b/c.png", "a.png"))
     assert list(source.files().items()) == [("a.png", 5), ("b/c.png", 7)]
-    assert source.find(["a.png", "none.png"]) == {"a.png": 5}
-    assert list(source.parts(["a.png"])) == [kind]
+    assert dict(source.find(["a.png", "none.png"])) == {"a.png": 5}
+    assert list(source.parts(["a.png"])) == [(kind, source.location)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,7 +29,7 @@ def read(tmp_path: Path) -> Read:
     def make(content: str | bytes) -> dict[ImageFile, int]:
         file = tmp_path / "manifest.csv"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_manifest(file, Folder(tmp_path), classes=("benign", "malignant"))
+        return dict(read_manifest(file, Folder(tmp_path), classes=("benign", "malignant")))
 
     return make
 
@@ -154,7 +154,7 @@ def test_read_manifest_refuses_two_spellings_of_a_group(
     except UserError as error:
         assert "groups.csv" in str(error)
     else:
-        assert len({image.patient for image in images}) == 1
+        assert len({image.patient for image, _ in images}) == 1
 
 
 def test_read_manifest_counts_all_mistakes(read: Read) -> None:

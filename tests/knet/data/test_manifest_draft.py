@@ -43,7 +43,7 @@ def test_draft_manifest_takes_labels_and_groups_from_paths(tree: Path, tmp_path:
     assert draft.counts == {"cat": (2, 1), "dog": (1, 1)} and draft.notes == []
     draft.write(tmp_path / "new" / "manifest.csv")
     images = read_manifest(tmp_path / "new" / "manifest.csv", Folder(tree), classes=("cat", "dog"))
-    assert [(image.path, image.label, image.patient) for image in images] == list(draft.rows)
+    assert [(image.path, image.label, image.patient) for image, _ in images] == list(draft.rows)
 
 
 def test_draft_manifest_accepts_named_groups(tree: Path) -> None:

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from knet.base import schema_names
 from knet.data import shards as module
-from knet.data.shards import IMAGES_PER_SHARD, images_per_shard, plan_shards, read_manifest, write_manifests
+from knet.data.shards import (
+    IMAGES_PER_SHARD,
+    images_per_shard,
+    plan_shards,
+    read_shard_manifest,
+    write_shard_manifests,
+)
 from knet.data.source import ImageFile
 
 
@@ -98,7 +104,7 @@ def test_manifests_hold_the_images_of_each_shard_in_order(
     monkeypatch.setattr(module, "_BUFFER", 1000)  # characters: several appends to each file
     found = [*images(70), *images(40, "2"), ImageFile("\u00fc\n.png", "benign", "3", (("stain", "HE"),))]
     plan = plan_shards(found, split_of, seed=1, image_bytes=1)
-    write_manifests(plan, found, tmp_path)
-    rows = {shard.file: read_manifest(shard, tmp_path) for shard in plan.shards}
+    write_shard_manifests(plan, found, tmp_path)
+    rows = {shard.file: read_shard_manifest(shard, tmp_path) for shard in plan.shards}
     assert {file: [image for _, image in of] for file, of in rows.items()} == planned(found, seed=1)
     assert all(found[index] == image for of in rows.values() for index, image in of)
