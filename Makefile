@@ -79,11 +79,11 @@ settings: .venv/.run ## Generate docs/settings.md from the descriptions of the s
 lock: .venv/.run ## Bring requirements/ up to pyproject.toml; LOCK_ARGS=--upgrade for the newest versions
 	$(LOCK) --universal requirements/uv.in -o requirements/uv.lock
 	$(LOCK) --universal --python-version 3.10 requirements/tools.in -o requirements/tools.lock
-	$(LOCK) --python-version 3.10 --extra pipeline pyproject.toml -o requirements/compat.lock
-	$(LOCK) --python-version 3.10 --extra pipeline --extra dev -c requirements/compat.lock pyproject.toml -o requirements/compat-dev.lock
-	$(LOCK) --universal --python-version 3.11 --extra pipeline pyproject.toml -o requirements/current.lock
-	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra cuda -c requirements/current.lock pyproject.toml -o requirements/current-cuda.lock
-	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
+	$(LOCK) --python-version 3.10 --extra pipeline --extra mlflow pyproject.toml -o requirements/compat.lock
+	$(LOCK) --python-version 3.10 --extra pipeline --extra mlflow --extra dev -c requirements/compat.lock pyproject.toml -o requirements/compat-dev.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra mlflow pyproject.toml -o requirements/current.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra mlflow --extra cuda -c requirements/current.lock pyproject.toml -o requirements/current-cuda.lock
+	$(LOCK) --universal --python-version 3.11 --extra pipeline --extra mlflow --extra dev -c requirements/current.lock pyproject.toml -o requirements/current-dev.lock
 
 .PHONY: wheels
 wheels: .venv/.run ## Build dist/: the wheels of the client's distribution and of the pipeline's

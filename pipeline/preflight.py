@@ -56,6 +56,18 @@ def check_job_endpoint(config: Config) -> None:
         ) from None
 
 
+def check_tracking(config: Config) -> None:
+    """Check that the server that the run is to be logged to answers within seconds.
+
+    Raises:
+        UserError: it does not, or MLflow is not installed.
+    """
+    if config.tracking.mlflow:
+        from knet.runs.tracking import check_server
+
+        check_server(config.tracking.mlflow)
+
+
 def check_weights(config: Config) -> None:
     """Check that weights files exist and fit their backbones, and that backbones by import path can be built.
 

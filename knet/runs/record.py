@@ -74,6 +74,7 @@ class CandidateRecord:
     info: ModelInfo
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # by split; empty before evaluation
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # 95 %, by split
+    model_sha256: str = ""  # of the files of the SavedModel; empty in records of earlier versions
 
 
 @dataclass(frozen=True)

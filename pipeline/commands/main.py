@@ -70,6 +70,7 @@ _COMMANDS = {
     "sample-data": ("sample_data", "command"),
     "schema": ("schema", "command"),
     "serve": ("serve", "command"),
+    "track": ("runs", "track_command"),
 }
 
 

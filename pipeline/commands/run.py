@@ -86,6 +86,7 @@ def command(
     ):
         from pipeline.preflight import (
             check_job_endpoint,
+            check_tracking,
             check_weights,
             fetch_weights,
             gate_refusal,
@@ -94,6 +95,8 @@ def command(
 
         check_job_endpoint(config)
         check_weights(config)
+        if not (dry_run or until):
+            check_tracking(config)
         if config.metadata or workspace.metadata.is_file():
             from pipeline.runners.mlmd import open_metadata
 
@@ -114,6 +117,7 @@ def command(
             return
         confirm_refusal(gate_refusal(config, checked.test_patients), yes=yes, console=console)
         _import_runner(console)
+        from pipeline.runners.lifecycle import track_run
         from pipeline.runners.local import run_pipeline
 
         served = newest_version(workspace.served)
@@ -128,6 +132,10 @@ def command(
             _print_file(console, "data", data_page)
         if not verbose:
             _print_file(console, "log", workspace.log)
+        with console.status("logging the run to MLflow"):
+            tracked = track_run(record, report, config)
+        if tracked:
+            console.print(tracked, soft_wrap=True)
         _print_next_steps(console, workspace, record)
     if record.failures and not record.error:
         click.echo(f"completed with failures: without {', '.join(record.failures)}", err=True)

@@ -1,4 +1,4 @@
-"""`knet runs`, `compare`, `lineage`, `report` and `cache`: commands on earlier runs."""
+"""`knet runs`, `compare`, `lineage`, `report`, `track` and `cache`: commands on earlier runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from knet.base.errors import UserError
 from knet.base.files import remove_path
 from pipeline.commands.options import (
     config_options,
@@ -95,6 +96,33 @@ def report_command(workspace: Workspace, run: str) -> None:
 
     record, folder = find_run(run, workspace)
     click.echo(f"report: {write_report(record, folder)}")
+
+
+@click.command("track")
+@click.argument("run", default="last")
+@click.option("--mlflow", "url", metavar="URL", help="MLflow server. Default: that of the run's settings.")
+@output_options
+def track_command(workspace: Workspace, run: str, url: str | None) -> None:
+    """Log RUN to an MLflow server: a run id, `last` (default), or the folder of a run.
+
+    For runs that ended while the server was away, or that were made without `tracking`. A run that the server
+    has is not logged again.
+    """
+    from knet.report.queries import find_run
+    from knet.runs.settings import server_url
+    from knet.runs.tracking import log_run
+
+    record, folder = find_run(run, workspace)
+    try:
+        server = server_url(url) if url else record.config.get("tracking", {}).get("mlflow")
+    except ValueError as error:
+        raise UserError(f"--mlflow: {error}") from None
+    if server is None:
+        raise UserError(
+            f"run {record.run_id} was made without tracking.mlflow: name the server with --mlflow URL"
+        )
+    logged = log_run(record, folder, server)
+    click.echo(f"mlflow: {logged.url}{'' if logged.new else ' (logged already)'}")
 
 
 @click.command("cache")

@@ -23,6 +23,7 @@ from knet.models.settings import (
     ImageConfig,
     OodConfig,
 )
+from knet.runs.settings import TrackingConfig
 from knet.training.settings import DevicesConfig, TrainingConfig
 from knet.tuning.settings import REPLACED, TuningConfig
 from pipeline.config.kubeflow import KubeflowConfig
@@ -133,6 +134,7 @@ class Config(Section):
     selection: SelectionConfig = SelectionConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig = TrackingConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
 

@@ -52,8 +52,15 @@ from pipeline.kubeflow.run_state import (
     save_run_context,
 )
 from pipeline.kubeflow.visualizations import Visualization, draw_run, write_visualizations
-from pipeline.preflight import gate_refusal, prepare_data
-from pipeline.runners.lifecycle import RunContext, RunOutcome, finalize_run, load_prior_state, start_run
+from pipeline.preflight import check_tracking, gate_refusal, prepare_data
+from pipeline.runners.lifecycle import (
+    RunContext,
+    RunOutcome,
+    finalize_run,
+    load_prior_state,
+    start_run,
+    track_run,
+)
 
 
 class ContainerNode:
@@ -157,6 +164,7 @@ def run_start(node: ContainerNode) -> None:
         registry, config, unread, prior=PriorState(), schema=schema, graph="", started=started
     )
     save_run_context(parameters["registry"], context)
+    check_tracking(config)
     schema_digest = _schema_digest(schema)
     with tempfile.TemporaryDirectory() as folder:
         local = config.model_copy(update={"output": Path(folder)})
@@ -381,6 +389,8 @@ def publish_run(location: str, context: RunContext, outcome: RunOutcome, folder:
         publish=upload,
     )
     print(f"report: {location}/reports/{context.run_id}")
+    if tracked := track_run(record, folder, context.config):
+        print(tracked)
     return record
 
 

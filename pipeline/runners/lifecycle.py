@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from knet.base import artifact_files, node_ids, run_files
-from knet.base.digests import text_digest
+from knet.base.digests import folder_digest, text_digest
+from knet.base.errors import UserError
 from knet.base.progress import PROGRESS
 from knet.base.storage import Store
 from knet.evaluation.results import split_estimates
@@ -199,6 +200,30 @@ def finalize_run(
     return record
 
 
+def track_run(record: RunRecord, folder: Path, config: Config) -> str | None:
+    """Log a recorded run as `tracking` asks for.
+
+    A server that fails now is no error: the run has ended, its model is served, and `knet track` logs it.
+
+    Args:
+        record: of the run.
+        folder: of the run, with the report.
+        config: the experiment.
+
+    Returns:
+        A line about it; None if nothing is logged.
+    """
+    if config.tracking.mlflow is None:
+        return None
+    from knet.runs.tracking import log_run
+
+    try:
+        logged = log_run(record, folder, config.tracking.mlflow)
+    except UserError as error:
+        return f"warning: not logged: {error}"
+    return f"mlflow: {logged.url}" + ("" if logged.new else " (logged already)")
+
+
 def _write_report_inputs(
     folder: Path,
     record: RunRecord,
@@ -317,7 +342,11 @@ def _candidates(config: Config, executions: Mapping[str, Execution]) -> dict[str
     results = _read_json(executions, node_ids.MODEL_SELECTOR, "results") or {"candidates": {}}
     models = {name: _uri(executions, node_ids.trainer(name), "model") for name in config.candidates}
     return {
-        name: CandidateRecord(info=read_model_info(model), **_figures(results["candidates"].get(name)))
+        name: CandidateRecord(
+            info=read_model_info(model),
+            model_sha256=folder_digest(model / artifact_files.SERVING_FORMAT),
+            **_figures(results["candidates"].get(name)),
+        )
         for name, model in models.items()
         if model is not None
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from command_line import Finished
 from rich.console import Console
 
 from knet.runs.record import RunRecord
@@ -147,3 +148,32 @@ def test_run_prints_notes_on_the_split_of_real_data_alone(
         main.cli, ["run", "--verbose", "--set", f"output={tmp_path}"], catch_exceptions=False
     )
     assert ("note: subtype adenosis: none in test" in done.output) is not synthetic
+
+
+_NO_SERVER = "http://127.0.0.1:1"
+
+
+def test_run_without_the_tracking_server_does_not_start(
+    knet: Callable[..., Finished], tmp_path: Path
+) -> None:
+    done = knet("run", "--set", f"output={tmp_path}", "--set", f"tracking.mlflow={_NO_SERVER}")
+    assert done.code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: tracking.mlflow: MLflow at {_NO_SERVER}: Connection refused; ")
+
+
+def test_run_that_cannot_be_logged_ends_well_and_names_the_command(
+    make_record: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    record = make_record(pushed_version=None)
+    monkeypatch.setattr("pipeline.preflight.prepare_data", lambda *_, **__: record.data)
+    monkeypatch.setattr("pipeline.preflight.check_tracking", lambda config: None)  # it stops later
+    local = SimpleNamespace(run_pipeline=lambda *_, **__: record)
+    monkeypatch.setitem(sys.modules, "pipeline.runners.local", local)
+    settings = ["--set", f"output={tmp_path}", "--set", f"tracking.mlflow={_NO_SERVER}"]
+    done = CliRunner().invoke(main.cli, ["run", "--verbose", *settings], catch_exceptions=False)
+    (line,) = (line for line in done.output.splitlines() if line.startswith("warning: "))
+    assert done.exit_code == 0
+    assert line.startswith(f"warning: not logged: tracking.mlflow: MLflow at {_NO_SERVER}: ")
+    assert line.endswith(f"log the run later with knet track {record.run_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -221,3 +222,22 @@ def test_cache_takes_an_output_folder(knet: Callable[..., Result], workspace: Wo
     assert CliRunner().invoke(cli, ["cache", "--output", str(workspace.root)]).output == expected
     beside = CliRunner().invoke(cli, ["cache", "--kubeflow", "--output", str(workspace.root)])
     assert beside.exit_code == 2 and "give one of them" in beside.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([FIRST], f"run {FIRST} was made without tracking.mlflow: name the server with --mlflow URL"),
+        (["--mlflow", "localhost:5000"], "--mlflow: 'localhost:5000' is no URL of a server"),
+        (
+            ["--mlflow", "http://127.0.0.1:1"],
+            f"Connection refused; log the run later with knet track {FAILED}",
+        ),
+    ],
+)
+def test_track_without_a_server_names_the_remedy(
+    knet: Callable[..., Result], arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=re.escape(message)):
+        knet("track", *arguments)

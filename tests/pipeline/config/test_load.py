@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BACKBONES = set(PAPER_BACKBONES)
 ROOT_FIELDS = (
     "beam, calibration, candidates, data, data_gate, devices, gate, head, image, kubeflow, metadata, name, "
-    "ood, output, report, seed, selection, training, tuning"
+    "ood, output, report, seed, selection, tracking, training, tuning"
 )
 
 

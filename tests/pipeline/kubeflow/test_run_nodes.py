@@ -337,3 +337,32 @@ def test_run_report_has_a_cached_failure_retried(
     run_nodes.run_report(message)
     assert outcomes[0].failures == _REASONS
     assert last_failures(str(location))["Trainer-vgg16"].run == "run-2"
+
+
+_NO_SERVER = "http://127.0.0.1:1"
+
+
+def test_run_start_without_the_tracking_server_names_the_setting(
+    location: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "first", f"tracking.mlflow={_NO_SERVER}")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"error: UserError: tracking.mlflow: MLflow at {_NO_SERVER}: Connection refused; ")
+
+
+def test_run_end_records_a_run_that_cannot_be_logged(
+    location: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "first", f"tracking.mlflow={_NO_SERVER}")
+    run_nodes.run_end(_end_node(location))
+    record, _ = find_run("last", Workspace(location))
+    assert record.error
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"warning: not logged: tracking.mlflow: MLflow at {_NO_SERVER}: ")
