@@ -87,7 +87,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 check_unchanged(
                     catalog,
                     exec_properties["fingerprint"],
-                    digests={status["path"]: status["sha256"] for status in statuses if "sha256" in status},
+                    digests=((status["path"], status["sha256"]) for status in statuses if "sha256" in status),
                     cache=Path(digests) if digests else None,
                 )
             _write_scalars(

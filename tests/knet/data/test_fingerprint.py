@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from knet.base.errors import UserError
 from knet.data import fingerprint as module
 from knet.data.catalog import read_catalog
 from knet.data.fingerprint import fingerprint
@@ -153,6 +154,45 @@ def test_fingerprint_ignores_a_damaged_cache(
     before = of(root)
     (tmp_path / "out" / "cache.json").write_text('{"a', encoding="utf-8")
     assert of(root) == before
+
+
+def test_fingerprint_reads_the_files_of_another_folder(
+    breakhis: Callable[..., Path], of: Fingerprint, picture: Callable[..., bytes], tmp_path: Path
+) -> None:
+    root = breakhis(BENIGN, MALIGNANT)
+    age(root, seconds=1000)
+    before = of(root)
+    other = Path(shutil.copytree(root, tmp_path / "other"))
+    place(other, BENIGN).write_bytes(place(root, BENIGN).read_bytes()[::-1])
+    shutil.copystat(place(root, BENIGN), place(other, BENIGN))
+    assert of(other) != before and of(root) == before
+
+
+@pytest.mark.parametrize("changes", [1, 12])
+def test_check_unchanged_names_ten_files_of_those_that_changed(
+    breakhis: Callable[..., Path], tmp_path: Path, changes: int
+) -> None:
+    root = breakhis(*(f"SOB_B_A-14-22549AB-40-{number:03}.png" for number in range(30)))
+    age(root, seconds=1000)
+    catalog, cache = read_catalog(root), tmp_path / "cache.json"
+    expected = fingerprint(catalog, cache=cache)
+    module.check_unchanged(catalog, expected, digests=(), cache=cache)
+    images = [place(root, Path(image.path).name) for image in catalog.images]
+    images[0].unlink()
+    for path in images[1:changes]:
+        path.write_bytes(b"")
+    added = images[5].with_name("SOB_B_A-14-22549AB-40-100.png")
+    added.touch()
+    with pytest.raises(UserError) as caught:
+        module.check_unchanged(read_catalog(root), expected, digests=(), cache=cache)
+    listed = [
+        f"{images[0]} (removed)",
+        *(f"{path} (changed)" for path in images[1:changes]),
+        f"{added} (new)",
+    ]
+    more = f" and {len(listed) - 10} more" if changes > 9 else ""
+    assert f"while they were read: {', '.join(listed[:10])}{more}; run again" in str(caught.value)
+    assert not cache.exists()
 
 
 def test_fingerprint_accepts_an_unreadable_file(breakhis: Callable[..., Path], of: Fingerprint) -> None:
