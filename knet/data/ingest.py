@@ -128,7 +128,7 @@ def ingest_report(
     pixels, owners = (
         array("q"),
         array("i"),
-    )  # hash of the pixels, and number of the patient, of each usable image
+    )  # hash of the pixels and number of the patient of each usable image
     numbers: dict[str, int] = {}
     for status in statuses:
         if "reason" in status:
