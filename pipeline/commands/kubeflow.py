@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pipeline.commands.options import (
     config_options,
     confirm_refusal,
     load,
+    remark_options,
     verbose_option,
     yes_option,
 )
@@ -47,22 +49,46 @@ def _server_options(function: click.decorators.FC) -> click.decorators.FC:
 
 
 _spec_argument = click.argument("spec", type=UserPath(path_type=Path))
-_param_option = click.option(
-    "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the run."
-)
+
+
+def _run_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options that set parameters of a run; `_parameters` reads the values."""
+    text = "Set a parameter of the run."
+    function = remark_options(function)
+    return click.option("--param", "assignments", multiple=True, metavar="NAME=VALUE", help=text)(function)
+
+
+def _parameters(
+    spec: Mapping[str, Any], assignments: Sequence[str], *, note: str, tags: Sequence[str]
+) -> dict[str, Any]:
+    """Return the parameters of a run that the options set."""
+    from pipeline.kubeflow.compiled import run_parameters
+
+    remarks = [f"note={note}"] if note else []
+    if tags:
+        remarks.append(f"tags={json.dumps(tags)}")
+    return run_parameters(spec, [*assignments, *remarks])
 
 
 @click.command()
 @_spec_argument
 @_server_options
-@_param_option
+@_run_options
 @click.option(
     "--no-cache", is_flag=True, help="Run every node; later runs reuse these results, not older ones."
 )
 @yes_option
-def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, yes: bool, **server: Any) -> None:
+def submit(
+    spec: Path,
+    assignments: tuple[str, ...],
+    note: str,
+    tags: tuple[str, ...],
+    no_cache: bool,
+    yes: bool,
+    **server: Any,
+) -> None:
     """Submit one run of a compiled pipeline."""
-    from pipeline.kubeflow.compiled import read_compiled, run_parameters
+    from pipeline.kubeflow.compiled import read_compiled
     from pipeline.kubeflow.server import connect, submit
 
     config = _load(**server).kubeflow
@@ -70,7 +96,7 @@ def submit(spec: Path, assignments: tuple[str, ...], no_cache: bool, yes: bool, 
         assignments = (*assignments, "cache=false")
     if yes:
         assignments = (*assignments, "confirmed=true")
-    parameters = run_parameters(read_compiled(spec), assignments)
+    parameters = _parameters(read_compiled(spec), assignments, note=note, tags=tags)
     with connect(config) as client:
         run = submit(client, spec, config=config, parameters=parameters)
     _print_version(run.version)
@@ -83,7 +109,7 @@ _stop_runs_option = click.option("--stop-runs", is_flag=True, help="End an activ
 @click.command()
 @_spec_argument
 @_server_options
-@_param_option
+@_run_options
 @click.option(
     "--cron",
     help='Cron expression in UTC: minute hour day month weekday, such as "0 2 * * *"; a sixth field in '
@@ -91,20 +117,26 @@ _stop_runs_option = click.option("--stop-runs", is_flag=True, help="End an activ
 )
 @_stop_runs_option
 def schedule(
-    spec: Path, assignments: tuple[str, ...], cron: str | None, stop_runs: bool, **server: Any
+    spec: Path,
+    assignments: tuple[str, ...],
+    note: str,
+    tags: tuple[str, ...],
+    cron: str | None,
+    stop_runs: bool,
+    **server: Any,
 ) -> None:
     """Schedule a compiled pipeline, replacing the schedule of the same name.
 
     An identical schedule stays as it is. No catch-up of missed runs; one run at a time.
     """
-    from pipeline.kubeflow.compiled import read_compiled, run_parameters
+    from pipeline.kubeflow.compiled import read_compiled
     from pipeline.kubeflow.schedule import schedule
     from pipeline.kubeflow.server import connect
 
     config = _load(**server, cron=cron).kubeflow
     if config.cron is None:
         raise UserError('kubeflow.cron is not set: give --cron, such as "0 2 * * *" for every night at two')
-    parameters = run_parameters(read_compiled(spec), assignments)
+    parameters = _parameters(read_compiled(spec), assignments, note=note, tags=tags)
     with connect(config) as client:
         scheduled = schedule(client, spec, config=config, parameters=parameters, stop_runs=stop_runs)
     _print_version(scheduled.version)
@@ -244,7 +276,7 @@ def _refusal_of_mounted_data(config: Config) -> str | None:
     show_default=True,
     help="Folder for buckets, cache and logs, and with --local for the files of the containers.",
 )
-@_param_option
+@_run_options
 @click.option(
     "--store",
     metavar="s3://BUCKET/FOLDER",
@@ -257,6 +289,8 @@ def simulate(
     local: bool,
     root: Path,
     assignments: tuple[str, ...],
+    note: str,
+    tags: tuple[str, ...],
     store: str | None,
     endpoint: str | None,
 ) -> None:
@@ -268,7 +302,7 @@ def simulate(
     from datetime import datetime, timezone
 
     from pipeline.commands.options import console
-    from pipeline.kubeflow.compiled import compiled_config, read_documents, run_parameters
+    from pipeline.kubeflow.compiled import compiled_config, read_documents
     from pipeline.kubeflow.simulated_paths import check_paths, map_paths
     from pipeline.kubeflow.simulator import Simulator
     from pipeline.kubeflow.tasks import container_tasks, default_parameters
@@ -278,7 +312,8 @@ def simulate(
     config = compiled_config(document, spec)
     if local:
         document, config = map_paths(document, config, root.absolute() / "files")
-    parameters = {**default_parameters(document), **run_parameters(document, assignments)}
+    given = _parameters(document, assignments, note=note, tags=tags)
+    parameters = {**default_parameters(document), **given}
     if data:
         parameters["data_source"] = str(data.absolute())
     check_paths(config, parameters)

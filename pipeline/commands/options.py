@@ -85,6 +85,18 @@ def config_options(function: click.decorators.FC) -> click.decorators.FC:
     return function
 
 
+def remark_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options --note and --tag, whose values the record of a run holds, to a command."""
+    for option in (
+        click.option(
+            "--tag", "tags", multiple=True, metavar="WORD", help="Word to find the run by; repeatable."
+        ),
+        click.option("--note", default="", metavar="TEXT", help="Remark that lists and the report show."),
+    ):
+        function = option(function)
+    return function
+
+
 def load(preset: str, file: Path | None, overrides: Sequence[str]) -> Config:
     """Load the configuration that the options of `config_options` select.
 

@@ -19,6 +19,7 @@ from pipeline.commands.options import (
     config_options,
     confirm_refusal,
     load,
+    remark_options,
     verbose_option,
     with_source,
     yes_option,
@@ -46,8 +47,7 @@ WITH_FAILURES: Final = 3  # exit code of a run that went without a candidate
 @click.option("--candidates", metavar="NAMES", help="Candidates to compare, such as mobilenet,vgg16.")
 @click.option("--until", metavar="NODE", help="Stop after this node, such as Transform; nothing is recorded.")
 @click.option("--dry-run", is_flag=True, help="Only print which nodes the cache would answer.")
-@click.option("--note", default="", metavar="TEXT", help="Remark that lists and the report show.")
-@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Word to find the run by; repeatable.")
+@remark_options
 @yes_option
 @verbose_option
 def command(

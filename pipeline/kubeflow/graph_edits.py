@@ -219,11 +219,13 @@ def wire_parameters(spec: dict[str, Any], config: Config, *, confirmed: bool) ->
         "epochs": ("NUMBER_INTEGER", config.training.epochs),
         "cache": ("BOOLEAN", True),
         "confirmed": ("BOOLEAN", confirmed),
+        "note": ("STRING", ""),
+        "tags": ("LIST", []),
     }
     spec["root"].setdefault("inputDefinitions", {})["parameters"] = {
         name: {"parameterType": kind, "defaultValue": value} for name, (kind, value) in defaults.items()
     }
-    for name in ("data_source", "data_root", "seed", "epochs", "cache", "confirmed"):
+    for name in ("data_source", "data_root", "seed", "epochs", "cache", "confirmed", "note", "tags"):
         _wire(spec, node_ids.RUN_START, name, run=name, parameter_type=defaults[name][0])
     for name in ("data_source", "data_root"):
         _wire(spec, node_ids.EXAMPLE_GEN, name, run=name)

@@ -160,10 +160,12 @@ def run_start(node: ContainerNode) -> None:
     started = datetime.now(timezone.utc)
     unread = _unread_data(config)
     schema = Path(config.kubeflow.schema_file)
+    tags = tuple(map(str, parameters.get("tags") or ()))
+    remarks: dict[str, Any] = {"note": parameters.get("note") or "", "tags": tags}
     context = start_run(
         registry, config, unread, prior=PriorState(), schema=schema, graph="", started=started
     )
-    save_run_context(parameters["registry"], context)
+    save_run_context(parameters["registry"], replace(context, **remarks))
     check_tracking(config)
     schema_digest = _schema_digest(schema)
     with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +177,7 @@ def run_start(node: ContainerNode) -> None:
     run = [str(parameters[name]) for name in ("graph", "data_source", "data_root", "seed", "epochs")]
     graph = text_digest(*run, data.fingerprint, data.split_sha256, schema_digest)
     context = start_run(registry, config, data, prior=prior, schema=schema, graph=graph, started=started)
-    save_run_context(parameters["registry"], context)
+    save_run_context(parameters["registry"], replace(context, **remarks))
     configured = os.environ[REGISTRY_VARIABLE]  # nodes know no other
     if not parameters["cache"]:
         start_cache_generation(configured, reason="the parameter cache of the run is false")

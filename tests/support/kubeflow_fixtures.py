@@ -72,6 +72,8 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
             "seed": {"parameterType": "NUMBER_INTEGER", "defaultValue": 0},
             "cache": {"parameterType": "BOOLEAN", "defaultValue": True},
             "confirmed": {"parameterType": "BOOLEAN", "defaultValue": False},
+            "note": {"parameterType": "STRING", "defaultValue": ""},
+            "tags": {"parameterType": "LIST", "defaultValue": []},
         }
         spec = {
             "pipelineInfo": {"name": name},

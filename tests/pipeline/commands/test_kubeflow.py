@@ -93,6 +93,15 @@ def test_submit_and_status(
     assert found["runs"][0]["state"] == "FAILED" and found["runs"][0]["started"].startswith("2024-01-01T")
 
 
+def test_submit_passes_note_and_tags_to_the_run(
+    kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
+) -> None:
+    remarks = ["--note", "new stain: [a]", "--tag", "night", "--tag", "a, b"]
+    assert knet("submit", compiled(), "--param", "seed=3", *remarks).exit_code == 0
+    (run,) = kubeflow_server.runs.values()
+    assert run.runtime_config.parameters == {"seed": 3, "note": "new stain: [a]", "tags": ["night", "a, b"]}
+
+
 def test_submit_without_cache_sets_the_parameter_of_the_run(
     kubeflow_server: Any, knet: Callable[..., Result], compiled: Callable[..., Path]
 ) -> None:

@@ -286,6 +286,8 @@ def test_run_parameters_have_defaults_and_lead_to_nodes(documents: tuple[Any, An
         "epochs": 200,
         "cache": True,
         "confirmed": False,
+        "note": "",
+        "tags": [],
     }
     for node, name, parameter in (
         ("RunStart", "data_source", "data_source"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -62,7 +63,7 @@ def _start(
     config = load_config("demo", [*usual, *settings, f"kubeflow.schema_file={schema}"])
     config = config.with_slices(["magnification", "subtype"])
     values = {"data_source": str(images), "data_root": "", "registry": str(location), "seed": 0, "epochs": 3}
-    values["cache"] = True
+    values |= {"cache": True, "note": "", "tags": []}
     values |= {"config": config.model_dump_json(), "graph": "0" * 64}
     names = [
         "fingerprint",
@@ -181,6 +182,18 @@ def test_run_end_records_the_failure_of_run_start(
     assert record.data.source == tmp_path / "missing"
     page = (folder / "report.html").read_text("utf-8")
     assert "The run ended before the data were read." in page and record.error.split(": ")[1] in page
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_record_has_the_note_and_tags_of_the_run(
+    location: Path, images: Path, tmp_path: Path, read: bool
+) -> None:
+    source = images if read else tmp_path / "missing"
+    with contextlib.nullcontext() if read else pytest.raises(SystemExit):
+        _start(location, images, tmp_path / "a", data_source=str(source), note="new stain", tags=["night"])
+    run_nodes.run_end(_end_node(location))
+    record, _ = find_run("last", Workspace(location))
+    assert (record.note, record.tags) == ("new stain", ("night",))
 
 
 def test_run_end_without_context_writes_nothing(location: Path) -> None:
