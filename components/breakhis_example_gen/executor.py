@@ -36,7 +36,7 @@ from knet.data.split import Split, make_split
 from knet.data.statuses import IngestStatuses, collect_statuses
 
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
-_SCALARS_BLOCK: Final = 2**16  # training images in memory
+_SCALARS_BLOCK: Final = 2**13  # training images in memory
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, overload
 
 T = TypeVar("T")
-_BLOCK: Final = 1024  # items that are compressed together
-_RUN: Final = 2**16  # items that are sorted in memory
+_BLOCK: Final = 256  # items that are compressed together
+_RUN: Final = 2**14  # items that are sorted in memory
 
 
 class PackedList(Sequence[T]):
-    """An append-only list whose items are pickled and compressed, 1,024 at a time.
+    """An append-only list whose items are pickled and compressed, 256 at a time.
 
     An image with its path, patient and columns takes tens of bytes in place of a thousand. Iterating is fast;
     an item by index unpacks its block, which is kept for the next one.
@@ -73,7 +73,7 @@ class PackedList(Sequence[T]):
 
 
 def sort_packed(items: Iterable[T], *, key: Callable[[T], Any]) -> PackedList[T]:
-    """Sort items by a key; 65,536 of them are in memory at a time, and the others packed. Stable."""
+    """Sort items by a key; 16,384 of them are in memory at a time, and the others packed. Stable."""
     remaining = iter(items)
     runs = []
     while run := list(itertools.islice(remaining, _RUN)):

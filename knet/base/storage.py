@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from knet.base.buckets import Bucket, ObjectStat, open_bucket
 from knet.base.errors import UserError
 from knet.base.files import atomic_write
 
@@ -130,8 +130,6 @@ class ObjectStore(Store):
     AWS_DEFAULT_REGION, and AWS_ENDPOINT_URL for a server that is not Amazon's.
     """
 
-    # Beam takes seconds to import, so methods import it.
-
     def __init__(self, uri: str) -> None:
         """Create a store for a URI such as `s3://bucket/folder`, without connecting to the server."""
         self._uri = uri
@@ -140,88 +138,68 @@ class ObjectStore(Store):
         """Return the URI of an object, as a path."""
         return Path(self._uri) / name
 
-    def read(self, name: str, *, at_most: int = -1) -> bytes | None:
+    def read(self, name: str, *, at_most: int | None = None) -> bytes | None:
         """See Store.
 
         Args:
             name: Name of the object.
             at_most: Bytes to read; the rest of a larger object is not downloaded. Default: all.
         """
-        from apache_beam.io.filesystem import CompressionTypes
+        with self._bucket(name) as (bucket, key):
+            return bucket.read(key, at_most=at_most)
 
-        uri, file_systems = f"{self._uri}/{name}", _file_systems()
-        with _naming_uri(uri):
-            if not file_systems.exists(uri):
-                return None
-            with file_systems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-                content: bytes = file.read(at_most)
-                return content
+    def download(self, name: str, path: Path) -> bool:
+        """Download an object to a file, and return whether there is one."""
+        with self._bucket(name) as (bucket, key):
+            return bucket.download(key, path)
 
     def write(self, name: str, content: bytes) -> None:
         """See Store."""
-        from apache_beam.io.filesystem import CompressionTypes
+        with self._bucket(name) as (bucket, key):
+            bucket.write(key, content)
 
-        uri = f"{self._uri}/{name}"
-        if not content and uri.startswith("s3://"):
-            with _naming_uri(uri):
-                _put_empty(uri)
-            return
-        with (
-            _naming_uri(uri),
-            _file_systems().create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file,
-        ):
-            file.write(content)
+    def upload(self, path: Path, name: str) -> None:
+        """Upload a file as an object."""
+        with self._bucket(name) as (bucket, key):
+            bucket.upload(path, key)
 
     def checksum(self, name: str) -> str:
         """Return the store's checksum of an object's content, such as S3's ETag."""
-        uri = f"{self._uri}/{name}"
-        with _naming_uri(uri):
-            return str(_file_systems().checksum(uri))
+        with self._bucket(name) as (bucket, key):
+            return bucket.checksum(key)
 
     def names(self, prefix: str) -> list[str]:
         """See Store."""
-        return list(self.sizes(prefix))
+        return sorted(name for name, _ in self.listing(prefix))
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Return the size in bytes of each object below a folder, by name, sorted."""
-        return {name: stat.size for name, stat in self.stats(prefix).items()}
+    def listing(self, prefix: str) -> Iterator[tuple[str, ObjectStat]]:
+        """Yield name and description of each object below a folder, in the order of the store.
+
+        Args:
+            prefix: Name of the folder, with a trailing slash; empty for the root.
+        """
+        with self._bucket(prefix) as (bucket, key):
+            start = len(key) - len(prefix)
+            for found in bucket.listing(key):
+                if not found.key.endswith("/"):  # some tools mark a folder by an empty object
+                    yield found.key[start:], found
 
     def stats(self, prefix: str) -> dict[str, FileStat]:
         """See Store."""
-        with _naming_uri(f"{self._uri}/{prefix}"):
-            (matched,) = _file_systems().match([f"{self._uri}/{prefix}**"])
-        start = len(f"{self._uri}/")
-        stats = {
-            found.path[start:]: FileStat(found.size_in_bytes, found.last_updated_in_seconds)
-            for found in matched.metadata_list
-        }
-        # Some tools mark a folder by an empty object.
-        return {name: stats[name] for name in sorted(stats) if not name.endswith("/")}
+        return {name: FileStat(stat.size, stat.modified) for name, stat in sorted(self.listing(prefix))}
 
     def remove(self, name: str) -> None:
         """See Store."""
-        uri, file_systems = f"{self._uri}/{name}", _file_systems()
-        with _naming_uri(uri):
-            if file_systems.exists(uri):
-                file_systems.delete([uri])
+        with self._bucket(name) as (bucket, key):
+            bucket.remove(key)
 
-
-def _put_empty(uri: str) -> None:
-    """Create an empty object; Beam uploads in parts, and S3 rejects an upload without parts."""
-    import boto3
-
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    boto3.session.Session().client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
-
-
-def _file_systems() -> Any:
-    """Return Beam's FileSystems, which needs options even if they are empty."""
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    if FileSystems._pipeline_options is None:  # a Beam pipeline in this process has set its own
-        FileSystems.set_options(PipelineOptions([]))
-    return FileSystems
+    @contextmanager
+    def _bucket(self, name: str) -> Iterator[tuple[Bucket, str]]:
+        """Provide the bucket, and the key of a name in it."""
+        scheme, _, path = self._uri.partition("://")
+        bucket, _, folder = path.partition("/")
+        with _naming_uri(f"{self._uri}/{name}"):
+            yield open_bucket(scheme, bucket), f"{folder}/{name}".lstrip("/")
 
 
 @contextmanager
@@ -229,6 +207,8 @@ def _naming_uri(uri: str) -> Iterator[None]:
     """Raise UserError, naming the URI, in place of an error of the object store."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # libraries and servers raise many unrelated classes
         raise UserError(
             f"{uri}: the object store cannot be used ({error}); check the bucket, and AWS_ACCESS_KEY_ID, "
@@ -270,13 +250,14 @@ def download(uri: str, path: Path) -> bool:
     """
     parent, _, last = uri.rpartition("/")
     store = ObjectStore(parent)
-    content = store.read(last)
-    if content is not None:
-        _write(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if store.download(last, path):
         return True
     names = store.names(f"{last}/")
     for name in names:
-        _write(path / name.removeprefix(f"{last}/"), store.read(name) or b"")
+        file = path / name.removeprefix(f"{last}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.download(name, file)
     return bool(names)
 
 
@@ -289,20 +270,15 @@ def upload(path: Path, uri: str) -> None:
     parent, _, last = uri.rpartition("/")
     store = ObjectStore(parent)
     if path.is_file():
-        store.write(last, path.read_bytes())
+        store.upload(path, last)
     for file in (found for found in path.rglob("*") if found.is_file()):
-        store.write(f"{last}/{file.relative_to(path).as_posix()}", file.read_bytes())
+        store.upload(file, f"{last}/{file.relative_to(path).as_posix()}")
 
 
 def checksum(uri: str) -> str:
     """Return the object store's checksum of an object's content, such as S3's ETag."""
     parent, _, last = uri.rpartition("/")
     return ObjectStore(parent).checksum(last)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 @contextmanager

@@ -19,8 +19,24 @@ from typing import Final
 
 from knet.base.errors import UnusableError, UserError
 from knet.base.image_files import check_size
+from knet.base.storage import download, object_uri
 from knet.base.text import printable
 from knet.data.source import RandomAccessSource, Reader, Source
+
+_SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file is an archive, by its name."""
+    return name.lower().endswith(_SUFFIXES)
+
+
+def open_archive(file: Path) -> Source:
+    """Make the source for an archive on disk, given by its absolute path; reads nothing yet."""
+    name = file.name.lower()
+    if name.endswith(".zip"):
+        return ZipArchive(file)
+    return TarArchive(file) if name.endswith(".tar") else TarGzArchive(file)
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,37 @@ def _check_space(archive: Path, folder: Path) -> None:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
+
+
+class RemoteArchive(_Archive):
+    """An archive in an object store; it is downloaded to be listed, and to be read."""
+
+    def listing(self) -> Iterator[tuple[str, int]]:
+        """See Source."""
+        with tempfile.TemporaryDirectory() as temporary, self._download(Path(temporary)) as archive:
+            yield from archive.listing()
+
+    @contextmanager
+    def random_access(self, folder: Path) -> Iterator[RandomAccessSource]:
+        """See Source; yields a local copy, which is removed afterwards."""
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=".downloaded-") as temporary,
+            self._download(Path(temporary)) as archive,
+            archive.random_access(folder) as source,
+        ):
+            yield source
+
+    @contextmanager
+    def _download(self, folder: Path) -> Iterator[Source]:
+        """Provide the archive in a folder; errors name the object."""
+        uri = object_uri(self.location) or ""
+        file = folder / self.location.name
+        if not download(uri, file):
+            raise UserError(f"no such data folder or archive: {uri}")
+        try:
+            yield open_archive(file).below(self.prefix)
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), uri)) from None
 
 
 class ZipArchive(_Archive, RandomAccessSource):

@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 from knet.base.errors import UserError
 from knet.base.image_formats import IMAGE_SUFFIXES
 from knet.base.packed_list import PackedList
-from knet.base.storage import object_uri
+from knet.base.storage import local_copy, object_uri
 from knet.base.system_files import is_system_file
 from knet.base.text import counted, list_names, list_problems, printable
 from knet.data import breakhis
-from knet.data.archives import TarArchive, TarGzArchive, ZipArchive
+from knet.data.archives import RemoteArchive, is_archive, open_archive
 from knet.data.folders import Folder, ObjectFolder
 from knet.data.image_checks import Quarantined
 from knet.data.manifest import read_manifest
@@ -92,14 +92,9 @@ def read_catalog(
         UserError: The data are missing, laid out differently or without an image, or the manifest is invalid.
     """
     if location.suffix.lower() == ".csv":
-        if object_uri(location):
-            raise UserError(
-                f"{object_uri(location)}: a manifest must be on a disk; its images may be in an object "
-                "store, which data.root names"
-            )
-        manifest = location.resolve()
+        manifest = location if object_uri(location) else location.resolve()
         source = open_source(root or manifest.parent)
-        rows = read_manifest(manifest, source, classes=classes)
+        rows = _read_manifest(manifest, source, classes)
         return Catalog(
             source=source,
             images=PackedList(image for image, _ in rows),
@@ -117,6 +112,17 @@ def read_catalog(
         )
     catalog = _read_breakhis(open_source(location), keep_duplicate_slides=keep_duplicate_slides)
     return _label_by_subtype(catalog, classes) if by_subtype else catalog
+
+
+def _read_manifest(
+    manifest: Path, source: Source, classes: Sequence[str]
+) -> PackedList[tuple[ImageFile, int]]:
+    """Read a manifest on disk or in an object store; errors name the object."""
+    with local_copy(manifest) as file:
+        try:
+            return read_manifest(file, source, classes=classes)
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), object_uri(manifest) or str(file))) from None
 
 
 def _label_by_subtype(catalog: Catalog, classes: Sequence[str]) -> Catalog:
@@ -243,11 +249,8 @@ def _exclude_duplicate_slides(
     return included, excluded
 
 
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-
-
 def open_source(path: Path) -> Source:
-    """Make the source for a folder or archive on disk, or a folder in an object store; reads nothing yet.
+    """Make the source for a folder or archive, on disk or in an object store; reads nothing yet.
 
     Args:
         path: Path, or a URI of an object store (`knet.base.storage.object_uri`).
@@ -256,21 +259,12 @@ def open_source(path: Path) -> Source:
         UserError: Nothing is at the path, or another kind of file.
     """
     if object_uri(path):
-        if path.name.lower().endswith(_ARCHIVES):
-            raise UserError(
-                f"{object_uri(path)}: an archive must be on a disk; unpack it in the object store"
-            )
-        return ObjectFolder(path)
+        return RemoteArchive(path) if is_archive(path.name) else ObjectFolder(path)
     # Not Path.is_dir, which fails below a folder that may not be read.
     if os.path.isdir(path):  # noqa: PTH112
         return Folder(path.resolve())
     if not os.path.isfile(path):  # noqa: PTH113
         raise UserError(f"no such data folder or archive: {path}")
-    name = path.name.lower()
-    if name.endswith((".tar.gz", ".tgz")):
-        return TarGzArchive(path.resolve())
-    if name.endswith(".tar"):
-        return TarArchive(path.resolve())
-    if name.endswith(".zip"):
-        return ZipArchive(path.resolve())
+    if is_archive(path.name):
+        return open_archive(path.resolve())
     raise UserError(f"{path}: expected a folder, a .zip, .tar, .tar.gz or .tgz archive, or a .csv manifest")

@@ -160,6 +160,8 @@ class _Part:
 def _read_parts(catalog: Catalog, cache: Path | None, digests: Iterable[tuple[str, str]]) -> Iterator[_Part]:
     """Yield every file in the order of `_order`, some of them in memory at a time."""
     known = _read_cache(cache, catalog) if cache else ()
+    if object_uri(catalog.source.location):
+        digests = catalog.source.checksums()
     with_known = ((name, (path, entry)) for name, path, entry in _join(_parts(catalog), known))
     rows = (
         (name, *row, digest)
@@ -202,7 +204,7 @@ def _digest(path: Path, known: _Entry | None, read: str | None) -> _Entry:
     """Return the entry of a file, whose SHA-256 is given if it was read already."""
     uri = object_uri(path)
     if uri:
-        return [0, 0, checksum(uri)]
+        return [0, 0, read or checksum(uri)]
     if read:
         return [0, 0, read]
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from knet.base.errors import UnusableError, UserError
 from knet.base.image_files import MAX_BYTES, check_size
+from knet.base.packed_list import sort_packed
 from knet.base.storage import ObjectStore, object_uri
 from knet.base.text import printable
 from knet.data.source import RandomAccessSource, Reader
@@ -115,7 +117,7 @@ def _check_inside(path: Path, root: Path) -> None:
 
 @dataclass(frozen=True)
 class ObjectFolder(RandomAccessSource):
-    """A folder in an object store, read through Beam."""
+    """A folder in an object store."""
 
     location: Path  # URI in the form that `object_uri` reads
     prefix: str = ""
@@ -129,8 +131,19 @@ class ObjectFolder(RandomAccessSource):
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """See Source."""
-        for name, size in self.store.sizes(self.prefix).items():
-            yield name.removeprefix(self.prefix), size
+        yield from ((name, size) for name, size, _ in self._objects())
+
+    def checksums(self) -> Iterator[tuple[str, str]]:
+        """See Source."""
+        yield from ((name, checksum) for name, _, checksum in self._objects())
+
+    def _objects(self) -> Iterable[tuple[str, int, str]]:
+        """Return name, bytes and checksum of each object; stores need not list them in order."""
+        listed = (
+            (name.removeprefix(self.prefix), stat.size, stat.checksum)
+            for name, stat in self.store.listing(self.prefix)
+        )
+        return sort_packed(listed, key=itemgetter(0))
 
     def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
         """See Source; a name that starts with a slash is relative to the location."""

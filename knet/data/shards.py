@@ -19,7 +19,7 @@ from knet.data.source import ImageFile
 IMAGES_PER_SHARD: Final = 32  # files of about 16 MB; enough of them to keep several workers busy
 SHARD_BYTES: Final = 128 * 2**20  # of images; a larger file would hold back the worker that has it at the end
 _SMALL_SHARDS: Final = 256  # of a split; once there are so many, they grow up to SHARD_BYTES instead
-_BUFFER: Final = 32 * 2**20  # characters of manifests in memory
+_BUFFER: Final = 16 * 2**20  # characters of manifests in memory
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class Source(ABC):
             if listed == name:
                 yield name, size
 
+    def checksums(self) -> Iterator[tuple[str, str]]:
+        """Yield name and checksum of every file that a listing has a checksum of, sorted by name."""
+        yield from ()
+
     @abstractmethod
     def parts(self, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
         """Yield the files that hold these contents, with a name: the files themselves, or the archive."""

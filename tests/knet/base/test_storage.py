@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tarfile
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from knet.base import buckets
 from knet.base.errors import UnusableError, UserError
 from knet.base.storage import (
     FolderStore,
@@ -148,10 +151,73 @@ def test_catalog_in_object_store(
     assert fingerprint(read_catalog(location), cache=tmp_path / "cache.json") != before
 
 
-@pytest.mark.parametrize("name", ["data.zip", "data.csv"])
-def test_catalog_of_archive_in_object_store_is_an_error(name: str) -> None:
-    with pytest.raises(UserError, match=f"s3://bucket/{name}: an? .* must be on a disk"):
-        read_catalog(Path(f"s3://bucket/{name}"))
+def test_catalog_in_object_store_is_listed_once(
+    s3: str, tmp_path: Path, breakhis: Callable[..., Path]
+) -> None:
+    upload(breakhis(*_NAMES), f"{s3}/once/BreaKHis_v1")
+    requests: list[str] = []
+    client = buckets.open_bucket("s3", "knet").client  # type: ignore[attr-defined]
+    client.meta.events.register("before-call.s3", lambda model, **_: requests.append(model.name))
+    catalog = read_catalog(Path(f"{s3}/once/BreaKHis_v1"))
+    assert requests == ["ListObjectsV2"]
+    fingerprint(catalog, cache=tmp_path / "cache.json")
+    assert requests == ["ListObjectsV2"] * 2
+    with catalog.source.random_access(tmp_path) as source, source.open() as reader:
+        for image in catalog.images:
+            reader.read(image.path)
+    assert requests == ["ListObjectsV2"] * 2 + ["GetObject"] * 2
+
+
+@pytest.mark.parametrize("kind", ["data.zip", "data.tar", "data.tar.gz"])
+def test_archive_in_object_store_is_read_like_one_on_disk(
+    s3: str, tmp_path: Path, breakhis: Callable[..., Path], picture: Callable[..., bytes], kind: str
+) -> None:
+    root = breakhis(*_NAMES)
+    if kind == "data.zip":
+        with zipfile.ZipFile(tmp_path / kind, "w") as archive:
+            for path in root.rglob("*.png"):
+                archive.write(path, path.relative_to(root.parent))
+    else:
+        with tarfile.open(tmp_path / kind, "w:gz" if kind.endswith("gz") else "w") as tar:
+            tar.add(root, root.name)
+    upload(tmp_path / kind, f"{s3}/archives/{kind}")
+    there, here = read_catalog(Path(f"{s3}/archives/{kind}")), read_catalog(tmp_path / kind)
+    assert there.images == here.images and there.sizes == here.sizes
+    (tmp_path / "work").mkdir()
+    with there.source.random_access(tmp_path / "work") as source, source.open() as reader:
+        assert reader.read(there.images[0].path) == picture()
+    assert list((tmp_path / "work").iterdir()) == []
+    before = fingerprint(there, cache=tmp_path / "cache.json")
+    upload(tmp_path / kind, f"{s3}/archives/{kind}")
+    assert fingerprint(there, cache=tmp_path / "cache.json") == before
+
+
+def test_damaged_archive_in_object_store_is_named(s3: str) -> None:
+    ObjectStore(f"{s3}/damaged").write("data.zip", b"PK")
+    with pytest.raises(UserError, match=r"^s3://knet/damaged/data\.zip cannot be read as an archive"):
+        read_catalog(Path(f"{s3}/damaged/data.zip"))
+    with pytest.raises(UserError, match=r"no such data folder or archive: s3://knet/damaged/none\.zip"):
+        read_catalog(Path(f"{s3}/damaged/none.zip"))
+
+
+def test_manifest_in_object_store_names_objects_beside_it(
+    s3: str, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    store = ObjectStore(f"{s3}/manifests")
+    store.write("x/b.png", picture())
+    store.write("a.png", picture())
+    rows = "x/b.png,malignant,2\na.png,benign,1\n"
+    store.write("data.csv", f"path,label,group\n{rows}".encode())
+    location = Path(f"{s3}/manifests/data.csv")
+    catalog = read_catalog(location)
+    assert [image.path for image in catalog.images] == ["a.png", "x/b.png"]
+    assert list(catalog.sizes) == [(name, len(picture())) for name in ("a.png", "x/b.png")]
+    before = fingerprint(catalog, cache=tmp_path / "cache.json")
+    store.write("data.csv", f"path,label,group\n{rows}none.png,benign,1\n".encode())
+    assert fingerprint(catalog, cache=tmp_path / "cache.json") != before
+    with pytest.raises(UserError, match="lacks 1 file of s3://knet/manifests/data.csv") as caught:
+        read_catalog(location)
+    assert "line 4: none.png" in str(caught.value)
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/folder/a.json", "gs://bucket"])
