@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,31 +73,29 @@ def folds(
     Trains them on every fold as `knet run` does, down to their evaluation; no model is pushed. An experiment
     that was stopped continues when it is started again. Results are below the folder `folds` of the output.
     """
-    from pipeline.experiments.folds_folder import DEFAULT_FOLDS, check_options, claim_results, results_folder
+    from pipeline.experiments.folds_folder import claim_results, results_folder
 
-    source = [f"data.source={json.dumps(str(data))}"] if data else []
-
-    def load_with(further: Sequence[str]) -> Config:
-        return load(preset, file, [*overrides, *source, *further])
-
-    config = load_with([])
-    check_options(config, probe=probe, baseline=baseline)
-    folds = folds or config.data.split.folds or DEFAULT_FOLDS
-    first_fold = load_with([f"data.split.folds={folds}", "data.split.fold=0"])
-    with _console(first_fold, verbose=verbose) as (console, found):
-        from pipeline.preflight import fetch_weights
-
-        claim_results(first_fold, folds=folds, probe=probe, fingerprint=found.fingerprint)
-        fetch_weights(config)
-        console.print("starting TensorFlow and TFX")
+    load_with = _loader(preset, file, overrides, data)
+    with _prepared_folds(load_with, folds, probe=probe, baseline=baseline, verbose=verbose) as prepared:
+        claim_results(
+            prepared.first, folds=prepared.number, probe=probe, fingerprint=prepared.data.fingerprint
+        )
+        prepared.start()
         from pipeline.experiments.folds import cross_validate
         from pipeline.experiments.folds_page import write_folds_page
 
         experiment = cross_validate(
-            load_with, found, folds=folds, repeats=repeats, probe=probe, console=console
+            load_with,
+            prepared.data,
+            folds=prepared.number,
+            repeats=repeats,
+            probe=probe,
+            console=prepared.console,
         )
-        page = write_folds_page(results_folder(config), experiment, baseline=baseline)
-        console.print(f"written: {page}, with the chart, the figures and the predictions", soft_wrap=True)
+        page = write_folds_page(results_folder(prepared.first), experiment, baseline=baseline)
+        prepared.console.print(
+            f"written: {page}, with the chart, the figures and the predictions", soft_wrap=True
+        )
 
 
 @command.command()
@@ -121,29 +120,66 @@ def leak(
     Trains the candidates of a configuration on folds of images, of slide folders and of patients; no model is
     pushed. Results are below the folder `leak` of the output.
     """
-    from pipeline.experiments.folds_folder import DEFAULT_FOLDS, check_options
-
-    source = [f"data.source={json.dumps(str(data))}"] if data else []
-
-    def load_with(further: Sequence[str]) -> Config:
-        return load(preset, file, [*overrides, *source, *further])
-
-    config = load_with([])
-    check_options(config, probe=probe, baseline=None)
-    folds = folds or config.data.split.folds or DEFAULT_FOLDS
-    first_fold = load_with([f"data.split.folds={folds}", "data.split.fold=0"])
-    with _console(first_fold, verbose=verbose) as (console, found):
-        from pipeline.preflight import fetch_weights
-
-        fetch_weights(config)
-        console.print("starting TensorFlow and TFX")
+    load_with = _loader(preset, file, overrides, data)
+    with _prepared_folds(load_with, folds, probe=probe, baseline=None, verbose=verbose) as prepared:
+        prepared.start()
         from pipeline.experiments.leak import measure_leak, write_leak_page
 
         experiments = measure_leak(
-            load_with, found, folds=folds, repeats=repeats, probe=probe, console=console
+            load_with,
+            prepared.data,
+            folds=prepared.number,
+            repeats=repeats,
+            probe=probe,
+            console=prepared.console,
         )
-        page = write_leak_page(config.output / "leak", experiments)
-        console.print(f"written: {page}, with the figures", soft_wrap=True)
+        page = write_leak_page(prepared.first.output / "leak", experiments)
+        prepared.console.print(f"written: {page}, with the figures", soft_wrap=True)
+
+
+def _loader(
+    preset: str, file: Path | None, overrides: Sequence[str], data: Path | None
+) -> Callable[[Sequence[str]], Config]:
+    """Return a function that loads the configuration with further overrides."""
+    source = [f"data.source={json.dumps(str(data))}"] if data else []
+    return lambda further: load(preset, file, [*overrides, *source, *further])
+
+
+@dataclass(frozen=True)
+class _PreparedFolds:
+    """A cross-validation whose options and data are checked."""
+
+    first: Config  # of the first fold
+    number: int
+    data: Data
+    console: Console
+
+    def start(self) -> None:
+        """Fetch weights, and say that the imports which take long begin."""
+        from pipeline.preflight import fetch_weights
+
+        fetch_weights(self.first)
+        self.console.print("starting TensorFlow and TFX")
+
+
+@contextmanager
+def _prepared_folds(
+    load_with: Callable[[Sequence[str]], Config],
+    folds: int | None,
+    *,
+    probe: str | None,
+    baseline: str | None,
+    verbose: bool,
+) -> Iterator[_PreparedFolds]:
+    """Check the options of a cross-validation, lock its output and check its data."""
+    from pipeline.experiments.folds_folder import DEFAULT_FOLDS, check_options
+
+    config = load_with([])
+    check_options(config, probe=probe, baseline=baseline)
+    number = folds or config.data.split.folds or DEFAULT_FOLDS
+    first = load_with([f"data.split.folds={number}", "data.split.fold=0"])
+    with _console(first, verbose=verbose) as (console, data):
+        yield _PreparedFolds(first, number, data, console)
 
 
 @command.command()
