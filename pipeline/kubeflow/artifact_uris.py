@@ -7,9 +7,10 @@ Beam, or those of a search, mount at the same path, the executor works on copies
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -87,14 +88,12 @@ def shared_volume(message: Mapping[str, Any]) -> Iterator[None]:
     if not shared_dir:
         yield
         return
-    for path in _paths(message, "inputs"):
-        _copy(_launcher_copy(path, shared_dir), path)
+    _log("inputs", [_copy(_launcher_copy(path, shared_dir), path) for path in _paths(message, "inputs")])
     for path in _paths(message, "outputs"):
         remove_path(path)  # of an attempt that was killed: its files would be among the outputs
         path.parent.mkdir(parents=True, exist_ok=True)
     yield
-    for path in _paths(message, "outputs"):
-        _copy(path, _launcher_copy(path, shared_dir))
+    _log("outputs", [_copy(path, _launcher_copy(path, shared_dir)) for path in _paths(message, "outputs")])
 
 
 def _paths(message: Mapping[str, Any], side: str) -> Iterator[Path]:
@@ -106,13 +105,31 @@ def _launcher_copy(path: Path, shared_dir: str) -> Path:
     return Path(LAUNCHER_ROOT or "/") / path.relative_to(shared_dir)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy files that are missing or incomplete, each atomically: other nodes read and copy them too."""
+def _log(side: str, artifacts: Sequence[tuple[int, int]]) -> None:
+    """Log the bytes of a node's inputs or outputs, of each artifact as `_copy` returns them."""
+    copied, present = (sum(counts) for counts in zip((0, 0), *artifacts, strict=True))
+    message = "shared volume: %d bytes of %s copied, %d were there already"
+    logging.getLogger(__name__).info(message, copied, side, present)
+
+
+def _copy(source: Path, target: Path) -> tuple[int, int]:
+    """Copy files that are missing or incomplete, each atomically: other nodes read and copy them too.
+
+    So the first node that needs an artifact copies it, once a run.
+
+    Returns:
+        Bytes that were copied, and bytes that were there already.
+    """
+    copied = present = 0
     files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
     for file in files:
         copy = target / file.relative_to(source)
-        if copy.is_file() and copy.stat().st_size == file.stat().st_size:
+        size = file.stat().st_size
+        if copy.is_file() and copy.stat().st_size == size:
+            present += size
             continue
+        copied += size
         atomic_write(copy, partial(shutil.copyfile, file), mode=0o664)
     if source.is_dir():  # an empty folder is an artifact too
         target.mkdir(parents=True, exist_ok=True)
+    return copied, present

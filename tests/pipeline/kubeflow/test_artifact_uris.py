@@ -105,6 +105,20 @@ def test_shared_volume_replaces_incomplete_copies_only(
     assert [path.name for path in examples.iterdir()] == ["a.gz"]
 
 
+def test_shared_volume_logs_the_copied_bytes(
+    pod: Path, message: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        with caplog.at_level("INFO"), shared_volume(message):
+            (tmp_path / "shared" / "minio" / "bucket" / "run1" / "model").write_bytes(bytes(2500))
+    assert [record.getMessage() for record in caplog.records] == [
+        "shared volume: 8 bytes of inputs copied, 0 were there already",
+        "shared volume: 2500 bytes of outputs copied, 0 were there already",
+        "shared volume: 0 bytes of inputs copied, 8 were there already",
+        "shared volume: 0 bytes of outputs copied, 2500 were there already",
+    ]
+
+
 def test_shared_volume_without_variable_copies_nothing(
     message: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
