@@ -82,11 +82,17 @@ def log_run(record: RunRecord, folder: Path, url: str) -> LoggedRun:
     remedy = f"log the run later with knet track {record.run_id}"
     limits = {name: os.environ.get(name, value) for name, value in _LOG_LIMITS.items()}
     with _connect(url, limits, remedy=remedy) as client:
-        experiment = client.get_experiment_by_name(record.name)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(record.name)
+        experiment_id = _experiment_id(client, record.name)
         logged = _find(client, experiment_id, record)
         run_id = logged or _log(client, experiment_id, record, folder)
         return LoggedRun(f"{url}/#/experiments/{experiment_id}/runs/{run_id}", new=logged is None)
+
+
+def _experiment_id(client: Any, name: str) -> str:
+    """Return the id of an experiment; a new one is shown by MLflow as one of models, not of agents."""
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
 def _find(client: Any, experiment_id: str, record: RunRecord) -> str | None:
@@ -98,8 +104,14 @@ def _find(client: Any, experiment_id: str, record: RunRecord) -> str | None:
             client.delete_run(part.info.run_id)
     if all(node.state == "cached" for node in record.nodes):
         for run in _search(client, experiment_id, _RESULTS, _results_digest(record)):
-            return str(run.info.run_id)
+            if not _remarks(record) or _remarks(record).items() <= run.data.tags.items():
+                return str(run.info.run_id)
     return None
+
+
+def _remarks(record: RunRecord) -> dict[str, str]:
+    """Return the note and the tags of the user as tags of MLflow; the note is the run's description."""
+    return _tags({"mlflow.note.content": record.note, "knet.tags": ", ".join(record.tags)})
 
 
 def _search(client: Any, experiment_id: str, tag: str, value: str) -> list[Any]:
@@ -112,7 +124,6 @@ def _results_digest(record: RunRecord) -> str:
         "candidates": {name: asdict(candidate) for name, candidate in record.candidates.items()},
         "failures": record.failures,
         "outcome": [record.winner, record.pushed_version, record.refusals, record.error],
-        "note": [record.note, record.tags],
     }
     return text_digest(to_json(results))
 
@@ -145,8 +156,7 @@ def _run_tags(record: RunRecord) -> dict[str, object]:
         _RESULTS: _results_digest(record),
         "mlflow.source.name": "knet run",
         "mlflow.source.git.commit": info and info.commit,
-        "mlflow.note.content": record.note,
-        "knet.tags": ", ".join(record.tags),
+        **_remarks(record),
         "knet.data_sha256": record.data.fingerprint,
         "knet.split_sha256": record.data.split_sha256,
         "knet.synthetic_data": record.data.synthetic,

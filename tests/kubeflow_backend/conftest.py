@@ -18,6 +18,7 @@ import pytest
 from fork_server import ForkServer
 from kubeflow_backend.backend import BUCKET, S3, Backend, build_programs, running_backend
 from kubeflow_backend.pods import Python, missing_permission
+from mlflow_server import mlflow_server
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _REMEDY = (

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import keras
 import pytest
 from kubeflow_backend.backend import BUCKET, Backend, Run
 from kubeflow_backend.pods import LEFTOVER
+from mlflow.tracking import MlflowClient
 
 import schemas
 from knet.data.sample_data import write_sample_data
@@ -32,6 +34,7 @@ class Project:
     backend: Backend
     knet: Callable[..., str]
     folder: Path
+    mlflow: str  # URL of the server that the runs are logged to
 
     @property
     def images(self) -> Path:
@@ -58,6 +61,7 @@ class Project:
             f"kubeflow.checkpoints={self.folder / 'checkpoints'}",
             f"kubeflow.cache_root={self.folder / 'maps'}",
             f"kubeflow.push_folder={self.folder / 'models' / 'knet'}",
+            f"tracking.mlflow={self.mlflow}",
         )
         file = self.folder / name
         options = [word for setting in (*common, *settings) for word in ("--set", setting)]
@@ -76,6 +80,11 @@ class Project:
         registry = RunRegistry(self.folder / "registry" / "registry")
         return [read_record(file) for file in registry.runs().values()]
 
+    def logged(self) -> list[Any]:
+        """Return the runs on the MLflow server."""
+        client = MlflowClient(tracking_uri=self.mlflow)
+        return list(client.search_runs([client.get_experiment_by_name("knet-demo").experiment_id]))
+
     def artifacts(self, run: Run | None = None) -> list[str]:
         """Return the keys of the objects of a run, or of all runs."""
         prefix = f"knet/knet-demo/{run.id}/" if run else "knet/knet-demo/"
@@ -83,9 +92,11 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(backend: Backend, knet: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(
+    backend: Backend, knet: Callable[..., str], mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     folder = tmp_path_factory.mktemp("project")
-    made = Project(backend, knet, folder)
+    made = Project(backend, knet, folder, mlflow_server)
     write_sample_data(folder / "data", patients=12, images_per_magnification=1, seed=0)
     assert made.images.is_dir()
     assert made.compile("pipeline.yaml") == made.file
@@ -95,7 +106,7 @@ def project(backend: Backend, knet: Callable[..., str], tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def first(project: Project) -> Run:
     """The first run."""
-    return project.submit()
+    return project.submit("--note", "the first", "--tag", "new", "--tag", "small")
 
 
 def test_first_run_pushes_a_model(project: Project, first: Run) -> None:
@@ -106,6 +117,10 @@ def test_first_run_pushes_a_model(project: Project, first: Run) -> None:
     assert {node.state for node in record.nodes} == {"done"}
     assert (project.folder / "models" / "knet" / record.pushed_version / "saved_model.pb").is_file()
     assert (project.folder / "registry" / "reports" / record.run_id / "report.html").is_file()
+    assert (record.note, record.tags) == ("the first", ("new", "small"))
+    logged = {run.info.run_name: run for run in project.logged()}
+    assert set(logged) == {record.run_id, "mobilenet", "vgg16"}
+    assert logged[record.run_id].data.tags["knet.pushed_version"] == record.pushed_version
 
 
 def test_launcher_publishes_what_the_web_interface_reads(project: Project, first: Run) -> None:
@@ -145,6 +160,8 @@ def test_second_run_is_cached(project: Project, first: Run) -> None:
     one, other = project.records()
     assert {node.state for node in other.nodes} == {"cached"}
     assert other.pushed_version == one.pushed_version
+    assert (other.note, other.tags) == ("", ())
+    assert {run.info.run_name for run in project.logged()} == {one.run_id, "mobilenet", "vgg16"}
 
 
 def test_run_that_the_gate_refuses_says_so_in_its_metrics(project: Project, first: Run) -> None:

@@ -133,17 +133,18 @@ def test_log_run_logs_a_failed_run(
 def test_log_run_logs_no_run_twice(
     mlflow_server: str, client: MlflowClient, record: RunRecord, folder: Path
 ) -> None:
+    record = replace(record, note="a second try")
     first = log_run(record, folder, mlflow_server)
-    cached = replace(record, run_id="20240201-120000-000000", nodes=(NodeRecord("Pusher", "cached", 0.0),))
-    for again in (record, cached):
+    same = replace(record, run_id="20240201-120000-000000", nodes=(NodeRecord("Pusher", "cached", 0.0),))
+    for again in (record, same, replace(same, note="")):
         assert log_run(again, folder, mlflow_server) == replace(first, new=False)
     assert {name: len(found) for name, found in runs(client, record).items()} == {
         record.run_id: 1,
         "mobilenet": 1,
         "vgg16": 1,
     }
-    trained = replace(cached, run_id="20240202-120000-000000", nodes=(NodeRecord("Pusher", "done", 1.0),))
-    marked = replace(cached, run_id="20240203-120000-000000", note="look at this one")
+    trained = replace(same, run_id="20240202-120000-000000", nodes=(NodeRecord("Pusher", "done", 1.0),))
+    marked = replace(same, run_id="20240203-120000-000000", tags=("look",))
     for other in (trained, marked):
         assert log_run(other, folder, mlflow_server).new
 
