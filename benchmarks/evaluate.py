@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from draw_images import draw_images
-from measure import executor_context, measure, run_measured
+from measure import Workers, executor_context, measure, run_measured
+
+from knet.base import node_ids
 
 _DISTINCT = 50  # images that are drawn
 _PATIENTS = 40  # of each split
@@ -84,7 +86,7 @@ def prepare(folder: Path, *, count: int, width: int, height: int, pixels: int) -
     archive.write_out(str(served), verbose=False)
     (served / "assets.extra").mkdir()
     (served / "assets.extra" / "knet.json").write_text(
-        '{"calibration": {"threshold": 0.5}}', encoding="utf-8"
+        '{"classes": ["benign", "malignant"], "calibration": {"threshold": 0.5}}', encoding="utf-8"
     )
 
 
@@ -155,7 +157,7 @@ def plain(folder: Path, _: Path) -> None:
             np.histogram(of_slice, bins=10, range=(0, 1))
 
 
-def ours(folder: Path, out: Path, *, workers: int) -> None:
+def ours(folder: Path, out: Path, *, workers: Workers) -> None:
     """Runs the evaluator's executor."""
     import json
 
@@ -173,7 +175,7 @@ def ours(folder: Path, out: Path, *, workers: int) -> None:
     inputs["examples"].split_names = artifact_utils.encode_split_names(["validation", "test"])
     evaluation = standard_artifacts.ModelEvaluation()
     evaluation.uri = str(out / "evaluation")
-    Executor(executor_context(out, workers=workers)).Do(
+    Executor(executor_context(out, workers=workers, node=node_ids.EVALUATOR)).Do(
         {name: [artifact] for name, artifact in inputs.items()},
         {"evaluation": [evaluation]},
         {"candidate": "mobilenet", "slices": json.dumps(_SLICES)},

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from draw_images import draw_images
-from measure import executor_context, measure, run_measured
+from measure import Workers, executor_context, measure, run_measured
+
+from knet.base import node_ids
 
 _DISTINCT = 100  # images that are drawn; the others are hard links to them
 _TRANSFORMED = 227  # pixels per side
@@ -34,8 +36,9 @@ def write_images(folder: Path, *, count: int, width: int, height: int) -> Path:
         (drawn / f"{number}.png").write_bytes(image)
     from knet.data.breakhis import parse_name
 
+    images_of_patient = max(1, min(50, count // 10))  # every split needs patients of both classes
     for number in range(count):
-        patient, sequence = divmod(number, 50)
+        patient, sequence = divmod(number, images_of_patient)
         name = f"SOB_{_CODES[patient % 2]}-14-{1000 + patient}-100-{sequence:03}.png"
         path = folder / "BreaKHis_v1" / parse_name(name).path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,7 @@ def ingest_plain(source: Path, out: Path) -> None:
 
 
 def run_example_gen(
-    source: Path, out: Path, *, workers: int, fingerprint: str = "", digests: str = ""
+    source: Path, out: Path, *, workers: Workers, fingerprint: str = "", digests: str = ""
 ) -> None:
     """Runs ExampleGen's executor."""
     from tfx.types import standard_artifacts
@@ -86,8 +89,8 @@ def run_example_gen(
         "keep_duplicate_slides": 1,
         "seed": 0,
     }
-    examples = _examples(out / "examples")
-    Executor(executor_context(out, workers=workers)).Do(
+    examples = examples_artifact(out / "examples")
+    Executor(executor_context(out, workers=workers, node=node_ids.EXAMPLE_GEN)).Do(
         {}, {"examples": [examples], **{n: [a] for n, a in outputs.items()}}, properties
     )
 
@@ -114,17 +117,11 @@ def transform_plain(source: Path, out: Path) -> None:
                 writer.write(example.SerializeToString())
 
 
-def transform_ours(source: Path, out: Path, *, workers: int) -> None:
+def transform_ours(source: Path, out: Path, *, workers: Workers) -> None:
     """Runs Transform's executor with our preprocessing_fn."""
     from tfx.components.transform.executor import Executor
     from tfx.types import standard_artifacts
 
-    import schemas
-
-    schema = standard_artifacts.Schema()
-    schema.uri = str(out / "schema")
-    (out / "schema").mkdir()
-    (out / "schema" / "schema.pbtxt").write_text(schemas.BREAKHIS.read_text("utf-8"), "utf-8")
     graph = standard_artifacts.TransformGraph()
     graph.uri = str(out / "graph")
     properties = {
@@ -133,14 +130,15 @@ def transform_ours(source: Path, out: Path, *, workers: int) -> None:
         "force_tf_compat_v1": 0,
         "disable_statistics": 1,
     }
-    Executor(executor_context(out, workers=workers)).Do(
-        {"examples": [_examples(source)], "schema": [schema]},
-        {"transform_graph": [graph], "transformed_examples": [_examples(out / "transformed")]},
+    Executor(executor_context(out, workers=workers, node=node_ids.TRANSFORM)).Do(
+        {"examples": [examples_artifact(source)], "schema": [schema_artifact(out / "schema")]},
+        {"transform_graph": [graph], "transformed_examples": [examples_artifact(out / "transformed")]},
         properties,
     )
 
 
-def _examples(folder: Path) -> Any:
+def examples_artifact(folder: Path) -> Any:
+    """Returns the artifact of ExampleGen's examples in a folder, which it makes."""
     from tfx.types import artifact_utils, standard_artifacts
 
     from knet.base import schema_names
@@ -152,6 +150,19 @@ def _examples(folder: Path) -> Any:
         artifact_utils.encode_split_names(list(schema_names.SPLITS)),
     )
     return examples
+
+
+def schema_artifact(folder: Path) -> Any:
+    """Writes the bundled schema to a folder, and returns its artifact."""
+    from tfx.types import standard_artifacts
+
+    import schemas
+
+    folder.mkdir()
+    (folder / "schema.pbtxt").write_text(schemas.BREAKHIS.read_text("utf-8"), "utf-8")
+    schema = standard_artifacts.Schema()
+    schema.uri = str(folder)
+    return schema
 
 
 JOBS: dict[str, Callable[[Path, Path], None]] = {

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
 _ROOT = Path(__file__).resolve().parents[1]
 _INTERVAL = 0.1  # seconds between two looks at the memory
+
+Workers = int | Literal["auto"]  # values of `beam.workers`
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Measured:
     seconds: float
     cpu_seconds: float
     peak_mib: float  # of all its processes together, resident
+    others: float  # processors that other work used meanwhile, on average
 
 
 def run_measured(job: Callable[[], object]) -> None:
@@ -45,6 +48,7 @@ def measure(script: str, arguments: Sequence[str], *, one_thread: bool = True) -
     """
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if one_thread else {}
     environment = {**os.environ, **threads, "PYTHONPATH": str(_ROOT), "TF_USE_LEGACY_KERAS": "0"}
+    started, busy = time.monotonic(), _busy_seconds()
     process = subprocess.Popen(
         [sys.executable, script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
@@ -56,7 +60,14 @@ def measure(script: str, arguments: Sequence[str], *, one_thread: bool = True) -
     if process.returncode:
         sys.exit(f"{' '.join(arguments)} failed:\n{stderr.decode()[-3000:]}")
     seconds, cpu_seconds = json.loads(stdout.decode().splitlines()[-1])
-    return Measured(seconds, cpu_seconds, max(peaks) / 2**20)
+    others = (_busy_seconds() - busy) / (time.monotonic() - started)
+    return Measured(seconds, cpu_seconds, max(peaks) / 2**20, max(0.0, others))
+
+
+def _busy_seconds() -> float:
+    """Return the seconds that the processors worked, for others than this process and its ended children."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice) - _cpu_seconds()
 
 
 def peak_bytes() -> int:
@@ -90,13 +101,23 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def executor_context(out: Path, *, workers: int) -> Any:
-    """Return the context of a Beam executor, whose temporary files are below `out`."""
+def executor_context(out: Path, *, workers: Workers, node: str = "") -> Any:
+    """Return the context of a Beam executor, whose temporary files are below `out`.
+
+    Args:
+        out: folder of what the executor writes.
+        workers: `beam.workers`.
+        node: kind of node, by which `auto` chooses.
+    """
     from tfx.dsl.components.base import base_beam_executor
 
+    from components.local_runner import TWO_PROCESSES_FROM, two_processes_from
     from pipeline.config.config import BeamConfig
     from pipeline.runners.beam import beam_args
 
+    arguments = beam_args(BeamConfig(workers=workers))
+    if workers == "auto" and node in TWO_PROCESSES_FROM:
+        arguments.append(two_processes_from(TWO_PROCESSES_FROM[node]))
     return base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out / "tmp"), unique_id="1"
+        beam_pipeline_args=arguments, tmp_dir=str(out / "tmp"), unique_id="1"
     )

@@ -19,6 +19,7 @@ from components.data_gate.component import DataGate
 from components.knet_evaluator.component import KnetEvaluator
 from components.knet_pusher.executor import Executor as PusherExecutor
 from components.knet_tuner.component import KnetTuner
+from components.local_runner import TWO_PROCESSES_FROM, two_processes_from
 from components.model_gate.component import ModelGate
 from components.model_selector.component import ModelSelector
 from components.serving_validator.component import ServingValidator
@@ -149,9 +150,8 @@ def create_pipeline(
         pusher,
     ]
     for component in components:
-        for kind, options in config.beam.components.items():
-            if kind == node_ids.kind(component.id):
-                component.with_beam_pipeline_args(options)
+        if options := _beam_options(config, node_ids.kind(component.id)):
+            component.with_beam_pipeline_args(options)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=paths.artifacts,
@@ -160,6 +160,15 @@ def create_pipeline(
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(beam_args),
     )
+
+
+def _beam_options(config: Config, kind: str) -> list[str]:
+    """Return the options of the Beam pipelines of a kind of node, after those of all."""
+    beam = config.beam
+    options = [option for name, own in beam.components.items() if name == kind for option in own]
+    if beam.workers == "auto" and not beam.names_runner and kind in TWO_PROCESSES_FROM:
+        options.insert(0, two_processes_from(TWO_PROCESSES_FROM[kind]))
+    return options
 
 
 def _example_gen(config: Config, data: DataRef) -> Any:

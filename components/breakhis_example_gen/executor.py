@@ -23,6 +23,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.breakhis_example_gen.records import WriteShard
+from components.local_runner import input_size
 from knet.base import artifact_files, schema_names
 from knet.base.disk import require_space
 from knet.base.progress import PROGRESS
@@ -72,6 +73,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         size = sum(size for _, size in catalog.sizes)  # encoded images hardly compress
         require_space(Path(examples.uri), size, content="the ingested images")
+        self._beam_pipeline_args.append(input_size(size))
         plan = plan_shards(
             catalog.images,
             split.split_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -34,11 +34,11 @@ BeamComponent = Literal["BreakHisExampleGen", "StatisticsGen", "Transform", "Eva
 class BeamConfig(Section):
     """Apache Beam, which the data components and the Evaluator run on."""
 
-    workers: int | None = Field(
-        None,
-        ge=1,
-        description="Worker processes of the local runner; each takes some seconds to start. null: 2, and "
-        "with another runner those that it has.",
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Worker processes of the local runner. 1: none, a worker in memory. auto: 2 where a "
+        "stage reads enough to be worth the 3 to 8 seconds that they take to start, else 1 "
+        "(docs/decisions/0002-beam.md); with another runner those that it has.",
         json_schema_extra={"unit": "processes"},
     )
     args: tuple[str, ...] = Field(
@@ -52,6 +52,11 @@ class BeamConfig(Section):
         "{Transform: [--sdk_worker_parallelism=4]}.",
     )
 
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _earlier_default(cls, workers: Any) -> Any:
+        return "auto" if workers is None else workers  # null in configurations of earlier versions
+
     @field_validator("args")
     @classmethod
     def _no_setup_file(cls, args: tuple[str, ...]) -> tuple[str, ...]:
@@ -64,9 +69,9 @@ class BeamConfig(Section):
 
     @model_validator(mode="after")
     def _one_runner(self) -> BeamConfig:
-        if self.workers is not None and any(arg.startswith("--runner") for arg in self.args):
+        if self.workers != "auto" and self.names_runner:
             raise ValueError(
-                "workers: it is of the local runner, but beam.args names a runner; set beam.workers=null"
+                "workers: it is of the local runner, but beam.args names a runner; set beam.workers=auto"
             )
         for name, args in self.components.items():
             if any(arg.startswith("--runner") for arg in args) and not self.remote:
@@ -75,6 +80,11 @@ class BeamConfig(Section):
                     "too; name it in beam.args, for all components"
                 )
         return self
+
+    @property
+    def names_runner(self) -> bool:
+        """Whether `args` names a runner, which replaces the local one."""
+        return any(arg.startswith("--runner") for arg in self.args)
 
     @property
     def remote(self) -> bool:

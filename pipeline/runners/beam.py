@@ -8,21 +8,26 @@ from pipeline.config.config import BeamConfig
 
 # Beam's own default, DirectRunner, first tries to download another runner (Prism).
 FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-_LOCAL_WORKERS = 2
+_LOCAL_RUNNER = "components.local_runner.LocalRunner"
 
 
 def beam_args(config: BeamConfig) -> list[str]:
     """Return the options of Beam pipelines in components: the local runner, unless `args` names another."""
     # Batches of 20 MiB; otherwise they grow to 1,000 images of any size.
     batching = "--tfxio_use_byte_size_batching"
-    if any(arg.startswith("--runner") for arg in config.args):
+    if config.names_runner:
         return [batching, *config.args]
-    workers = _LOCAL_WORKERS if config.workers is None else config.workers
+    if config.workers == "auto":
+        runner = [f"--runner={_LOCAL_RUNNER}"]
+    else:
+        runner = [
+            f"--runner={FN_API_RUNNER}",
+            f"--direct_num_workers={config.workers}",
+            f"--direct_running_mode={'in_memory' if config.workers == 1 else 'multi_processing'}",
+        ]
     return [
         batching,
-        f"--runner={FN_API_RUNNER}",
-        f"--direct_num_workers={workers}",
-        f"--direct_running_mode={'in_memory' if workers == 1 else 'multi_processing'}",
+        *runner,
         # Unused, but without it TFX packs itself into an sdist for each Beam node.
         "--sdk_container_image=none",
         *config.args,

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tfx.orchestration.pipeline import Pipeline
 
+from components.local_runner import TWO_PROCESSES_FROM
 from knet.base import digests, node_ids
 from pipeline import dag
+from pipeline.config.config import BeamConfig
 from pipeline.config.load import load_config
 from pipeline.dag import graph_digest
 from pipeline.kubeflow.compiler import compile_pipeline, compile_spec
@@ -113,18 +116,44 @@ def test_graph_digest_ignores_the_statistics_of_earlier_runs() -> None:
     assert graph_digest(first) == graph_digest(later)
 
 
-def test_beam_options_of_a_component_follow_those_of_all() -> None:
-    settings = ["beam={args: [--a=1], components: {Transform: [--b=2], Evaluator: [--c=3]}}"]
-    config = load_config("demo", settings).with_slices(())
+def built(*settings: str) -> Pipeline:
+    config = load_config("demo", list(settings)).with_slices(())
     data = dag.DataRef(source="/data", root="", schema_file="/schema.pbtxt")
     paths = dag.PipelinePaths(artifacts="/a", served="/s", checkpoints="/c", feature_cache="/f")
-    pipeline = dag.create_pipeline(config, data, paths, beam_args=beam_args(config.beam))
-    own = {"Transform": ["--b=2"], "Evaluator": ["--c=3"]}
-    found = {
-        node.id: node.executor_spec.beam_pipeline_args
+    return dag.create_pipeline(config, data, paths, beam_args=beam_args(config.beam))
+
+
+def beam_options(pipeline: Pipeline) -> dict[str, list[str]]:
+    return {
+        node_ids.kind(node.id): node.executor_spec.beam_pipeline_args
         for node in pipeline.components
         if hasattr(node.executor_spec, "beam_pipeline_args")
     }
-    assert {node_ids.kind(node) for node in found} >= {"BreakHisExampleGen", "StatisticsGen", *own}
-    for node, args in found.items():
-        assert args == [*beam_args(config.beam), *own.get(node_ids.kind(node), [])], node
+
+
+def test_beam_options_of_a_component_follow_those_of_all() -> None:
+    beam = "workers: 2, args: [--a=1], components: {Transform: [--b=2], Evaluator: [--c=3]}"
+    common = beam_args(load_config("demo", [f"beam={{{beam}}}"]).beam)
+    own = {"Transform": ["--b=2"], "Evaluator": ["--c=3"]}
+    found = beam_options(built(f"beam={{{beam}}}"))
+    assert found.keys() >= {"BreakHisExampleGen", "StatisticsGen", *own}
+    for kind, args in found.items():
+        assert args == [*common, *own.get(kind, [])], kind
+
+
+def test_automatic_beam_workers_have_a_threshold_by_component() -> None:
+    found = beam_options(built("beam.components={Transform: [--b=2]}"))
+    common = beam_args(BeamConfig())
+    assert found["Transform"] == [*common, f"--two_processes_from={TWO_PROCESSES_FROM['Transform']}", "--b=2"]
+    assert found["Evaluator"] == common  # its model uses all cores in one process
+    assert TWO_PROCESSES_FROM.keys() < found.keys()
+
+
+def test_beam_workers_of_another_runner_have_no_threshold() -> None:
+    found = beam_options(built("beam.args=[--runner=PortableRunner]"))
+    assert not any("two_processes" in arg for args in found.values() for arg in args)
+
+
+def test_beam_workers_do_not_change_the_cache_key() -> None:
+    keys = {graph_digest(built(f"beam.workers={workers}")) for workers in (1, 2, "auto")}
+    assert len(keys) == 1

@@ -11,7 +11,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
 from components.breakhis_example_gen.executor import Executor
+from components.local_runner import two_processes_from
 from knet.base.errors import UserError
 from knet.base.image_scalars import image_scalars
 from knet.base.png import SIGNATURE, Chunk, read_png
@@ -39,6 +40,7 @@ from pipeline.config.config import BeamConfig
 from pipeline.config.load import load_config
 from pipeline.runners.beam import beam_args
 
+IN_MEMORY = beam_args(BeamConfig(workers=1))
 SETTINGS = load_config("demo", ["data.split.test_share=0.25", "data.slices=[subtype]"]).split_settings
 
 
@@ -46,7 +48,7 @@ SETTINGS = load_config("demo", ["data.split.test_share=0.25", "data.slices=[subt
 def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
     """Runs the executor on a data set."""
 
-    def run(source: Path, *, workers: int = 1, **changes: Any) -> Ingested:
+    def run(source: Path, *, options: Sequence[str] = IN_MEMORY, **changes: Any) -> Ingested:
         out = tmp_path_factory.mktemp("artifacts")
         (out / "examples").mkdir()
         examples, report, splits = (
@@ -56,7 +58,7 @@ def ingest(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
         )
         examples.uri, report.uri, splits.uri = (str(out / name) for name in ("examples", "ingest", "splits"))
         context = base_beam_executor.BaseBeamExecutor.Context(
-            beam_pipeline_args=beam_args(BeamConfig(workers=workers)), tmp_dir=str(out), unique_id="1"
+            beam_pipeline_args=list(options), tmp_dir=str(out), unique_id="1"
         )
         properties = {
             "data_source": str(source),
@@ -161,7 +163,20 @@ def test_example_gen_of_an_archive_equals_its_folder(
 
 @pytest.mark.slow
 def test_example_gen_of_two_workers_equals_one(ingest: Ingest, ingested: Ingested, samples: Path) -> None:
-    assert ingest(samples, workers=2).files == ingested.files
+    assert ingest(samples, options=beam_args(BeamConfig(workers=2))).files == ingested.files
+
+
+@pytest.mark.parametrize("mebibytes", [0, 1_000], ids=["two processes", "in memory"])
+def test_example_gen_of_automatic_workers_equals_one(
+    ingest: Ingest, ingested: Ingested, samples: Path, caplog: pytest.LogCaptureFixture, mebibytes: int
+) -> None:
+    logger = "components.local_runner"
+    caplog.set_level(logging.INFO, logger)
+    options = [*beam_args(BeamConfig()), two_processes_from(mebibytes)]
+    assert ingest(samples, options=options).files == ingested.files
+    messages = [record.getMessage() for record in caplog.records if record.name == logger]
+    size = sum(file.stat().st_size for file in samples.rglob("*.png"))
+    assert messages == ([f"two worker processes for {size >> 20} MiB"] if mebibytes == 0 else [])
 
 
 def test_example_gen_orders_images_by_the_seed(ingest: Ingest, ingested: Ingested, samples: Path) -> None:

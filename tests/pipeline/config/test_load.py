@@ -222,10 +222,19 @@ def test_presets_are_all_files_of_the_folder() -> None:
     assert {file.name for file in folder.iterdir()} == {f"{preset}.yaml" for preset in PRESETS}
 
 
-def test_beam_workers_of_presets() -> None:
-    flags = {preset: beam_args(load_config(preset).beam) for preset in PRESETS}
-    for preset, workers in {"demo": 1, "paper": 2, "production": 2}.items():
-        assert f"--direct_num_workers={workers}" in flags[preset]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_chooses_beam_workers_by_the_data(preset: str) -> None:
+    assert "--runner=components.local_runner.LocalRunner" in beam_args(load_config(preset).beam)
+
+
+@pytest.mark.parametrize(("workers", "mode"), [(1, "in_memory"), (3, "multi_processing")])
+def test_beam_workers_set_the_number_of_processes(workers: int, mode: str) -> None:
+    flags = beam_args(load_config("demo", [f"beam.workers={workers}"]).beam)
+    assert {f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"} < set(flags)
+
+
+def test_beam_workers_null_of_earlier_versions_is_auto() -> None:
+    assert load_config("demo", ["beam.workers=null"]).beam.workers == "auto"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -447,7 +456,7 @@ def test_gate_rules_have_a_default_for_any_classes(settings: list[str], minimum:
         (
             "beam={workers: 2, args: [--runner=PortableRunner]}",
             "beam.workers",
-            "it is of the local runner, but beam.args names a runner; set beam.workers=null",
+            "it is of the local runner, but beam.args names a runner; set beam.workers=auto",
         ),
         (
             "beam={components: {Transform: [--runner=PortableRunner]}}",
