@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -24,6 +25,7 @@ from PIL import Image
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
+from components.breakhis_example_gen import executor
 from components.breakhis_example_gen.executor import Executor
 from components.local_runner import two_processes_from
 from knet.base.errors import UserError
@@ -295,6 +297,18 @@ def test_example_gen_lists_unusable_files_within_the_limit(
     told = [record.getMessage() for record in caplog.records if record.name == PROGRESS]
     assert any(text.startswith("55 images ingested (train ") and "2 quarantined" in text for text in told)
     assert any(f"{names[0]}: truncated or damaged" in record.getMessage() for record in caplog.records)
+
+
+def test_example_gen_logs_its_progress(
+    ingest: Ingest, samples: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(executor, "_PROGRESS_INTERVAL", 0.001)
+    with caplog.at_level(logging.DEBUG, PROGRESS):
+        ingest(samples)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    matches = [match for text in told if (match := re.fullmatch(r"(\d+) of 56 images", text))]
+    done = [int(match[1]) for match in matches]
+    assert done == sorted(done) and {0, 56} <= {*done}
 
 
 def test_example_gen_fails_on_duplicates_across_splits(ingest: Ingest, copy: Path) -> None:
