@@ -83,6 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for name in schema_names.SPLITS:
             fileio.makedirs(f"{examples.uri}/{artifact_files.split_folder(name)}")
         with tempfile.TemporaryDirectory(dir=examples.uri, prefix=".ingest-") as folder:
+            Path(folder).chmod(0o775)  # workers in other pods may be other users of the same group
             statuses = self._write(catalog, split, plan, examples.uri, Path(folder), classes)
             if exec_properties["fingerprint"]:
                 digests = exec_properties["digests"]

@@ -47,9 +47,15 @@ class Folder(RandomAccessSource):
 
     def find(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         """See Source; does not list the folder."""
+        checked = None  # folder of the last name
         for name in names:
+            folder = name.rpartition("/")[0]
+            if folder != checked:
+                _check_inside(self.folder / folder, self.location)
+                checked = folder
             path = self.folder / name
-            _check_inside(path, self.location)
+            if path.is_symlink():
+                _check_inside(path, self.location)
             if path.is_file():
                 yield name, path.stat().st_size
 
