@@ -113,13 +113,13 @@ class DataConfig(Section):
     classes: tuple[ClassName, ...] = Field(
         breakhis.CLASSES,
         min_length=2,
-        description="Labels of the images; of two the negative and the positive class, in this order.",
+        description="Labels of the images. If there are two: the negative and the positive class.",
     )
     positive: tuple[ClassName, ...] | None = Field(
         None,
         min_length=1,
-        description="Group of more than two classes whose probabilities are summed, with a decision "
-        "threshold. null: there is none.",
+        description="With more than two classes: the names of those that form the positive group, which has "
+        "a decision threshold. null: no group.",
     )
     slices: tuple[str, ...] | None = Field(
         None,

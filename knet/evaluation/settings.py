@@ -94,8 +94,8 @@ class SelectionConfig(Section):
         0.01,
         ge=0,
         le=1,
-        description="Candidates at most this far below the best, and not shown to be worse by a paired "
-        "bootstrap, are equivalent to it; the smallest of them wins.",
+        description="Candidates are equivalent to the best if they are at most this far below it and a "
+        "paired bootstrap does not show that they are worse. The smallest of them wins.",
         json_schema_extra={"unit": "units of the metric"},
     )
     force_winner: str | None = Field(
@@ -121,8 +121,8 @@ class GateConfig(Section):
         0.05,
         ge=0,
         le=1,
-        description="Non-inferiority margin: how far the lower end of the 95 % interval of the paired "
-        "difference from the model in production may lie below 0, on test patients of both. null: no "
+        description="Non-inferiority margin: the lower bound of the 95 % interval of the paired difference "
+        "from the model in production, on test patients of both, must be at least -margin. null: no "
         "comparison.",
         json_schema_extra={"unit": "units of the metric"},
     )

@@ -32,8 +32,9 @@ class ImageConfig(Section):
         schema_names.MAX_PIXELS,
         ge=schema_names.MIN_SIDE**2,
         le=schema_names.MAX_PIXELS,
-        description="Largest image that the exported model decodes; it refuses larger ones by their header. "
-        "The less, the less memory a server needs (docs/serving.md). No image of the data set may be larger.",
+        description="Largest image that the exported model decodes. It refuses larger ones after reading "
+        "their header. A smaller value saves memory of the server (docs/serving.md). No image of the data "
+        "set may be larger.",
         json_schema_extra={"unit": "pixels"},
     )
     stain_normalisation: Literal["none", "macenko", "reinhard"] = Field(

@@ -55,8 +55,8 @@ class TrainingConfig(Section):
     )
     snapshots: tuple[int, ...] = Field(
         (),
-        description="Epochs after which the weights are kept beside the model. Training continues to the "
-        "last of them after early stopping, whose weights the model has.",
+        description="Epochs after which the weights are saved beside the model. After early stopping the "
+        "training continues to the last of them; the model has the weights of early stopping.",
         json_schema_extra={"unit": "epochs"},
     )
     batch_size: int = Field(
@@ -117,7 +117,8 @@ class TrainingConfig(Section):
         2.0,
         ge=0,
         le=10,
-        description="Exponent gamma of the focal loss: the larger, the less well classified images weigh.",
+        description="Exponent gamma of the focal loss. A larger one reduces the weight of well classified "
+        "images.",
     )
     label_smoothing: float = Field(
         0.0,

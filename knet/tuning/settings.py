@@ -89,12 +89,12 @@ class TuningConfig(Section):
     trials: int = Field(
         10,
         ge=1,
-        description="Most trials; the first has the paper's learning rate and momentum, with AdamW the "
-        "default learning rate and weight decay.",
+        description="Maximum of trials. The first has the paper's learning rate and momentum, or with AdamW "
+        "the default learning rate and weight decay.",
         json_schema_extra={"unit": "trials"},
     )
     epochs: int = Field(
-        10, ge=1, description="Most epochs of a trial on a fold.", json_schema_extra={"unit": "epochs"}
+        10, ge=1, description="Maximum of epochs of a trial on a fold.", json_schema_extra={"unit": "epochs"}
     )
     early_stopping_patience: int = Field(
         3,

@@ -199,17 +199,17 @@ class KubeflowConfig(Section):
     )
     schema_file: str = Field(
         "/app/schemas/breakhis.pbtxt",
-        description="`data.schema_file` as the containers see it; a run parameter.",
+        description="`data.schema_file` as the containers see it.",
     )
     checkpoints: str = Field(
         "/data/checkpoints",
         description="Writable folder for checkpoints; on a volume, otherwise an interrupted training starts "
-        "over. A run parameter.",
+        "over.",
     )
     cache_root: str = Field(
         "/cache/feature-maps",
         description="Writable folder for cached feature maps; on a volume, otherwise every training "
-        "computes them again. A run parameter.",
+        "computes them again.",
     )
     registry: str = Field(
         "/data/registry",
@@ -218,7 +218,7 @@ class KubeflowConfig(Section):
     )
     push_folder: str = Field(
         "/models/knet",
-        description="Model base path of TF Serving, on a volume; a run parameter.",
+        description="Model base path of TF Serving, on a volume.",
     )
     tuner_pods: bool = Field(
         False,
