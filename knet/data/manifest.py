@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
-import numpy as np
-
 from knet.base import schema_names
 from knet.base.errors import UserError
 from knet.base.packed_list import PackedList, sort_packed
@@ -90,6 +88,8 @@ def read_manifest(file: Path, source: Source, *, classes: Sequence[str]) -> Pack
 
 def _repeated(paths: Iterable[str]) -> set[int]:
     """Return the hashes that several paths have; equal paths are among them."""
+    import numpy as np  # which clients that read a table of patients may lack
+
     hashes = np.sort(np.fromiter(map(hash, paths), np.int64))
     return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
