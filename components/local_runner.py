@@ -18,9 +18,9 @@ from knet.base import node_ids
 # process. The choice depends on the data alone: with another number of processes Transform's examples are in
 # another order.
 TWO_PROCESSES_FROM: Final = {
-    node_ids.EXAMPLE_GEN: 200,
-    node_ids.STATISTICS_GEN: 3_000,
-    node_ids.TRANSFORM: 1_500,
+    node_ids.EXAMPLE_GEN: 160,
+    node_ids.STATISTICS_GEN: 4_000,
+    node_ids.TRANSFORM: 1_200,
 }
 
 
