@@ -9,6 +9,7 @@ from pipeline.config.config import BeamConfig
 # Beam's own default, DirectRunner, first tries to download another runner (Prism).
 FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _LOCAL_RUNNER = "components.local_runner.LocalRunner"
+_PORTABLE_RUNNER = "components.portable_runner.PortableRunner"
 
 
 def beam_args(config: BeamConfig) -> list[str]:
@@ -16,7 +17,8 @@ def beam_args(config: BeamConfig) -> list[str]:
     # Batches of 20 MiB; otherwise they grow to 1,000 images of any size.
     batching = "--tfxio_use_byte_size_batching"
     if config.names_runner:
-        return [batching, *config.args]
+        ours = {"--runner=PortableRunner": f"--runner={_PORTABLE_RUNNER}"}
+        return [batching, *(ours.get(arg, arg) for arg in config.args)]
     if config.workers == "auto":
         runner = [f"--runner={_LOCAL_RUNNER}"]
     else:

@@ -233,6 +233,11 @@ def test_beam_workers_set_the_number_of_processes(workers: int, mode: str) -> No
     assert {f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"} < set(flags)
 
 
+def test_portable_runner_is_ours() -> None:
+    flags = beam_args(load_config("demo", ["beam.args=[--runner=PortableRunner, --job_endpoint=a:1]"]).beam)
+    assert flags[1:] == ["--runner=components.portable_runner.PortableRunner", "--job_endpoint=a:1"]
+
+
 def test_beam_workers_null_of_earlier_versions_is_auto() -> None:
     assert load_config("demo", ["beam.workers=null"]).beam.workers == "auto"
 
