@@ -143,7 +143,7 @@ def s3(tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) ->
         ),
         *(f"-{name}.port={port}" for name, port in ports.items()),
         *(f"-{name}.port.grpc={port + 1}" for name, port in ports.items()),
-        *(f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64"),
+        *(f"-s3.config={folder / 's3.json'}", "-volume.max=200", "-master.volumeSizeLimitMB=64"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
     ]
     with pytest.MonkeyPatch.context() as patch, (folder / "log.txt").open("wb") as log:
