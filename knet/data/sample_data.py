@@ -164,7 +164,7 @@ def _write_images(root: Path, images: list[_Image], size: tuple[int, int], seed:
         picture = draw_tissue(
             np.random.default_rng(key), stain, size, label=image.label, magnification=image.magnification
         )
-        picture.save(path, compress_level=4)  # twice as fast as the default, hardly larger
+        picture.save(path, compress_level=2)  # four times as fast as the default, a tenth larger
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write, images))

@@ -68,10 +68,12 @@ def draw_tissue(
 
     haematoxylin = nuclei * chromatin + mottle * (0.1 + 0.2 * tissue.cytoplasm)
     eosin = (1 - 0.5 * nuclei) * (0.3 * tissue.cytoplasm * mottle + stroma * solid * (0.34 + 0.11 * fibres))
-    absorbance = haematoxylin[..., None] * stain.haematoxylin.astype(np.float32)
-    absorbance += eosin[..., None] * stain.eosin.astype(np.float32)
-    light = stain.light.astype(np.float32) * np.exp(-absorbance)
-    return Image.fromarray(light.astype(np.uint8))
+    # One channel after the other: twice as fast as with channels in the last dimension.
+    channels = [
+        Image.fromarray((light * np.exp(-(haematoxylin * blue + eosin * pink))).astype(np.uint8))
+        for blue, pink, light in zip(*(np.asarray(part, np.float32) for part in stain), strict=True)
+    ]
+    return Image.merge("RGB", channels)
 
 
 class _Blobs(NamedTuple):

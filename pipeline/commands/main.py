@@ -19,6 +19,8 @@ from knet.base.output import checked_output
 def main() -> None:
     """Run a command; an error that the user can fix ends with one message and exit code 2."""
     set_environment()
+    # Default: 700. Imports of TensorFlow and traces make millions of objects that stay: collect less often.
+    gc.set_threshold(20_000)
     # Otherwise the interpreter collects TensorFlow's objects before it ends, which takes seconds after a run.
     atexit.register(gc.freeze)
     with checked_output():
