@@ -2,6 +2,7 @@
 
     python benchmarks/fixed_costs.py                                # five backbones at 64 px: ten minutes
     python benchmarks/fixed_costs.py --backbones mobilenet --size 32
+    python benchmarks/fixed_costs.py --micro-batch 2                # as on a GPU that a batch does not fit
     python benchmarks/fixed_costs.py --demo                         # `knet run --preset demo`, node by node
 
 Each step is done once on one batch of four synthetic images, so nearly all of its time is tracing. Plain
@@ -159,6 +160,11 @@ def main() -> None:
     )
     parser.add_argument("--backbones", nargs="+", default=_BACKBONES, choices=_BACKBONES)
     parser.add_argument("--size", type=int, default=64, help="pixels per side (default: 64)")
+    parser.add_argument(
+        "--micro-batch",
+        type=int,
+        help=f"images at once of the {_BATCH} (default: all); Keras takes all",
+    )
     parser.add_argument("--demo", action="store_true", help="measure a run of the demo")
     arguments = parser.parse_args()
     if arguments.demo:
@@ -167,7 +173,8 @@ def main() -> None:
             measure_demo(Path(temporary) / "demo")
         return
     every_block = ("training.fine_tune=all", "training.blocks=null")
-    config = load_config("production", [f"image.size={arguments.size}", *every_block])
+    batch = (f"training.batch_size={_BATCH}", f"training.micro_batch={arguments.micro_batch or 'null'}")
+    config = load_config("production", [f"image.size={arguments.size}", *every_block, *batch])
     devices = prepare_devices(config.devices)
     print(f"{devices.description}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, CPU seconds")
     print(f"{'':20}" + "".join(f"{name:>11}" for name in (*_STEPS, "MB")))
