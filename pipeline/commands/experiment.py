@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,12 @@ def command() -> None:
 @click.option(
     "--baseline", metavar="CANDIDATE", help="Compare every other with this one. Default: each with each."
 )
+@click.option(
+    "--external",
+    metavar="DATA",
+    type=UserPath(path_type=Path),
+    help="Also test on other images, such as those of another scanner.",
+)
 @verbose_option
 def folds(
     preset: str,
@@ -66,6 +72,7 @@ def folds(
     repeats: int,
     probe: str | None,
     baseline: str | None,
+    external: Path | None,
     verbose: bool,
 ) -> None:
     """Compare the candidates of a configuration by cross-validation over patients.
@@ -73,10 +80,14 @@ def folds(
     Trains them on every fold as `knet run` does, down to their evaluation; no model is pushed. An experiment
     that was stopped continues when it is started again. Results are below the folder `folds` of the output.
     """
+    from pipeline.experiments.external import open_external
     from pipeline.experiments.folds_folder import claim_results, results_folder
 
     load_with = _loader(preset, file, overrides, data)
-    with _prepared_folds(load_with, folds, probe=probe, baseline=baseline, verbose=verbose) as prepared:
+    with (
+        _prepared_folds(load_with, folds, probe=probe, baseline=baseline, verbose=verbose) as prepared,
+        open_external(external, prepared.first) if external else nullcontext() as images,
+    ):
         claim_results(
             prepared.first, folds=prepared.number, probe=probe, fingerprint=prepared.data.fingerprint
         )
@@ -91,6 +102,7 @@ def folds(
             repeats=repeats,
             probe=probe,
             console=prepared.console,
+            external=images,
         )
         page = write_folds_page(results_folder(prepared.first), experiment, baseline=baseline)
         prepared.console.print(

@@ -6,9 +6,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
 from rich.console import Console
 
 from knet.base import artifact_files, node_ids, schema_names
@@ -21,10 +25,11 @@ from knet.training.dataset import TransformedSplit
 from knet.training.feature_cache import FeatureRangeError
 from pipeline.config.candidate import candidate_from_config
 from pipeline.config.config import Config
+from pipeline.experiments.external import ExternalImages, ExternalPredictions
 from pipeline.experiments.folds_folder import PROBE
 from pipeline.experiments.linear_probe import ProbeResult, train_probe
 from pipeline.experiments.progress import with_progress
-from pipeline.preflight import prepare_data, schema_file
+from pipeline.preflight import plan_data, prepare_data, schema_file
 from pipeline.runners.local import run_down_to
 
 SEED, FOLD = "seed", "fold"  # columns of the predictions, beside those of the Evaluators
@@ -45,6 +50,9 @@ class CrossValidation:
         predictions: a row for each candidate, seed and image, with the columns of the Evaluators, `seed`, and
             `fold` from 1.
         trainings: a row for each candidate, seed and fold, with the hyperparameters that were chosen.
+        external: a row for each candidate, seed and external image, as of `ExternalPredictions.frame`; None
+            without such images.
+        unusable: number of external files that cannot be used.
     """
 
     config: Config
@@ -53,6 +61,8 @@ class CrossValidation:
     seeds: tuple[int, ...]
     predictions: pd.DataFrame
     trainings: list[dict[str, Any]]
+    external: pd.DataFrame | None = None
+    unusable: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +71,14 @@ class CrossValidation:
 
 
 def cross_validate(
-    load: LoadConfig, data: Data, *, folds: int, repeats: int, probe: str | None, console: Console
+    load: LoadConfig,
+    data: Data,
+    *,
+    folds: int,
+    repeats: int,
+    probe: str | None,
+    console: Console,
+    external: ExternalImages | None = None,
 ) -> CrossValidation:
     """Run the pipeline down to the Evaluators on every fold, and collect their predictions.
 
@@ -74,6 +91,8 @@ def cross_validate(
         repeats: number of seeds, from that of the configuration.
         probe: candidate whose frozen backbone gets a linear probe; None: no probe.
         console: shows every step.
+        external: further test images. The models of a fold predict those of its test patients and of
+            patients in no fold.
 
     Raises:
         UserError: the data are not usable, or a training failed.
@@ -85,18 +104,31 @@ def cross_validate(
     seeds = tuple(range(config.seed, config.seed + repeats))
     frames: list[pd.DataFrame] = []
     trainings: list[dict[str, Any]] = []
+    predicted = ExternalPredictions(config.data.classes)
     steps = [(seed, fold) for seed in seeds for fold in range(folds)]
     for seed, fold in with_progress(steps, trainings, console, title=_title):
         split = [f"seed={seed}", f"data.split.folds={folds}", f"data.split.fold={fold}"]
-        run = _Fold(load([*fixed, *split]), console)
+        run = _Fold(load([*fixed, *split]), external, console)
         run.execute()
         results = [run.evaluated(name) for name in config.candidates]
         if probe:
             results.append(run.probed(probe))
-        for frame, row in results:
-            frames.append(frame.assign(**{SEED: seed, FOLD: fold + 1}))
-            trainings.append({**row, SEED: seed, FOLD: fold + 1})
-    return CrossValidation(config, data, folds, seeds, pd.concat(frames, ignore_index=True), trainings)
+        for result in results:
+            frames.append(result.test.assign(**{SEED: seed, FOLD: fold + 1}))
+            trainings.append({**result.row, SEED: seed, FOLD: fold + 1})
+            if run.external and result.external is not None:
+                name = result.row["candidate"]
+                predicted.add(name, seed, run.external.images, result.external, threshold=result.threshold)
+    return CrossValidation(
+        config,
+        data,
+        folds,
+        seeds,
+        pd.concat(frames, ignore_index=True),
+        trainings,
+        external=predicted.frame() if external else None,
+        unusable=external.unusable if external else 0,
+    )
 
 
 def _title(step: tuple[int, int]) -> str:
@@ -104,15 +136,31 @@ def _title(step: tuple[int, int]) -> str:
     return f"fold {fold + 1}, seed {seed}"
 
 
-_Result = tuple[pd.DataFrame, dict[str, Any]]  # predictions, and the row of the training
+@dataclass(frozen=True)
+class _Result:
+    """What a candidate did on one fold."""
+
+    test: pd.DataFrame  # predictions for the test images
+    row: dict[str, Any]  # of the training
+    threshold: float | None
+    external: NDArray[np.float32] | None  # probabilities of the external images, [images, classes]
 
 
 class _Fold:
-    """The pipeline on one fold."""
+    """The pipeline on one fold.
 
-    def __init__(self, config: Config, console: Console) -> None:
+    Attributes:
+        external: the external images that may test the models of this fold; None if there are none.
+    """
+
+    def __init__(self, config: Config, external: ExternalImages | None, console: Console) -> None:
         self.config = config
         self.data = prepare_data(config)
+        self.external: ExternalImages | None = None
+        if external:
+            _, _, split = plan_data(config, self.data.source)
+            part = external.tested_in(split)
+            self.external = part if part.images else None
         self._console = console
         self._workspace = Workspace(config.output.resolve())
         self._executions: dict[str, Execution] = {}
@@ -144,7 +192,12 @@ class _Fold:
             "seconds": round(info.seconds, 1),
             "cached": trainer.cached,
         }
-        return frame[frame[schema_names.SPLIT] == schema_names.TEST], row
+        return _Result(
+            frame[frame[schema_names.SPLIT] == schema_names.TEST],
+            row,
+            info.calibration.threshold,
+            _served_probabilities(trainer.outputs["model"].uri, self.external) if self.external else None,
+        )
 
     def probed(self, name: str) -> _Result:
         """Return the predictions of a linear probe on a candidate's frozen backbone, and its row."""
@@ -168,13 +221,26 @@ class _Fold:
                 train=train,
                 validation=validation,
                 test=test,
+                external=self.external.batches() if self.external else (),
                 cache_root=self._workspace.feature_maps,
             )
         except FeatureRangeError as error:
             raise UserError(f"--probe {name}: {error}; name a candidate with trained weights") from None
         seconds = round(time.monotonic() - start, 1)
         row = {"candidate": PROBE, "c": result.c, "seconds": seconds, "cached": True}
-        return _probe_predictions(result, test), row
+        external = result.external if self.external else None
+        return _Result(_probe_predictions(result, test), row, _PROBE_THRESHOLD, external)
+
+
+def _served_probabilities(model: Path, images: ExternalImages) -> NDArray[np.float32]:
+    """Predict images with the SavedModel that a server would load."""
+    loaded = tf.saved_model.load(str(model / artifact_files.SERVING_FORMAT))
+    predict = loaded.signatures[schema_names.SERVING_SIGNATURE]
+    outputs = [
+        predict(**{schema_names.SERVING_INPUT: tf.constant(batch)})[schema_names.PROBABILITIES]
+        for batch in images.batches()
+    ]
+    return np.concatenate(outputs)
 
 
 def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFrame:

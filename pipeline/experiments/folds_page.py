@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from knet.base import schema_names
 from knet.base.digests import git_commit
 from knet.base.files import atomic_write
 from knet.base.split_units import leak_warning
@@ -26,6 +27,7 @@ from knet.evaluation.bootstrap import Estimate, estimate_from_draws, resample_pa
 from knet.evaluation.multiple_comparisons import bootstrap_p_value, holm_adjusted
 from knet.evaluation.predictions import prediction_sample, write_predictions
 from knet.evaluation.sample import Sample
+from pipeline.experiments.external import MODELS
 from pipeline.experiments.folds import FOLD, SEED, CrossValidation
 from pipeline.experiments.folds_folder import PROBE
 from pipeline.experiments.provenance import host_description, published_config
@@ -49,6 +51,7 @@ MULTICLASS_COMPARED: Final = ("balanced_accuracy", "macro_roc_auc")
 RESAMPLES: Final = 10_000  # of patients; their number bounds the p-value that is left after the correction
 SIGNIFICANCE: Final = 0.05
 PAGE, FIGURES, CHART, PREDICTIONS = "folds.md", "folds.json", "folds.svg", "predictions.parquet"
+EXTERNAL_PREDICTIONS: Final = "external.parquet"
 
 
 def write_folds_page(folder: Path, experiment: CrossValidation, *, baseline: str | None) -> Path:
@@ -64,6 +67,10 @@ def write_folds_page(folder: Path, experiment: CrossValidation, *, baseline: str
     """
     results = summarize(experiment, baseline=baseline)
     write_predictions(experiment.predictions, folder / PREDICTIONS)
+    if experiment.external is None:
+        (folder / EXTERNAL_PREDICTIONS).unlink(missing_ok=True)
+    else:
+        write_predictions(experiment.external, folder / EXTERNAL_PREDICTIONS)
     atomic_write(folder / FIGURES, json.dumps(results, indent=1) + "\n")
     atomic_write(folder / CHART, draw_candidates(results))
     atomic_write(folder / PAGE, render_page(results))
@@ -78,11 +85,50 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
         baseline: candidate that every other is compared with; None: each with each.
     """
     names, titles = experiment.names, metric_titles(experiment.config.data)
-    # Of each repeat, in which every image is tested once.
     samples = {
         name: [sample_of(experiment, candidate=name, seed=seed) for seed in experiment.seeds]
         for name in names
     }
+    figures = _figures(samples, experiment, baseline=baseline)
+    candidates = {
+        name: {
+            **figures["candidates"][name],
+            "spread": _spread(folds := _folds(experiment, name, titles), titles),
+            "folds": folds,
+            "misclassified": _misclassified(samples[name]),
+        }
+        for name in names
+    }
+    return {
+        **figures,
+        "candidates": candidates,
+        "external": _external(experiment, baseline=baseline),
+        "metrics": titles,
+        "baseline": baseline,
+        "folds": experiment.folds,
+        "seeds": list(experiment.seeds),
+        "resamples": RESAMPLES,
+        "significance": SIGNIFICANCE,
+        "source": experiment.data.source.name,
+        "synthetic": experiment.data.synthetic,
+        "fingerprint": experiment.data.fingerprint,
+        "config": published_config(experiment.config),
+        "host": host_description(),
+        "commit": git_commit(),
+    }
+
+
+def _figures(
+    samples: Mapping[str, Sequence[Sample]], experiment: CrossValidation, *, baseline: str | None
+) -> dict[str, Any]:
+    """Return counts, metrics with intervals and differences.
+
+    Args:
+        samples: of each candidate, one for each repeat, in which every image is predicted once.
+        experiment: has titles of metrics, classes and seed.
+        baseline: candidate that every other is compared with; None: each with each.
+    """
+    names, titles = list(samples), metric_titles(experiment.config.data)
     sample = samples[names[0]][0]
     weights = resample_patients(sample.strata, resamples=RESAMPLES, seed=experiment.config.seed)
     values = {name: mean_metrics([one.metrics() for one in samples[name]]) for name in names}
@@ -101,27 +147,27 @@ def summarize(experiment: CrossValidation, *, baseline: str | None) -> dict[str,
                 "metrics": {
                     metric: estimate_as_json(estimate_from_draws(values[name][metric], drawn[name][metric]))
                     for metric in titles
-                },
-                "spread": _spread(folds := _folds(experiment, name, titles), titles),
-                "folds": folds,
-                "misclassified": _misclassified(samples[name]),
+                }
             }
             for name in names
         },
-        "metrics": titles,
-        "baseline": baseline,
         "differences": _differences(pairs, values, drawn, compared=_compared(titles)),
-        "folds": experiment.folds,
-        "seeds": list(experiment.seeds),
-        "resamples": RESAMPLES,
-        "significance": SIGNIFICANCE,
-        "source": experiment.data.source.name,
-        "synthetic": experiment.data.synthetic,
-        "fingerprint": experiment.data.fingerprint,
-        "config": published_config(experiment.config),
-        "host": host_description(),
-        "commit": git_commit(),
     }
+
+
+def _external(experiment: CrossValidation, *, baseline: str | None) -> dict[str, Any] | None:
+    """Return the figures of the external images, and how many patients are in a fold; None without images."""
+    rows = experiment.external
+    if rows is None or rows.empty:
+        return None
+    samples = {
+        name: [_sample(part[part[SEED] == seed], experiment.config.data) for seed in experiment.seeds]
+        for name in experiment.names
+        for part in [rows[rows[schema_names.CANDIDATE] == name]]
+    }
+    known = rows.loc[rows[MODELS] == 1, schema_names.PATIENT].nunique()
+    figures = _figures(samples, experiment, baseline=baseline)
+    return {**figures, "known_patients": int(known), "unusable": experiment.unusable}
 
 
 def metric_titles(data: DataConfig) -> dict[str, str]:
@@ -144,8 +190,10 @@ def _rows(experiment: CrossValidation, **wanted: Any) -> pd.DataFrame:
 
 def sample_of(experiment: CrossValidation, **wanted: Any) -> Sample:
     """Return the predictions with these values of `candidate`, `seed` or `fold`."""
-    data = experiment.config.data
-    rows = _rows(experiment, **wanted)
+    return _sample(_rows(experiment, **wanted), experiment.config.data)
+
+
+def _sample(rows: pd.DataFrame, data: DataConfig) -> Sample:
     return prediction_sample(rows, classes=data.classes, positive=data.positive or ())
 
 

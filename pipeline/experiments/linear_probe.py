@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from knet.models.fine_tuning import split_model
+from knet.models.images import decode_images
 from knet.training.candidate import Candidate
 from knet.training.dataset import TransformedSplit
 from knet.training.devices import start_from_seed
@@ -32,11 +34,13 @@ class ProbeResult:
         c: inverse strength of the L2 penalty with the lowest log loss on the validation images.
         losses: that log loss for each C.
         probabilities: of the test images, float [images, classes].
+        external: of the external images, likewise; None without such images.
     """
 
     c: float
     losses: dict[float, float]
     probabilities: np.ndarray
+    external: np.ndarray | None = None
 
 
 def train_probe(
@@ -46,6 +50,7 @@ def train_probe(
     validation: TransformedSplit,
     test: TransformedSplit,
     cache_root: Path,
+    external: Iterable[Sequence[bytes]] = (),
 ) -> ProbeResult:
     """Fit a linear probe to the averaged feature maps of a candidate's frozen backbone.
 
@@ -55,6 +60,7 @@ def train_probe(
         validation: images that choose C.
         test: images to predict.
         cache_root: folder for cached feature maps.
+        external: batches of further images to predict, PNG or JPEG.
     """
     start_from_seed(candidate.seed)
     model = candidate.model(pixel_statistics=train.pixel_statistics())
@@ -63,13 +69,31 @@ def train_probe(
     def embed(split: TransformedSplit) -> LabeledEmbeddings:
         maps = cache_split(split, frozen, root=cache_root, batch_size=_BATCH_SIZE)
         pairs = [
-            (batch.astype("float32").mean(axis=(1, 2)), labels)
+            (_average(batch), labels)
             for batch, labels in maps.batches(batch_size=_BATCH_SIZE).as_numpy_iterator()
         ]
         embeddings, labels = zip(*pairs, strict=True)
         return np.concatenate(embeddings), np.concatenate(labels)
 
-    return linear_probe(train=embed(train), validation=embed(validation), test=embed(test)[0])
+    # Feature maps are rounded to float16 as those of a cache are.
+    others = [
+        _average(
+            frozen(decode_images(tf.constant(batch), size=candidate.image.size), training=False)
+            .numpy()
+            .astype("float16")
+        )
+        for batch in external
+    ]
+    tested, _ = embed(test)
+    result = linear_probe(
+        train=embed(train), validation=embed(validation), test=np.concatenate([tested, *others])
+    )
+    probabilities, further = np.split(result.probabilities, [len(tested)])
+    return replace(result, probabilities=probabilities, external=further)
+
+
+def _average(feature_maps: np.ndarray) -> np.ndarray:
+    return feature_maps.astype("float32").mean(axis=(1, 2))
 
 
 def linear_probe(

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from knet.data.sample_data import write_sample_data
+
 pytestmark = pytest.mark.e2e
 
-_COMMAND = "experiment folds --folds 2"
 _SETTINGS = ("tuning=null", "candidates={mobilenet: {weights: none, alpha: 0.25}}")
 
 
@@ -21,8 +23,17 @@ def knet(make_knet: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def finished(knet: Any) -> Any:
-    return knet.run(*_SETTINGS, command=_COMMAND)
+def run_folds(knet: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Run the cross-validation, which is also tested on its own images as external ones."""
+    images = write_sample_data(tmp_path_factory.mktemp("images"), patients=12, width=64, height=48)
+    return lambda: knet.run(
+        *_SETTINGS, data=images, command=f"experiment folds --folds 2 --external {images}"
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(run_folds: Callable[[], Any]) -> Any:
+    return run_folds()
 
 
 def test_folds_test_every_patient_once(finished: Any) -> None:
@@ -37,9 +48,21 @@ def test_folds_test_every_patient_once(finished: Any) -> None:
     assert finished.connections == []
 
 
-def test_folds_started_again_are_cached_and_equal(knet: Any, finished: Any) -> None:
+def test_external_images_are_predicted_by_the_model_that_their_patient_tests(finished: Any) -> None:
+    """The images of the folds as external ones: the models as served give what the Evaluators computed."""
+    folder = finished.output / "folds"
+    tested, external = (
+        pd.read_parquet(folder / name).sort_values("image", ignore_index=True)
+        for name in ("predictions.parquet", "external.parquet")
+    )
+    assert (tested["image"] == external["image"]).all() and (external["models"] == 1).all()
+    np.testing.assert_allclose(external["score"], tested["score"], atol=1e-5)
+    assert "12 are in the folds too" in (folder / "folds.md").read_text("utf-8")
+
+
+def test_folds_started_again_are_cached_and_equal(run_folds: Callable[[], Any], finished: Any) -> None:
     files = {name: (finished.output / "folds" / name).read_bytes() for name in ("folds.md", "folds.svg")}
-    again = knet.run(*_SETTINGS, command=_COMMAND)
+    again = run_folds()
     assert again.code == 0, again.stdout + again.stderr
     lines = [line for line in again.stdout.splitlines() if line.startswith("Trainer-mobilenet ")]
     assert lines and all(line.split()[1] == "cached" for line in lines)

@@ -8,15 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from knet.base import schema_names
+from knet.data.source import ImageFile
 from knet.runs.record import Execution, OutputArtifact
 from pipeline.config.config import Config
 from pipeline.config.load import load_config
 from pipeline.experiments import folds
+from pipeline.experiments.external import ExternalImages
 from pipeline.experiments.folds import cross_validate
 
 CANDIDATES = "candidates={deep: {backbone: vgg16}, wide: {backbone: mobilenet}}"
@@ -55,9 +58,10 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
             executions[node] = execution(False, evaluation=folder)
         return executions
 
-    info = SimpleNamespace(learning_rate=0.01, epochs=5, seconds=2.0)
+    calibration = SimpleNamespace(threshold=0.5)
+    info = SimpleNamespace(learning_rate=0.01, epochs=5, seconds=2.0, calibration=calibration)
     monkeypatch.setattr(folds, "run_down_to", run_down_to)
-    monkeypatch.setattr(folds, "prepare_data", lambda _: SimpleNamespace())
+    monkeypatch.setattr(folds, "prepare_data", lambda _: SimpleNamespace(source=tmp_path))
     monkeypatch.setattr(folds, "schema_file", lambda *_: tmp_path)
     monkeypatch.setattr(folds, "read_model_info", lambda _: info)
     return configs
@@ -86,3 +90,38 @@ def test_cross_validate_tests_every_fold_with_every_seed(ran: list[Config], tmp_
     first = tested.trainings[0]
     assert (first["candidate"], first["seed"], first["fold"], first["best_epoch"]) == ("deep", 7, 1, 3)
     assert "6 of 6: fold 3, seed 8" in shown.getvalue()
+
+
+def test_external_images_test_only_models_that_were_trained_without_their_patients(
+    ran: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patient of fold 2 has one prediction, and a patient who is in no fold the mean of all models."""
+    folds_of = {"p0": 0, "p1": 1, "p2": 2}
+    images = tuple(ImageFile(f"{name}.png", "malignant", name) for name in ("p1", "new"))
+
+    def plan_data(config: Config, _: Any) -> tuple[Config, None, Any]:
+        fold = config.data.split.fold
+        assignment = {name: "test" if of == fold else "train" for name, of in folds_of.items()}
+        return config, None, SimpleNamespace(assignment=assignment)
+
+    def predict(model: Path, images: ExternalImages) -> Any:
+        score = 0.2 + 0.3 * int(model.name.rpartition("-")[2])  # by the number of the fold
+        return np.array([[1 - score, score]] * len(images.images))
+
+    monkeypatch.setattr(folds, "plan_data", plan_data)
+    monkeypatch.setattr(folds, "_served_probabilities", predict)
+    tested = cross_validate(
+        lambda overrides: load_config("demo", [CANDIDATES, *overrides]),
+        cast(Any, SimpleNamespace(source=tmp_path)),
+        folds=3,
+        repeats=1,
+        probe=None,
+        console=Console(file=io.StringIO()),
+        external=ExternalImages(images, unusable=2, reader=cast(Any, None)),
+    )
+    assert tested.external is not None and tested.unusable == 2
+    wide = tested.external[tested.external[schema_names.CANDIDATE] == "wide"]
+    rows = wide.set_index(schema_names.PATIENT)
+    assert rows["models"].to_dict() == {"p1": 1, "new": 3}
+    assert rows[schema_names.SCORE].to_dict() == pytest.approx({"p1": 0.5, "new": 0.5})
+    assert set(rows[schema_names.LABEL]) == {1}

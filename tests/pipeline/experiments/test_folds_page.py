@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -155,3 +156,21 @@ def test_written_files_hold_the_results(tmp_path: Path) -> None:
     assert len(predictions) == 2 * 96 and {"seed", "fold", "score"} <= set(predictions.columns)
     write_folds_page(tmp_path, tested, baseline=None)
     assert (tmp_path / "folds.svg").read_bytes() == chart
+
+
+def test_page_has_the_metrics_of_external_images() -> None:
+    frames = [rows(name, 0, set()).assign(models=1) for name in ("good", "coin")]
+    frame = pd.concat(frames)
+    frame.loc[frame[schema_names.PATIENT] != "p3", "models"] = 2
+    tested = replace(experiment(), external=frame, unusable=1)
+    results = summarize(tested, baseline="coin")
+    external = results["external"]
+    assert (external["images"], external["patients"], external["known_patients"]) == (96, 24, 1)
+    assert external["candidates"]["good"]["metrics"]["accuracy"] == [1.0, 1.0, 1.0]
+    assert external["differences"] == results["differences"]  # of the same predictions
+    page = render_page(results)
+    section = page.partition("## External images")[2].partition("## By fold")[0]
+    assert "96 images of 24 patients, which no model was trained on" in section
+    assert "Of the patients 1 is in the folds too" in section and "1 file could not be used" in section
+    assert "| good | 1.000 [1.000, 1.000]" in section and "| good − coin | balanced accuracy |" in section
+    assert "## External images" not in render_page(summarize(experiment(), baseline=None))

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from knet.models.backbones import BACKBONES
 from knet.training.dataset import TransformedSplit
@@ -90,12 +91,21 @@ def test_train_probe_ignores_test_labels(
     def split(labels: list[int]) -> TransformedSplit:
         return TransformedSplit([write_transformed(pixels, labels)], size=32)
 
+    files = [tf.io.encode_png(image).numpy() for image in pixels]
     results = [
         train_probe(
-            candidate, train=split(labels), validation=split(labels), test=split(test), cache_root=tmp_path
+            candidate,
+            train=split(labels),
+            validation=split(labels),
+            test=split(test),
+            cache_root=tmp_path,
+            external=[files[:8], files[8:]],
         )
         for test in (labels, [1 - label for label in labels])
     ]
+    # The same images as files have the same predictions.
+    assert results[0].external is not None
+    np.testing.assert_allclose(results[0].external, results[0].probabilities, atol=1e-6)
     assert results[0].c == results[1].c
     assert (results[0].probabilities == results[1].probabilities).all()
     assert results[0].probabilities.shape == (12, 2)
