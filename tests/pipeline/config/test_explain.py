@@ -16,7 +16,7 @@ FILES = [
     *(ROOT / "pipeline" / "config" / "presets").glob("*.yaml"),
     *(ROOT / "k8s").glob("**/knet.yaml"),
     *(ROOT / "examples").glob("*/config.yaml"),
-    ROOT / "pipeline" / "experiments" / "results.yaml",
+    *(ROOT / "pipeline" / "experiments").glob("*.yaml"),
 ]
 SETTINGS = {setting.path: setting for section in settings_sections() for setting in section.settings}
 
