@@ -1,7 +1,7 @@
-"""Measures the memory of Prism and of its workers on each Beam stage, on about 200 MB of synthetic images.
+"""Measures each Beam stage on the local runner and on Prism with its memory, on synthetic images.
 
-    python benchmarks/prism_memory.py                        # after `make test-prism`, which builds Prism
-    python benchmarks/prism_memory.py --images 100 --stages Transform
+    python benchmarks/prism.py                               # after `make test-prism`, which builds Prism
+    python benchmarks/prism.py --images 100 --stages Transform
 
 Prism and a pool of external workers are started again for each stage. Peaks are of the resident memory of
 Prism, and of the largest worker. The result of the stage is not looked at; `make test-prism` does that.
@@ -72,8 +72,10 @@ def peaks(measured: dict[str, Callable[[], int]]) -> Iterator[dict[str, int]]:
         watcher.join()
 
 
-def run_on_prism(name: str, source: Path, out: Path, *, prism: Path) -> dict[str, int]:
-    """Runs a stage in a process of its own, on Prism, and returns the peaks in bytes."""
+def run_on_prism(
+    name: str, source: Path, out: Path, *, prism: Path
+) -> tuple[measure.Measured, dict[str, int]]:
+    """Runs a stage in a process of its own, on Prism, and returns what it took and the peaks in bytes."""
     job, pool = _free_port(), _free_port()
     workers = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"]
     with (
@@ -89,8 +91,8 @@ def run_on_prism(name: str, source: Path, out: Path, *, prism: Path) -> dict[str
         ) as found,
     ):
         stage = ["--stage", name, str(source), str(out), f"{job}:{pool}"]
-        measure.measure(__file__, stage, one_thread=False)
-    return found
+        measured = measure.measure(__file__, stage, one_thread=False)
+    return measured, found
 
 
 def _free_port() -> int:
@@ -146,11 +148,19 @@ def main() -> None:
         )
         size = sum(file.stat().st_size for file in sources["Transform"].rglob("*.gz"))
         print(f"{arguments.images} synthetic images of {width}x{height} pixels, {size / 1e6:.0f} MB")
-        print(f"{'':15} {'Prism, MiB':>10} {'worker, MiB':>11}")
+        print(f"{'':15} {'local, s':>8} {'Prism, s':>8} {'Prism, MiB':>10} {'worker, MiB':>11}")
         for name in arguments.stages:
-            (folder / name).mkdir()
-            found = run_on_prism(name, sources[name], folder / name, prism=arguments.prism)
-            print(f"{name:15} {found['prism'] >> 20:10} {found['worker'] >> 20:11}", flush=True)
+            outs = [folder / f"{name}-{runner}" for runner in ("local", "prism")]
+            for out in outs:
+                out.mkdir()
+            stage = ["--stage", name, str(sources[name]), str(outs[0]), "1"]
+            local = measure.measure(beam_workers.__file__, stage, one_thread=False)
+            on_prism, found = run_on_prism(name, sources[name], outs[1], prism=arguments.prism)
+            print(
+                f"{name:15} {local.seconds:8.1f} {on_prism.seconds:8.1f} {found['prism'] >> 20:10} "
+                f"{found['worker'] >> 20:11}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
