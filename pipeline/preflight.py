@@ -153,7 +153,7 @@ def prepare_data(
         root=catalog.source.location if catalog.manifest else None,
         fingerprint=digest,
         span=(registry or RunRegistry(workspace.registry)).span(digest),
-        synthetic=_is_synthetic(catalog),
+        synthetic=is_synthetic_catalog(catalog),
         patients={name: patients[name] for name in schema_names.SPLITS},
         images={name: images[name] for name in schema_names.SPLITS},
         columns=catalog.columns,
@@ -252,7 +252,7 @@ def check_folds(config: Config, catalog: Catalog, split: Split) -> None:
     check_tuning_folds({label: counts[label] for label in config.data.classes}, folds=config.tuning.folds)
 
 
-def _is_synthetic(catalog: Catalog) -> bool:
+def is_synthetic_catalog(catalog: Catalog) -> bool:
     """Tell whether the images are synthetic; an archive of them has the marker among its files."""
     names = {name.rpartition("/")[2] for name in catalog.ignored_files}
     return MARKER in names or is_synthetic(catalog.source.location)

@@ -22,6 +22,7 @@ from knet.data.image_checks import Quarantined, check_quarantine_rate, validate_
 from knet.data.source import ImageFile, Reader
 from knet.data.split import Split
 from pipeline.config.config import Config
+from pipeline.preflight import is_synthetic_catalog
 
 MODELS = "models"  # column: number of models whose mean probability the score is
 _SPLIT = "external"
@@ -34,12 +35,17 @@ class ExternalImages:
 
     Attributes:
         images: the usable images, sorted by path.
+        reader: of their files.
+        source: name of the folder, archive or manifest.
+        synthetic: whether they are synthetic.
         unusable: number of files that cannot be used; the log has their reasons.
     """
 
     images: tuple[ImageFile, ...]
-    unusable: int
     reader: Reader
+    source: str
+    synthetic: bool
+    unusable: int
 
     def tested_in(self, split: Split) -> ExternalImages:
         """Return the images that may test the models of a fold.
@@ -98,7 +104,9 @@ def open_external(location: Path, config: Config) -> Iterator[ExternalImages]:
             max_invalid_fraction=config.data.max_invalid_fraction,
             location=catalog.location,
         )
-        yield ExternalImages(tuple(usable), len(quarantined), reader)
+        yield ExternalImages(
+            tuple(usable), reader, catalog.location.name, is_synthetic_catalog(catalog), len(quarantined)
+        )
 
 
 class ExternalPredictions:

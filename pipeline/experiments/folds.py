@@ -50,9 +50,9 @@ class CrossValidation:
         predictions: a row for each candidate, seed and image, with the columns of the Evaluators, `seed`, and
             `fold` from 1.
         trainings: a row for each candidate, seed and fold, with the hyperparameters that were chosen.
-        external: a row for each candidate, seed and external image, as of `ExternalPredictions.frame`; None
-            without such images.
-        unusable: number of external files that cannot be used.
+        external: further test images; None without them.
+        external_predictions: a row for each candidate, seed and external image, as of
+            `ExternalPredictions.frame`; None without such images.
     """
 
     config: Config
@@ -61,8 +61,8 @@ class CrossValidation:
     seeds: tuple[int, ...]
     predictions: pd.DataFrame
     trainings: list[dict[str, Any]]
-    external: pd.DataFrame | None = None
-    unusable: int = 0
+    external: ExternalImages | None = None
+    external_predictions: pd.DataFrame | None = None
 
     @property
     def names(self) -> list[str]:
@@ -126,8 +126,8 @@ def cross_validate(
         seeds,
         pd.concat(frames, ignore_index=True),
         trainings,
-        external=predicted.frame() if external else None,
-        unusable=external.unusable if external else 0,
+        external,
+        predicted.frame() if external else None,
     )
 
 

@@ -67,10 +67,10 @@ def write_folds_page(folder: Path, experiment: CrossValidation, *, baseline: str
     """
     results = summarize(experiment, baseline=baseline)
     write_predictions(experiment.predictions, folder / PREDICTIONS)
-    if experiment.external is None:
+    if experiment.external_predictions is None:
         (folder / EXTERNAL_PREDICTIONS).unlink(missing_ok=True)
     else:
-        write_predictions(experiment.external, folder / EXTERNAL_PREDICTIONS)
+        write_predictions(experiment.external_predictions, folder / EXTERNAL_PREDICTIONS)
     atomic_write(folder / FIGURES, json.dumps(results, indent=1) + "\n")
     atomic_write(folder / CHART, draw_candidates(results))
     atomic_write(folder / PAGE, render_page(results))
@@ -157,17 +157,21 @@ def _figures(
 
 def _external(experiment: CrossValidation, *, baseline: str | None) -> dict[str, Any] | None:
     """Return the figures of the external images, and how many patients are in a fold; None without images."""
-    rows = experiment.external
-    if rows is None or rows.empty:
+    images, rows = experiment.external, experiment.external_predictions
+    if images is None or rows is None:
         return None
+    parts = {name: rows[rows[schema_names.CANDIDATE] == name] for name in experiment.names}
     samples = {
         name: [_sample(part[part[SEED] == seed], experiment.config.data) for seed in experiment.seeds]
-        for name in experiment.names
-        for part in [rows[rows[schema_names.CANDIDATE] == name]]
+        for name, part in parts.items()
     }
-    known = rows.loc[rows[MODELS] == 1, schema_names.PATIENT].nunique()
-    figures = _figures(samples, experiment, baseline=baseline)
-    return {**figures, "known_patients": int(known), "unusable": experiment.unusable}
+    return {
+        **_figures(samples, experiment, baseline=baseline),
+        "known_patients": int(rows.loc[rows[MODELS] == 1, schema_names.PATIENT].nunique()),
+        "unusable": images.unusable,
+        "source": images.source,
+        "synthetic": images.synthetic,
+    }
 
 
 def metric_titles(data: DataConfig) -> dict[str, str]:

@@ -117,10 +117,10 @@ def test_external_images_test_only_models_that_were_trained_without_their_patien
         repeats=1,
         probe=None,
         console=Console(file=io.StringIO()),
-        external=ExternalImages(images, unusable=2, reader=cast(Any, None)),
+        external=ExternalImages(images, cast(Any, None), "scanner", synthetic=False, unusable=0),
     )
-    assert tested.external is not None and tested.unusable == 2
-    wide = tested.external[tested.external[schema_names.CANDIDATE] == "wide"]
+    assert tested.external_predictions is not None
+    wide = tested.external_predictions[tested.external_predictions[schema_names.CANDIDATE] == "wide"]
     rows = wide.set_index(schema_names.PATIENT)
     assert rows["models"].to_dict() == {"p1": 1, "new": 3}
     assert rows[schema_names.SCORE].to_dict() == pytest.approx({"p1": 0.5, "new": 0.5})

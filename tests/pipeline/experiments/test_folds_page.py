@@ -14,6 +14,7 @@ import pytest
 
 from knet.base import schema_names
 from pipeline.config.load import load_config
+from pipeline.experiments.external import ExternalImages
 from pipeline.experiments.folds import CrossValidation
 from pipeline.experiments.folds_page import COMPARED, METRICS, render_page, summarize, write_folds_page
 
@@ -162,7 +163,8 @@ def test_page_has_the_metrics_of_external_images() -> None:
     frames = [rows(name, 0, set()).assign(models=1) for name in ("good", "coin")]
     frame = pd.concat(frames)
     frame.loc[frame[schema_names.PATIENT] != "p3", "models"] = 2
-    tested = replace(experiment(), external=frame, unusable=1)
+    images = ExternalImages((), cast(Any, None), "scanner", synthetic=True, unusable=1)
+    tested = replace(experiment(), external=images, external_predictions=frame)
     results = summarize(tested, baseline="coin")
     external = results["external"]
     assert (external["images"], external["patients"], external["known_patients"]) == (96, 24, 1)
@@ -170,7 +172,19 @@ def test_page_has_the_metrics_of_external_images() -> None:
     assert external["differences"] == results["differences"]  # of the same predictions
     page = render_page(results)
     section = page.partition("## External images")[2].partition("## By fold")[0]
-    assert "96 images of 24 patients, which no model was trained on" in section
+    assert "**Synthetic images" in section
+    assert "`scanner`: 96 images of 24 patients, which no model was trained on" in section
     assert "Of the patients 1 is in the folds too" in section and "1 file could not be used" in section
     assert "| good | 1.000 [1.000, 1.000]" in section and "| good − coin | balanced accuracy |" in section
     assert "## External images" not in render_page(summarize(experiment(), baseline=None))
+
+
+def test_metrics_of_external_images_of_one_class_may_be_undefined() -> None:
+    frame = rows("good", 0, set()).assign(models=2)
+    images = ExternalImages((), cast(Any, None), "malignant", synthetic=False, unusable=0)
+    malignant = frame[frame[schema_names.LABEL] == 1]
+    tested = replace(experiment(("good",)), external=images, external_predictions=malignant)
+    results = summarize(tested, baseline=None)
+    metrics = results["external"]["candidates"]["good"]["metrics"]
+    assert metrics["accuracy"] == [1.0, 1.0, 1.0] and metrics["roc_auc"] == [None, None, None]
+    assert "undefined" in render_page(results).partition("## External images")[2]
