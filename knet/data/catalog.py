@@ -201,7 +201,7 @@ def _other_layout(source: Source, files: Sequence[str], roots: Sequence[str]) ->
             f"{source.location} is not BreaKHis: expected BreaKHis_v1/histology_slides/breast/"
             "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>/<image>.png in it"
             + (
-                f"; its {images} images can be named in a manifest, which knet data manifest "
+                f"; its {counted(images, 'image')} can be named in a manifest, which knet data manifest "
                 f"{shlex.quote(str(source.location))} writes"
                 if images
                 else ""

@@ -186,7 +186,7 @@ def test_read_catalog_of_other_images_names_the_manifest(tmp_path: Path) -> None
     (tmp_path / "train" / "cat").mkdir(parents=True)
     (tmp_path / "train" / "cat" / "1.png").touch()
     with pytest.raises(
-        UserError, match=rf"is not BreaKHis: .*; its 1 images .* knet data manifest {tmp_path}"
+        UserError, match=rf"is not BreaKHis: .*; its 1 image .* knet data manifest {tmp_path}"
     ):
         read_catalog(tmp_path)
 
