@@ -75,7 +75,7 @@ def peaks(measured: dict[str, Callable[[], int]]) -> Iterator[dict[str, int]]:
 def run_on_prism(
     name: str, source: Path, out: Path, *, prism: Path
 ) -> tuple[measure.Measured, dict[str, int]]:
-    """Runs a stage in a process of its own, on Prism, and returns what it took and the peaks in bytes."""
+    """Runs a stage in a process of its own, on Prism, and returns its measurement and the peaks in bytes."""
     job, pool = _free_port(), _free_port()
     workers = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"]
     with (

@@ -100,6 +100,20 @@ def write_predictions(frame: Any, file: Path) -> None:
     atomic_write(file, lambda path: frame.to_parquet(path, index=False))
 
 
+def score_columns(probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the columns with the scores, and for more than two classes the probabilities, of images.
+
+    Args:
+        probabilities: [images, classes].
+    """
+    if probabilities.shape[1] == 2:
+        return {schema_names.SCORE: probabilities[:, 1]}
+    return {
+        schema_names.SCORE: probabilities.max(axis=1),
+        schema_names.PROBABILITIES: list(probabilities),
+    }
+
+
 def prediction_sample(frame: Any, *, classes: Sequence[str], positive: Sequence[str] = ()) -> Sample:
     """Return the sample of some rows of one candidate's predictions.
 

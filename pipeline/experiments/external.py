@@ -21,6 +21,7 @@ from knet.data.catalog import read_catalog
 from knet.data.image_checks import Quarantined, check_quarantine_rate, validate_image
 from knet.data.source import ImageFile, Reader
 from knet.data.split import Split
+from knet.evaluation.predictions import score_columns
 from pipeline.config.config import Config
 from pipeline.preflight import is_synthetic_catalog
 
@@ -152,9 +153,7 @@ class ExternalPredictions:
         The columns are those of the Evaluators, `seed` and `models`.
         """
         keys = list(self._probabilities)
-        means = [np.mean(self._probabilities[key], axis=0) for key in keys]
-        two = len(self._classes) == 2
-        columns = {} if two else {schema_names.PROBABILITIES: means}
+        means = np.stack([np.mean(self._probabilities[key], axis=0) for key in keys])
         return pd.DataFrame(
             {
                 **pd.DataFrame([dict(image.columns) for _, _, image in keys]),
@@ -163,10 +162,9 @@ class ExternalPredictions:
                 schema_names.PATIENT: [image.patient for _, _, image in keys],
                 schema_names.SPLIT: _SPLIT,
                 schema_names.LABEL: [self._classes.index(image.label) for _, _, image in keys],
-                schema_names.SCORE: [float(mean[1] if two else mean.max()) for mean in means],
                 schema_names.THRESHOLD: [float(np.mean(self._thresholds[key])) for key in keys],
                 "seed": [seed for _, seed, _ in keys],
                 MODELS: [len(self._probabilities[key]) for key in keys],
-                **columns,
+                **score_columns(means),
             }
         )

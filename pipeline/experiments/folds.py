@@ -17,7 +17,7 @@ from rich.console import Console
 
 from knet.base import artifact_files, node_ids, schema_names
 from knet.base.errors import UserError
-from knet.evaluation.predictions import FOLDER, read_predictions
+from knet.evaluation.predictions import FOLDER, read_predictions, score_columns
 from knet.models.model_info import read_model_info
 from knet.runs.record import Data, Execution
 from knet.runs.workspace import Workspace
@@ -138,7 +138,7 @@ def _title(step: tuple[int, int]) -> str:
 
 @dataclass(frozen=True)
 class _Result:
-    """What a candidate did on one fold."""
+    """Predictions and training of a candidate on one fold."""
 
     test: pd.DataFrame  # predictions for the test images
     row: dict[str, Any]  # of the training
@@ -245,9 +245,6 @@ def _served_probabilities(model: Path, images: ExternalImages) -> NDArray[np.flo
 
 def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFrame:
     labels, patients = test.labels_and_patients()
-    probabilities = result.probabilities.astype("float32")
-    two = probabilities.shape[1] == 2
-    columns = {} if two else {schema_names.PROBABILITIES: list(probabilities)}
     return pd.DataFrame(
         {
             schema_names.CANDIDATE: PROBE,
@@ -255,8 +252,7 @@ def _probe_predictions(result: ProbeResult, test: TransformedSplit) -> pd.DataFr
             schema_names.PATIENT: patients,
             schema_names.SPLIT: schema_names.TEST,
             schema_names.LABEL: labels,
-            schema_names.SCORE: probabilities[:, 1] if two else probabilities.max(axis=1),
             schema_names.THRESHOLD: _PROBE_THRESHOLD,
-            **columns,
+            **score_columns(result.probabilities.astype("float32")),
         }
     )

@@ -34,7 +34,7 @@ class ProbeResult:
         c: inverse strength of the L2 penalty with the lowest log loss on the validation images.
         losses: that log loss for each C.
         probabilities: of the test images, float [images, classes].
-        external: of the external images, likewise; None without such images.
+        external: of the external images, float [images, classes]; None without such images.
     """
 
     c: float
@@ -76,18 +76,13 @@ def train_probe(
         return np.concatenate(embeddings), np.concatenate(labels)
 
     # Feature maps are rounded to float16 as those of a cache are.
-    others = [
-        _average(
-            frozen(decode_images(tf.constant(batch), size=candidate.image.size), training=False)
-            .numpy()
-            .astype("float16")
-        )
-        for batch in external
-    ]
+    def embed_files(files: Sequence[bytes]) -> np.ndarray:
+        pixels = decode_images(tf.constant(files), size=candidate.image.size)
+        return _average(frozen(pixels, training=False).numpy().astype("float16"))
+
     tested, _ = embed(test)
-    result = linear_probe(
-        train=embed(train), validation=embed(validation), test=np.concatenate([tested, *others])
-    )
+    embeddings = np.concatenate([tested, *map(embed_files, external)])
+    result = linear_probe(train=embed(train), validation=embed(validation), test=embeddings)
     probabilities, further = np.split(result.probabilities, [len(tested)])
     return replace(result, probabilities=probabilities, external=further)
 

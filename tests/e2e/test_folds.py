@@ -48,8 +48,8 @@ def test_folds_test_every_patient_once(finished: Any) -> None:
     assert finished.connections == []
 
 
-def test_external_images_are_predicted_by_the_model_that_their_patient_tests(finished: Any) -> None:
-    """The images of the folds as external ones: the models as served give what the Evaluators computed."""
+def test_external_predictions_equal_those_of_the_evaluators(finished: Any) -> None:
+    """The images of the folds as external ones: the served models and the Evaluators agree."""
     folder = finished.output / "folds"
     tested, external = (
         pd.read_parquet(folder / name).sort_values("image", ignore_index=True)

@@ -92,7 +92,7 @@ def test_cross_validate_tests_every_fold_with_every_seed(ran: list[Config], tmp_
     assert "6 of 6: fold 3, seed 8" in shown.getvalue()
 
 
-def test_external_images_test_only_models_that_were_trained_without_their_patients(
+def test_external_images_of_known_patients_have_one_prediction(
     ran: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The patient of fold 2 has one prediction, and a patient who is in no fold the mean of all models."""
